@@ -1,0 +1,224 @@
+//! Connection: finding the learner, with patience, and joining it.
+
+use super::{ClientConfig, ClientError, Joined};
+use rand::Rng;
+use srnas_common::wire::{PROTOCOL_MAJOR, PROTOCOL_MINOR};
+use srnas_proto::v1::{self, learner_client::LearnerClient};
+use std::{error::Error, time::Duration};
+use tokio::time::Instant;
+use tonic::{
+    Code, Request, Status,
+    transport::{Channel, Endpoint},
+};
+use tracing::warn;
+
+/// Deadline of a call's first answer.
+pub(super) const CALL: Duration = Duration::from_secs(10);
+const CONNECT: Duration = Duration::from_secs(5);
+/// A learner that does not answer a ping for so long is gone. Without pings a channel does not notice a partition.
+const KEEP_ALIVE: Duration = Duration::from_secs(4);
+/// As the learner's: with the defaults of HTTP/2 one connection carries a quarter of this.
+const STREAM_WINDOW: u32 = 4 << 20;
+const CONNECTION_WINDOW: u32 = 8 << 20;
+/// A waiting client says so this often.
+const REMIND: Duration = Duration::from_secs(10);
+
+/// Jittered exponential back-off, 0.2 s to 5 s: many actors do not come back to a restarted learner all at once.
+#[derive(Debug, Default)]
+pub(super) struct Backoff {
+    failures: i32,
+}
+
+impl Backoff {
+    /// The pause before the next attempt.
+    pub fn next(&mut self) -> Duration {
+        let longest = (0.2 * 2f64.powi(self.failures.min(10))).min(5.0);
+        self.failures += 1;
+        Duration::from_secs_f64(longest * rand::rng().random_range(0.5..=1.0))
+    }
+}
+
+/// Why joining ended without success.
+#[derive(Debug)]
+pub(super) enum JoinError {
+    /// The learner's no is final.
+    Refused(Status),
+    /// The time is up; what the last attempt met.
+    Unreachable(String),
+    /// The client was stopped.
+    Stopped,
+}
+
+impl JoinError {
+    /// The error for the user of the client; `since` is when the attempts began.
+    pub fn explain(self, config: &ClientConfig, since: Instant) -> ClientError {
+        let learner = config.learner.clone();
+        match self {
+            JoinError::Refused(status) => {
+                ClientError::Refused { learner, reason: status.message().into(), code: status.code() }
+            }
+            JoinError::Unreachable(reason) => {
+                ClientError::Unreachable { learner, waited: since.elapsed(), reason }
+            }
+            JoinError::Stopped => ClientError::Stopped { learner },
+        }
+    }
+}
+
+/// How to reach the learner and what to say first.
+#[derive(Debug)]
+pub(super) struct Connection {
+    endpoint: Endpoint,
+    learner: String,
+    introduction: v1::JoinRequest,
+}
+
+impl Connection {
+    pub fn new(config: &ClientConfig) -> Result<Connection, ClientError> {
+        let learner = &config.learner;
+        let wrong = |reason: String| ClientError::Address { learner: learner.clone(), reason };
+        let url = if learner.contains("://") { learner.clone() } else { format!("http://{learner}") };
+        let endpoint = Endpoint::from_shared(url).map_err(|e| wrong(describe(&e)))?;
+        let uri = endpoint.uri();
+        if uri.scheme_str() != Some("http")
+            || uri.host().is_none_or(str::is_empty)
+            || uri.port_u16().is_none()
+        {
+            return Err(wrong("it must have the scheme http, a host and a port".into()));
+        }
+        let endpoint = endpoint
+            .connect_timeout(CONNECT)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(KEEP_ALIVE)
+            .keep_alive_while_idle(true)
+            .http2_adaptive_window(false)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW);
+        let introduction = v1::JoinRequest {
+            protocol_major: PROTOCOL_MAJOR,
+            protocol_minor: PROTOCOL_MINOR,
+            software: config.software.clone(),
+            actor_id: config.actor.clone(),
+            incarnation: 0,
+            layout_hash: config.layout_hash,
+            candidate_features: config.candidate_features,
+            context_features: config.context_features,
+            benchmarks: config.benchmarks.clone(),
+            episodes: config.episodes,
+            previous_incarnation: 0,
+        };
+        Ok(Connection { endpoint, learner: learner.clone(), introduction })
+    }
+
+    /// Connects, for as long as it takes.
+    pub async fn connect(&self) -> Channel {
+        let mut backoff = Backoff::default();
+        let mut reminder = Reminder::new();
+        loop {
+            match self.endpoint.connect().await {
+                Ok(channel) => return channel,
+                Err(error) => reminder.tell(&self.learner, &describe(&error)),
+            }
+            tokio::time::sleep(backoff.next()).await;
+        }
+    }
+
+    /// Connects and joins as a new incarnation, until `give_up` or for as long as it takes.
+    pub async fn join(
+        &self,
+        previous_incarnation: u64,
+        give_up: Option<Instant>,
+    ) -> Result<(Channel, Joined), JoinError> {
+        // The same one in all attempts: a repeated Join is the same Join.
+        let incarnation = rand::rng().random_range(1..=u64::MAX);
+        let request = v1::JoinRequest { incarnation, previous_incarnation, ..self.introduction.clone() };
+        let mut backoff = Backoff::default();
+        let mut reminder = Reminder::new();
+        loop {
+            let attempt = self.attempt(request.clone());
+            let result = match give_up {
+                None => attempt.await,
+                Some(end) => match tokio::time::timeout_at(end, attempt).await {
+                    Ok(result) => result,
+                    Err(_) => return Err(JoinError::Unreachable(reminder.last("no answer in time"))),
+                },
+            };
+            let reason = match result {
+                Ok((channel, response)) => return Ok((channel, Joined::new(incarnation, response))),
+                Err(status) if is_final(status.code()) => return Err(JoinError::Refused(status)),
+                Err(status) => describe(&status),
+            };
+            reminder.tell(&self.learner, &reason);
+            let pause = backoff.next();
+            if give_up.is_some_and(|end| Instant::now() + pause >= end) {
+                return Err(JoinError::Unreachable(reason));
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    async fn attempt(&self, request: v1::JoinRequest) -> Result<(Channel, v1::JoinResponse), Status> {
+        let channel = self.endpoint.connect().await.map_err(|e| Status::unavailable(describe(&e)))?;
+        let mut request = Request::new(request);
+        request.set_timeout(CALL);
+        let mut learner = LearnerClient::new(channel.clone());
+        let answer = tokio::time::timeout(CALL, learner.join(request)).await;
+        let response = answer.map_err(|_| Status::deadline_exceeded("no answer to Join in time"))??;
+        Ok((channel, response.into_inner()))
+    }
+}
+
+/// Whether the same question would get the same no.
+fn is_final(code: Code) -> bool {
+    matches!(
+        code,
+        Code::FailedPrecondition
+            | Code::InvalidArgument
+            | Code::Unimplemented
+            | Code::PermissionDenied
+            | Code::Unauthenticated
+    )
+}
+
+/// Log lines of a client that waits for the learner.
+struct Reminder {
+    since: Instant,
+    due: Instant,
+    last: Option<String>,
+}
+
+impl Reminder {
+    fn new() -> Reminder {
+        let now = Instant::now();
+        Reminder { since: now, due: now, last: None }
+    }
+
+    fn tell(&mut self, learner: &str, reason: &str) {
+        self.last = Some(reason.into());
+        let now = Instant::now();
+        if now >= self.due {
+            let waited = (now - self.since).as_secs();
+            warn!(%learner, %reason, waited_s = waited, "no learner yet: trying on");
+            self.due = now + REMIND;
+        }
+    }
+
+    fn last(self, otherwise: &str) -> String {
+        self.last.unwrap_or_else(|| otherwise.into())
+    }
+}
+
+/// An error with its causes: tonic's alone say little more than "transport error".
+pub(super) fn describe(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,9 @@
+//! The actor: walks many episodes at the same time with the newest policy and streams what it saw to the learner.
+
+pub mod client;
+mod segment;
+mod walker;
+mod worker;
+
+pub use walker::{Walker, WalkerError};
+pub use worker::{ActorError, ActorOptions, run};

@@ -1,0 +1,368 @@
+//! Many episodes walked at the same time: one network call serves one step of all of them.
+
+use crate::segment::{Done, Seen, Segment};
+use hashbrown::HashSet;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use srnas_common::{
+    config::{Config, PriorSource},
+    environment::{
+        CANDIDATE_FEATURES, CONTEXT_FEATURES, Environment, Episode, Measurement, Reach, synthetic,
+    },
+    evaluation::best_of,
+    network::{self, FrozenQNetwork, ObservationBatch},
+    policy::{Policy, PolicyError},
+    posterior::{LearnedPriorError, PosteriorSettings, Prior, PriorError},
+    task::Task,
+    wire::{Experience, SYNTHETIC_TASK},
+};
+use srnas_oracle::run_tasks::RunTasks;
+use std::sync::Arc;
+
+/// Why a walk cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum WalkerError {
+    /// A policy that arrived cannot be read.
+    #[error("a policy of the learner is refused")]
+    Policy(#[from] PolicyError),
+    /// The network failed.
+    #[error(transparent)]
+    Network(#[from] network::Error),
+    /// The prior cannot be made.
+    #[error(transparent)]
+    Prior(#[from] PriorError),
+    /// The predictor network's estimates are no prior.
+    #[error(transparent)]
+    LearnedPrior(#[from] LearnedPriorError),
+}
+
+/// One of the episodes walked at the same time.
+struct Lane {
+    episode: Episode,
+    /// Index of the task on the wire.
+    task: u16,
+    epsilon: f64,
+    segment: Segment,
+    /// The environment of the run that the episode was made in: it is made anew when another prior has come.
+    generation: u64,
+}
+
+/// The episodes of one actor.
+pub struct Walker {
+    config: Config,
+    tasks: RunTasks,
+    environment: Arc<Environment>,
+    generation: u64,
+    prior_version: Option<u64>,
+    network: Option<FrozenQNetwork>,
+    policy_version: u64,
+    lanes: Vec<Lane>,
+    rng: ChaCha8Rng,
+    /// Synthetic tasks in use on the run's space, each with the episodes that it still serves.
+    synthetic: Option<(Arc<Task>, usize)>,
+    measured: HashSet<(u16, u64)>,
+    batch: Experience,
+    observations: ObservationBatch,
+}
+
+impl Walker {
+    /// Episodes over the run's tasks. `first` of `total` is the place of the first of them among all of the run, for
+    /// their exploration rates; everything random comes from `seed`.
+    ///
+    /// # Errors
+    /// When the prior cannot be tabulated.
+    pub fn new(
+        config: Config,
+        tasks: RunTasks,
+        episodes: usize,
+        (first, total): (usize, usize),
+        seed: u64,
+    ) -> Result<Self, WalkerError> {
+        let space = tasks.space().clone();
+        let prior = match config.prior {
+            PriorSource::Table => Some(Arc::new(Prior::from_tables(&space, &tasks.all)?)),
+            // The network's estimates come with the policy.
+            PriorSource::Network | PriorSource::None => None,
+        };
+        let environment = Arc::new(Environment::new(
+            space.clone(),
+            config.environment.clone(),
+            config.posterior.settings,
+            prior,
+            Reach::Pool,
+        ));
+        let identity = config.network.identity;
+        let mut walker = Self {
+            environment,
+            generation: 0,
+            prior_version: None,
+            network: None,
+            policy_version: 0,
+            lanes: Vec::with_capacity(episodes),
+            rng: ChaCha8Rng::seed_from_u64(seed),
+            synthetic: None,
+            measured: HashSet::new(),
+            batch: Experience::default(),
+            observations: ObservationBatch { identities: identity.then(Vec::new), ..Default::default() },
+            config,
+            tasks,
+        };
+        for i in 0..episodes {
+            let epsilon = walker.config.acting.epsilon_of(first + i, total.max(first + episodes));
+            let (episode, task) = walker.new_episode();
+            walker.lanes.push(Lane { episode, task, epsilon, segment: Segment::default(), generation: 0 });
+            walker.report(i);
+        }
+        Ok(walker)
+    }
+
+    /// Version of the policy that acts; 0 before the first.
+    pub fn policy_version(&self) -> u64 {
+        self.policy_version
+    }
+
+    /// Acts with another policy from the next step on.
+    ///
+    /// # Errors
+    /// Refuses a policy that cannot be read; the one before stays.
+    pub fn adopt(&mut self, bytes: &[u8]) -> Result<(), WalkerError> {
+        let policy = Policy::from_bytes(bytes)?;
+        let settings_changed = policy.settings != *self.environment.settings();
+        if let Some(learned) = policy.learned_prior.filter(|p| self.prior_version != Some(p.version)) {
+            let space = self.tasks.space();
+            let prior = Prior::from_network(space, &learned.network, learned.tasks, learned.families)?;
+            self.prior_version = Some(learned.version);
+            self.change_environment(policy.settings, Some(Arc::new(prior)));
+        } else if settings_changed {
+            self.change_environment(policy.settings, self.environment.prior().cloned());
+        }
+        self.network = Some(policy.network);
+        self.policy_version = policy.version;
+        Ok(())
+    }
+
+    fn change_environment(&mut self, settings: PosteriorSettings, prior: Option<Arc<Prior>>) {
+        self.environment = Arc::new(self.environment.with_prior(settings, prior));
+        self.generation += 1;
+    }
+
+    /// An episode on a task drawn as the configuration says.
+    fn new_episode(&mut self) -> (Episode, u16) {
+        let (acting, seed) = (&self.config.acting, self.rng.random());
+        if self.rng.random_bool(acting.synthetic) {
+            // Identity embeddings know one space only.
+            if !self.config.network.identity && self.rng.random_bool(acting.made_up_spaces) {
+                let space = synthetic::random_space(&mut self.rng);
+                let task = synthetic::draw(&space, &[], &mut self.rng);
+                let env = Environment::new(
+                    space,
+                    self.config.environment.clone(),
+                    *self.environment.settings(),
+                    None,
+                    Reach::Pool,
+                );
+                return (Episode::new(Arc::new(env), task, &[], seed), SYNTHETIC_TASK);
+            }
+            let task = self.synthetic_task();
+            let weights = self.weights(None);
+            return (Episode::new(self.environment.clone(), task, &weights, seed), SYNTHETIC_TASK);
+        }
+        let index = self.tasks.learned[self.rng.random_range(0..self.tasks.learned.len())];
+        let task = self.tasks.all[index].clone();
+        let weights = self.weights(Some(&task));
+        (Episode::new(self.environment.clone(), task, &weights, seed), index as u16)
+    }
+
+    /// A synthetic task on the run's space; several episodes share one, since a draw costs as much as many steps.
+    fn synthetic_task(&mut self) -> Arc<Task> {
+        if let Some((task, left)) = self.synthetic.as_mut().filter(|(_, left)| *left > 0) {
+            *left -= 1;
+            return task.clone();
+        }
+        let relatives: Vec<Arc<Task>> = self.tasks.learned.iter().map(|&i| self.tasks.all[i].clone()).collect();
+        let task = synthetic::draw(self.tasks.space(), &relatives, &mut self.rng);
+        self.synthetic = Some((task.clone(), self.config.acting.synthetic_reuse.saturating_sub(1)));
+        task
+    }
+
+    /// The prior without the task's family, the validation families and, by chance, others.
+    fn weights(&mut self, task: Option<&Task>) -> Vec<f32> {
+        let Some(prior) = self.environment.prior().cloned() else { return Vec::new() };
+        let (rng, dropout) = (&mut self.rng, self.config.acting.prior_dropout);
+        self.tasks.weights(&prior, |other| {
+            task.is_some_and(|t| t.family() == other.family()) || rng.random_bool(dropout)
+        })
+    }
+
+    /// Puts the measurement at a lane's place into the batch, if this actor made it for the first time.
+    fn report(&mut self, lane: usize) {
+        let lane = &self.lanes[lane];
+        if lane.task != SYNTHETIC_TASK {
+            let (task, here) = (lane.task, lane.episode.current_measurement());
+            let choices = lane.episode.current().to_vec();
+            self.record(task, here, &choices);
+        }
+    }
+
+    fn record(&mut self, task: u16, measurement: Measurement, choices: &[u8]) {
+        if self.measured.insert((task, measurement.key)) {
+            let m = &mut self.batch.measurements;
+            m.tasks.push(task);
+            m.keys.push(measurement.key);
+            m.architectures.extend_from_slice(choices);
+            m.fidelities.push(1.0);
+            m.values.push(measurement.value);
+        }
+    }
+
+    /// One step of every episode. Returns the batch when it is full.
+    ///
+    /// # Errors
+    /// The network's, if its policy does not fit the observations.
+    pub fn step(&mut self) -> Result<Option<Experience>, WalkerError> {
+        self.observe();
+        let values = match &self.network {
+            Some(network) => Some(network.q_values(&self.observations)?),
+            None => None,
+        };
+        let greedy = match &values {
+            Some(values) => best_of(values, &self.observations),
+            // Before the first policy the rule acts.
+            None => self.lanes.iter_mut().map(|l| l.episode.rule_choice()).collect(),
+        };
+        for (i, &best) in greedy.iter().enumerate() {
+            self.step_lane(i, best, values.as_deref());
+        }
+        self.batch.environment_steps += self.lanes.len() as u64;
+        let full = self.batch.lengths.len() >= self.config.acting.segments_per_batch;
+        Ok(full.then(|| {
+            let mut batch = std::mem::take(&mut self.batch);
+            batch.policy_version = self.policy_version;
+            batch
+        }))
+    }
+
+    fn observe(&mut self) {
+        let width = self.config.environment.max_candidates();
+        let (n, d) = (self.lanes.len(), self.tasks.space().len());
+        let o = &mut self.observations;
+        (o.batch, o.width) = (n, width);
+        o.candidates.resize(n * width * CANDIDATE_FEATURES, 0.0);
+        o.contexts.resize(n * CONTEXT_FEATURES, 0.0);
+        o.counts.resize(n, 0);
+        if let Some(identities) = &mut o.identities {
+            identities.resize(n * width * d, 0);
+        }
+        for (i, lane) in self.lanes.iter_mut().enumerate() {
+            lane.episode.observe(
+                &mut o.candidates[i * width * CANDIDATE_FEATURES..][..width * CANDIDATE_FEATURES],
+                &mut o.contexts[i * CONTEXT_FEATURES..][..CONTEXT_FEATURES],
+            );
+            let count = lane.episode.candidates().len();
+            o.counts[i] = count as u32;
+            if let Some(identities) = &mut o.identities {
+                for c in 0..count {
+                    lane.episode.choices_of(c, &mut identities[(i * width + c) * d..][..d]);
+                }
+            }
+        }
+    }
+
+    fn step_lane(&mut self, i: usize, best: usize, values: Option<&[f32]>) {
+        let (width, d) = (self.observations.width, self.tasks.space().len());
+        let count = self.observations.counts[i] as usize;
+        let lane = &mut self.lanes[i];
+        let explores = self.rng.random_bool(lane.epsilon);
+        let action = if explores { self.rng.random_range(0..count) } else { best };
+        let uniform = lane.epsilon / count as f64;
+        let probability = if action == best { 1.0 - lane.epsilon + uniform } else { uniform };
+        let value = |c: usize| values.map_or(0.0, |v| v[i * width + c]);
+        let o = &self.observations;
+        let mut seen = Seen {
+            candidates: &o.candidates[i * width * CANDIDATE_FEATURES..][..count * CANDIDATE_FEATURES],
+            context: &o.contexts[i * CONTEXT_FEATURES..][..CONTEXT_FEATURES],
+            identities: o.identities.as_ref().map_or(&[], |id| &id[i * width * d..][..count * d]),
+            chosen_value: value(best),
+            best_value: value(best),
+        };
+        if lane.segment.len() >= self.config.acting.segment {
+            lane.segment.see(&seen);
+            lane.segment.finish(lane.task, &mut self.batch);
+        }
+        seen.chosen_value = value(action);
+        lane.segment.see(&seen);
+        let outcome = lane.episode.step(action);
+        lane.segment.act(&Done {
+            action: action as u16,
+            log_probability: probability.ln() as f32,
+            reward: outcome.reward,
+            terminated: outcome.terminated,
+            truncated: outcome.truncated,
+        });
+        if outcome.measured.is_some() {
+            self.report(i);
+        }
+        if outcome.terminated || outcome.truncated {
+            self.end_episode(i);
+        }
+    }
+
+    /// Finishes a lane's segment with the last observation and starts another episode.
+    fn end_episode(&mut self, i: usize) {
+        let width = self.observations.width;
+        let d = self.tasks.space().len();
+        let identity = self.observations.identities.is_some();
+        let lane = &mut self.lanes[i];
+        let mut rows = vec![0.0; width * CANDIDATE_FEATURES];
+        let mut context = vec![0.0; CONTEXT_FEATURES];
+        lane.episode.observe(&mut rows, &mut context);
+        // An exhausted space has no candidate left; an observation has at least one, here an empty row.
+        let count = lane.episode.candidates().len().max(1);
+        let mut identities = vec![0; if identity { count * d } else { 0 }];
+        if identity {
+            for c in 0..lane.episode.candidates().len() {
+                lane.episode.choices_of(c, &mut identities[c * d..(c + 1) * d]);
+            }
+        }
+        lane.segment.see(&Seen {
+            candidates: &rows[..count * CANDIDATE_FEATURES],
+            context: &context,
+            identities: &identities,
+            chosen_value: 0.0,
+            best_value: 0.0,
+        });
+        lane.segment.finish(lane.task, &mut self.batch);
+        let ends = &mut self.batch.episodes;
+        ends.tasks.push(lane.task);
+        ends.normalised_regrets.push(lane.episode.normalised_regret());
+        ends.returns.push(lane.episode.returned());
+        self.next_episode(i);
+        self.report(i);
+        self.measure_for_validation();
+    }
+
+    fn next_episode(&mut self, i: usize) {
+        let (episode, task) = self.new_episode();
+        let lane = &mut self.lanes[i];
+        (lane.episode, lane.task, lane.generation) = (episode, task, self.generation);
+    }
+
+    /// With `prior = "network"` the validation tasks too are to be in the exported prior: now and then one of them is
+    /// measured somewhere. No policy learns from it.
+    fn measure_for_validation(&mut self) {
+        if self.config.prior != PriorSource::Network || self.tasks.validation.is_empty() {
+            return;
+        }
+        let index = self.tasks.validation[self.rng.random_range(0..self.tasks.validation.len())];
+        let (space, task) = (self.tasks.space().clone(), self.tasks.all[index].clone());
+        for _ in 0..self.config.environment.horizon {
+            let mut choices = vec![0; space.len()];
+            space.sample(&mut self.rng, &mut choices);
+            let rank = space.rank(&choices);
+            if let Some(value) = task.value_of_rank(rank) {
+                let measurement = Measurement { rank, key: task.key(&choices, rank), value };
+                self.record(index as u16, measurement, &choices);
+            }
+        }
+    }
+}

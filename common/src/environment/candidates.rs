@@ -1,0 +1,445 @@
+//! Candidates, the actions of a step, and the pool in which the predictor looks for its proposals.
+
+use super::{CandidateMode, Environment};
+use crate::{
+    posterior::{Beliefs, Kind, Predictor},
+    space::SearchSpace,
+    task::Task,
+};
+use hashbrown::HashSet;
+use rand::{Rng, seq::SliceRandom};
+use std::sync::Arc;
+
+/// Where a candidate comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CandidateKind {
+    /// A neighbour of the current architecture.
+    Edit,
+    /// Back to the incumbent, free.
+    Return,
+    /// What a posterior would measure next.
+    Proposal,
+    /// A random architecture.
+    Random,
+}
+
+/// An architecture that the policy may move to next.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate {
+    /// Rank of its encoding.
+    pub rank: u64,
+    /// Key by which it is paid for.
+    pub key: u64,
+    /// Where it comes from.
+    pub kind: CandidateKind,
+    /// Already measured in this episode: moving there is free.
+    pub measured: bool,
+    /// Its slot in the predictor, if it has one.
+    pub(super) slot: Option<usize>,
+}
+
+/// The architectures in the predictor's slots, and the candidates made from them.
+#[derive(Debug)]
+pub(super) struct Pool {
+    layout: Layout,
+    /// u8 [slots, decisions]; empty where slot = rank.
+    choices: Vec<u8>,
+    ranks: Vec<u64>,
+    keys: Vec<u64>,
+    edits: Vec<usize>,
+    scratch: Vec<u8>,
+}
+
+/// Which slots hold what.
+#[derive(Clone, Debug)]
+enum Layout {
+    Whole { slots: usize },
+    Sampled { fixed: usize, around: usize, edits: usize },
+}
+
+/// At most so many neighbours are looked at before [`super::EnvironmentConfig::max_edits`] of them become candidates.
+const LOOKED_AT: usize = 4;
+
+impl Pool {
+    pub(super) fn new(env: &Environment) -> Self {
+        let space = &env.space;
+        let neighbours: usize = (0..space.len()).map(|d| space.arity(d) as usize - 1).sum();
+        let edits = neighbours.min(LOOKED_AT * env.config.max_edits);
+        let whole = env.whole.as_ref().map(|_| space.size().expect("enumerable") as usize);
+        let layout = match whole {
+            Some(slots) => Layout::Whole { slots },
+            None => {
+                let around = if env.config.posteriors { 2 * neighbours.min(env.config.max_edits) } else { 0 };
+                // One slot more for the random candidate.
+                let fixed = if env.config.posteriors {
+                    env.config.pool.saturating_sub(around + edits).max(16) + 1
+                } else {
+                    1
+                };
+                Layout::Sampled { fixed, around, edits }
+            }
+        };
+        let slots = match layout {
+            Layout::Whole { .. } => 0,
+            Layout::Sampled { fixed, around, edits } => fixed + around + edits,
+        };
+        Self {
+            layout,
+            choices: vec![0; slots * space.len()],
+            ranks: vec![0; slots],
+            keys: vec![0; slots],
+            edits: Vec::with_capacity(neighbours),
+            scratch: vec![0; space.len()],
+        }
+    }
+
+    /// Number of slots that the predictor must have.
+    pub(super) fn slots(&self) -> usize {
+        match self.layout {
+            Layout::Whole { slots } => slots,
+            Layout::Sampled { .. } => self.ranks.len(),
+        }
+    }
+
+    /// New random architectures and the training tasks' best (of the tasks that are not left out) for an episode.
+    pub(super) fn restart(
+        &mut self,
+        env: &Environment,
+        task: &Task,
+        weights: &[f32],
+        predictor: Option<&mut Predictor>,
+        rng: &mut impl Rng,
+    ) {
+        let Layout::Sampled { fixed, .. } = self.layout else { return };
+        let d = env.space.len();
+        let best = fixed / 3;
+        let mut filled = 0;
+        for &(t, rank) in &env.prior_best {
+            if filled == best {
+                break;
+            }
+            if weights[t] > 0.0 && !self.ranks[..filled].contains(&rank) {
+                env.space.unrank(rank, &mut self.choices[filled * d..(filled + 1) * d]);
+                self.enter(filled, &env.space, task);
+                filled += 1;
+            }
+        }
+        for slot in filled..fixed {
+            env.space.sample(rng, &mut self.choices[slot * d..(slot + 1) * d]);
+            self.enter(slot, &env.space, task);
+        }
+        // Places that are not filled yet repeat the first slot: duplicates are harmless, empty slots would not be.
+        for slot in fixed..self.ranks.len() {
+            self.choices.copy_within(0..d, slot * d);
+            self.enter(slot, &env.space, task);
+        }
+        if let Some(p) = predictor {
+            p.place(0, &self.choices, &self.ranks);
+        }
+    }
+
+    fn enter(&mut self, slot: usize, space: &SearchSpace, task: &Task) {
+        let d = space.len();
+        let choices = &self.choices[slot * d..(slot + 1) * d];
+        self.ranks[slot] = space.rank(choices);
+        self.keys[slot] = task.key(choices, self.ranks[slot]);
+    }
+
+    /// The incumbent's neighbours and as many of their mutations take their slots.
+    pub(super) fn move_incumbent(
+        &mut self,
+        env: &Environment,
+        task: &Task,
+        incumbent: &[u8],
+        predictor: Option<&mut Predictor>,
+        rng: &mut impl Rng,
+    ) {
+        let Layout::Sampled { fixed, around, .. } = self.layout else { return };
+        if around == 0 {
+            return;
+        }
+        let d = env.space.len();
+        let near = self.fill_neighbours(env, task, incumbent, fixed, around / 2, rng);
+        for k in 0..around / 2 {
+            // A mutation of a neighbour: one more edit.
+            let (from, to) = (fixed + k % near.max(1), fixed + around / 2 + k);
+            self.choices.copy_within(from * d..(from + 1) * d, to * d);
+            let choices = &mut self.choices[to * d..(to + 1) * d];
+            let decision = rng.random_range(0..d);
+            let before = choices[decision];
+            choices[decision] = rng.random_range(0..env.space.arity(decision));
+            if !env.space.is_valid(choices) {
+                choices[decision] = before;
+            }
+            self.enter(to, &env.space, task);
+        }
+        if let Some(p) = predictor {
+            self.place(p, d, fixed, around);
+        }
+    }
+
+    fn place(&self, predictor: &mut Predictor, d: usize, start: usize, n: usize) {
+        predictor.place(start, &self.choices[start * d..(start + n) * d], &self.ranks[start..start + n]);
+    }
+
+    /// Writes up to `n` neighbours (a random subset of them if there are more) into the slots from `start` on, the rest
+    /// repeats the first. Returns how many are different.
+    fn fill_neighbours(
+        &mut self,
+        env: &Environment,
+        task: &Task,
+        of: &[u8],
+        start: usize,
+        n: usize,
+        rng: &mut impl Rng,
+    ) -> usize {
+        let (space, d) = (&env.space, env.space.len());
+        self.scratch.copy_from_slice(of);
+        let all: usize = (0..d).map(|i| space.arity(i) as usize - 1).sum();
+        let own_rank = space.rank(of);
+        let mut written = 0;
+        let mut offered = 0;
+        let (choices, ranks) = (&mut self.choices, &mut self.ranks);
+        space.for_each_edit(&mut self.scratch, |edited, decision, to| {
+            offered += 1;
+            // Reservoir sampling keeps a uniform subset where there are more neighbours than places.
+            let place = if written < n {
+                written += 1;
+                written - 1
+            } else {
+                let k = rng.random_range(0..offered);
+                if k >= n {
+                    return;
+                }
+                k
+            };
+            let slot = start + place;
+            choices[slot * d..(slot + 1) * d].copy_from_slice(edited);
+            ranks[slot] = space
+                .rank_after(own_rank, decision, of[decision], to)
+                .unwrap_or_else(|| space.rank(edited));
+        });
+        debug_assert!(offered <= all);
+        for slot in start..start + written {
+            self.keys[slot] = task.key(&self.choices[slot * d..(slot + 1) * d], self.ranks[slot]);
+        }
+        for slot in start + written..start + n {
+            // Without any neighbour the architecture itself stands in; it is measured and so never proposed.
+            if written == 0 {
+                self.choices[slot * d..(slot + 1) * d].copy_from_slice(of);
+            } else {
+                self.choices.copy_within(start * d..(start + 1) * d, slot * d);
+            }
+            self.enter(slot, space, task);
+        }
+        written
+    }
+
+    /// Makes the candidates of a step. `current` and `incumbent` come with their ranks.
+    #[allow(clippy::too_many_arguments, reason = "the state of a step, taken apart for the borrow checker")]
+    pub(super) fn candidates(
+        &mut self,
+        env: &Environment,
+        task: &Task,
+        current: &[u8],
+        incumbent: (u64, u64),
+        current_is_incumbent: bool,
+        measured: &HashSet<u64>,
+        mut predictor: Option<&mut Predictor>,
+        rng: &mut impl Rng,
+        out: &mut Vec<Candidate>,
+    ) {
+        out.clear();
+        self.edit_candidates(env, task, current, measured, predictor.as_deref_mut(), rng, out);
+        if !current_is_incumbent {
+            let (rank, key) = incumbent;
+            out.push(Candidate { rank, key, kind: CandidateKind::Return, measured: true, slot: None });
+        }
+        if env.config.candidates == CandidateMode::Proposals {
+            if let Some(p) = predictor.as_deref_mut() {
+                self.proposals(env, task, p, measured, rng, out);
+            }
+            self.random_candidate(env, task, measured, predictor, rng, out);
+        }
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the state of a step, taken apart for the borrow checker")]
+    fn edit_candidates(
+        &mut self,
+        env: &Environment,
+        task: &Task,
+        current: &[u8],
+        measured: &HashSet<u64>,
+        mut predictor: Option<&mut Predictor>,
+        rng: &mut impl Rng,
+        out: &mut Vec<Candidate>,
+    ) {
+        let (space, d) = (&env.space, env.space.len());
+        self.edits.clear();
+        // For a whole space the slots of the edits are their ranks; for a pool they are placed.
+        match self.layout {
+            Layout::Whole { .. } => {
+                self.scratch.copy_from_slice(current);
+                let edits = &mut self.edits;
+                space.for_each_edit(&mut self.scratch, |edited, _, _| edits.push(space.rank(edited) as usize));
+            }
+            Layout::Sampled { fixed, around, edits } => {
+                let start = fixed + around;
+                let n = self.fill_neighbours(env, task, current, start, edits, rng);
+                if let Some(p) = predictor.as_deref_mut() {
+                    self.place(p, d, start, edits);
+                }
+                self.edits.extend(start..start + n);
+            }
+        }
+        for &slot in &self.edits {
+            let (rank, key) = self.rank_and_key(env, task, slot);
+            if task.value_of_rank(rank).is_some() {
+                let measured = measured.contains(&key);
+                out.push(Candidate { rank, key, kind: CandidateKind::Edit, measured, slot: Some(slot) });
+            }
+        }
+        // Measured neighbours may be walked over again only where no other is left.
+        if out.iter().any(|c| !c.measured) {
+            out.retain(|c| !c.measured);
+        }
+        let most = env.config.max_edits;
+        if out.len() > most {
+            let ranked = match predictor {
+                Some(p) => {
+                    let (kind, beta) = (p.rule(), env.config.rule_beta);
+                    let beliefs = p.beliefs();
+                    let bound = |c: &Candidate| {
+                        let (m, s) = beliefs.of(kind, c.slot.expect("edits have slots"));
+                        m + beta * s
+                    };
+                    out.sort_by(|a, b| bound(b).total_cmp(&bound(a)).then(a.rank.cmp(&b.rank)));
+                    most / 2
+                }
+                None => 0,
+            };
+            out[ranked..].shuffle(rng);
+            out.truncate(most);
+        }
+    }
+
+    fn rank_and_key(&self, env: &Environment, task: &Task, slot: usize) -> (u64, u64) {
+        match self.layout {
+            Layout::Whole { .. } => (slot as u64, env.whole_key(task, slot as u64)),
+            Layout::Sampled { .. } => (self.ranks[slot], self.keys[slot]),
+        }
+    }
+
+    /// For each β the unmeasured architecture with the highest bound in each posterior and in their mixture.
+    fn proposals(
+        &self,
+        env: &Environment,
+        task: &Task,
+        predictor: &mut Predictor,
+        measured: &HashSet<u64>,
+        rng: &mut impl Rng,
+        out: &mut Vec<Candidate>,
+    ) {
+        let slots = predictor.slots();
+        // Many bounds are equal while little is measured, and neighbouring ranks are alike: start anywhere.
+        let first = rng.random_range(0..slots);
+        let has_prior = predictor.has_prior();
+        let beliefs = predictor.beliefs();
+        let share = 1.0 / (1.0 + (-beliefs.evidence).exp());
+        for &beta in &env.config.betas {
+            for source in [Source::Transfer, Source::Plain, Source::Mixture] {
+                if !has_prior && source != Source::Plain {
+                    continue;
+                }
+                let mut best: Option<(f32, Candidate)> = None;
+                for slot in (first..slots).chain(0..first) {
+                    let bound = source.bound(beliefs, slot, beta, share);
+                    if best.is_some_and(|(b, _)| bound <= b) {
+                        continue;
+                    }
+                    let (rank, key) = self.rank_and_key(env, task, slot);
+                    if !measured.contains(&key) && task.value_of_rank(rank).is_some() {
+                        let kind = CandidateKind::Proposal;
+                        best = Some((bound, Candidate { rank, key, kind, measured: false, slot: Some(slot) }));
+                    }
+                }
+                if let Some((_, candidate)) = best
+                    && !out.iter().any(|c| c.kind == CandidateKind::Proposal && c.rank == candidate.rank)
+                {
+                    out.push(candidate);
+                }
+            }
+        }
+    }
+
+    fn random_candidate(
+        &mut self,
+        env: &Environment,
+        task: &Task,
+        measured: &HashSet<u64>,
+        predictor: Option<&mut Predictor>,
+        rng: &mut impl Rng,
+        out: &mut Vec<Candidate>,
+    ) {
+        // A few draws: in a space that is nearly exhausted there may be nothing new to find.
+        const DRAWS: usize = 20;
+        let d = env.space.len();
+        for _ in 0..DRAWS {
+            env.space.sample(rng, &mut self.scratch);
+            let rank = env.space.rank(&self.scratch);
+            let key = task.key(&self.scratch, rank);
+            if measured.contains(&key) || task.value_of_rank(rank).is_none() {
+                continue;
+            }
+            let slot = match self.layout {
+                Layout::Whole { .. } => rank as usize,
+                Layout::Sampled { fixed, .. } => {
+                    let slot = fixed - 1;
+                    self.choices[slot * d..(slot + 1) * d].copy_from_slice(&self.scratch);
+                    (self.ranks[slot], self.keys[slot]) = (rank, key);
+                    if let Some(p) = predictor {
+                        self.place(p, d, slot, 1);
+                    }
+                    slot
+                }
+            };
+            out.push(Candidate { rank, key, kind: CandidateKind::Random, measured: false, slot: Some(slot) });
+            return;
+        }
+    }
+
+    /// Choices of a candidate, written into `out`.
+    pub(super) fn choices_of(&self, space: &Arc<SearchSpace>, candidate: &Candidate, out: &mut [u8]) -> bool {
+        match (&self.layout, candidate.slot) {
+            (Layout::Whole { .. }, _) => space.unrank(candidate.rank, out),
+            (Layout::Sampled { .. }, Some(slot)) => {
+                out.copy_from_slice(&self.choices[slot * space.len()..(slot + 1) * space.len()]);
+            }
+            // The return: the episode knows its incumbent itself.
+            (Layout::Sampled { .. }, None) => return false,
+        }
+        true
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Source {
+    Plain,
+    Transfer,
+    Mixture,
+}
+
+impl Source {
+    /// Upper bound of a slot in standard deviations of the measured values.
+    fn bound(self, beliefs: &Beliefs, slot: usize, beta: f32, share: f32) -> f32 {
+        let bound = |kind| {
+            let (mean, deviation) = beliefs.of(kind, slot);
+            mean + beta * deviation
+        };
+        match self {
+            Self::Plain => bound(Kind::Plain),
+            Self::Transfer => bound(Kind::Transfer),
+            Self::Mixture => share * bound(Kind::Transfer) / beliefs.scale + (1.0 - share) * bound(Kind::Plain),
+        }
+    }
+}

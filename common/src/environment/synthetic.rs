@@ -1,0 +1,205 @@
+//! Synthetic tasks: random functions on a space, so that a policy needs no data to begin with and does not believe that
+//! every task resembles the ones it was trained on.
+//!
+//! A draw is a sum of main effects (alike choices share part of theirs), a smooth random function with a random length
+//! per decision (random Fourier features on one-hot codes of the active form), and patterns that kill; then, by chance, a
+//! monotone warp, a mix with a real task, noise.
+
+use crate::{
+    space::{Conditional, Decision, SearchSpace},
+    task::{Count, Task, Values},
+};
+use rand::Rng;
+use rand_distr::{Distribution, StandardNormal};
+use std::sync::Arc;
+
+/// Random features of the smooth part.
+const FEATURES: usize = 24;
+
+/// Draws a task over an enumerable space. `relatives` are real tasks to mix with, by a random share.
+///
+/// # Panics
+/// When the space has more than 2^16 encodings.
+pub fn draw(space: &Arc<SearchSpace>, relatives: &[Arc<Task>], rng: &mut impl Rng) -> Arc<Task> {
+    loop {
+        let mut values = random_function(space, rng);
+        if !relatives.is_empty() && rng.random_bool(0.5) {
+            mix(&mut values, &relatives[rng.random_range(0..relatives.len())], rng);
+        }
+        warp_and_disturb(&mut values, rng);
+        // A draw whose best is its median has nothing to find: draw again.
+        if let Ok(task) =
+            Task::new("synthetic", "synthetic", space.clone(), Values::Dense(values.into()), Count::Strings)
+        {
+            return Arc::new(task);
+        }
+    }
+}
+
+/// A made-up space of some hundred to some ten thousand architectures, without conditions.
+pub fn random_space(rng: &mut impl Rng) -> Arc<SearchSpace> {
+    let shared = rng.random_bool(0.6);
+    let mut arity = rng.random_range(2..=6usize);
+    let mut size = 1usize;
+    let mut decisions = Vec::new();
+    while size < 300 || (size * 6 <= 16_000 && rng.random_bool(0.7)) {
+        if !shared {
+            arity = rng.random_range(2..=6);
+        }
+        // Decisions with a vocabulary of their own need names of their own.
+        let prefix = if shared { String::new() } else { format!("{}.", decisions.len()) };
+        let choices = (0..arity).map(|c| format!("{prefix}{c}")).collect();
+        decisions.push(Decision { name: format!("d{}", decisions.len()), choices });
+        size *= arity;
+    }
+    Arc::new(Conditional::space("synthetic", decisions, Vec::new()).expect("a product of choices is a space"))
+}
+
+fn normal(rng: &mut impl Rng) -> f32 {
+    StandardNormal.sample(rng)
+}
+
+fn random_function(space: &SearchSpace, rng: &mut impl Rng) -> Vec<f32> {
+    let size = space.size().filter(|&s| s <= 1 << 16).expect("an enumerable space") as usize;
+    let d = space.len();
+    let offsets: Vec<usize> = (0..d)
+        .scan(0, |at, i| {
+            let here = *at;
+            *at += space.arity(i) as usize;
+            Some(here)
+        })
+        .collect();
+    let codes = offsets[d - 1] + space.arity(d - 1) as usize;
+
+    // Main effects: a share of each choice's effect is common to its vocabulary.
+    let alike = rng.random_range(0.0..1.0f32);
+    let importance: Vec<f32> = (0..d).map(|_| rng.random_range(0.0..1.0f32).powi(2) + 0.05).collect();
+    let mut common = vec![Vec::new(); d];
+    let mut main = vec![0.0; codes];
+    for i in 0..d {
+        let v = space.vocabulary(i);
+        if common[v].is_empty() {
+            common[v] = (0..space.arity(i)).map(|_| normal(rng)).collect();
+        }
+        for c in 0..space.arity(i) as usize {
+            main[offsets[i] + c] = importance[i] * (alike * common[v][c] + (1.0 - alike) * normal(rng));
+        }
+    }
+    let roughness = rng.random_range(0.0..1.5f32);
+    let frequency = rng.random_range(0.5..2.5f32);
+    let smooth: Vec<(Vec<f32>, f32, f32)> = (0..FEATURES)
+        .map(|_| {
+            let w = (0..codes)
+                .enumerate()
+                .map(|(k, _)| {
+                    let i = offsets.partition_point(|&o| o <= k) - 1;
+                    frequency * importance[i].sqrt() * normal(rng)
+                })
+                .collect();
+            let amplitude = roughness * normal(rng) / (FEATURES as f32).sqrt();
+            (w, rng.random_range(0.0..std::f32::consts::TAU), amplitude)
+        })
+        .collect();
+    // Patterns that kill: architectures with these two choices lose nearly everything.
+    let patterns: Vec<[(usize, u8); 2]> = (0..rng.random_range(0..3usize))
+        .map(|_| {
+            [0; 2].map(|_| {
+                let i = rng.random_range(0..d);
+                (i, rng.random_range(0..space.arity(i)))
+            })
+        })
+        .collect();
+    let depth = rng.random_range(1.0..5.0f32);
+
+    let mut choices = vec![0u8; d];
+    let mut active = vec![0u8; d];
+    (0..size as u64)
+        .map(|rank| {
+            space.unrank(rank, &mut choices);
+            active.copy_from_slice(&choices);
+            space.activate(&mut active);
+            let code = |i: usize| offsets[i] + active[i] as usize;
+            let mut value: f32 = (0..d).map(|i| main[code(i)]).sum();
+            for (w, phase, amplitude) in &smooth {
+                value += amplitude * ((0..d).map(|i| w[code(i)]).sum::<f32>() + phase).cos();
+            }
+            let killed = patterns.iter().any(|p| p.iter().all(|&(i, c)| active[i] == c));
+            if killed { value - depth } else { value }
+        })
+        .collect()
+}
+
+/// Replaces values by a random mixture with a real task, both standardised.
+fn mix(values: &mut [f32], relative: &Task, rng: &mut impl Rng) {
+    let share = rng.random_range(0.1..0.9f32);
+    let sign = if rng.random_bool(0.85) { 1.0 } else { -1.0 };
+    let deviation = standard_deviation(values);
+    let other: Vec<f32> = (0..values.len() as u64).map(|r| sign * relative.prior_value(r)).collect();
+    let other_deviation = standard_deviation(&other);
+    for (v, o) in values.iter_mut().zip(other) {
+        *v = (1.0 - share) * *v / deviation + share * o / other_deviation;
+    }
+}
+
+fn warp_and_disturb(values: &mut [f32], rng: &mut impl Rng) {
+    let n = values.len() as f32;
+    let mean = values.iter().sum::<f32>() / n;
+    let deviation = standard_deviation(values);
+    let kind = rng.random_range(0..3);
+    let strength = rng.random_range(0.3..1.5f32);
+    let noise = if rng.random_bool(0.5) { rng.random_range(0.0..0.1f32) } else { 0.0 };
+    for v in values.iter_mut() {
+        let z = (*v - mean) / deviation;
+        let warped = match kind {
+            // Accuracies saturate: the good ones lie close together …
+            0 => -(-strength * z).exp(),
+            // … robust accuracies of strong attacks do the opposite.
+            1 => (strength * z).exp(),
+            _ => z,
+        };
+        *v = warped.clamp(-1e4, 1e4);
+    }
+    let deviation = standard_deviation(values);
+    for v in values.iter_mut() {
+        *v += noise * deviation * normal(rng);
+    }
+}
+
+/// Standard deviation; 1 where all are equal.
+fn standard_deviation(values: &[f32]) -> f32 {
+    let n = values.len() as f64;
+    let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
+    let variance = values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / n;
+    if variance > 1e-12 { variance.sqrt() as f32 } else { 1.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    #[test]
+    fn draws_repeat_and_differ_and_respect_inactive_decisions() {
+        let space = SearchSpace::named("nb201").unwrap();
+        let task = |seed| draw(&space, &[], &mut ChaCha8Rng::seed_from_u64(seed));
+        let (a, b, c) = (task(1), task(1), task(2));
+        assert_eq!(a.best(), b.best());
+        assert_ne!(a.best(), c.best());
+        for seed in 0..20 {
+            let t = task(seed);
+            assert!(t.best().is_finite() && t.best() > t.median());
+        }
+    }
+
+    #[test]
+    fn random_spaces_can_be_enumerated_and_searched() {
+        let mut rng = ChaCha8Rng::seed_from_u64(7);
+        for _ in 0..50 {
+            let space = random_space(&mut rng);
+            assert!((300..=16_000 * 6).contains(&space.size().unwrap()), "{:?}", space.size());
+            let task = draw(&space, &[], &mut rng);
+            assert!(task.best() > task.median());
+        }
+    }
+}

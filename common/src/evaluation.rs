@@ -1,0 +1,180 @@
+//! Searching without learning: a policy or a fixed rule on a task, from paired random starts.
+
+use crate::{
+    environment::{CANDIDATE_FEATURES, CONTEXT_FEATURES, CandidateKind, Environment, Episode},
+    network::{self, FrozenQNetwork, ObservationBatch},
+    posterior::Kind,
+    task::Task,
+};
+use rayon::prelude::*;
+use std::sync::Arc;
+
+/// Who decides where to move.
+#[derive(Clone, Debug)]
+pub enum Searcher {
+    /// The base rule: the best upper bound of the transfer posterior (of the plain one where there is no past).
+    Rule,
+    /// The best upper bound of one posterior.
+    Bound(Kind, f32),
+    /// A random architecture each time.
+    Random,
+    /// The candidate with the highest value.
+    Network(FrozenQNetwork),
+}
+
+/// One search.
+#[derive(Clone, Debug)]
+pub struct Search {
+    /// Normalised regret after 1, 2, … paid queries: f32 [budget].
+    pub regrets: Vec<f32>,
+    /// Value of the incumbent after 1, 2, … paid queries: f32 [budget].
+    pub incumbents: Vec<f32>,
+    /// The best architecture found.
+    pub best: Vec<u8>,
+}
+
+/// Episodes that share a network call; as many predictors over the whole space are in memory for each thread.
+const GROUP: usize = 4;
+
+/// Searches a task from `starts` random starts with the environment's horizon as budget. Start `i` of a task is the same
+/// architecture for every searcher with the same seed. Runs on the current rayon pool.
+///
+/// `weights` are the weights of the prior's tasks.
+///
+/// # Errors
+/// The network's, if it does not fit the observations.
+pub fn search(
+    env: &Arc<Environment>,
+    task: &Arc<Task>,
+    weights: &[f32],
+    searcher: &Searcher,
+    starts: usize,
+    seed: u64,
+) -> network::Result<Vec<Search>> {
+    let groups: Vec<std::ops::Range<usize>> =
+        (0..starts).step_by(GROUP).map(|s| s..starts.min(s + GROUP)).collect();
+    let searches: network::Result<Vec<Vec<Search>>> = groups
+        .into_par_iter()
+        .map(|group| {
+            let episodes = group
+                .map(|start| Episode::new(env.clone(), task.clone(), weights, start_seed(seed, task.name(), start)))
+                .collect();
+            search_group(env, episodes, searcher)
+        })
+        .collect();
+    Ok(searches?.into_iter().flatten().collect())
+}
+
+/// Seed of a start: depends on the task's name, so that tasks do not share their starts.
+fn start_seed(seed: u64, task: &str, start: usize) -> u64 {
+    let hash = task.bytes().chain(start.to_le_bytes()).fold(0xcbf2_9ce4_8422_2325u64 ^ seed, |h, b| {
+        (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    hash ^ (hash >> 31)
+}
+
+fn search_group(
+    env: &Arc<Environment>,
+    mut episodes: Vec<Episode>,
+    searcher: &Searcher,
+) -> network::Result<Vec<Search>> {
+    let budget = env.config().horizon;
+    let mut searches: Vec<Search> = episodes
+        .iter()
+        .map(|e| Search {
+            regrets: vec![e.normalised_regret()],
+            incumbents: vec![e.incumbent_value()],
+            best: Vec::new(),
+        })
+        .collect();
+    let mut going: Vec<usize> = (0..episodes.len()).collect();
+    while !going.is_empty() {
+        let choices: Vec<usize> = match searcher {
+            Searcher::Rule => going.iter().map(|&i| episodes[i].rule_choice()).collect(),
+            Searcher::Bound(kind, beta) => {
+                going.iter().map(|&i| episodes[i].bound_choice(Some(*kind), *beta)).collect()
+            }
+            Searcher::Random => going.iter().map(|&i| random_choice(&episodes[i])).collect(),
+            Searcher::Network(network) => {
+                let batch = observe(env, network, going.iter().copied(), &mut episodes);
+                best_of(&network.q_values(&batch)?, &batch)
+            }
+        };
+        going = going
+            .into_iter()
+            .zip(choices)
+            .filter_map(|(i, choice)| {
+                let (episode, search) = (&mut episodes[i], &mut searches[i]);
+                let outcome = episode.step(choice);
+                if outcome.measured.is_some() {
+                    search.regrets.push(episode.normalised_regret());
+                    search.incumbents.push(episode.incumbent_value());
+                }
+                (!outcome.terminated && !outcome.truncated).then_some(i)
+            })
+            .collect();
+    }
+    for (search, episode) in searches.iter_mut().zip(&episodes) {
+        // A walk that ended early keeps its incumbent for the queries it did not use.
+        search.regrets.resize(budget, episode.normalised_regret());
+        search.incumbents.resize(budget, episode.incumbent_value());
+        search.best = episode.incumbent().to_vec();
+    }
+    Ok(searches)
+}
+
+fn random_choice(episode: &Episode) -> usize {
+    let candidates = episode.candidates();
+    let new = |kind| candidates.iter().position(|c| c.kind == kind && !c.measured);
+    new(CandidateKind::Random).or_else(|| new(CandidateKind::Edit)).unwrap_or(0)
+}
+
+/// Observations of some episodes as one batch.
+pub fn observe(
+    env: &Environment,
+    network: &FrozenQNetwork,
+    which: impl Iterator<Item = usize>,
+    episodes: &mut [Episode],
+) -> ObservationBatch {
+    let width = env.config().max_candidates();
+    let identity = network.config().identity.is_some();
+    let d = env.space().len();
+    let mut batch =
+        ObservationBatch { width, identities: identity.then(Vec::new), ..ObservationBatch::default() };
+    for i in which {
+        let at = batch.batch;
+        batch.batch += 1;
+        batch.candidates.resize(batch.batch * width * CANDIDATE_FEATURES, 0.0);
+        batch.contexts.resize(batch.batch * CONTEXT_FEATURES, 0.0);
+        episodes[i].observe(
+            &mut batch.candidates[at * width * CANDIDATE_FEATURES..],
+            &mut batch.contexts[at * CONTEXT_FEATURES..],
+        );
+        let count = episodes[i].candidates().len();
+        batch.counts.push(count as u32);
+        if let Some(identities) = &mut batch.identities {
+            identities.resize(batch.batch * width * d, 0);
+            for c in 0..count {
+                episodes[i].choices_of(c, &mut identities[(at * width + c) * d..][..d]);
+            }
+        }
+    }
+    batch
+}
+
+/// Index of the highest value among the valid candidates of each observation; the first of equals.
+pub fn best_of(values: &[f32], batch: &ObservationBatch) -> Vec<usize> {
+    values
+        .chunks_exact(batch.width)
+        .zip(&batch.counts)
+        .map(|(row, &count)| {
+            let mut best = 0;
+            for (i, &v) in row[..count as usize].iter().enumerate() {
+                if v > row[best] {
+                    best = i;
+                }
+            }
+            best
+        })
+        .collect()
+}

@@ -1,0 +1,15 @@
+//! What actor and learner must agree on: search spaces, tasks, the environment with its two posteriors, the
+//! networks, the configuration and the policy file. Data flows one way: space → environment → network → wire.
+
+pub mod config;
+pub mod environment;
+pub mod evaluation;
+pub mod names;
+pub mod network;
+pub mod policy;
+pub mod posterior;
+pub mod space;
+pub mod statistics;
+pub mod task;
+pub mod telemetry;
+pub mod wire;

@@ -1,0 +1,33 @@
+//! Help with misspelt names.
+
+/// The known names nearest to `name`, as the end of an error message: `; did you mean …?`, else a list of what there is.
+pub fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    let mut ranked: Vec<(f64, &str)> =
+        known.into_iter().map(|k| (strsim::jaro_winkler(&name.to_lowercase(), &k.to_lowercase()), k)).collect();
+    ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
+    let near: Vec<String> =
+        ranked.iter().filter(|(s, _)| *s > 0.8).take(3).map(|(_, k)| format!("`{k}`")).collect();
+    if !near.is_empty() {
+        return format!("; did you mean {}?", near.join(" or "));
+    }
+    match ranked.len() {
+        0 => "; there is none".into(),
+        n => {
+            let shown: Vec<&str> = ranked.iter().take(8).map(|(_, k)| *k).collect();
+            let more = if n > 8 { format!(" and {} more", n - 8) } else { String::new() };
+            format!("; there is {}{more}", shown.join(", "))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::did_you_mean;
+
+    #[test]
+    fn the_nearest_name_comes_first_and_strangers_get_the_list() {
+        assert_eq!(did_you_mean("horizn", ["horizon", "betas"]), "; did you mean `horizon`?");
+        assert_eq!(did_you_mean("zzz", ["horizon", "betas"]), "; there is betas, horizon");
+        assert_eq!(did_you_mean("zzz", []), "; there is none");
+    }
+}

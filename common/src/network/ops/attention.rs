@@ -1,0 +1,191 @@
+//! Multi-head attention among the candidates of each observation.
+
+use std::sync::Arc;
+
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
+
+use super::{
+    Segments,
+    product::{Matrix, Then, add_product},
+    simd::{LANES, dot, exp_of_negative, sum, vectorised},
+    tensor, values, with_values,
+};
+
+/// Every candidate attends to all of its observation, itself included.
+///
+/// packed queries, keys and values [R, 3 H], of `heads` heads each → [R, H].
+pub fn attention(packed: &Tensor, heads: usize, segments: &Arc<Segments>) -> Result<Tensor> {
+    packed.apply_op1(Attention { heads, segments: segments.clone() })
+}
+
+struct Attention {
+    heads: usize,
+    segments: Arc<Segments>,
+}
+
+/// One head in the packed rows of one observation, n of them, D columns each.
+struct Head<'a> {
+    queries: Matrix<'a>,
+    keys: Matrix<'a>,
+    values: Matrix<'a>,
+    /// What scores are multiplied with: 1/√D.
+    scale: f32,
+}
+
+impl<'a> Head<'a> {
+    /// Head number `head` of `packed` rows, [n, 3 H].
+    fn new(packed: &'a [f32], width: usize, head: usize, size: usize) -> Self {
+        let part = |index: usize| Matrix::new(&packed[index * width + head * size..], size, 3 * width);
+        Self { queries: part(0), keys: part(1), values: part(2), scale: (size as f32).sqrt().recip() }
+    }
+
+    /// The attention of each candidate to each, [n, stride]: zero from column n on.
+    fn attention(&self, count: usize, stride: usize) -> Vec<f32> {
+        let mut attention = vec![0.0; count * stride];
+        add_product(&mut attention, stride, self.queries, self.keys.transposed(), Then::Keep);
+        vectorised!({
+            for row in attention.chunks_exact_mut(stride) {
+                row[count..].fill(f32::NEG_INFINITY);
+                let most = maximum(row);
+                row.iter_mut().for_each(|value| *value = exp_of_negative((*value - most) * self.scale));
+                let share = sum(row).recip();
+                row.iter_mut().for_each(|value| *value *= share);
+            }
+        });
+        attention
+    }
+}
+
+/// The largest value of a slice of whole chunks of [`LANES`].
+#[inline(always)]
+fn maximum(values: &[f32]) -> f32 {
+    let mut most = [f32::NEG_INFINITY; LANES];
+    for chunk in values.as_chunks::<LANES>().0 {
+        for lane in 0..LANES {
+            most[lane] = if chunk[lane] > most[lane] { chunk[lane] } else { most[lane] };
+        }
+    }
+    most.into_iter().fold(f32::NEG_INFINITY, f32::max)
+}
+
+impl CustomOp1 for Attention {
+    fn name(&self) -> &'static str {
+        "attention"
+    }
+
+    fn cpu_fwd(&self, packed: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (rows, packed_width) = layout.shape().dims2()?;
+        let width = packed_width / 3;
+        if !packed_width.is_multiple_of(3) || !width.is_multiple_of(self.heads) {
+            bail!("attention: {packed_width} columns for {} heads", self.heads);
+        }
+        let size = width / self.heads;
+        let packed = values(packed, layout)?;
+        let mut result = vec![0.0; rows * width];
+        for range in self.segments.ranges() {
+            let (count, stride) = (range.len(), range.len().next_multiple_of(LANES));
+            let packed = &packed[range.start * 3 * width..range.end * 3 * width];
+            let result = &mut result[range.start * width..range.end * width];
+            for index in 0..self.heads {
+                let head = Head::new(packed, width, index, size);
+                let attention = head.attention(count, stride);
+                let attention = Matrix::new(&attention, count, stride);
+                add_product(&mut result[index * size..], width, attention, head.values, Then::Keep);
+            }
+        }
+        Ok((CpuStorage::F32(result), (rows, width).into()))
+    }
+
+    fn bwd(&self, packed: &Tensor, result: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        let (rows, width) = result.dims2()?;
+        let mut of_packed = vec![0.0; rows * 3 * width];
+        with_values(packed, |packed| {
+            with_values(gradient, |gradient| {
+                for range in self.segments.ranges() {
+                    let span = range.start * 3 * width..range.end * 3 * width;
+                    let gradient = &gradient[range.start * width..range.end * width];
+                    self.segment_gradient(&packed[span.clone()], gradient, width, &mut of_packed[span]);
+                }
+            })
+        })??;
+        Ok(Some(tensor(of_packed, (rows, 3 * width))?))
+    }
+}
+
+impl Attention {
+    /// Adds the gradient of one observation's packed rows, [n, 3 H], to `of_packed`; the attention is computed
+    /// anew, which is cheaper than keeping it.
+    fn segment_gradient(&self, packed: &[f32], gradient: &[f32], width: usize, of_packed: &mut [f32]) {
+        let size = width / self.heads;
+        let count = gradient.len() / width;
+        let stride = count.next_multiple_of(LANES);
+        for index in 0..self.heads {
+            let head = Head::new(packed, width, index, size);
+            let gradient = Matrix::new(&gradient[index * size..], size, width);
+            let attention = head.attention(count, stride);
+            let mut of_scores = vec![0.0; count * stride];
+            add_product(&mut of_scores, stride, gradient, head.values.transposed(), Then::Keep);
+            vectorised!({
+                let rows = of_scores.chunks_exact_mut(stride).zip(attention.chunks_exact(stride));
+                for (of_scores, attention) in rows {
+                    let mean = dot(of_scores, attention);
+                    for (of_score, attention) in of_scores.iter_mut().zip(attention) {
+                        *of_score = (*of_score - mean) * attention * head.scale;
+                    }
+                }
+            });
+            let of_scores = Matrix::new(&of_scores, count, stride);
+            let attention = Matrix::new(&attention, count, stride);
+            let mut add = |part: usize, left: Matrix, right: Matrix| {
+                add_product(
+                    &mut of_packed[part * width + index * size..],
+                    3 * width,
+                    left,
+                    right,
+                    Then::Keep,
+                );
+            };
+            add(0, of_scores, head.keys);
+            add(1, of_scores.transposed(), head.queries);
+            add(2, attention.transposed(), gradient);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::D;
+
+    use super::{super::check, *};
+
+    #[test]
+    fn equals_the_composed_operation() -> Result<()> {
+        let segments = Arc::new(check::segments());
+        let (heads, size) = (3, 5);
+        let packed = check::variable(1, &[26, 3 * heads * size])?;
+        let spread = (&packed.as_detached_tensor() * 3.0)?;
+        let packed = candle_core::Var::from_tensor(&spread)?;
+        let of_segment = |start: usize, count: usize| -> Result<Tensor> {
+            let part = |index: usize| -> Result<Tensor> {
+                let part = packed.narrow(0, start, count)?.narrow(1, index * heads * size, heads * size)?;
+                part.reshape((count, heads, size))?.transpose(0, 1)?.contiguous()
+            };
+            let scores = (part(0)?.matmul(&part(1)?.t()?)? / (size as f64).sqrt())?;
+            let weights = scores.exp()?;
+            let weights = weights.broadcast_div(&weights.sum_keepdim(D::Minus1)?)?;
+            weights.matmul(&part(2)?)?.transpose(0, 1)?.reshape((count, heads * size))
+        };
+        let parts: Vec<Tensor> =
+            segments.ranges().map(|range| of_segment(range.start, range.len())).collect::<Result<_>>()?;
+        check::same(&attention(&packed, heads, &segments)?, &Tensor::cat(&parts, 0)?, &[&packed])
+    }
+
+    #[test]
+    fn one_candidate_attends_to_itself() -> Result<()> {
+        let segments = Arc::new(Segments { offsets: vec![0, 1], width: 1 });
+        let packed = check::variable(1, &[1, 12])?;
+        let result = attention(&packed, 2, &segments)?;
+        assert!(check::difference(&result, &packed.narrow(1, 8, 4)?)? < 1e-6);
+        Ok(())
+    }
+}

@@ -1,0 +1,310 @@
+//! The policy file, which is also what a broadcast carries: safetensors with the networks' weights, the prior, and in
+//! the metadata everything that is needed to act with them.
+
+use crate::{
+    environment::{EnvironmentConfig, layout_hash},
+    network::{self, FrozenPredictor, FrozenQNetwork, Named, PredictorConfig, QNetworkConfig},
+    posterior::{PosteriorSettings, Prior, PriorError},
+};
+use candle_core::{Device, Tensor};
+use half::f16;
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeMap, HashMap},
+    io::Write,
+    path::Path,
+};
+
+/// Format of the file; another number is refused.
+const FORMAT: u32 = 1;
+/// Key of the metadata.
+const KEY: &str = "srnas_policy";
+
+/// Who acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Acts {
+    /// The base rule: the trained part did not earn its export.
+    Rule,
+    /// The trained network.
+    Trained,
+}
+
+/// Mean normalised regrets on the validation tasks.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ValidationReport {
+    /// Tasks, each searched from `starts` paired starts.
+    pub tasks: Vec<String>,
+    /// Starts per task.
+    pub starts: usize,
+    /// After so many paid queries: the rule.
+    pub rule: BTreeMap<usize, f64>,
+    /// After so many paid queries: the trained policy's best weights.
+    pub trained: BTreeMap<usize, f64>,
+    /// Mean gain in shaped quality of the trained policy over the rule, with its 95 % interval.
+    pub gain: f64,
+    /// See `gain`.
+    pub interval: [f64; 2],
+}
+
+/// The predictor network with the tasks of its heads.
+#[derive(Clone, Debug)]
+pub struct LearnedPrior {
+    /// Counts the broadcasts of the predictor, so that actors need not tabulate the same twice.
+    pub version: u64,
+    /// The network.
+    pub network: FrozenPredictor,
+    /// Task of each head.
+    pub tasks: Vec<String>,
+    /// Family of each head.
+    pub families: Vec<String>,
+}
+
+/// A policy.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Counts the broadcasts of a run.
+    pub version: u64,
+    /// Space it was trained on; the network itself runs on any.
+    pub space: String,
+    /// Who acts.
+    pub acts: Acts,
+    /// Numbers of the posteriors.
+    pub settings: PosteriorSettings,
+    /// Environment it was trained in.
+    pub environment: EnvironmentConfig,
+    /// The Q-network.
+    pub network: FrozenQNetwork,
+    /// The predictor network, in runs with `prior = "network"`.
+    pub learned_prior: Option<LearnedPrior>,
+    /// The prior's values; in exported files, so that a search needs no training task's table.
+    pub prior: Option<Prior>,
+    /// What the check found.
+    pub validation: Option<ValidationReport>,
+}
+
+/// What is wrong with a policy file.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    /// It cannot be read or written.
+    #[error("cannot {what} the policy {path}: {source}")]
+    Io {
+        /// "read" or "write".
+        what: &'static str,
+        /// The file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It is not safetensors: foreign, cut short, or damaged.
+    #[error("not a whole safetensors file ({0}); was it cut short, or is it another kind of file?")]
+    NotSafetensors(#[from] safetensors::SafeTensorError),
+    /// It is something else.
+    #[error("{0}")]
+    Foreign(String),
+    /// The weights do not fit the network that it describes.
+    #[error(transparent)]
+    Network(#[from] network::Error),
+    /// The prior is damaged.
+    #[error(transparent)]
+    Prior(#[from] PriorError),
+    /// With the file's name.
+    #[error("the policy {path} is refused: {source}")]
+    At {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        source: Box<PolicyError>,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct Meta {
+    format: u32,
+    software: String,
+    layout: String,
+    version: u64,
+    space: String,
+    acts: Acts,
+    settings: PosteriorSettings,
+    environment: EnvironmentConfig,
+    network: QNetworkConfig,
+    predictor: Option<PredictorMeta>,
+    prior: Option<PriorMeta>,
+    validation: Option<ValidationReport>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PredictorMeta {
+    version: u64,
+    config: PredictorConfig,
+    tasks: Vec<String>,
+    families: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PriorMeta {
+    tasks: Vec<String>,
+    families: Vec<String>,
+    encodings: usize,
+}
+
+impl Policy {
+    /// The policy as safetensors.
+    ///
+    /// # Errors
+    /// Only if candle or safetensors fail.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, PolicyError> {
+        let meta = Meta {
+            format: FORMAT,
+            software: env!("CARGO_PKG_VERSION").into(),
+            layout: format!("{:016x}", layout_hash()),
+            version: self.version,
+            space: self.space.clone(),
+            acts: self.acts,
+            settings: self.settings,
+            environment: self.environment.clone(),
+            network: self.network.config().clone(),
+            predictor: self.learned_prior.as_ref().map(|p| PredictorMeta {
+                version: p.version,
+                config: p.network.config().clone(),
+                tasks: p.tasks.clone(),
+                families: p.families.clone(),
+            }),
+            prior: self.prior.as_ref().map(|p| PriorMeta {
+                tasks: p.tasks().to_vec(),
+                families: p.families().to_vec(),
+                encodings: p.encodings(),
+            }),
+            validation: self.validation.clone(),
+        };
+        let mut tensors: BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)> = BTreeMap::new();
+        let mut add = |prefix: &str, named: &Named| -> Result<(), PolicyError> {
+            for (name, tensor) in named {
+                let values = tensor.flatten_all().and_then(|t| t.to_vec1::<f32>()).map_err(network::Error::from)?;
+                let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+                tensors.insert(format!("{prefix}/{name}"), (Dtype::F32, tensor.dims().to_vec(), bytes));
+            }
+            Ok(())
+        };
+        add("q", self.network.tensors())?;
+        if let Some(p) = &self.learned_prior {
+            add("predictor", p.network.tensors())?;
+        }
+        if let Some(p) = &self.prior {
+            // Half floats: their rounding is far below the noise of any measurement.
+            let bytes = p.values().iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect();
+            tensors.insert("prior".into(), (Dtype::F16, vec![p.tasks().len(), p.encodings()], bytes));
+        }
+        let views: Result<Vec<(&String, TensorView)>, _> = tensors
+            .iter()
+            .map(|(name, (dtype, shape, bytes))| Ok((name, TensorView::new(*dtype, shape.clone(), bytes)?)))
+            .collect::<Result<_, safetensors::SafeTensorError>>();
+        let meta = serde_json::to_string(&meta).expect("metadata is plain data");
+        Ok(safetensors::serialize(views?, Some(HashMap::from([(KEY.to_string(), meta)])))?)
+    }
+
+    /// Reads what [`Policy::to_bytes`] wrote.
+    ///
+    /// # Errors
+    /// Refuses files that are cut short, damaged, of another kind, format or observation layout.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, PolicyError> {
+        let (_, header) = SafeTensors::read_metadata(bytes)?;
+        let file = SafeTensors::deserialize(bytes)?;
+        let meta = header.metadata().as_ref().and_then(|m| m.get(KEY)).ok_or_else(|| {
+            PolicyError::Foreign("it is safetensors, but not a policy of srnas; give the policy.safetensors of a run".into())
+        })?;
+        let format = serde_json::from_str::<serde_json::Value>(meta).ok().and_then(|m| m["format"].as_u64());
+        if format != Some(u64::from(FORMAT)) {
+            let found = format.map_or("none".into(), |f| f.to_string());
+            return Err(PolicyError::Foreign(format!(
+                "its format is {found}, this program reads {FORMAT}; export it again with this version"
+            )));
+        }
+        let meta: Meta = serde_json::from_str(meta)
+            .map_err(|e| PolicyError::Foreign(format!("its description is damaged: {e}")))?;
+        if meta.layout != format!("{:016x}", layout_hash()) {
+            return Err(PolicyError::Foreign(
+                "it was trained with another set of observation features; train it again with this version".into(),
+            ));
+        }
+        let network = FrozenQNetwork::from_tensors(meta.network, &named(&file, "q/")?)?;
+        let learned_prior = meta
+            .predictor
+            .map(|p| -> Result<LearnedPrior, PolicyError> {
+                if p.tasks.len() != p.config.heads || p.families.len() != p.config.heads {
+                    return Err(PolicyError::Foreign("its predictor has not one head per task".into()));
+                }
+                let network = FrozenPredictor::from_tensors(p.config, &named(&file, "predictor/")?)?;
+                Ok(LearnedPrior { version: p.version, network, tasks: p.tasks, families: p.families })
+            })
+            .transpose()?;
+        let prior = meta
+            .prior
+            .map(|p| -> Result<Prior, PolicyError> {
+                let view = file.tensor("prior")?;
+                if view.dtype() != Dtype::F16 {
+                    return Err(PolicyError::Foreign(format!("its prior is {:?} instead of F16", view.dtype())));
+                }
+                let values = view.data().chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect();
+                Ok(Prior::new(p.tasks, p.families, p.encodings, values)?)
+            })
+            .transpose()?;
+        Ok(Self {
+            version: meta.version,
+            space: meta.space,
+            acts: meta.acts,
+            settings: meta.settings,
+            environment: meta.environment,
+            network,
+            learned_prior,
+            prior,
+            validation: meta.validation,
+        })
+    }
+
+    /// Writes the file: under a temporary name first, so that a crash leaves the old one or the new one whole.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn save(&self, path: &Path) -> Result<(), PolicyError> {
+        let io = |source| PolicyError::Io { what: "write", path: path.display().to_string(), source };
+        let temporary = path.with_extension("safetensors.tmp");
+        let bytes = self.to_bytes()?;
+        let mut file = std::fs::File::create(&temporary).map_err(io)?;
+        file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(io)?;
+        std::fs::rename(&temporary, path).map_err(io)
+    }
+
+    /// Reads a file, or the `policy.safetensors` of a run directory.
+    ///
+    /// # Errors
+    /// As [`Policy::from_bytes`], with the file's name.
+    pub fn load(path: &Path) -> Result<Self, PolicyError> {
+        let path = if path.is_dir() { path.join("policy.safetensors") } else { path.to_path_buf() };
+        let name = || path.display().to_string();
+        let bytes = std::fs::read(&path)
+            .map_err(|source| PolicyError::Io { what: "read", path: name(), source })?;
+        Self::from_bytes(&bytes).map_err(|source| PolicyError::At { path: name(), source: Box::new(source) })
+    }
+}
+
+/// The f32 tensors whose names start with `prefix`, without it.
+fn named(file: &SafeTensors, prefix: &str) -> Result<Named, PolicyError> {
+    let mut tensors = Named::new();
+    for (name, view) in file.iter() {
+        let Some(name) = name.strip_prefix(prefix) else { continue };
+        if view.dtype() != Dtype::F32 {
+            return Err(PolicyError::Foreign(format!("tensor `{name}` is {:?} instead of F32", view.dtype())));
+        }
+        let values: Vec<f32> =
+            view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        if let Some(i) = values.iter().position(|v| !v.is_finite()) {
+            return Err(PolicyError::Foreign(format!("tensor `{name}` has a value that is not a number at {i}")));
+        }
+        let tensor = Tensor::from_vec(values, view.shape(), &Device::Cpu).map_err(network::Error::from)?;
+        tensors.insert(name.to_string(), tensor);
+    }
+    Ok(tensors)
+}

@@ -1,0 +1,578 @@
+//! The predictor inside an episode: two closed-form posteriors over the architectures measured so far.
+//!
+//! *Plain* needs no data: a Gaussian process on active forms. *Transfer* adds what the training tasks say: their mean
+//! with a free slope, their covariance, and the plain kernel as residual. Formulas: [`Predictor`].
+
+mod fit;
+mod kernel;
+mod learned;
+mod prior;
+mod process;
+
+pub use fit::fit;
+pub use kernel::{Form, Forms, Kernel};
+pub use learned::{LearnedPriorError, predictor_inputs, write_predictor_inputs};
+pub use prior::{Prior, PriorError};
+pub use process::Process;
+
+use crate::space::{Choices, SearchSpace};
+use serde::{Deserialize, Serialize};
+use std::{ops::Range, sync::Arc};
+
+/// Numbers of the plain posterior.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PlainSettings {
+    /// Share of the kernel that looks at choice counts; the rest looks at the Hamming distance.
+    pub count_share: f32,
+    /// Length of the count kernel in units of half the number of decisions.
+    pub count_length: f32,
+    /// Length of the Hamming kernel in units of half the number of decisions.
+    pub hamming_length: f32,
+    /// Noise variance, with values standardised.
+    pub noise: f32,
+}
+
+impl Default for PlainSettings {
+    fn default() -> Self {
+        Self { count_share: 0.8, count_length: 1.0, hamming_length: 1.0, noise: 0.01 }
+    }
+}
+
+/// Numbers of the transfer posterior, in units of the training tasks' gap between median and best.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TransferSettings {
+    /// σ: standard deviation of the slope on the prior mean.
+    pub slope: f32,
+    /// r: variance of the residual, which has the plain kernel.
+    pub residual: f32,
+    /// c₀: variance of the constant.
+    pub constant: f32,
+    /// Noise variance.
+    pub noise: f32,
+}
+
+impl Default for TransferSettings {
+    fn default() -> Self {
+        Self { slope: 0.5, residual: 0.06, constant: 9.0, noise: 0.002 }
+    }
+}
+
+/// The few numbers of both posteriors; they travel with the policy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PosteriorSettings {
+    /// The plain posterior.
+    pub plain: PlainSettings,
+    /// The transfer posterior.
+    pub transfer: TransferSettings,
+}
+
+/// Which posterior.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Needs no data.
+    Plain,
+    /// Knows the training tasks.
+    Transfer,
+}
+
+/// What both posteriors say about every slot after the newest measurement.
+#[derive(Clone, Debug, Default)]
+pub struct Beliefs {
+    /// Plain posterior: mean and deviation of each slot, in standard deviations of the measured values.
+    pub plain_mean: Vec<f32>,
+    /// See `plain_mean`.
+    pub plain_deviation: Vec<f32>,
+    /// Transfer posterior: mean and deviation of each slot, in units of the training tasks' gap. Empty without a prior.
+    pub transfer_mean: Vec<f32>,
+    /// See `transfer_mean`.
+    pub transfer_deviation: Vec<f32>,
+    /// Closed-form amplitude of the plain posterior.
+    pub amplitude: f32,
+    /// u: gap units per standard deviation of the measured values (1 without a prior).
+    pub scale: f32,
+    /// Evidence of the transfer over the plain posterior: difference of the logarithms.
+    pub evidence: f32,
+    /// Mean and standard deviation of the measured values.
+    pub centre: f64,
+    /// See `centre`.
+    pub spread: f64,
+}
+
+impl Beliefs {
+    /// Standardises a measured value.
+    pub fn standardise(&self, value: f32) -> f32 {
+        ((f64::from(value) - self.centre) / self.spread) as f32
+    }
+
+    /// Mean and deviation of a slot in one posterior; the transfer posterior's without a prior are the plain one's.
+    pub fn of(&self, kind: Kind, slot: usize) -> (f32, f32) {
+        if kind == Kind::Transfer && !self.transfer_mean.is_empty() {
+            (self.transfer_mean[slot], self.transfer_deviation[slot])
+        } else {
+            (self.plain_mean[slot], self.plain_deviation[slot])
+        }
+    }
+}
+
+/// Highest value that u may take: with few or equal values the evidence has no maximum.
+const SCALE_LIMIT: f64 = 3.0;
+
+/// Both posteriors of one episode over a fixed number of slots.
+///
+/// Plain: k = s·exp(−c/ℓc) + (1−s)·exp(−h/ℓh) plus noise; values standardised; amplitude (a·a + 1)/(n + 1) with a = L⁻¹z.
+/// Transfer: u·z = f + noise, f ~ GP(m, F·F′ + σ²·m·m′ + r·k + c₀), where m is the mean of the training tasks and F their
+/// deviations from it over √T. With a = L⁻¹z, b = L⁻¹m, A = a·a, B = a·b, C = b·b: u = (B + √(B² + 4An))/2A, at most 3 and 1
+/// for a single point; the mean at x is m(x) + k_x·L⁻ᵀ(u·a − b).
+#[derive(Debug)]
+pub struct Predictor {
+    space: Arc<SearchSpace>,
+    settings: PosteriorSettings,
+    kernel: Kernel,
+    prior: Option<Arc<Prior>>,
+    /// Weight of each training task; zero for the ones that are left out.
+    weights: Vec<f32>,
+    slots: Slots,
+    points: Points,
+    plain: Process,
+    transfer: Option<Process>,
+    beliefs: Beliefs,
+    stale: bool,
+    row: Vec<f32>,
+    row_transfer: Vec<f32>,
+    to_points: Vec<f32>,
+    to_points_transfer: Vec<f32>,
+    form: Form,
+    /// Values of the training tasks at one architecture, and the same times the weights.
+    tasks_at: Vec<f32>,
+}
+
+/// The architectures that are being predicted.
+#[derive(Clone, Debug)]
+struct Slots {
+    n: usize,
+    forms: Arc<Forms>,
+    /// f32 [tasks, slots], and their weighted mean.
+    tasks: Arc<[f32]>,
+    mean: Vec<f32>,
+    /// Prior variance of the transfer posterior.
+    own: Vec<f32>,
+}
+
+/// The architectures that were measured.
+#[derive(Clone, Debug)]
+struct Points {
+    forms: Forms,
+    tasks: Vec<f32>,
+    mean: Vec<f32>,
+    values: Vec<f32>,
+    sum: f64,
+    sum_squares: f64,
+    /// First value: sums are of differences to it, so that large values with a small spread keep their digits.
+    first: f64,
+}
+
+/// Forms of a whole enumerable space, in order of rank: shared by every episode that maximises over all of it.
+#[derive(Clone, Debug)]
+pub struct WholeSpace {
+    forms: Arc<Forms>,
+}
+
+impl WholeSpace {
+    /// Forms of every encoding.
+    ///
+    /// # Errors
+    /// Refuses spaces beyond [`Prior::LARGEST`].
+    pub fn new(space: &SearchSpace) -> Result<Self, PriorError> {
+        let size = space
+            .size()
+            .filter(|&s| s <= Prior::LARGEST)
+            .ok_or_else(|| PriorError::TooLarge(space.name().into()))?;
+        let mut forms = Forms::new(space, size as usize);
+        let (mut form, mut choices) = (Form::new(space), vec![0; space.len()]);
+        for rank in 0..size {
+            space.unrank(rank, &mut choices);
+            form.assign(space, &choices);
+            forms.set(rank as usize, &form);
+        }
+        Ok(Self { forms: Arc::new(forms) })
+    }
+}
+
+impl Predictor {
+    /// A predictor for up to `points` measurements over `slots` slots, to be filled with [`Predictor::place`].
+    pub fn sampled(
+        space: Arc<SearchSpace>,
+        settings: PosteriorSettings,
+        prior: Option<Arc<Prior>>,
+        points: usize,
+        slots: usize,
+    ) -> Self {
+        let tasks = prior.as_ref().map_or(0, |p| p.tasks().len());
+        let slots = Slots {
+            n: slots,
+            forms: Arc::new(Forms::new(&space, slots)),
+            tasks: vec![0.0; tasks * slots].into(),
+            mean: vec![0.0; slots],
+            own: vec![0.0; slots],
+        };
+        Self::new(space, settings, prior, points, slots)
+    }
+
+    /// A predictor over every encoding of an enumerable space: slot = rank.
+    pub fn whole(
+        space: Arc<SearchSpace>,
+        whole: &WholeSpace,
+        settings: PosteriorSettings,
+        prior: Option<Arc<Prior>>,
+        points: usize,
+    ) -> Self {
+        let n = whole.forms.capacity();
+        let slots = Slots {
+            n,
+            forms: whole.forms.clone(),
+            tasks: prior.as_ref().map_or_else(|| Arc::from([]), |p| p.values.clone()),
+            mean: vec![0.0; n],
+            own: vec![0.0; n],
+        };
+        Self::new(space, settings, prior, points, slots)
+    }
+
+    fn new(
+        space: Arc<SearchSpace>,
+        settings: PosteriorSettings,
+        prior: Option<Arc<Prior>>,
+        capacity: usize,
+        slots: Slots,
+    ) -> Self {
+        let tasks = prior.as_ref().map_or(0, |p| p.tasks().len());
+        let n = slots.n;
+        let beliefs = Beliefs {
+            plain_mean: vec![0.0; n],
+            plain_deviation: vec![0.0; n],
+            transfer_mean: vec![0.0; if prior.is_some() { n } else { 0 }],
+            transfer_deviation: vec![0.0; if prior.is_some() { n } else { 0 }],
+            spread: 1.0,
+            scale: 1.0,
+            ..Beliefs::default()
+        };
+        let weights = prior.as_ref().map_or_else(Vec::new, |p| p.all());
+        let mut predictor = Self {
+            kernel: Kernel::new(&settings.plain, space.len()),
+            points: Points {
+                forms: Forms::new(&space, capacity),
+                tasks: vec![0.0; tasks * capacity],
+                mean: vec![0.0; capacity],
+                values: Vec::with_capacity(capacity),
+                sum: 0.0,
+                sum_squares: 0.0,
+                first: 0.0,
+            },
+            plain: Process::new(capacity, n),
+            transfer: prior.is_some().then(|| Process::new(capacity, n)),
+            beliefs,
+            stale: true,
+            row: vec![0.0; n],
+            row_transfer: vec![0.0; if prior.is_some() { n } else { 0 }],
+            to_points: vec![0.0; capacity],
+            to_points_transfer: vec![0.0; capacity],
+            form: Form::new(&space),
+            tasks_at: vec![0.0; tasks],
+            weights: Vec::new(),
+            slots,
+            space,
+            settings,
+            prior,
+        };
+        predictor.restart(&weights);
+        predictor
+    }
+
+    /// Forgets what was measured and takes other weights of the training tasks (none without a prior).
+    pub fn restart(&mut self, weights: &[f32]) {
+        assert_eq!(weights.len(), self.prior.as_ref().map_or(0, |p| p.tasks().len()));
+        self.plain.clear();
+        if let Some(t) = &mut self.transfer {
+            t.clear();
+        }
+        self.points.values.clear();
+        (self.points.sum, self.points.sum_squares) = (0.0, 0.0);
+        if self.weights != weights {
+            self.weights = weights.to_vec();
+            self.prior_moments(0..self.slots.n);
+        }
+        self.stale = true;
+    }
+
+    /// Number of slots.
+    pub fn slots(&self) -> usize {
+        self.slots.n
+    }
+
+    /// Number of measured points.
+    pub fn len(&self) -> usize {
+        self.points.values.len()
+    }
+
+    /// Whether nothing was measured yet.
+    pub fn is_empty(&self) -> bool {
+        self.points.values.is_empty()
+    }
+
+    /// Whether there is a prior that says something: some training task has weight.
+    pub fn has_prior(&self) -> bool {
+        self.weights.iter().any(|&w| w > 0.0)
+    }
+
+    /// Weights of the training tasks; empty without a prior.
+    pub fn weights(&self) -> &[f32] {
+        &self.weights
+    }
+
+    /// The posterior that the base rule follows: transfer where there is a past, else plain.
+    pub fn rule(&self) -> Kind {
+        if self.has_prior() { Kind::Transfer } else { Kind::Plain }
+    }
+
+    /// Prior mean of a slot, in units of the training tasks' gap; 0 without a prior.
+    pub fn prior_mean(&self, slot: usize) -> f32 {
+        self.slots.mean[slot]
+    }
+
+    /// Puts architectures into the slots from `start` on. Not for a predictor over a whole space.
+    ///
+    /// `architectures` is u8 [n, decisions] with the `ranks` of its n rows.
+    pub fn place(&mut self, start: usize, architectures: &[u8], ranks: &[u64]) {
+        let range = start..start + ranks.len();
+        let width = self.space.len();
+        {
+            let forms = Arc::get_mut(&mut self.slots.forms).expect("slots of a whole space are not placed");
+            for (slot, choices) in range.clone().zip(architectures.chunks_exact(width)) {
+                self.form.assign(&self.space, choices);
+                forms.set(slot, &self.form);
+            }
+        }
+        if let Some(prior) = &self.prior {
+            let tasks = Arc::get_mut(&mut self.slots.tasks).expect("slots of a whole space are not placed");
+            for t in 0..prior.tasks().len() {
+                let values = prior.of_task(t);
+                for (slot, &rank) in tasks[t * self.slots.n..][range.clone()].iter_mut().zip(ranks) {
+                    *slot = values[rank as usize];
+                }
+            }
+            self.prior_moments(range.clone());
+        }
+        self.refresh(range);
+    }
+
+    /// Weighted mean of the training tasks and prior variance for a range of slots.
+    fn prior_moments(&mut self, range: Range<usize>) {
+        if self.prior.is_none() {
+            return;
+        }
+        let t = self.settings.transfer;
+        let (mean, own) = (&mut self.slots.mean[range.clone()], &mut self.slots.own[range.clone()]);
+        mean.fill(0.0);
+        own.fill(0.0);
+        for (task, &w) in self.weights.iter().enumerate().filter(|(_, w)| **w > 0.0) {
+            let values = &self.slots.tasks[task * self.slots.n..][range.clone()];
+            for ((m, o), &v) in mean.iter_mut().zip(own.iter_mut()).zip(values) {
+                *m += w * v;
+                *o += w * v * v;
+            }
+        }
+        for (m, o) in mean.iter().zip(own.iter_mut()) {
+            // F·F = Σ w z² − m², plus the slope, the residual (k = 1) and the constant.
+            *o = (*o - m * m).max(0.0) + t.slope * t.slope * m * m + t.residual + t.constant;
+        }
+    }
+
+    /// Brings slots with new architectures up to date with everything measured.
+    fn refresh(&mut self, range: Range<usize>) {
+        for i in 0..self.len() {
+            self.points.forms.copy_to(i, &mut self.form);
+            let column = self.plain.column_mut(i, range.clone());
+            self.kernel.row(&self.slots.forms, range.start, &self.form, column);
+            if let Some(transfer) = &mut self.transfer {
+                self.row[range.clone()].copy_from_slice(self.plain.column_mut(i, range.clone()));
+                let tasks = self.weights.len();
+                let at = TransferRow {
+                    weights: &self.weights,
+                    at_x: &self.points.tasks[i * tasks..(i + 1) * tasks],
+                    mean_x: self.points.mean[i],
+                    settings: &self.settings.transfer,
+                };
+                at.fill(
+                    &self.slots.tasks[range.start..],
+                    self.slots.n,
+                    &self.slots.mean[range.clone()],
+                    &self.row[range.clone()],
+                    transfer.column_mut(i, range.clone()),
+                );
+            }
+        }
+        self.plain.replace(range.clone());
+        if let Some(transfer) = &mut self.transfer {
+            transfer.replace(range);
+        }
+        self.stale = true;
+    }
+
+    /// Takes in a measurement.
+    ///
+    /// # Panics
+    /// When more points come than there is room for.
+    pub fn observe(&mut self, choices: &Choices, rank: u64, value: f32) {
+        let n = self.len();
+        if n == 0 {
+            self.points.first = f64::from(value);
+        }
+        let relative = f64::from(value) - self.points.first;
+        self.form.assign(&self.space, choices);
+        self.kernel.row(&self.points.forms, 0, &self.form, &mut self.to_points[..n]);
+        self.kernel.row(&self.slots.forms, 0, &self.form, &mut self.row);
+        self.plain.observe(&self.to_points[..n], 1.0 + self.settings.plain.noise, &self.row, relative, 0.0);
+        if let (Some(transfer), Some(prior)) = (&mut self.transfer, &self.prior) {
+            let tasks = self.weights.len();
+            for (t, v) in self.tasks_at.iter_mut().enumerate() {
+                *v = prior.of_task(t)[rank as usize];
+            }
+            let mean: f32 = self.tasks_at.iter().zip(&self.weights).map(|(v, w)| v * w).sum();
+            let square: f32 = self.tasks_at.iter().zip(&self.weights).map(|(v, w)| v * v * w).sum();
+            let s = &self.settings.transfer;
+            let own = (square - mean * mean).max(0.0)
+                + s.slope * s.slope * mean * mean
+                + s.residual
+                + s.constant
+                + s.noise;
+            let row = TransferRow { weights: &self.weights, at_x: &self.tasks_at, mean_x: mean, settings: s };
+            row.fill(
+                &self.slots.tasks,
+                self.slots.n,
+                &self.slots.mean,
+                &self.row,
+                &mut self.row_transfer,
+            );
+            for i in 0..n {
+                self.to_points_transfer[i] = row.entry(
+                    &self.points.tasks[i * tasks..(i + 1) * tasks],
+                    self.points.mean[i],
+                    self.to_points[i],
+                );
+            }
+            transfer.observe(&self.to_points_transfer[..n], own, &self.row_transfer, relative, mean);
+            self.points.tasks[n * tasks..(n + 1) * tasks].copy_from_slice(&self.tasks_at);
+            self.points.mean[n] = mean;
+        }
+        self.points.forms.set(n, &self.form);
+        self.points.values.push(value);
+        self.points.sum += relative;
+        self.points.sum_squares += relative * relative;
+        self.stale = true;
+    }
+
+    /// Mean and deviation of the measured values, relative to the first; a deviation of 0 counts as 1.
+    fn moments(&self) -> (f64, f64) {
+        let n = self.len().max(1) as f64;
+        let mean = self.points.sum / n;
+        let deviation = (self.points.sum_squares / n - mean * mean).max(0.0).sqrt();
+        (mean, if deviation > 1e-9 { deviation } else { 1.0 })
+    }
+
+    /// u and the two log evidences (transfer, plain), without the constant that both share.
+    fn evidences(&self) -> (f64, f64, f64, f64) {
+        let n = self.len() as f64;
+        let (mean, deviation) = self.moments();
+        let [a, _, _] = self.plain.products(mean, deviation);
+        let amplitude = (a + 1.0) / (n + 1.0);
+        let plain = -0.5 * a / amplitude - 0.5 * n * amplitude.ln() - self.plain.log_diagonal();
+        let Some(transfer) = &self.transfer else { return (1.0, amplitude, plain, plain) };
+        let [a, b, c] = transfer.products(mean, deviation);
+        let u = if self.len() < 2 {
+            1.0
+        } else {
+            ((b + (b * b + 4.0 * a * n).sqrt()) / (2.0 * a).max(1e-12)).min(SCALE_LIMIT)
+        };
+        let evidence = -0.5 * (a * u * u - 2.0 * u * b + c) + n * u.ln() - transfer.log_diagonal();
+        (u, amplitude, evidence, plain)
+    }
+
+    /// Log evidence of the transfer posterior (of the plain one without a prior) for what was measured.
+    pub fn log_evidence(&self) -> f64 {
+        self.evidences().2
+    }
+
+    /// What both posteriors say now; computed when it was not asked for since the last change.
+    pub fn beliefs(&mut self) -> &Beliefs {
+        if self.stale {
+            self.update_beliefs();
+            self.stale = false;
+        }
+        &self.beliefs
+    }
+
+    fn update_beliefs(&mut self) {
+        let (u, amplitude, transfer_evidence, plain_evidence) = self.evidences();
+        let (mean, deviation) = self.moments();
+        let b = &mut self.beliefs;
+        (b.centre, b.spread) = (self.points.first + mean, deviation);
+        (b.amplitude, b.scale) = (amplitude as f32, u as f32);
+        b.evidence = (transfer_evidence - plain_evidence) as f32;
+        let explained = self.plain.explained();
+        for s in 0..self.slots.n {
+            b.plain_mean[s] = self.plain.by_standardised(s, mean, deviation);
+            b.plain_deviation[s] = (b.amplitude * (1.0 - explained[s]).max(1e-6)).sqrt();
+        }
+        if let Some(transfer) = &self.transfer {
+            let explained = transfer.explained();
+            for s in 0..self.slots.n {
+                b.transfer_mean[s] = self.slots.mean[s]
+                    + b.scale * transfer.by_standardised(s, mean, deviation)
+                    - transfer.by_prior(s);
+                b.transfer_deviation[s] = (self.slots.own[s] - explained[s]).max(1e-6).sqrt();
+            }
+        }
+    }
+}
+
+/// One row of the transfer kernel: F·F′ + σ²·m·m′ + r·k + c₀ with F·F′ = Σ w z z′ − m m′.
+struct TransferRow<'a> {
+    weights: &'a [f32],
+    at_x: &'a [f32],
+    mean_x: f32,
+    settings: &'a TransferSettings,
+}
+
+impl TransferRow<'_> {
+    fn entry(&self, at_y: &[f32], mean_y: f32, plain: f32) -> f32 {
+        let s = self.settings;
+        let dot: f32 = self.weights.iter().zip(self.at_x).zip(at_y).map(|((w, x), y)| w * x * y).sum();
+        dot + (s.slope * s.slope - 1.0) * self.mean_x * mean_y + s.residual * plain + s.constant
+    }
+
+    /// The row over slots whose training tasks' values are `tasks[t · stride ..]`.
+    fn fill(&self, tasks: &[f32], stride: usize, mean: &[f32], plain: &[f32], out: &mut [f32]) {
+        const BLOCK: usize = 1024;
+        let s = self.settings;
+        let slope = (s.slope * s.slope - 1.0) * self.mean_x;
+        let mut start = 0;
+        while start < out.len() {
+            let len = BLOCK.min(out.len() - start);
+            let block = &mut out[start..start + len];
+            for ((out, &m), &k) in block.iter_mut().zip(&mean[start..]).zip(&plain[start..]) {
+                *out = slope * m + s.residual * k + s.constant;
+            }
+            for (t, (&w, &x)) in self.weights.iter().zip(self.at_x).enumerate() {
+                if w > 0.0 {
+                    let factor = w * x;
+                    for (out, &v) in block.iter_mut().zip(&tasks[t * stride + start..]) {
+                        *out += factor * v;
+                    }
+                }
+            }
+            start += len;
+        }
+    }
+}

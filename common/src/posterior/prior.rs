@@ -1,0 +1,114 @@
+//! What the training tasks say before anything of the new task is measured.
+
+use crate::{space::SearchSpace, task::Task};
+use std::sync::Arc;
+
+/// Values of the training tasks over a whole space, scaled as [`Task::prior_value`]: f32 [tasks, encodings].
+#[derive(Clone, Debug)]
+pub struct Prior {
+    tasks: Vec<String>,
+    families: Vec<String>,
+    encodings: usize,
+    pub(super) values: Arc<[f32]>,
+}
+
+/// Why values are not a prior.
+#[derive(Debug, thiserror::Error, PartialEq)]
+pub enum PriorError {
+    /// The number of values is not tasks × encodings.
+    #[error("a prior of {tasks} tasks over {encodings} encodings needs {} values, not {found}", tasks * encodings)]
+    Shape {
+        /// Tasks.
+        tasks: usize,
+        /// Encodings of the space.
+        encodings: usize,
+        /// Values given.
+        found: usize,
+    },
+    /// A value is not a number.
+    #[error("the prior's value of task {task} at encoding {rank} is not a number")]
+    NotFinite {
+        /// The task.
+        task: String,
+        /// Rank of the encoding.
+        rank: usize,
+    },
+    /// The space is too large for a table.
+    #[error("space {0} is too large to tabulate a prior over it")]
+    TooLarge(String),
+}
+
+impl Prior {
+    /// The largest space over which a prior is tabulated, in encodings.
+    pub const LARGEST: u64 = 1 << 16;
+
+    /// A prior from values by task and rank.
+    ///
+    /// # Errors
+    /// Refuses a wrong number of values and values that are not finite.
+    pub fn new(
+        tasks: Vec<String>,
+        families: Vec<String>,
+        encodings: usize,
+        values: Vec<f32>,
+    ) -> Result<Self, PriorError> {
+        if values.len() != tasks.len() * encodings || families.len() != tasks.len() {
+            return Err(PriorError::Shape { tasks: tasks.len(), encodings, found: values.len() });
+        }
+        if let Some(i) = values.iter().position(|v| !v.is_finite()) {
+            return Err(PriorError::NotFinite { task: tasks[i / encodings].clone(), rank: i % encodings });
+        }
+        Ok(Self { tasks, families, encodings, values: values.into() })
+    }
+
+    /// `prior = "table"`: the training tasks' tables themselves.
+    ///
+    /// # Errors
+    /// Refuses a space that is too large to tabulate.
+    pub fn from_tables(space: &SearchSpace, tasks: &[Arc<Task>]) -> Result<Self, PriorError> {
+        let size = space
+            .size()
+            .filter(|&s| s <= Self::LARGEST)
+            .ok_or_else(|| PriorError::TooLarge(space.name().into()))?;
+        let values = tasks.iter().flat_map(|t| (0..size).map(|r| t.prior_value(r))).collect();
+        let names = |f: fn(&Task) -> &str| tasks.iter().map(|t| f(t).to_string()).collect();
+        Self::new(names(Task::name), names(Task::family), size as usize, values)
+    }
+
+    /// Names of the tasks.
+    pub fn tasks(&self) -> &[String] {
+        &self.tasks
+    }
+
+    /// Families of the tasks.
+    pub fn families(&self) -> &[String] {
+        &self.families
+    }
+
+    /// Number of encodings of the space.
+    pub fn encodings(&self) -> usize {
+        self.encodings
+    }
+
+    /// Values of a task over the space: f32 [encodings].
+    pub fn of_task(&self, task: usize) -> &[f32] {
+        &self.values[task * self.encodings..(task + 1) * self.encodings]
+    }
+
+    /// All values: f32 [tasks, encodings].
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// Equal weights that sum to 1 over the tasks for which `keep` holds; all zero if it holds for none.
+    pub fn weights(&self, mut keep: impl FnMut(usize) -> bool) -> Vec<f32> {
+        let kept: Vec<bool> = (0..self.tasks.len()).map(&mut keep).collect();
+        let n = kept.iter().filter(|&&k| k).count().max(1);
+        kept.iter().map(|&k| if k { 1.0 / n as f32 } else { 0.0 }).collect()
+    }
+
+    /// Weights over every task.
+    pub fn all(&self) -> Vec<f32> {
+        self.weights(|_| true)
+    }
+}

@@ -1,0 +1,209 @@
+//! An incremental Gaussian process: measured points arrive one at a time, and what they say about a set of *slots*
+//! (architectures that may be measured next) is kept up to date.
+//!
+//! Adding a point costs one row of the Cholesky factor and, for each slot, one multiply-add per point measured before.
+//! No step allocates.
+
+use std::ops::Range;
+
+/// The factor over the measured points and its products with the slots.
+#[derive(Clone, Debug)]
+pub struct Process {
+    capacity: usize,
+    slots: usize,
+    n: usize,
+    /// Cholesky factor L of kernel + noise, rows of `capacity`.
+    factor: Vec<f64>,
+    log_diagonal: f64,
+    /// L⁻¹ of: the values, ones, the prior mean; one entry per point.
+    values: Vec<f64>,
+    ones: Vec<f64>,
+    prior: Vec<f64>,
+    /// V = L⁻¹ K(points, slots), rows of `slots`.
+    columns: Vec<f32>,
+    /// Σ V², V·values, V·ones, V·prior for each slot.
+    explained: Vec<f32>,
+    by_values: Vec<f32>,
+    by_ones: Vec<f32>,
+    by_prior: Vec<f32>,
+    scratch: Vec<f64>,
+}
+
+impl Process {
+    /// Room for `capacity` points and `slots` slots.
+    pub fn new(capacity: usize, slots: usize) -> Self {
+        let zeros = || vec![0.0; slots];
+        Self {
+            capacity,
+            slots,
+            n: 0,
+            factor: vec![0.0; capacity * capacity],
+            log_diagonal: 0.0,
+            values: Vec::with_capacity(capacity),
+            ones: Vec::with_capacity(capacity),
+            prior: Vec::with_capacity(capacity),
+            columns: vec![0.0; capacity * slots],
+            explained: zeros(),
+            by_values: zeros(),
+            by_ones: zeros(),
+            by_prior: zeros(),
+            scratch: vec![0.0; capacity],
+        }
+    }
+
+    /// Forgets the points.
+    pub fn clear(&mut self) {
+        self.n = 0;
+        self.log_diagonal = 0.0;
+        for v in [&mut self.values, &mut self.ones, &mut self.prior] {
+            v.clear();
+        }
+        for v in [&mut self.explained, &mut self.by_values, &mut self.by_ones, &mut self.by_prior] {
+            v.fill(0.0);
+        }
+    }
+
+    /// Number of points.
+    pub fn len(&self) -> usize {
+        self.n
+    }
+
+    /// Whether nothing was measured yet.
+    pub fn is_empty(&self) -> bool {
+        self.n == 0
+    }
+
+    /// Σ log Lᵢᵢ.
+    pub fn log_diagonal(&self) -> f64 {
+        self.log_diagonal
+    }
+
+    /// Adds a point.
+    ///
+    /// `to_points` is its kernel with each earlier point, `own` its kernel with itself plus noise, `to_slots` its kernel
+    /// with each slot; `value` what was measured, `prior` its prior mean.
+    pub fn observe(&mut self, to_points: &[f32], own: f32, to_slots: &[f32], value: f64, prior: f32) {
+        assert!(self.n < self.capacity, "the process has room for {} points", self.capacity);
+        let n = self.n;
+        let mut rest = f64::from(own);
+        for i in 0..n {
+            let (row_i, l) = (&self.factor[i * self.capacity..][..i], &self.scratch[..i]);
+            let dot: f64 = row_i.iter().zip(l).map(|(a, b)| a * b).sum();
+            let entry = (f64::from(to_points[i]) - dot) / self.factor[i * self.capacity + i];
+            self.scratch[i] = entry;
+            rest -= entry * entry;
+        }
+        // Two points that the kernel cannot tell apart leave at least the noise; rounding may leave less.
+        let diagonal = rest.max(1e-6 * f64::from(own)).sqrt();
+        let row = &mut self.factor[n * self.capacity..(n + 1) * self.capacity];
+        row[..n].copy_from_slice(&self.scratch[..n]);
+        row[n] = diagonal;
+        self.log_diagonal += diagonal.ln();
+        let solve = |whole: &mut Vec<f64>, target: f64| {
+            let dot: f64 = self.scratch[..n].iter().zip(whole.iter()).map(|(a, b)| a * b).sum();
+            let entry = (target - dot) / diagonal;
+            whole.push(entry);
+            entry as f32
+        };
+        let value = solve(&mut self.values, value);
+        let one = solve(&mut self.ones, 1.0);
+        let prior = solve(&mut self.prior, f64::from(prior));
+
+        // Blocks of slots stay in the first-level cache while the earlier rows pass over them.
+        const BLOCK: usize = 1024;
+        let (before, now) = self.columns.split_at_mut(n * self.slots);
+        let scale = (1.0 / diagonal) as f32;
+        let mut start = 0;
+        while start < self.slots {
+            let len = BLOCK.min(self.slots - start);
+            let now = &mut now[start..start + len];
+            now.copy_from_slice(&to_slots[start..start + len]);
+            subtract_rows(now, &self.scratch[..n], before, start, self.slots);
+            for (k, v) in now.iter_mut().enumerate() {
+                *v *= scale;
+                let s = start + k;
+                self.explained[s] += *v * *v;
+                self.by_values[s] += *v * value;
+                self.by_ones[s] += *v * one;
+                self.by_prior[s] += *v * prior;
+            }
+            start += len;
+        }
+        self.n += 1;
+    }
+
+    /// Where to write the kernel between point `i` and a range of slots before [`Self::replace`].
+    pub fn column_mut(&mut self, point: usize, slots: Range<usize>) -> &mut [f32] {
+        &mut self.columns[point * self.slots..][slots]
+    }
+
+    /// Takes new architectures into a range of slots. The kernel of every point with them was written into
+    /// [`Self::column_mut`].
+    pub fn replace(&mut self, slots: Range<usize>) {
+        for v in [&mut self.explained, &mut self.by_values, &mut self.by_ones, &mut self.by_prior] {
+            v[slots.clone()].fill(0.0);
+        }
+        for i in 0..self.n {
+            let (before, now) = self.columns.split_at_mut(i * self.slots);
+            let now = &mut now[slots.clone()];
+            let row = &self.factor[i * self.capacity..];
+            subtract_rows(now, &row[..i], before, slots.start, self.slots);
+            let scale = (1.0 / row[i]) as f32;
+            let (value, one, prior) = (self.values[i] as f32, self.ones[i] as f32, self.prior[i] as f32);
+            for (v, s) in now.iter_mut().zip(slots.clone()) {
+                *v *= scale;
+                self.explained[s] += *v * *v;
+                self.by_values[s] += *v * value;
+                self.by_ones[s] += *v * one;
+                self.by_prior[s] += *v * prior;
+            }
+        }
+    }
+
+    /// Σ V² of each slot: the share of the prior variance that the points explain.
+    pub fn explained(&self) -> &[f32] {
+        &self.explained
+    }
+
+    /// V · (values·L⁻¹ scaled to z, i.e. (values − mean)/deviation) for each slot.
+    pub fn by_standardised(&self, slot: usize, mean: f64, deviation: f64) -> f32 {
+        (self.by_values[slot] - mean as f32 * self.by_ones[slot]) / deviation as f32
+    }
+
+    /// V · L⁻¹ prior mean of a slot.
+    pub fn by_prior(&self, slot: usize) -> f32 {
+        self.by_prior[slot]
+    }
+
+    /// The products A = a·a, B = a·b, C = b·b with a = L⁻¹z, b = L⁻¹m; z = (values − mean)/deviation.
+    pub fn products(&self, mean: f64, deviation: f64) -> [f64; 3] {
+        let (mut aa, mut ab, mut bb) = (0.0, 0.0, 0.0);
+        for ((v, o), b) in self.values.iter().zip(&self.ones).zip(&self.prior) {
+            let a = (v - mean * o) / deviation;
+            aa += a * a;
+            ab += a * b;
+            bb += b * b;
+        }
+        [aa, ab, bb]
+    }
+}
+
+/// now −= Σ coefficients[j] · rows[j][start ..], four rows a pass: one load and store of `now` serves four multiply-adds.
+fn subtract_rows(now: &mut [f32], coefficients: &[f64], rows: &[f32], start: usize, stride: usize) {
+    let len = now.len();
+    let mut j = 0;
+    while j + 4 <= coefficients.len() {
+        let [c0, c1, c2, c3] = [0, 1, 2, 3].map(|k| coefficients[j + k] as f32);
+        let [r0, r1, r2, r3] = [0, 1, 2, 3].map(|k| &rows[(j + k) * stride + start..][..len]);
+        for i in 0..len {
+            now[i] -= c0 * r0[i] + c1 * r1[i] + c2 * r2[i] + c3 * r3[i];
+        }
+        j += 4;
+    }
+    for (j, &c) in coefficients.iter().enumerate().skip(j) {
+        let c = c as f32;
+        for (now, &row) in now.iter_mut().zip(&rows[j * stride + start..][..len]) {
+            *now -= c * row;
+        }
+    }
+}

@@ -1,0 +1,386 @@
+//! Search spaces: an ordered list of decisions, each with its choices, plus rules (validity, activity, canonical key).
+//!
+//! One type serves every space. The policy sees candidates and never decisions, so a new space is a new constructor
+//! here and nothing else.
+
+mod conditional;
+mod nb201;
+
+pub use conditional::{Condition, Conditional};
+
+use std::{fmt, sync::Arc};
+
+/// An architecture: one choice index per decision.
+pub type Choices = [u8];
+
+/// One decision of a search space and the names of its choices.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// Name of the decision, such as `0>1` or `depth`.
+    pub name: String,
+    /// Names of its choices; a choice is named by its index everywhere else.
+    pub choices: Vec<String>,
+}
+
+impl Decision {
+    /// A decision from its name and the names of its choices.
+    pub fn new(name: impl Into<String>, choices: &[&str]) -> Self {
+        Self { name: name.into(), choices: choices.iter().map(|c| (*c).to_string()).collect() }
+    }
+}
+
+/// What a space knows beyond its list of decisions.
+pub trait Rules: Send + Sync + fmt::Debug {
+    /// Whether this combination of choices is an architecture of the space.
+    fn is_valid(&self, choices: &Choices) -> bool;
+
+    /// Turns `choices` into the active form: every inactive decision gets one fixed choice.
+    fn activate(&self, choices: &mut Choices);
+
+    /// The canonical key where the space's published rule is more than "inactive decisions dropped".
+    fn published_key(&self, _choices: &Choices) -> Option<u64> {
+        None
+    }
+
+    /// The space's own notation, if it has one.
+    fn format(&self, _space: &SearchSpace, _choices: &Choices) -> Option<String> {
+        None
+    }
+
+    /// Reads the space's own notation; `None` means that the space has none.
+    fn parse(&self, _space: &SearchSpace, _text: &str) -> Option<Result<Vec<u8>, SpaceError>> {
+        None
+    }
+}
+
+/// What can be wrong with a space or an architecture written down by somebody.
+#[derive(Debug, thiserror::Error, PartialEq)]
+pub enum SpaceError {
+    /// No space has this name.
+    #[error("unknown search space `{name}`{hint}")]
+    UnknownSpace {
+        /// The name as given.
+        name: String,
+        /// The nearest known names, ready to print.
+        hint: String,
+    },
+    /// The decisions themselves cannot be a space.
+    #[error("search space `{space}`: {reason}")]
+    Malformed {
+        /// The space.
+        space: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The text is not an architecture.
+    #[error("`{text}` is not an architecture of {space}: {reason}")]
+    NotAnArchitecture {
+        /// The space.
+        space: String,
+        /// What was given.
+        text: String,
+        /// What is wrong with it, and what is expected.
+        reason: String,
+    },
+}
+
+/// A search space. Cheap to share behind an [`Arc`]; construction refuses what is not a space.
+#[derive(Debug)]
+pub struct SearchSpace {
+    name: String,
+    decisions: Vec<Decision>,
+    rules: Box<dyn Rules>,
+    /// Vocabulary of each decision.
+    vocabularies: Vec<usize>,
+    /// First count feature of each decision's vocabulary.
+    count_offsets: Vec<usize>,
+    counts: usize,
+    /// Mixed-radix weight of each decision; wraps where the space is larger than 2^64.
+    strides: Vec<u64>,
+    size: Option<u64>,
+    log_size: f64,
+}
+
+/// Names of the spaces that [`SearchSpace::named`] knows.
+pub const SPACES: &[&str] = &["nb201"];
+
+impl SearchSpace {
+    /// Builds a space.
+    ///
+    /// # Errors
+    /// Refuses a space without decisions, a decision without choices or with more than 255, and equal names.
+    pub fn new(
+        name: impl Into<String>,
+        decisions: Vec<Decision>,
+        rules: Box<dyn Rules>,
+    ) -> Result<Self, SpaceError> {
+        let name = name.into();
+        let malformed = |reason: String| SpaceError::Malformed { space: name.clone(), reason };
+        if decisions.is_empty() {
+            return Err(malformed("it has no decisions".into()));
+        }
+        for (i, d) in decisions.iter().enumerate() {
+            if d.choices.is_empty() || d.choices.len() > 255 {
+                return Err(malformed(format!(
+                    "decision `{}` has {} choices; 1 to 255 are possible",
+                    d.name,
+                    d.choices.len()
+                )));
+            }
+            if decisions[..i].iter().any(|other| other.name == d.name) {
+                return Err(malformed(format!("decision `{}` occurs twice", d.name)));
+            }
+            for (k, c) in d.choices.iter().enumerate() {
+                if d.choices[..k].contains(c) {
+                    return Err(malformed(format!("choice `{c}` of decision `{}` occurs twice", d.name)));
+                }
+            }
+        }
+        // Decisions that list the same choices share a vocabulary.
+        let mut lists: Vec<(&[String], usize)> = Vec::new();
+        let (mut vocabularies, mut count_offsets, mut counts) = (Vec::new(), Vec::new(), 0);
+        for d in &decisions {
+            let known = lists.iter().position(|(list, _)| *list == d.choices.as_slice());
+            let vocabulary = known.unwrap_or_else(|| {
+                lists.push((&d.choices, counts));
+                counts += d.choices.len();
+                lists.len() - 1
+            });
+            vocabularies.push(vocabulary);
+            count_offsets.push(lists[vocabulary].1);
+        }
+        let mut strides = vec![1u64; decisions.len()];
+        let mut size = Some(1u64);
+        for i in (0..decisions.len()).rev() {
+            let n = decisions[i].choices.len() as u64;
+            size = size.and_then(|s| s.checked_mul(n));
+            if i > 0 {
+                strides[i - 1] = strides[i].wrapping_mul(n);
+            }
+        }
+        let log_size = decisions.iter().map(|d| (d.choices.len() as f64).ln()).sum();
+        Ok(Self { name, decisions, rules, vocabularies, count_offsets, counts, strides, size, log_size })
+    }
+
+    /// A space by its name.
+    ///
+    /// # Errors
+    /// An unknown name is refused with the nearest known ones.
+    pub fn named(name: &str) -> Result<Arc<Self>, SpaceError> {
+        match name {
+            "nb201" => Ok(Arc::new(nb201::space())),
+            _ => Err(SpaceError::UnknownSpace {
+                name: name.into(),
+                hint: crate::names::did_you_mean(name, SPACES.iter().copied()),
+            }),
+        }
+    }
+
+    /// Name of the space.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its decisions, in order.
+    pub fn decisions(&self) -> &[Decision] {
+        &self.decisions
+    }
+
+    /// Number of decisions.
+    pub fn len(&self) -> usize {
+        self.decisions.len()
+    }
+
+    /// Never true: a space has decisions.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// Number of choices of a decision.
+    pub fn arity(&self, decision: usize) -> u8 {
+        self.decisions[decision].choices.len() as u8
+    }
+
+    /// Vocabulary of a decision: decisions with the same list of choices share one.
+    pub fn vocabulary(&self, decision: usize) -> usize {
+        self.vocabularies[decision]
+    }
+
+    /// Number of count features: one per choice of each vocabulary.
+    pub fn count_features(&self) -> usize {
+        self.counts
+    }
+
+    /// Number of encodings (combinations of choices, valid or not), where it fits 64 bits.
+    pub fn size(&self) -> Option<u64> {
+        self.size
+    }
+
+    /// Natural logarithm of the number of encodings.
+    pub fn log_size(&self) -> f64 {
+        self.log_size
+    }
+
+    /// Whether these are choices of this space and together valid.
+    pub fn is_valid(&self, choices: &Choices) -> bool {
+        choices.len() == self.len()
+            && choices.iter().enumerate().all(|(d, &c)| c < self.arity(d))
+            && self.rules.is_valid(choices)
+    }
+
+    /// Turns choices into the active form: every inactive decision gets one fixed choice.
+    pub fn activate(&self, choices: &mut Choices) {
+        self.rules.activate(choices);
+    }
+
+    /// Counts, for each choice of each vocabulary, how often it occurs: u8 [`Self::count_features`].
+    pub fn count_choices(&self, choices: &Choices, counts: &mut [u8]) {
+        counts.fill(0);
+        for (&choice, &offset) in choices.iter().zip(&self.count_offsets) {
+            counts[offset + choice as usize] += 1;
+        }
+    }
+
+    /// Mixed-radix rank of the encoding. Distinct for distinct encodings while [`Self::size`] is known; beyond that a
+    /// 64-bit hash.
+    pub fn rank(&self, choices: &Choices) -> u64 {
+        if self.size.is_some() {
+            choices.iter().zip(&self.strides).map(|(&c, &s)| u64::from(c) * s).sum()
+        } else {
+            // FNV-1a with a final mix: two encodings of a space this large never meet in a run.
+            let h = choices.iter().fold(0xcbf2_9ce4_8422_2325u64, |h, &c| {
+                (h ^ u64::from(c)).wrapping_mul(0x0000_0100_0000_01b3)
+            });
+            (h ^ (h >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        }
+    }
+
+    /// Rank after one edit, given the rank before it; `None` where ranks are hashes.
+    pub fn rank_after(&self, rank: u64, decision: usize, from: u8, to: u8) -> Option<u64> {
+        self.size?;
+        let stride = self.strides[decision];
+        Some(rank.wrapping_add(u64::from(to).wrapping_sub(u64::from(from)).wrapping_mul(stride)))
+    }
+
+    /// The encoding of a rank, written into `choices`. The rank must be below [`Self::size`].
+    pub fn unrank(&self, rank: u64, choices: &mut Choices) {
+        for (d, choice) in choices.iter_mut().enumerate() {
+            *choice = (rank / self.strides[d] % u64::from(self.arity(d))) as u8;
+        }
+    }
+
+    /// The canonical key: equal for architectures that count as the same, by the space's published rule where there is
+    /// one, else by the active form.
+    pub fn canonical_key(&self, choices: &Choices) -> u64 {
+        self.rules.published_key(choices).unwrap_or_else(|| {
+            let mut active = choices.to_vec();
+            self.activate(&mut active);
+            self.rank(&active)
+        })
+    }
+
+    /// Calls `visit(decision, choice)` for each edit that leads to a valid neighbour. `choices` is restored.
+    pub fn for_each_edit(&self, choices: &mut Choices, mut visit: impl FnMut(&Choices, usize, u8)) {
+        for d in 0..self.len() {
+            let from = choices[d];
+            for to in (0..self.arity(d)).filter(|&to| to != from) {
+                choices[d] = to;
+                if self.rules.is_valid(choices) {
+                    visit(choices, d, to);
+                }
+            }
+            choices[d] = from;
+        }
+    }
+
+    /// Draws an architecture uniformly among the valid ones, by rejection.
+    pub fn sample(&self, rng: &mut impl rand::Rng, choices: &mut Choices) {
+        loop {
+            for (d, choice) in choices.iter_mut().enumerate() {
+                *choice = rng.random_range(0..self.arity(d));
+            }
+            if self.rules.is_valid(choices) {
+                return;
+            }
+        }
+    }
+
+    /// Writes an architecture in the space's own notation, else as `decision=choice,…`.
+    pub fn format(&self, choices: &Choices) -> String {
+        self.rules.format(self, choices).unwrap_or_else(|| {
+            let parts: Vec<String> = self
+                .decisions
+                .iter()
+                .zip(choices)
+                .map(|(d, &c)| format!("{}={}", d.name, d.choices[c as usize]))
+                .collect();
+            parts.join(",")
+        })
+    }
+
+    /// Reads an architecture in the space's own notation, else as `decision=choice,…` in any order.
+    ///
+    /// # Errors
+    /// Says which part is not an architecture of this space and what is expected.
+    pub fn parse(&self, text: &str) -> Result<Vec<u8>, SpaceError> {
+        let text = text.trim();
+        let choices = match self.rules.parse(self, text) {
+            Some(result) => result?,
+            None => self.parse_pairs(text)?,
+        };
+        if !self.is_valid(&choices) {
+            return Err(self.not_an_architecture(text, "its choices together are not valid here"));
+        }
+        Ok(choices)
+    }
+
+    fn parse_pairs(&self, text: &str) -> Result<Vec<u8>, SpaceError> {
+        let mut choices = vec![None; self.len()];
+        for pair in text.split(',') {
+            let (name, choice) = pair
+                .split_once('=')
+                .ok_or_else(|| self.not_an_architecture(text, &format!("`{pair}` is not decision=choice")))?;
+            let d = self.decisions.iter().position(|d| d.name == name.trim()).ok_or_else(|| {
+                let hint =
+                    crate::names::did_you_mean(name.trim(), self.decisions.iter().map(|d| d.name.as_str()));
+                self.not_an_architecture(text, &format!("it has no decision `{}`{hint}", name.trim()))
+            })?;
+            let c = self.choice(d, choice.trim()).map_err(|why| self.not_an_architecture(text, &why))?;
+            if choices[d].replace(c).is_some() {
+                return Err(
+                    self.not_an_architecture(text, &format!("decision `{}` occurs twice", name.trim()))
+                );
+            }
+        }
+        choices
+            .iter()
+            .enumerate()
+            .map(|(d, c)| {
+                c.ok_or_else(|| {
+                    self.not_an_architecture(
+                        text,
+                        &format!("decision `{}` is missing", self.decisions[d].name),
+                    )
+                })
+            })
+            .collect()
+    }
+
+    /// Index of a choice by its name; the error names the nearest ones.
+    fn choice(&self, decision: usize, name: &str) -> Result<u8, String> {
+        let d = &self.decisions[decision];
+        d.choices.iter().position(|c| c == name).map(|c| c as u8).ok_or_else(|| {
+            let hint = crate::names::did_you_mean(name, d.choices.iter().map(String::as_str));
+            format!("decision `{}` has no choice `{name}`{hint}", d.name)
+        })
+    }
+
+    fn not_an_architecture(&self, text: &str, reason: &str) -> SpaceError {
+        SpaceError::NotAnArchitecture { space: self.name.clone(), text: text.into(), reason: reason.into() }
+    }
+}
+
+/// Number of decisions in which two architectures differ.
+pub fn edit_distance(a: &Choices, b: &Choices) -> usize {
+    a.iter().zip(b).filter(|(x, y)| x != y).count()
+}

@@ -1,0 +1,61 @@
+//! Small statistics of reports: median, mean, bootstrap intervals.
+
+use rand::{Rng, SeedableRng};
+
+/// Median of finite numbers; reorders them. The mean of the middle two where their number is even; NaN for none.
+pub fn median(values: &mut [f32]) -> f32 {
+    let n = values.len();
+    if n == 0 {
+        return f32::NAN;
+    }
+    let (_, &mut upper, _) = values.select_nth_unstable_by(n / 2, f32::total_cmp);
+    if n % 2 == 1 {
+        return upper;
+    }
+    let lower = values[..n / 2].iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    lower + (upper - lower) / 2.0
+}
+
+/// Mean; NaN for none.
+pub fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// The mean of `groups` of values (mean of the groups' means) with its 95 % percentile bootstrap interval, drawn by
+/// resampling within each group. Repeats for the same input.
+pub fn bootstrap_mean(groups: &[Vec<f64>]) -> (f64, [f64; 2]) {
+    const DRAWS: usize = 1000;
+    let centre = mean(&groups.iter().map(|g| mean(g)).collect::<Vec<_>>());
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(0x5eed);
+    let mut draws: Vec<f64> = (0..DRAWS)
+        .map(|_| {
+            let means = groups.iter().map(|g| {
+                (0..g.len()).map(|_| g[rng.random_range(0..g.len())]).sum::<f64>() / g.len() as f64
+            });
+            means.sum::<f64>() / groups.len() as f64
+        })
+        .collect();
+    draws.sort_by(f64::total_cmp);
+    (centre, [draws[DRAWS / 40], draws[DRAWS - 1 - DRAWS / 40]])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians_of_none_one_even_and_odd() {
+        assert!(median(&mut []).is_nan());
+        assert_eq!(median(&mut [3.0]), 3.0);
+        assert_eq!(median(&mut [4.0, 1.0]), 2.5);
+        assert_eq!(median(&mut [5.0, 1.0, 3.0]), 3.0);
+    }
+
+    #[test]
+    fn an_interval_of_equal_values_is_a_point_and_others_contain_the_mean() {
+        assert_eq!(bootstrap_mean(&[vec![0.25; 8]]), (0.25, [0.25, 0.25]));
+        let (centre, [low, high]) = bootstrap_mean(&[vec![0.0, 1.0, 2.0], vec![10.0, 12.0]]);
+        assert_eq!(centre, 6.0);
+        assert!(low < centre && centre < high);
+    }
+}

@@ -1,0 +1,374 @@
+//! Tasks: a benchmark plus an objective over its metrics, always maximised.
+//!
+//! A task's name says all of it: `nb201/cifar10/val` is one metric (the mean over its seeds), `nb201/cifar10/val:0` its
+//! first seed, `nb201/cifar10/val-0.15*log(edgegpu_latency)` a weighted sum of scaled metrics. Names may be abbreviated
+//! with braces: `nb201/{cifar10,cifar100}/val` are two tasks.
+
+use crate::{
+    space::{Choices, SearchSpace},
+    statistics,
+};
+use serde::{Deserialize, Serialize};
+use std::{fmt, str::FromStr, sync::Arc};
+
+/// One part of an objective.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Term {
+    /// Factor of the scaled metric; 1 for the first term.
+    pub weight: f64,
+    /// Full name of the metric within its benchmark, such as `cifar10/val`.
+    pub metric: String,
+    /// One seed in place of the mean over seeds.
+    pub seed: Option<usize>,
+    /// Standardised natural logarithm in place of (value − median)/(best − median).
+    pub log: bool,
+}
+
+/// The parsed name of a task. A single term is the raw metric (negated if less is better); several terms are scaled
+/// and summed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskName {
+    text: String,
+    /// The benchmark that measures.
+    pub benchmark: String,
+    /// Terms of the objective, at least one.
+    pub terms: Vec<Term>,
+}
+
+/// A name that is not a task.
+#[derive(Debug, thiserror::Error, PartialEq)]
+#[error("`{text}` is not a task: {reason}; expected benchmark/dataset/metric, as in nb201/cifar10/val or nb201/cifar10/val-0.15*log(edgegpu_latency)")]
+pub struct TaskNameError {
+    text: String,
+    reason: String,
+}
+
+impl TaskName {
+    /// The task's name as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The family: tasks that differ only in data set and strength (`pgd@1` and `pgd@2`) are relatives. A policy in
+    /// training never sees its task's family in the prior.
+    pub fn family(&self) -> String {
+        let objective = self.text.splitn(3, '/').nth(2).unwrap_or(&self.text);
+        let mut family = String::new();
+        let mut strength = false;
+        for c in objective.chars() {
+            strength = match c {
+                '@' | ':' => true,
+                '0'..='9' | '.' if strength => true,
+                _ => false,
+            };
+            if !strength {
+                family.push(c);
+            }
+        }
+        family
+    }
+}
+
+impl fmt::Display for TaskName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl FromStr for TaskName {
+    type Err = TaskNameError;
+
+    fn from_str(text: &str) -> Result<Self, TaskNameError> {
+        let error = |reason: &str| TaskNameError { text: text.into(), reason: reason.into() };
+        let mut parts = text.splitn(3, '/');
+        let (Some(benchmark), Some(dataset), Some(objective)) = (parts.next(), parts.next(), parts.next()) else {
+            return Err(error("it has fewer than three parts between slashes"));
+        };
+        if benchmark.is_empty() || dataset.is_empty() {
+            return Err(error("a part is empty"));
+        }
+        let mut terms = Vec::new();
+        let mut rest = objective;
+        loop {
+            let mut weight = 1.0f64;
+            if !terms.is_empty() {
+                let star = rest.find('*').ok_or_else(|| error("a further term needs a weight: -0.15*metric"))?;
+                weight = rest[..star].parse().map_err(|_| error("a weight is not a number"))?;
+                if !weight.is_finite() {
+                    return Err(error("a weight is not finite"));
+                }
+                rest = &rest[star + 1..];
+            }
+            let end = rest.find(['+', '-']).unwrap_or(rest.len());
+            let (term, tail) = rest.split_at(end);
+            let (inner, log) = match term.strip_prefix("log(").and_then(|t| t.strip_suffix(')')) {
+                Some(inner) => (inner, true),
+                None => (term, false),
+            };
+            let (metric, seed) = match inner.split_once(':') {
+                Some((m, s)) => (m, Some(s.parse().map_err(|_| error("a seed is not a number"))?)),
+                None => (inner, None),
+            };
+            let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '@' | '.');
+            if metric.is_empty() || !metric.chars().all(plain) {
+                return Err(error(&format!("`{term}` is not a metric")));
+            }
+            terms.push(Term { weight, metric: format!("{dataset}/{metric}"), seed, log });
+            if tail.is_empty() {
+                break;
+            }
+            rest = tail;
+        }
+        Ok(Self { text: text.into(), benchmark: benchmark.into(), terms })
+    }
+}
+
+/// Expands braces: `a/{b,c}/d` is `a/b/d` and `a/c/d`; several groups multiply.
+pub fn expand_braces(pattern: &str) -> Vec<String> {
+    let Some(open) = pattern.find('{') else { return vec![pattern.into()] };
+    let Some(close) = pattern[open..].find('}').map(|c| open + c) else { return vec![pattern.into()] };
+    let (head, tail) = (&pattern[..open], &pattern[close + 1..]);
+    pattern[open + 1..close]
+        .split(',')
+        .flat_map(|choice| expand_braces(&format!("{head}{}{tail}", choice.trim())))
+        .collect()
+}
+
+/// What counts as one architecture where a table measured several encodings of one class apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Count {
+    /// A class has the mean over its encodings and is paid for once.
+    #[default]
+    Classes,
+    /// Every encoding for itself, as most of the literature counts.
+    Strings,
+}
+
+/// Where a task's values are looked up.
+#[derive(Clone)]
+pub enum Values {
+    /// By rank of the encoding; NaN is a value that is missing.
+    Dense(Arc<[f32]>),
+    /// By rank, where the table does not cover its space.
+    Sparse(Arc<hashbrown::HashMap<u64, f32>>),
+}
+
+/// A task whose oracle answers in microseconds: objective values by architecture, with their best and median.
+#[derive(Clone)]
+pub struct Task {
+    name: String,
+    family: String,
+    space: Arc<SearchSpace>,
+    values: Values,
+    count: Count,
+    best: f32,
+    median: f32,
+}
+
+/// Why values are not a task.
+#[derive(Debug, thiserror::Error, PartialEq)]
+#[error("task `{name}` cannot be searched: {reason}")]
+pub struct TaskError {
+    name: String,
+    reason: String,
+}
+
+impl Task {
+    /// A task from its values, already to be maximised. With [`Count::Classes`] each class gets the mean of its
+    /// encodings. Best and median are over encodings.
+    ///
+    /// # Errors
+    /// Refuses values of the wrong number, without anything finite, and values whose best equals their median.
+    pub fn new(
+        name: impl Into<String>,
+        family: impl Into<String>,
+        space: Arc<SearchSpace>,
+        mut values: Values,
+        count: Count,
+    ) -> Result<Self, TaskError> {
+        let name = name.into();
+        let error = |reason: String| TaskError { name: name.clone(), reason };
+        if let Values::Dense(v) = &values
+            && space.size() != Some(v.len() as u64)
+        {
+            return Err(error(format!("{} values for a space of {:?} encodings", v.len(), space.size())));
+        }
+        if count == Count::Classes {
+            values = class_means(&space, &values);
+        }
+        let mut known: Vec<f32> = match &values {
+            Values::Dense(v) => v.iter().copied().filter(|v| v.is_finite()).collect(),
+            Values::Sparse(v) => v.values().copied().filter(|v| v.is_finite()).collect(),
+        };
+        if known.is_empty() {
+            return Err(error("none of its values is known".into()));
+        }
+        let best = known.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let median = statistics::median(&mut known);
+        if best <= median {
+            return Err(error(format!("its best value {best} is also its median, so nothing can be found")));
+        }
+        Ok(Self { name, family: family.into(), space, values, count, best, median })
+    }
+
+    /// The task's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The family of the task, see [`TaskName::family`].
+    pub fn family(&self) -> &str {
+        &self.family
+    }
+
+    /// The space searched.
+    pub fn space(&self) -> &Arc<SearchSpace> {
+        &self.space
+    }
+
+    /// Highest value of the table.
+    pub fn best(&self) -> f32 {
+        self.best
+    }
+
+    /// Median value of the table.
+    pub fn median(&self) -> f32 {
+        self.median
+    }
+
+    /// What counts as one architecture.
+    pub fn count(&self) -> Count {
+        self.count
+    }
+
+    /// Value of an architecture; `None` where the table has none.
+    pub fn value(&self, choices: &Choices) -> Option<f32> {
+        self.value_of_rank(self.space.rank(choices))
+    }
+
+    /// Value by rank.
+    pub fn value_of_rank(&self, rank: u64) -> Option<f32> {
+        let value = match &self.values {
+            Values::Dense(v) => v[rank as usize],
+            Values::Sparse(v) => *v.get(&rank)?,
+        };
+        value.is_finite().then_some(value)
+    }
+
+    /// The key by which a measurement is paid for.
+    pub fn key(&self, choices: &Choices, rank: u64) -> u64 {
+        match self.count {
+            Count::Strings => rank,
+            Count::Classes => self.space.canonical_key(choices),
+        }
+    }
+
+    /// (best − value)/(best − median): 0 is optimal, 1 is median.
+    pub fn normalised_regret(&self, value: f32) -> f32 {
+        (self.best - value) / (self.best - self.median)
+    }
+
+    /// How the task looks in a prior: clip((value − median)/(best − median), −3, 1). A missing value counts as the median.
+    pub fn prior_value(&self, rank: u64) -> f32 {
+        self.value_of_rank(rank).map_or(0.0, |v| (1.0 - self.normalised_regret(v)).clamp(-3.0, 1.0))
+    }
+}
+
+impl fmt::Debug for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Task({}, best {}, median {})", self.name, self.best, self.median)
+    }
+}
+
+fn class_means(space: &SearchSpace, values: &Values) -> Values {
+    let mut choices = vec![0; space.len()];
+    let mut key = |rank: u64| {
+        space.unrank(rank, &mut choices);
+        space.canonical_key(&choices)
+    };
+    let mut sums: hashbrown::HashMap<u64, (f64, u32)> = hashbrown::HashMap::new();
+    let mut add = |key: u64, value: f32| {
+        if value.is_finite() {
+            let (sum, n) = sums.entry(key).or_default();
+            *sum += f64::from(value);
+            *n += 1;
+        }
+    };
+    match values {
+        Values::Dense(v) => {
+            let keys: Vec<u64> = (0..v.len() as u64).map(&mut key).collect();
+            keys.iter().zip(v.iter()).for_each(|(&k, &value)| add(k, value));
+            let mean = |k: &u64| sums.get(k).map_or(f32::NAN, |(sum, n)| (sum / f64::from(*n)) as f32);
+            Values::Dense(keys.iter().map(mean).collect())
+        }
+        Values::Sparse(v) => {
+            // In order of rank, so that the sums repeat to the last bit.
+            let mut ranks: Vec<u64> = v.keys().copied().collect();
+            ranks.sort_unstable();
+            let keys: Vec<u64> = ranks.iter().map(|&r| key(r)).collect();
+            ranks.iter().zip(&keys).for_each(|(r, &k)| add(k, v[r]));
+            let mean = |k: &u64| sums.get(k).map_or(f32::NAN, |(sum, n)| (sum / f64::from(*n)) as f32);
+            Values::Sparse(Arc::new(ranks.iter().zip(&keys).map(|(&r, k)| (r, mean(k))).collect()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_and_refused_with_a_reason() {
+        let single: TaskName = "nb201/cifar10/pgd@0.5".parse().unwrap();
+        assert_eq!(single.terms, [Term { weight: 1.0, metric: "cifar10/pgd@0.5".into(), seed: None, log: false }]);
+        let sum: TaskName = "nb201/cifar10/val:1-0.15*log(edgegpu_latency)".parse().unwrap();
+        assert_eq!(sum.terms[0].seed, Some(1));
+        assert_eq!(
+            sum.terms[1],
+            Term { weight: -0.15, metric: "cifar10/edgegpu_latency".into(), seed: None, log: true }
+        );
+        for bad in ["", "nb201", "nb201/cifar10", "nb201//val", "nb201/c/", "nb201/c/a-b", "nb201/c/a-x*b", "nb201/c/a b"]
+        {
+            assert!(bad.parse::<TaskName>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn families_leave_out_data_set_and_strength() {
+        let family = |s: &str| s.parse::<TaskName>().unwrap().family();
+        assert_eq!(family("nb201/cifar10/pgd@0.5"), "pgd");
+        assert_eq!(family("nb201/cifar100/pgd@1"), "pgd");
+        assert_eq!(family("nb201/cifar10/val:0"), "val");
+        assert_eq!(family("nb201/cifar10/val-0.15*log(pixel3_latency)"), "val-0.15*log(pixel3_latency)");
+    }
+
+    #[test]
+    fn braces_multiply() {
+        assert_eq!(expand_braces("x/{a,b}/{c@1,d}"), ["x/a/c@1", "x/a/d", "x/b/c@1", "x/b/d"]);
+        assert_eq!(expand_braces("plain"), ["plain"]);
+    }
+
+    #[test]
+    fn classes_take_the_mean_of_their_encodings() {
+        let space = SearchSpace::named("nb201").unwrap();
+        // Everything with a dead cell is one class: rank 0 (all none) and rank 3 (a convolution that nothing feeds).
+        let values: Arc<[f32]> = (0..15_625).map(|r| r as f32).collect();
+        let strings = Task::new("t", "f", space.clone(), Values::Dense(values.clone()), Count::Strings).unwrap();
+        let classes = Task::new("t", "f", space.clone(), Values::Dense(values), Count::Classes).unwrap();
+        let dead = [0u8, 0, 0, 0, 0, 3];
+        assert_eq!(strings.value(&dead), Some(3.0));
+        assert_eq!(classes.value(&dead), classes.value(&[0; 6]));
+        assert_eq!(classes.key(&dead, 3), classes.key(&[0; 6], 0));
+        assert_ne!(strings.key(&dead, 3), strings.key(&[0; 6], 0));
+    }
+
+    #[test]
+    fn tasks_in_which_nothing_can_be_found_are_refused() {
+        let space = SearchSpace::named("nb201").unwrap();
+        let task = |v: Vec<f32>| Task::new("t", "f", space.clone(), Values::Dense(v.into()), Count::Strings);
+        assert!(task(vec![1.0; 15_625]).is_err());
+        assert!(task(vec![f32::NAN; 15_625]).is_err());
+        assert!(task(vec![1.0; 3]).is_err());
+    }
+}

@@ -1,0 +1,102 @@
+//! What a run reports of itself while it goes on.
+
+use crate::service::{Lags, MembersReport};
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+/// Recent episodes of one group of tasks.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct GroupRegret {
+    /// Episodes.
+    pub episodes: u64,
+    /// Mean normalised regret at their ends.
+    pub mean: f64,
+}
+
+/// The state of a run; rates are over the time since the report before.
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
+    /// Time since the start.
+    pub elapsed: Duration,
+    /// Share of the run that is over, 0 to 1.
+    pub share: f64,
+    /// Live actors.
+    pub actors: usize,
+    /// Environment steps in all and per second.
+    pub environment_steps: u64,
+    /// See `environment_steps`.
+    pub environment_rate: f64,
+    /// Transitions accepted per second.
+    pub transition_rate: f64,
+    /// Updates in all and per second.
+    pub updates: u64,
+    /// See `updates`.
+    pub update_rate: f64,
+    /// Transitions in replay.
+    pub replay: usize,
+    /// Version of the newest policy.
+    pub policy_version: u64,
+    /// Policy lags since the report before.
+    pub lags: Lags,
+    /// Batches rejected as too old, and as malformed.
+    pub rejects: (u64, u64),
+    /// Distinct measurements.
+    pub measurements: usize,
+    /// Updates skipped because a loss or a gradient was not a number.
+    pub skipped: u64,
+    /// Mean loss since the report before.
+    pub loss: f64,
+    /// Recent episodes by task group.
+    pub groups: BTreeMap<String, GroupRegret>,
+    /// Gain of the trained policy over the rule in the newest check, in shaped quality, with its 95 % interval.
+    pub gain: Option<(f64, [f64; 2])>,
+}
+
+impl Progress {
+    /// Fills in what the members say; `before` is the report before, for the rates.
+    pub(crate) fn count(&mut self, members: &MembersReport, before: &Progress, transitions_before: u64) -> u64 {
+        let seconds = (self.elapsed - before.elapsed).as_secs_f64().max(1e-3);
+        self.actors = members.live.len();
+        self.environment_steps = members.total.environment_steps;
+        self.environment_rate = self.environment_steps.saturating_sub(before.environment_steps) as f64 / seconds;
+        self.transition_rate = members.total.transitions.saturating_sub(transitions_before) as f64 / seconds;
+        self.update_rate = self.updates.saturating_sub(before.updates) as f64 / seconds;
+        self.rejects = (members.total.stale, members.total.malformed);
+        members.total.transitions
+    }
+}
+
+impl fmt::Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} actor(s) · {:.0} env steps/s · {:.0} transitions/s · {:.1} updates/s · replay {} · policy {} · lag {}/{:.1}/{} · \
+             rejects {} stale {} malformed · {} measurements · loss {:.4}",
+            self.actors,
+            self.environment_rate,
+            self.transition_rate,
+            self.update_rate,
+            self.replay,
+            self.policy_version,
+            self.lags.min,
+            self.lags.mean(),
+            self.lags.max,
+            self.rejects.0,
+            self.rejects.1,
+            self.measurements,
+            self.loss,
+        )?;
+        if self.skipped > 0 {
+            write!(f, " · {} updates skipped", self.skipped)?;
+        }
+        if !self.groups.is_empty() {
+            f.write_str(" · regret")?;
+            for (name, group) in &self.groups {
+                write!(f, " {name} {:.3}", group.mean)?;
+            }
+        }
+        if let Some((gain, [low, high])) = self.gain {
+            write!(f, " · gain over the rule {gain:+.3} [{low:+.3}, {high:+.3}]")?;
+        }
+        Ok(())
+    }
+}

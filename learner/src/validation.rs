@@ -1,0 +1,156 @@
+//! What is exported must have earned it: rule and trained policy search the validation tasks, which neither the learning
+//! nor the prior has seen, from paired starts.
+
+use srnas_common::{
+    environment::{Environment, EnvironmentConfig, Reach, shaped_quality},
+    evaluation::{Search, Searcher, search},
+    network::{self, FrozenQNetwork},
+    policy::ValidationReport,
+    posterior::{PosteriorSettings, Prior},
+    statistics::{bootstrap_mean, mean},
+};
+use srnas_oracle::run_tasks::RunTasks;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, mpsc},
+    thread,
+};
+use tracing::warn;
+
+/// Paid queries after which regrets are reported and the gain is measured, as far as the horizon goes.
+const AT: [usize; 4] = [5, 10, 25, 50];
+
+/// Searches the validation tasks.
+#[derive(Clone)]
+pub(crate) struct Validator {
+    tasks: RunTasks,
+    environment: EnvironmentConfig,
+    threads: usize,
+}
+
+/// What is to be checked.
+#[derive(Clone)]
+pub(crate) struct Check {
+    pub network: FrozenQNetwork,
+    pub settings: PosteriorSettings,
+    pub prior: Option<Arc<Prior>>,
+    pub starts: usize,
+    pub seed: u64,
+}
+
+impl Validator {
+    pub fn new(tasks: RunTasks, environment: EnvironmentConfig, threads: usize) -> Self {
+        Self { tasks, environment, threads }
+    }
+
+    /// Whether there is anything to search.
+    pub fn has_tasks(&self) -> bool {
+        !self.tasks.validation.is_empty()
+    }
+
+    /// Searches every validation task twice from the same starts.
+    pub fn check(&self, check: &Check) -> network::Result<ValidationReport> {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(self.threads)
+            .thread_name(|i| format!("validation-{i}"))
+            .build()
+            .map_err(|e| network::Error::Config(format!("no threads for the validation: {e}")))?;
+        pool.install(|| self.compare(check))
+    }
+
+    fn compare(&self, check: &Check) -> network::Result<ValidationReport> {
+        let env = Arc::new(Environment::new(
+            self.tasks.space().clone(),
+            self.environment.clone(),
+            check.settings,
+            check.prior.clone(),
+            Reach::Whole,
+        ));
+        let weights = check.prior.as_ref().map_or_else(Vec::new, |p| self.tasks.weights(p, |_| false));
+        let at: Vec<usize> = AT.into_iter().filter(|&n| n <= self.environment.horizon).collect();
+        let mut report = ValidationReport { starts: check.starts, ..ValidationReport::default() };
+        let (mut rule, mut trained, mut gains) = (Vec::new(), Vec::new(), Vec::new());
+        for &index in &self.tasks.validation {
+            let task = &self.tasks.all[index];
+            let run = |searcher: &Searcher| search(&env, task, &weights, searcher, check.starts, check.seed);
+            let by_rule = run(&Searcher::Rule)?;
+            let by_network = run(&Searcher::Network(check.network.clone()))?;
+            gains.push(by_rule.iter().zip(&by_network).map(|(r, t)| quality(t, &at) - quality(r, &at)).collect());
+            rule.push(by_rule);
+            trained.push(by_network);
+            report.tasks.push(task.name().into());
+        }
+        (report.rule, report.trained) = (regrets(&rule, &at), regrets(&trained, &at));
+        (report.gain, report.interval) = bootstrap_mean(&gains);
+        Ok(report)
+    }
+}
+
+/// Mean shaped quality of a search over the points of report.
+fn quality(search: &Search, at: &[usize]) -> f64 {
+    mean(&at.iter().map(|&n| f64::from(shaped_quality(search.regrets[n - 1]))).collect::<Vec<_>>())
+}
+
+fn regrets(searches: &[Vec<Search>], at: &[usize]) -> BTreeMap<usize, f64> {
+    at.iter()
+        .map(|&n| {
+            let per_task: Vec<f64> = searches
+                .iter()
+                .map(|s| mean(&s.iter().map(|s| f64::from(s.regrets[n - 1])).collect::<Vec<_>>()))
+                .collect();
+            (n, mean(&per_task))
+        })
+        .collect()
+}
+
+/// Checks on a thread of their own while the training goes on; one at a time.
+pub(crate) struct BackgroundCheck {
+    requests: Option<mpsc::SyncSender<Check>>,
+    reports: mpsc::Receiver<(Check, ValidationReport)>,
+    busy: bool,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl BackgroundCheck {
+    pub fn start(validator: Validator) -> std::io::Result<Self> {
+        let (requests, incoming) = mpsc::sync_channel::<Check>(1);
+        let (outgoing, reports) = mpsc::sync_channel(1);
+        let thread = thread::Builder::new().name("validation".into()).spawn(move || {
+            for check in incoming {
+                match validator.check(&check) {
+                    Ok(report) => {
+                        if outgoing.send((check, report)).is_err() {
+                            return;
+                        }
+                    }
+                    Err(error) => warn!(%error, "a check of the policy failed"),
+                }
+            }
+        })?;
+        Ok(Self { requests: Some(requests), reports, busy: false, thread: Some(thread) })
+    }
+
+    /// Starts a check unless one is going on.
+    pub fn request(&mut self, check: Check) {
+        if let Some(requests) = self.requests.as_ref().filter(|_| !self.busy) {
+            self.busy = requests.try_send(check).is_ok();
+        }
+    }
+
+    /// A check that is done.
+    pub fn poll(&mut self) -> Option<(Check, ValidationReport)> {
+        let done = self.reports.try_recv().ok()?;
+        self.busy = false;
+        Some(done)
+    }
+
+    /// Waits for the check that is going on, if there is one.
+    pub fn finish(mut self) -> Option<(Check, ValidationReport)> {
+        self.requests = None;
+        let last = self.busy.then(|| self.reports.recv().ok()).flatten();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        last
+    }
+}

@@ -1,0 +1,284 @@
+//! The benchmark file format: from bytes to a layout in which every later read is within bounds.
+//!
+//! A safetensors file with a u8 tensor `choices` [N, decisions] and one f32 tensor per metric, [N] or [N, seeds], NaN
+//! where a value is missing. Its one metadata entry, `srnas_benchmark`, is the [`Descriptor`] in JSON. The reader and
+//! the writer go through the same check, so what is written can be opened.
+
+use super::{Direction, Metric, MetricInfo};
+use hashbrown::HashMap;
+use safetensors::{Dtype, SafeTensorError, SafeTensors, tensor::TensorInfo};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use srnas_common::space::SearchSpace;
+use std::{collections::BTreeMap, fmt::Write, ops::Range, sync::Arc};
+
+/// The metadata entry that makes a safetensors file a benchmark.
+pub(super) const METADATA_KEY: &str = "srnas_benchmark";
+/// Name of the tensor of architectures.
+pub(super) const CHOICES: &str = "choices";
+/// Version of the format that this program writes, and the newest that it reads.
+pub(super) const FORMAT_VERSION: u32 = 1;
+/// Spaces with up to this many encodings get a dense table from rank to row (16 MB at most), others a hash map.
+const DENSE_ROWS: u64 = 4_000_000;
+/// Marks an encoding that the benchmark does not have.
+const ABSENT: u32 = u32::MAX;
+
+/// What the metadata says of a benchmark.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Descriptor {
+    pub(super) format_version: u32,
+    pub(super) name: String,
+    pub(super) space: String,
+    pub(super) metrics: BTreeMap<String, MetricInfo>,
+    pub(super) provenance: String,
+    pub(super) licence: String,
+    /// Of name, space, directions and tensors; files made by other programs may leave it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) content_sha256: Option<String>,
+}
+
+/// Why bytes are refused.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// It is something else, or from a version of srnas that this one cannot read.
+    Foreign(String),
+    /// It was a benchmark once, or means to be one.
+    Damaged(String),
+}
+
+/// Where everything lies in the checked bytes of a benchmark.
+pub(super) struct Layout {
+    pub(super) descriptor: Descriptor,
+    pub(super) space: Arc<SearchSpace>,
+    pub(super) rows: usize,
+    pub(super) choices: Range<usize>,
+    /// In order of their names.
+    pub(super) metrics: Vec<Metric>,
+    pub(super) index: RowIndex,
+    pub(super) content_hash: [u8; 32],
+}
+
+/// From the rank of an encoding to its row.
+pub(super) enum RowIndex {
+    Dense(Box<[u32]>),
+    Sparse(HashMap<u64, u32>),
+}
+
+impl RowIndex {
+    pub(super) fn get(&self, rank: u64) -> Option<usize> {
+        let row = match self {
+            Self::Dense(rows) => *rows.get(usize::try_from(rank).ok()?)?,
+            Self::Sparse(rows) => *rows.get(&rank)?,
+        };
+        (row != ABSENT).then_some(row as usize)
+    }
+
+    fn new(space: &SearchSpace, choices: &[u8]) -> Result<Self, Refusal> {
+        let mut index = match space.size() {
+            Some(size) if size <= DENSE_ROWS => Self::Dense(vec![ABSENT; size as usize].into()),
+            _ => Self::Sparse(HashMap::with_capacity(choices.len() / space.len())),
+        };
+        for (row, architecture) in choices.chunks_exact(space.len()).enumerate() {
+            if !space.is_valid(architecture) {
+                return Err(Refusal::Damaged(format!(
+                    "row {row} of `{CHOICES}`, {architecture:?}, is not an architecture of {}",
+                    space.name()
+                )));
+            }
+            let rank = space.rank(architecture);
+            if let Some(first) = index.get(rank) {
+                return Err(Refusal::Damaged(format!(
+                    "rows {first} and {row} are the same architecture, {}",
+                    space.format(architecture)
+                )));
+            }
+            match &mut index {
+                Self::Dense(rows) => rows[rank as usize] = row as u32,
+                Self::Sparse(rows) => drop(rows.insert(rank, row as u32)),
+            }
+        }
+        Ok(index)
+    }
+}
+
+/// Checks everything that later reads rely on.
+pub(super) fn read(bytes: &[u8]) -> Result<Layout, Refusal> {
+    let (header_len, header) = SafeTensors::read_metadata(bytes).map_err(|e| not_safetensors(bytes, &e))?;
+    // The header's length is a number of 8 bytes in front of it; offsets count from its end.
+    let tensors_start = 8 + header_len;
+    let place = |t: &TensorInfo| tensors_start + t.data_offsets.0..tensors_start + t.data_offsets.1;
+
+    let json = header.metadata().as_ref().and_then(|m| m.get(METADATA_KEY)).ok_or_else(|| {
+        Refusal::Foreign(format!("it is a safetensors file, but without the metadata `{METADATA_KEY}`"))
+    })?;
+    let descriptor = read_descriptor(json)?;
+    check_name(&descriptor.name).map_err(Refusal::Damaged)?;
+    let space = SearchSpace::named(&descriptor.space).map_err(|e| Refusal::Foreign(e.to_string()))?;
+
+    let mut tensors = header.tensors();
+    let architectures =
+        tensors.remove(CHOICES).ok_or_else(|| Refusal::Damaged(format!("it has no tensor `{CHOICES}`")))?;
+    if architectures.dtype != Dtype::U8 {
+        let found = architectures.dtype;
+        return Err(Refusal::Damaged(format!("`{CHOICES}` holds {found:?} instead of U8")));
+    }
+    let rows = match architectures.shape[..] {
+        [rows, decisions] if decisions == space.len() && rows > 0 && rows < ABSENT as usize => rows,
+        _ => {
+            return Err(Refusal::Damaged(format!(
+                "`{CHOICES}` has shape {:?} instead of [rows, {}]",
+                architectures.shape,
+                space.len()
+            )));
+        }
+    };
+    let choices = place(architectures);
+    let index = RowIndex::new(&space, &bytes[choices.clone()])?;
+
+    let mut metrics = Vec::with_capacity(descriptor.metrics.len());
+    for (name, info) in &descriptor.metrics {
+        check_metric_name(name).map_err(Refusal::Damaged)?;
+        let tensor = tensors
+            .remove(name)
+            .ok_or_else(|| Refusal::Damaged(format!("metric `{name}` is described but has no tensor")))?;
+        if tensor.dtype != Dtype::F32 {
+            return Err(Refusal::Damaged(format!("metric `{name}` holds {:?} instead of F32", tensor.dtype)));
+        }
+        let seeds = match tensor.shape[..] {
+            [n] if n == rows => 1,
+            [n, seeds] if n == rows && seeds > 0 => seeds,
+            _ => {
+                return Err(Refusal::Damaged(format!(
+                    "metric `{name}` has shape {:?} instead of [{rows}] or [{rows}, seeds]",
+                    tensor.shape
+                )));
+            }
+        };
+        metrics.push(Metric { name: name.clone(), info: info.clone(), seeds, bytes: place(tensor) });
+    }
+    if metrics.is_empty() {
+        return Err(Refusal::Damaged("it has no metrics".into()));
+    }
+    if let Some(name) = tensors.keys().min() {
+        return Err(Refusal::Damaged(format!("tensor `{name}` is not described in its metadata")));
+    }
+    check_values(bytes, &metrics)?;
+
+    let content_hash = content_hash(bytes, &descriptor, &choices, &metrics);
+    match &descriptor.content_sha256 {
+        Some(stated) if *stated != hex(&content_hash) => Err(Refusal::Damaged(format!(
+            "its content has SHA-256 {} where its metadata says {stated}",
+            hex(&content_hash)
+        ))),
+        _ => Ok(Layout { descriptor, space, rows, choices, metrics, index, content_hash }),
+    }
+}
+
+/// Lower-case hexadecimal digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, b| {
+        let _ = write!(text, "{b:02x}");
+        text
+    })
+}
+
+/// The names of benchmarks are file names and the first part of a task's name.
+pub(super) fn check_name(name: &str) -> Result<(), String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
+        return Err(format!(
+            "`{name}` cannot name a benchmark: letters, digits, `_`, `-` and `.` can, not starting with `.`"
+        ));
+    }
+    Ok(())
+}
+
+/// A metric is dataset/metric, in letters that a task's name can hold.
+fn check_metric_name(name: &str) -> Result<(), String> {
+    let plain = |part: &str| {
+        !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '@' | '.'))
+    };
+    match name.split_once('/') {
+        Some((dataset, metric)) if plain(dataset) && plain(metric) => Ok(()),
+        _ => Err(format!(
+            "`{name}` cannot name a metric: dataset/metric can, in letters, digits, `_`, `@` and `.`"
+        )),
+    }
+}
+
+fn read_descriptor(json: &str) -> Result<Descriptor, Refusal> {
+    let unreadable =
+        |e: serde_json::Error| Refusal::Damaged(format!("its metadata `{METADATA_KEY}` cannot be read: {e}"));
+    // The version first: a later format may differ in everything else.
+    #[derive(Deserialize)]
+    struct Version {
+        format_version: u32,
+    }
+    let Version { format_version } = serde_json::from_str(json).map_err(unreadable)?;
+    if format_version == 0 || format_version > FORMAT_VERSION {
+        return Err(Refusal::Foreign(format!(
+            "it has format version {format_version}, and this srnas reads up to {FORMAT_VERSION}: a newer srnas can"
+        )));
+    }
+    serde_json::from_str(json).map_err(unreadable)
+}
+
+fn not_safetensors(bytes: &[u8], error: &SafeTensorError) -> Refusal {
+    match error {
+        _ if bytes.is_empty() => Refusal::Damaged("it is empty".into()),
+        SafeTensorError::MetadataIncompleteBuffer => {
+            let text = format!(
+                "its {} bytes are not what its header announces: it was cut short or added to",
+                bytes.len()
+            );
+            Refusal::Damaged(text)
+        }
+        other => Refusal::Foreign(format!("it cannot be read as safetensors, or was cut short: {other}")),
+    }
+}
+
+fn check_values(bytes: &[u8], metrics: &[Metric]) -> Result<(), Refusal> {
+    for metric in metrics {
+        let infinite = values(&bytes[metric.bytes.clone()]).position(f32::is_infinite);
+        if let Some(i) = infinite {
+            let (name, row) = (&metric.name, i / metric.seeds);
+            return Err(Refusal::Damaged(format!(
+                "metric `{name}` is infinite in row {row}; NaN means missing"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The f32 values in the bytes of a tensor.
+pub(super) fn values(bytes: &[u8]) -> impl ExactSizeIterator<Item = f32> + '_ {
+    bytes.as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b))
+}
+
+/// SHA-256 of what a task depends on: name, space, architectures, and each metric's name, direction, seeds and values.
+fn content_hash(
+    bytes: &[u8],
+    descriptor: &Descriptor,
+    choices: &Range<usize>,
+    metrics: &[Metric],
+) -> [u8; 32] {
+    let mut sha = Sha256::new();
+    // With its length before each part, two different contents never hash the same bytes.
+    let mut part = |bytes: &[u8]| {
+        sha.update((bytes.len() as u64).to_le_bytes());
+        sha.update(bytes);
+    };
+    part(descriptor.name.as_bytes());
+    part(descriptor.space.as_bytes());
+    part(&bytes[choices.clone()]);
+    for metric in metrics {
+        part(metric.name.as_bytes());
+        part(match metric.info.direction {
+            Direction::Maximise => b"maximise",
+            Direction::Minimise => b"minimise",
+        });
+        part(&(metric.seeds as u64).to_le_bytes());
+        part(&bytes[metric.bytes.clone()]);
+    }
+    sha.finalize().into()
+}

@@ -1,0 +1,297 @@
+//! Benchmarks: architectures of one search space with their measured metrics, in one memory-mapped file.
+//!
+//! [`Benchmark::open`] checks everything, so that no later read can fail; [`BenchmarkWriter`] makes such files. The
+//! format is told in `format.rs`; from Python it reads with `safetensors.numpy.load_file`.
+
+mod format;
+mod map;
+mod writer;
+
+pub use writer::BenchmarkWriter;
+
+use format::{Layout, Refusal};
+use map::MappedFile;
+use serde::{Deserialize, Serialize};
+use srnas_common::{names, space::SearchSpace};
+use std::{
+    fmt, io,
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// Ending of benchmark files.
+pub const EXTENSION: &str = "safetensors";
+
+/// Which way a metric is better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// More is better.
+    Maximise,
+    /// Less is better.
+    Minimise,
+}
+
+impl Direction {
+    /// 1 where more is better, −1 where less is.
+    pub fn sign(self) -> f64 {
+        match self {
+            Self::Maximise => 1.0,
+            Self::Minimise => -1.0,
+        }
+    }
+}
+
+impl fmt::Display for Direction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Maximise => "maximise",
+            Self::Minimise => "minimise",
+        })
+    }
+}
+
+/// What a metric's numbers mean.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MetricInfo {
+    /// Unit of the values, such as `%` or `ms`; empty where there is none.
+    pub unit: String,
+    /// Which way it is better.
+    pub direction: Direction,
+    /// One line on what was measured.
+    pub description: String,
+}
+
+/// A metric of an open benchmark, without its values.
+#[derive(Clone, Debug)]
+struct Metric {
+    name: String,
+    info: MetricInfo,
+    seeds: usize,
+    /// Where its values lie in the file.
+    bytes: Range<usize>,
+}
+
+/// What can be wrong with a benchmark file or a question to it.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchmarkError {
+    /// The file cannot be read.
+    #[error("cannot read the benchmark {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file cannot be written.
+    #[error("cannot write the benchmark {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file is something else.
+    #[error("{} is not a benchmark file: {reason}", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The file breaks a rule of the format.
+    #[error("the benchmark file {} is damaged: {reason}; import it again with `srnas bench import`", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        reason: String,
+    },
+    /// What is to be written is not a benchmark.
+    #[error("benchmark `{name}` cannot be written: {reason}")]
+    Malformed {
+        /// The benchmark.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// No metric has this name.
+    #[error("benchmark `{benchmark}` has no metric `{metric}`{hint}")]
+    UnknownMetric {
+        /// The benchmark.
+        benchmark: String,
+        /// The name as given.
+        metric: String,
+        /// The nearest known names, ready to print.
+        hint: String,
+    },
+}
+
+/// An open benchmark: architectures by row, and metrics over the rows.
+pub struct Benchmark {
+    path: PathBuf,
+    bytes: MappedFile,
+    layout: Layout,
+}
+
+impl Benchmark {
+    /// Opens a benchmark file and checks all of it, its content hash included.
+    ///
+    /// # Errors
+    /// Refuses what is not a whole, consistent benchmark file that this version can read, and says what is wrong.
+    pub fn open(path: &Path) -> Result<Self, BenchmarkError> {
+        let path = path.to_path_buf();
+        let bytes = match MappedFile::open(&path) {
+            Ok(bytes) => bytes,
+            Err(source) => return Err(BenchmarkError::Read { path, source }),
+        };
+        match format::read(&bytes) {
+            Ok(layout) => Ok(Self { path, bytes, layout }),
+            Err(Refusal::Foreign(reason)) => Err(BenchmarkError::Foreign { path, reason }),
+            Err(Refusal::Damaged(reason)) => Err(BenchmarkError::Damaged { path, reason }),
+        }
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Name of the benchmark, the first part of its tasks' names.
+    pub fn name(&self) -> &str {
+        &self.layout.descriptor.name
+    }
+
+    /// The space its architectures belong to.
+    pub fn space(&self) -> &Arc<SearchSpace> {
+        &self.layout.space
+    }
+
+    /// Where the numbers come from.
+    pub fn provenance(&self) -> &str {
+        &self.layout.descriptor.provenance
+    }
+
+    /// Licence of the numbers.
+    pub fn licence(&self) -> &str {
+        &self.layout.descriptor.licence
+    }
+
+    /// Number of architectures.
+    pub fn rows(&self) -> usize {
+        self.layout.rows
+    }
+
+    /// Whether every encoding of the space has a row.
+    pub fn covers_space(&self) -> bool {
+        self.space().size() == Some(self.rows() as u64)
+    }
+
+    /// The architecture of a row below [`Self::rows`].
+    pub fn choices(&self, row: usize) -> &[u8] {
+        let decisions = self.space().len();
+        &self.bytes[self.layout.choices.clone()][row * decisions..(row + 1) * decisions]
+    }
+
+    /// The row of an architecture, if the benchmark has it.
+    pub fn row_of(&self, choices: &[u8]) -> Option<usize> {
+        if choices.len() != self.space().len() {
+            return None;
+        }
+        // Choices that are not of the space may share a rank with some that are.
+        self.layout.index.get(self.space().rank(choices)).filter(|&row| self.choices(row) == choices)
+    }
+
+    /// A metric by its full name, such as `cifar10/val`.
+    ///
+    /// # Errors
+    /// An unknown name is refused with the nearest known ones.
+    pub fn metric(&self, name: &str) -> Result<MetricView<'_>, BenchmarkError> {
+        let found = self.layout.metrics.binary_search_by(|m| m.name.as_str().cmp(name));
+        found.map(|i| self.view(&self.layout.metrics[i])).map_err(|_| BenchmarkError::UnknownMetric {
+            benchmark: self.name().into(),
+            metric: name.into(),
+            hint: names::did_you_mean(name, self.layout.metrics.iter().map(|m| m.name.as_str())),
+        })
+    }
+
+    /// Its metrics in order of their names.
+    pub fn metrics(&self) -> impl ExactSizeIterator<Item = MetricView<'_>> {
+        self.layout.metrics.iter().map(|m| self.view(m))
+    }
+
+    /// SHA-256 of what tasks depend on: name, space, architectures and metrics. Two processes with the same hash agree
+    /// on every task.
+    pub fn content_hash(&self) -> &[u8; 32] {
+        &self.layout.content_hash
+    }
+
+    /// [`Self::content_hash`] as 64 hexadecimal digits.
+    pub fn content_hash_hex(&self) -> String {
+        format::hex(&self.layout.content_hash)
+    }
+
+    /// The content hash that the file states, which [`Self::open`] compared; files of other programs may state none.
+    pub fn stated_hash(&self) -> Option<&str> {
+        self.layout.descriptor.content_sha256.as_deref()
+    }
+
+    /// Size of the file in bytes.
+    pub fn file_size(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn view<'a>(&'a self, metric: &'a Metric) -> MetricView<'a> {
+        MetricView { metric, bytes: &self.bytes[metric.bytes.clone()] }
+    }
+}
+
+impl fmt::Debug for Benchmark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Benchmark({}, {} rows, {} metrics)", self.name(), self.rows(), self.layout.metrics.len())
+    }
+}
+
+/// A metric and its values: f32 [rows, seeds], NaN where missing.
+#[derive(Clone, Copy)]
+pub struct MetricView<'a> {
+    metric: &'a Metric,
+    bytes: &'a [u8],
+}
+
+impl<'a> MetricView<'a> {
+    /// Full name, dataset/metric.
+    pub fn name(&self) -> &'a str {
+        &self.metric.name
+    }
+
+    /// Unit, direction and description.
+    pub fn info(&self) -> &'a MetricInfo {
+        &self.metric.info
+    }
+
+    /// Number of seeds, at least 1.
+    pub fn seeds(&self) -> usize {
+        self.metric.seeds
+    }
+
+    /// Value of a row and a seed; NaN where missing.
+    pub fn value(&self, row: usize, seed: usize) -> f32 {
+        assert!(seed < self.seeds(), "seed {seed} of {}", self.seeds());
+        let at = 4 * (row * self.seeds() + seed);
+        f32::from_le_bytes(self.bytes[at..at + 4].try_into().expect("four bytes"))
+    }
+
+    /// Mean of a row over the seeds that are not missing; NaN where all are.
+    pub fn mean(&self, row: usize) -> f32 {
+        let known = (0..self.seeds()).map(|s| f64::from(self.value(row, s))).filter(|v| !v.is_nan());
+        let (sum, n) = known.fold((0.0, 0u32), |(sum, n), v| (sum + v, n + 1));
+        (sum / f64::from(n)) as f32
+    }
+
+    /// All values, row by row.
+    pub fn values(&self) -> impl ExactSizeIterator<Item = f32> + 'a {
+        format::values(self.bytes)
+    }
+}

@@ -1,0 +1,163 @@
+//! Makes benchmark files.
+
+use super::{
+    BenchmarkError, MetricInfo,
+    format::{self, CHOICES, Descriptor, FORMAT_VERSION, METADATA_KEY, Refusal},
+};
+use safetensors::{Dtype, View};
+use srnas_common::space::SearchSpace;
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+    fs::{self, File},
+    io::{self, Write},
+    path::Path,
+    sync::Arc,
+};
+
+/// A benchmark in the making: architectures first, then metrics over them, then [`Self::write`].
+#[derive(Clone, Debug)]
+pub struct BenchmarkWriter {
+    descriptor: Descriptor,
+    tensors: BTreeMap<String, Tensor>,
+    rows: usize,
+}
+
+/// A tensor as it lies in the file.
+#[derive(Clone, Debug)]
+struct Tensor {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+impl View for &Tensor {
+    fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(&self.bytes)
+    }
+
+    fn data_len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+impl BenchmarkWriter {
+    /// A benchmark over `choices`, u8 [rows, decisions] row by row. `provenance` says where the numbers come from,
+    /// `licence` under which terms. What is not a benchmark is refused by [`Self::write`].
+    pub fn new(
+        name: impl Into<String>,
+        space: &Arc<SearchSpace>,
+        choices: Vec<u8>,
+        provenance: impl Into<String>,
+        licence: impl Into<String>,
+    ) -> Self {
+        let descriptor = Descriptor {
+            format_version: FORMAT_VERSION,
+            name: name.into(),
+            space: space.name().into(),
+            metrics: BTreeMap::new(),
+            provenance: provenance.into(),
+            licence: licence.into(),
+            content_sha256: None,
+        };
+        let rows = choices.len() / space.len();
+        let choices = Tensor { dtype: Dtype::U8, shape: vec![rows, space.len()], bytes: choices };
+        Self { descriptor, tensors: BTreeMap::from([(CHOICES.into(), choices)]), rows }
+    }
+
+    /// Adds a metric, or replaces the one of that name: `values` are [rows, seeds], row by row, NaN where missing.
+    pub fn metric(&mut self, name: impl Into<String>, info: MetricInfo, seeds: usize, values: &[f32]) {
+        let name = name.into();
+        let shape = if seeds == 1 { vec![values.len()] } else { vec![self.rows, seeds] };
+        let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        self.descriptor.metrics.insert(name.clone(), info);
+        self.tensors.insert(name, Tensor { dtype: Dtype::F32, shape, bytes });
+    }
+
+    /// Name of the benchmark.
+    pub fn name(&self) -> &str {
+        &self.descriptor.name
+    }
+
+    /// Number of architectures.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Number of metrics so far.
+    pub fn metrics(&self) -> usize {
+        self.descriptor.metrics.len()
+    }
+
+    /// Writes the file whole or not at all: under a temporary name in the same folder (which is made if need be),
+    /// then renamed. Equal contents make equal files. Returns the size in bytes.
+    ///
+    /// # Errors
+    /// Refuses contents that [`super::Benchmark::open`] would refuse, and says why; passes on what the system refuses.
+    pub fn write(mut self, path: &Path) -> Result<u64, BenchmarkError> {
+        // The hash is known once the contents are laid out, and is then part of them.
+        let unsigned = self.serialise()?;
+        self.descriptor.content_sha256 = Some(format::hex(&self.check(&unsigned)?));
+        let bytes = self.serialise()?;
+        self.check(&bytes)?;
+        replace(path, &bytes).map_err(|source| BenchmarkError::Write { path: path.into(), source })?;
+        Ok(bytes.len() as u64)
+    }
+
+    fn serialise(&self) -> Result<Vec<u8>, BenchmarkError> {
+        for (name, tensor) in &self.tensors {
+            let (width, shape) = (tensor.dtype.bitsize() / 8, &tensor.shape);
+            if tensor.bytes.len() != shape.iter().product::<usize>() * width {
+                let values = tensor.bytes.len() / width;
+                return Err(
+                    self.malformed(format!("`{name}` has {values} values, which do not make {shape:?}"))
+                );
+            }
+        }
+        let json = serde_json::to_string(&self.descriptor).map_err(|e| self.malformed(e.to_string()))?;
+        let metadata = HashMap::from([(METADATA_KEY.to_string(), json)]);
+        safetensors::serialize(&self.tensors, Some(metadata)).map_err(|e| self.malformed(e.to_string()))
+    }
+
+    fn check(&self, bytes: &[u8]) -> Result<[u8; 32], BenchmarkError> {
+        match format::read(bytes) {
+            Ok(layout) => Ok(layout.content_hash),
+            Err(Refusal::Foreign(reason) | Refusal::Damaged(reason)) => Err(self.malformed(reason)),
+        }
+    }
+
+    fn malformed(&self, reason: String) -> BenchmarkError {
+        BenchmarkError::Malformed { name: self.descriptor.name.clone(), reason }
+    }
+}
+
+/// Puts a file in place whole: readers see the old one or the new one, also after a power cut.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    fs::create_dir_all(folder)?;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".srnas-");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(fs::Permissions::from_mode(0o666)); // less the umask, as for any new file
+    }
+    let mut file = builder.tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|e| e.error)?;
+    #[cfg(unix)]
+    File::open(folder)?.sync_all()?;
+    Ok(())
+}

@@ -1,0 +1,160 @@
+//! The folders that benchmark files lie in, and what is in them.
+
+use crate::benchmark::{Benchmark, BenchmarkError, EXTENSION};
+use srnas_common::names;
+use std::{
+    collections::BTreeMap,
+    env, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// Environment variable that names a folder of benchmark files.
+pub const BENCH_DIR_VARIABLE: &str = "SRNAS_BENCH_DIR";
+
+/// Where benchmarks are looked for, in order.
+#[derive(Clone, Debug)]
+pub struct Catalog {
+    folders: Vec<PathBuf>,
+}
+
+/// What can go wrong on the way to a benchmark.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    /// No folder has the file.
+    #[error("benchmark `{name}` is not in {}; {advice}", list_folders(folders))]
+    Absent {
+        /// The benchmark.
+        name: String,
+        /// Where it was looked for.
+        folders: Vec<PathBuf>,
+        /// What to do, ready to print.
+        advice: String,
+    },
+    /// There is no folder to look in.
+    #[error("there is no folder for benchmarks: give --bench-dir DIR or set {BENCH_DIR_VARIABLE}")]
+    NoFolder,
+    /// A folder cannot be read.
+    #[error("cannot list the benchmarks in {}", folder.display())]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file says that it is another benchmark.
+    #[error("{} holds the benchmark `{name}`: rename it to {name}.{EXTENSION}", path.display())]
+    OtherName {
+        /// The file.
+        path: PathBuf,
+        /// The name inside.
+        name: String,
+    },
+    /// The file is there and is refused.
+    #[error(transparent)]
+    Benchmark(#[from] BenchmarkError),
+}
+
+/// A benchmark file in the catalog.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Name of the benchmark.
+    pub name: String,
+    /// Its file.
+    pub path: PathBuf,
+}
+
+impl Catalog {
+    /// The usual catalog: `bench_dir` if given, then `$SRNAS_BENCH_DIR`, then `benchmarks` in the user's data directory
+    /// (`~/.local/share/srnas/benchmarks` on Linux). A benchmark in an earlier folder hides one of its name in a later.
+    pub fn new(bench_dir: Option<PathBuf>) -> Self {
+        let variable = env::var_os(BENCH_DIR_VARIABLE).filter(|v| !v.is_empty()).map(PathBuf::from);
+        let data = directories::ProjectDirs::from("", "", "srnas").map(|d| d.data_dir().join("benchmarks"));
+        Self::over([bench_dir, variable, data].into_iter().flatten())
+    }
+
+    /// A catalog over these folders alone, in this order.
+    pub fn over(folders: impl IntoIterator<Item = PathBuf>) -> Self {
+        Self { folders: folders.into_iter().collect() }
+    }
+
+    /// The folders, in the order in which they are searched. They need not exist.
+    pub fn folders(&self) -> &[PathBuf] {
+        &self.folders
+    }
+
+    /// The folder that new benchmarks are written to: the first.
+    ///
+    /// # Errors
+    /// There may be none: no option, no variable, no home.
+    pub fn import_dir(&self) -> Result<&Path, CatalogError> {
+        self.folders.first().map(PathBuf::as_path).ok_or(CatalogError::NoFolder)
+    }
+
+    /// The benchmark files there are, by name. They are not opened: one may still turn out to be damaged.
+    ///
+    /// # Errors
+    /// A folder that exists and cannot be read.
+    pub fn list(&self) -> Result<Vec<Entry>, CatalogError> {
+        let mut found = BTreeMap::new();
+        for folder in &self.folders {
+            let failed = |source| CatalogError::Folder { folder: folder.clone(), source };
+            let files = match folder.read_dir() {
+                Ok(files) => files,
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                Err(e) => return Err(failed(e)),
+            };
+            for file in files {
+                let path = file.map_err(failed)?.path();
+                // Files that begin with a dot are being written.
+                let name = path.file_stem().and_then(|s| s.to_str()).filter(|s| !s.starts_with('.'));
+                if let Some(name) = name
+                    && path.extension().is_some_and(|e| e == EXTENSION)
+                {
+                    found.entry(name.to_string()).or_insert(path);
+                }
+            }
+        }
+        Ok(found.into_iter().map(|(name, path)| Entry { name, path }).collect())
+    }
+
+    /// Opens a benchmark by its name.
+    ///
+    /// # Errors
+    /// Where it is in no folder, says where it was looked for and how it is made; passes on why a file is refused.
+    pub fn open(&self, name: &str) -> Result<Arc<Benchmark>, CatalogError> {
+        let entries = self.list()?;
+        let Some(entry) = entries.iter().find(|e| e.name == name) else {
+            return Err(self.absent(name, &entries));
+        };
+        let benchmark = Benchmark::open(&entry.path)?;
+        if benchmark.name() != name {
+            return Err(CatalogError::OtherName { path: entry.path.clone(), name: benchmark.name().into() });
+        }
+        Ok(Arc::new(benchmark))
+    }
+
+    fn absent(&self, name: &str, entries: &[Entry]) -> CatalogError {
+        if self.folders.is_empty() {
+            return CatalogError::NoFolder;
+        }
+        let advice = match crate::importers::KINDS.iter().find(|k| k.benchmark == name) {
+            Some(kind) => format!(
+                "make it with `srnas bench import {} DIR…`, DIR… the folders of its tables",
+                kind.name
+            ),
+            None => {
+                let known = entries.iter().map(|e| e.name.as_str());
+                let importable = crate::importers::KINDS.iter().map(|k| k.benchmark);
+                let hint = names::did_you_mean(name, known.chain(importable));
+                format!("nor can it be imported{hint}")
+            }
+        };
+        CatalogError::Absent { name: name.into(), folders: self.folders.clone(), advice }
+    }
+}
+
+fn list_folders(folders: &[PathBuf]) -> String {
+    let shown: Vec<String> = folders.iter().map(|f| f.display().to_string()).collect();
+    shown.join(" or ")
+}

@@ -1,0 +1,107 @@
+//! Importers: from published tables to benchmark files.
+
+pub mod csv;
+pub mod nasbench201;
+
+use crate::benchmark::BenchmarkWriter;
+use csv::CsvError;
+use srnas_common::space::SpaceError;
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+/// Reads the tables in some folders. The function given hears of each file before it is read: how many are done, of how
+/// many, and its path.
+pub type Import = fn(&[PathBuf], &mut dyn FnMut(usize, usize, &Path)) -> Result<Imported, ImportError>;
+
+/// A kind of published tables that can be imported.
+#[derive(Clone, Copy, Debug)]
+pub struct Kind {
+    /// Name of the kind on the command line.
+    pub name: &'static str,
+    /// Name of the benchmark that it makes.
+    pub benchmark: &'static str,
+    /// Makes it.
+    pub import: Import,
+}
+
+/// The kinds there are.
+pub const KINDS: &[Kind] =
+    &[Kind { name: "nasbench201", benchmark: nasbench201::BENCHMARK, import: nasbench201::import }];
+
+/// What an import made, and of what.
+#[derive(Debug)]
+pub struct Imported {
+    /// The benchmark, ready to be written.
+    pub benchmark: BenchmarkWriter,
+    /// The files read.
+    pub files: Vec<PathBuf>,
+    /// Names of the files that would have added metrics and were not there.
+    pub absent: Vec<String>,
+}
+
+/// What can be wrong with the tables to import.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// A folder cannot be read.
+    #[error("cannot read the folder {}", folder.display())]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file that must be there is in none of the folders.
+    #[error(
+        "{stem}.csv.gz (or {stem}.csv) is required and is neither in {} nor one folder below; give the folder that \
+         has it",
+        folders.iter().map(|f| f.display().to_string()).collect::<Vec<_>>().join(" nor in ")
+    )]
+    RequiredFile {
+        /// The file's name without its ending.
+        stem: &'static str,
+        /// Where it was looked for.
+        folders: Vec<PathBuf>,
+    },
+    /// A file is not as it should be.
+    #[error(transparent)]
+    Csv(#[from] CsvError),
+    /// The space is not known.
+    #[error(transparent)]
+    Space(#[from] SpaceError),
+}
+
+/// The folders of an import and the folders right below them.
+struct Folders {
+    given: Vec<PathBuf>,
+    /// Each one given, followed by those below it in order of their names.
+    searched: Vec<PathBuf>,
+}
+
+impl Folders {
+    fn new(given: &[PathBuf]) -> Result<Self, ImportError> {
+        let mut searched = Vec::new();
+        for folder in given {
+            let entries = fs::read_dir(folder).and_then(|entries| entries.collect::<io::Result<Vec<_>>>());
+            let entries = entries.map_err(|source| ImportError::Folder { folder: folder.clone(), source })?;
+            let mut below: Vec<PathBuf> =
+                entries.into_iter().map(|e| e.path()).filter(|p| p.is_dir()).collect();
+            below.sort();
+            searched.push(folder.clone());
+            searched.append(&mut below);
+        }
+        Ok(Self { given: given.to_vec(), searched })
+    }
+
+    /// The first file of this name, compressed or not.
+    fn find(&self, stem: &str) -> Option<PathBuf> {
+        let candidates =
+            |folder: &PathBuf| ["csv.gz", "csv"].map(|ending| folder.join(format!("{stem}.{ending}")));
+        self.searched.iter().flat_map(candidates).find(|path| path.is_file())
+    }
+
+    fn require(&self, stem: &'static str) -> Result<PathBuf, ImportError> {
+        self.find(stem).ok_or_else(|| ImportError::RequiredFile { stem, folders: self.given.clone() })
+    }
+}

@@ -1,0 +1,97 @@
+//! The tasks of a run: which are learned, and which are kept out to check what was learned.
+
+use crate::{
+    catalog::{Catalog, CatalogError},
+    tasks::{TaskBuildError, resolve_tasks},
+};
+use srnas_common::{
+    config::{Config, ConfigError},
+    names,
+    posterior::Prior,
+    space::SearchSpace,
+    task::Task,
+};
+use std::sync::Arc;
+
+/// The training tasks of a run, in the order in which the wire numbers them.
+#[derive(Clone, Debug)]
+pub struct RunTasks {
+    /// Every training task.
+    pub all: Vec<Arc<Task>>,
+    /// Indices of those that are learned.
+    pub learned: Vec<usize>,
+    /// Indices of those whose families are kept out of the learning and, until the end, of the prior.
+    pub validation: Vec<usize>,
+}
+
+/// Why a run has no tasks.
+#[derive(Debug, thiserror::Error)]
+pub enum RunTasksError {
+    /// The configuration names none, or wrong ones.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A benchmark is missing or a task cannot be built.
+    #[error(transparent)]
+    Task(#[from] TaskBuildError),
+    /// A benchmark cannot be opened.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+}
+
+impl RunTasks {
+    /// Builds the tasks that a configuration names.
+    ///
+    /// # Errors
+    /// Refuses unknown tasks and families by name, tasks over several spaces, and a split that leaves nothing to learn.
+    pub fn resolve(config: &Config, catalog: &Catalog) -> Result<Self, RunTasksError> {
+        let all = resolve_tasks(catalog, &config.train_tasks()?, config.tasks.count)?;
+        let wrong = |key, reason| Err(ConfigError::Value { key, reason }.into());
+        let space = all[0].space().name();
+        if let Some(other) = all.iter().find(|t| t.space().name() != space) {
+            let reason = format!(
+                "{} is on {space}, {} on {}: a run has one space",
+                all[0].name(),
+                other.name(),
+                other.space().name()
+            );
+            return wrong("tasks.train", reason);
+        }
+        for family in &config.validation.families {
+            if !all.iter().any(|t| t.family() == family) {
+                let hint = names::did_you_mean(family, all.iter().map(|t| t.family()));
+                return wrong(
+                    "validation.families",
+                    format!("no training task is of family `{family}`{hint}"),
+                );
+            }
+        }
+        let kept_out = |t: &Task| config.validation.families.iter().any(|f| f == t.family());
+        let (validation, learned): (Vec<usize>, Vec<usize>) =
+            (0..all.len()).partition(|&i| kept_out(&all[i]));
+        if learned.is_empty() {
+            return wrong(
+                "validation.families",
+                "every training task is kept out; leave some to learn".into(),
+            );
+        }
+        Ok(Self { all, learned, validation })
+    }
+
+    /// The space of the run.
+    pub fn space(&self) -> &Arc<SearchSpace> {
+        self.all[0].space()
+    }
+
+    /// Names of all tasks, and their families.
+    pub fn names_and_families(&self) -> (Vec<String>, Vec<String>) {
+        self.all.iter().map(|t| (t.name().to_string(), t.family().to_string())).unzip()
+    }
+
+    /// Weights of the prior (whose tasks are [`RunTasks::all`]) during the run: validation families are left out, and
+    /// so are the tasks for which `leave_out` holds.
+    pub fn weights(&self, prior: &Prior, mut leave_out: impl FnMut(&Task) -> bool) -> Vec<f32> {
+        let kept: Vec<bool> =
+            (0..self.all.len()).map(|i| !self.validation.contains(&i) && !leave_out(&self.all[i])).collect();
+        prior.weights(|t| kept[t])
+    }
+}

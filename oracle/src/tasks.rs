@@ -1,0 +1,210 @@
+//! Tasks on benchmarks: the values of an objective, computed for every architecture of a table.
+
+use crate::{
+    benchmark::{Benchmark, BenchmarkError, Direction, MetricView},
+    catalog::{Catalog, CatalogError},
+};
+use srnas_common::{
+    statistics,
+    task::{Count, Task, TaskError, TaskName, Term, Values},
+};
+use std::{collections::HashMap, sync::Arc};
+
+/// Why a name is no task on a benchmark.
+#[derive(Debug, thiserror::Error)]
+pub enum TaskBuildError {
+    /// The benchmark is not at hand, or refused.
+    #[error("task `{task}`")]
+    Catalog {
+        /// The task.
+        task: String,
+        /// Why not.
+        source: CatalogError,
+    },
+    /// The benchmark has no such metric.
+    #[error("task `{task}`")]
+    Metric {
+        /// The task.
+        task: String,
+        /// The metric, and the nearest known ones.
+        source: BenchmarkError,
+    },
+    /// The metric cannot be used in this way.
+    #[error("task `{task}`: metric `{metric}` {reason}")]
+    Term {
+        /// The task.
+        task: String,
+        /// The metric.
+        metric: String,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// The name speaks of another benchmark.
+    #[error("task `{task}` is not on benchmark `{benchmark}`")]
+    OtherBenchmark {
+        /// The task.
+        task: String,
+        /// The benchmark given.
+        benchmark: String,
+    },
+    /// Nothing can be found in the values.
+    #[error(transparent)]
+    Task(#[from] TaskError),
+}
+
+/// The tasks of these names, in their order; each benchmark is opened once.
+///
+/// # Errors
+/// The first name that is no task, with what is wrong.
+pub fn resolve_tasks(
+    catalog: &Catalog,
+    names: &[TaskName],
+    count: Count,
+) -> Result<Vec<Arc<Task>>, TaskBuildError> {
+    let mut benchmarks: HashMap<&str, Arc<Benchmark>> = HashMap::new();
+    let mut tasks = Vec::with_capacity(names.len());
+    for name in names {
+        let benchmark = match benchmarks.get(name.benchmark.as_str()) {
+            Some(open) => open,
+            None => {
+                let open = catalog
+                    .open(&name.benchmark)
+                    .map_err(|source| TaskBuildError::Catalog { task: name.to_string(), source })?;
+                benchmarks.entry(&name.benchmark).or_insert(open)
+            }
+        };
+        tasks.push(Arc::new(build_task(benchmark, name, count)?));
+    }
+    Ok(tasks)
+}
+
+/// A task from a benchmark and an objective over its metrics.
+///
+/// A metric counts with the mean over its seeds, or with the seed named. One term alone is the metric as it is, negated
+/// where less is better. In a sum each term is scaled first: (value − median)/(best − median), best being the lowest
+/// where less is better, so that a positive weight always asks for better; and for `log(…)` the natural logarithm,
+/// standardised over the table and *not* turned, so that a negative weight asks for less.
+///
+/// # Errors
+/// Refuses unknown metrics and seeds, logarithms of what is not positive, and terms that are the same everywhere.
+pub fn build_task(benchmark: &Benchmark, name: &TaskName, count: Count) -> Result<Task, TaskBuildError> {
+    if benchmark.name() != name.benchmark {
+        return Err(TaskBuildError::OtherBenchmark {
+            task: name.to_string(),
+            benchmark: benchmark.name().into(),
+        });
+    }
+    let objective = match &name.terms[..] {
+        [alone] => {
+            let (metric, values) = measured(benchmark, name, alone)?;
+            let sign = metric.info().direction.sign();
+            let values = if alone.log { standardised_log(benchmark, name, alone, &values)? } else { values };
+            values.into_iter().map(|v| sign * v).collect()
+        }
+        terms => {
+            let mut sum = vec![0.0; benchmark.rows()];
+            for term in terms {
+                let (metric, values) = measured(benchmark, name, term)?;
+                let scaled = match term.log {
+                    true => standardised_log(benchmark, name, term, &values)?,
+                    false => scaled(name, term, metric.info().direction, &values)?,
+                };
+                sum.iter_mut().zip(scaled).for_each(|(s, v)| *s += term.weight * v);
+            }
+            sum
+        }
+    };
+    let task = Task::new(
+        name.as_str(),
+        name.family(),
+        benchmark.space().clone(),
+        by_rank(benchmark, &objective),
+        count,
+    );
+    Ok(task?)
+}
+
+/// The values of a term's metric by row, NaN where missing.
+fn measured<'b>(
+    benchmark: &'b Benchmark,
+    task: &TaskName,
+    term: &Term,
+) -> Result<(MetricView<'b>, Vec<f64>), TaskBuildError> {
+    let metric = benchmark
+        .metric(&term.metric)
+        .map_err(|source| TaskBuildError::Metric { task: task.to_string(), source })?;
+    let rows = 0..benchmark.rows();
+    let values = match term.seed {
+        None => rows.map(|r| f64::from(metric.mean(r))).collect(),
+        Some(seed) if seed < metric.seeds() => rows.map(|r| f64::from(metric.value(r, seed))).collect(),
+        Some(seed) => {
+            let reason = match metric.seeds() {
+                1 => format!("has one seed, `:0`, and no `:{seed}`"),
+                n => format!("has the seeds `:0` to `:{}` and no `:{seed}`", n - 1),
+            };
+            return Err(refused(task, term, reason));
+        }
+    };
+    Ok((metric, values))
+}
+
+/// (value − median)/(best − median).
+fn scaled(
+    task: &TaskName,
+    term: &Term,
+    direction: Direction,
+    values: &[f64],
+) -> Result<Vec<f64>, TaskBuildError> {
+    let sign = direction.sign();
+    let mut known: Vec<f32> = values.iter().filter(|v| !v.is_nan()).map(|&v| (sign * v) as f32).collect();
+    let median = f64::from(statistics::median(&mut known));
+    let best = known.into_iter().map(f64::from).fold(f64::NEG_INFINITY, f64::max);
+    if best.is_infinite() || best <= median {
+        return Err(refused(
+            task,
+            term,
+            "has no value better than its median, so it has no scale in a sum".into(),
+        ));
+    }
+    Ok(values.iter().map(|v| (sign * v - median) / (best - median)).collect())
+}
+
+/// (ln v − mean)/sd over the table.
+fn standardised_log(
+    benchmark: &Benchmark,
+    task: &TaskName,
+    term: &Term,
+    values: &[f64],
+) -> Result<Vec<f64>, TaskBuildError> {
+    if let Some(row) = values.iter().position(|&v| v <= 0.0) {
+        let architecture = benchmark.space().format(benchmark.choices(row));
+        let reason = format!("is {} for {architecture}, which has no logarithm", values[row]);
+        return Err(refused(task, term, reason));
+    }
+    let logs: Vec<f64> = values.iter().map(|v| v.ln()).collect();
+    let known: Vec<f64> = logs.iter().copied().filter(|v| !v.is_nan()).collect();
+    let mean = statistics::mean(&known);
+    let sd = statistics::mean(&known.iter().map(|v| (v - mean).powi(2)).collect::<Vec<_>>()).sqrt();
+    // Rounding leaves a trace of deviation in equal values.
+    if known.is_empty() || sd < 1e-9 {
+        return Err(refused(task, term, "is the same everywhere, so its logarithm has no scale".into()));
+    }
+    Ok(logs.iter().map(|v| (v - mean) / sd).collect())
+}
+
+fn refused(task: &TaskName, term: &Term, reason: String) -> TaskBuildError {
+    TaskBuildError::Term { task: task.to_string(), metric: term.metric.clone(), reason }
+}
+
+/// Values by row to values by rank.
+fn by_rank(benchmark: &Benchmark, objective: &[f64]) -> Values {
+    let rank = |row| benchmark.space().rank(benchmark.choices(row));
+    if benchmark.covers_space() {
+        let mut values = vec![f32::NAN; objective.len()];
+        objective.iter().enumerate().for_each(|(row, &v)| values[rank(row) as usize] = v as f32);
+        Values::Dense(values.into())
+    } else {
+        let values = objective.iter().enumerate().map(|(row, &v)| (rank(row), v as f32)).collect();
+        Values::Sparse(Arc::new(values))
+    }
+}

@@ -1,0 +1,100 @@
+//! Checks of a benchmark against what is known of it.
+
+use crate::benchmark::Benchmark;
+use std::collections::HashSet;
+
+/// One thing that was checked.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Check {
+    /// What was looked at.
+    pub what: String,
+    /// What it should be.
+    pub expected: String,
+    /// What it is.
+    pub found: String,
+    /// Whether that is good enough.
+    pub ok: bool,
+}
+
+/// Best means over seeds of NAS-Bench-201 (in percent), with the digits to which they are known.
+const NB201_BEST: [(&str, f64); 6] = [
+    ("cifar10/test", 94.373),
+    ("cifar100/test", 73.513),
+    ("imagenet16/test", 47.311),
+    ("cifar10/val", 91.607),
+    ("cifar100/val", 73.493),
+    ("imagenet16/val", 46.733),
+];
+
+/// Checks the structure of any benchmark, and the published facts of those that have some.
+pub fn verify(benchmark: &Benchmark) -> Vec<Check> {
+    let mut checks = vec![content_hash(benchmark), rows(benchmark), values(benchmark)];
+    if benchmark.name() == crate::importers::nasbench201::BENCHMARK {
+        checks.push(exactly("cells", 15_625, benchmark.rows()));
+        checks.push(exactly("classes by the published rule", 6_466, classes(benchmark)));
+        checks.extend(NB201_BEST.map(|(metric, best)| best_mean(benchmark, metric, best)));
+    }
+    checks
+}
+
+fn content_hash(benchmark: &Benchmark) -> Check {
+    let found = benchmark.content_hash_hex();
+    let stated = benchmark.stated_hash();
+    Check {
+        what: "content SHA-256".into(),
+        expected: stated.unwrap_or("(the file states none)").into(),
+        ok: stated.is_none_or(|s| s == found),
+        found,
+    }
+}
+
+/// Every row leads to an architecture that leads back to the row.
+fn rows(benchmark: &Benchmark) -> Check {
+    let back = (0..benchmark.rows()).filter(|&r| benchmark.row_of(benchmark.choices(r)) == Some(r)).count();
+    exactly("rows found by their architecture", benchmark.rows(), back)
+}
+
+/// Every metric has values; also tells how many have all of theirs.
+fn values(benchmark: &Benchmark) -> Check {
+    let (mut complete, mut empty) = (0, Vec::new());
+    for metric in benchmark.metrics() {
+        match metric.values().filter(|v| !v.is_nan()).count() {
+            0 => empty.push(metric.name()),
+            known if known == metric.values().len() => complete += 1,
+            _ => {}
+        }
+    }
+    let metrics = benchmark.metrics().len();
+    let found = match empty.is_empty() {
+        true => format!("{metrics}, {complete} of them complete"),
+        false => format!("{}, but none of {}", metrics - empty.len(), empty.join(", ")),
+    };
+    Check { what: "metrics with values".into(), expected: metrics.to_string(), found, ok: empty.is_empty() }
+}
+
+fn classes(benchmark: &Benchmark) -> usize {
+    let key = |row| benchmark.space().canonical_key(benchmark.choices(row));
+    (0..benchmark.rows()).map(key).collect::<HashSet<_>>().len()
+}
+
+fn exactly(what: &str, expected: usize, found: usize) -> Check {
+    Check {
+        what: what.into(),
+        expected: expected.to_string(),
+        found: found.to_string(),
+        ok: expected == found,
+    }
+}
+
+/// The highest mean over seeds, to 0.001.
+fn best_mean(benchmark: &Benchmark, name: &str, expected: f64) -> Check {
+    let best = benchmark
+        .metric(name)
+        .map(|m| (0..benchmark.rows()).map(|row| f64::from(m.mean(row))).fold(f64::NEG_INFINITY, f64::max));
+    Check {
+        what: format!("best mean {name}"),
+        expected: format!("{expected:.3}"),
+        found: best.as_ref().map_or_else(ToString::to_string, |b| format!("{b:.3}")),
+        ok: best.is_ok_and(|b| (b - expected).abs() < 1e-3),
+    }
+}

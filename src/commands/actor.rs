@@ -1,0 +1,54 @@
+//! `srnas actor`: an actor as a process of its own.
+
+use anyhow::Context;
+use clap::Args;
+use srnas_actor::ActorOptions;
+use srnas_oracle::catalog::Catalog;
+use std::{path::PathBuf, time::Duration};
+
+const EXAMPLES: &str = "Examples:
+  srnas actor --learner http://localhost:7777
+  srnas actor --learner http://learner:7777 --id rack2-7 --envs 48";
+
+/// Run one actor for a learner
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct ActorCommand {
+    /// Address of the learner
+    #[arg(long, value_name = "URL")]
+    learner: String,
+    /// Episodes walked at the same time [default: 96]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    envs: Option<u32>,
+    /// Name of the actor, its own [default: the machine's name and the process number]
+    #[arg(long, value_name = "NAME")]
+    id: Option<String>,
+    /// Give up when no learner answers for so many seconds [default: wait for ever]
+    #[arg(long, value_name = "SECONDS")]
+    connect_timeout: Option<u64>,
+    /// Folder of benchmark files, searched before $SRNAS_BENCH_DIR and the user's data directory
+    #[arg(long, value_name = "DIR")]
+    bench_dir: Option<PathBuf>,
+}
+
+impl ActorCommand {
+    /// Runs the command.
+    pub fn run(self) -> anyhow::Result<()> {
+        let options = ActorOptions {
+            learner: self.learner,
+            id: self.id.unwrap_or_else(default_id),
+            episodes: self.envs.map(|n| n as usize),
+            catalog: Catalog::new(self.bench_dir),
+            connect_timeout: self.connect_timeout.map(Duration::from_secs),
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        runtime
+            .block_on(async { srnas_actor::run(options, super::stop_on_signal()).await })
+            .context("the actor ended")
+    }
+}
+
+fn default_id() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| "actor".into());
+    format!("{}-{}", host.trim(), std::process::id())
+}

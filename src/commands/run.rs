@@ -1,0 +1,101 @@
+//! `srnas run`: a learner and its actors in one command, over gRPC on loopback.
+
+use super::{learner::LearnerArgs, report};
+use clap::Args;
+use srnas_actor::ActorOptions;
+use srnas_oracle::catalog::Catalog;
+use std::{net::Ipv4Addr, path::PathBuf, time::Duration};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+const EXAMPLES: &str = "Examples:
+  srnas run --config configs/nb201-transfer.toml
+  srnas run --config configs/nb201-transfer.toml --minutes 2 --seed 3 --run-dir runs/short
+  srnas run --task 'nb201/{cifar10,cifar100}/val' --minutes 1";
+
+/// Train a search policy: a learner and its actors in one command
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct RunCommand {
+    #[command(flatten)]
+    learner: LearnerArgs,
+    /// Actors to start [default: as in the configuration]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+    actors: Option<u32>,
+}
+
+impl RunCommand {
+    /// Runs the command.
+    pub fn run(self) -> anyhow::Result<()> {
+        let mut config = self.learner.config()?;
+        if let Some(actors) = self.actors {
+            config.run.actors = actors as usize;
+        }
+        let run_dir = self.learner.run_dir("run");
+        let (actors, catalog) = (config.run.actors, self.learner.catalog());
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let summary = runtime.block_on(async {
+            let stop = super::stop_on_signal();
+            let listener = srnas_learner::bind((Ipv4Addr::LOCALHOST, 0).into()).await?;
+            let address = format!("http://{}", listener.local_addr()?);
+            let (progress, watched) = tokio::sync::watch::channel(Default::default());
+            let display = tokio::spawn(report::show(watched));
+            let options = srnas_learner::LearnerOptions {
+                config,
+                run_dir: run_dir.clone(),
+                catalog: catalog.clone(),
+                listener,
+                progress,
+            };
+            let actors_stop = CancellationToken::new();
+            let mut running = start_actors(actors, &address, &catalog, &actors_stop);
+            let mut learner = std::pin::pin!(srnas_learner::run(options, stop));
+            let result = loop {
+                tokio::select! {
+                    result = &mut learner => break result.map_err(anyhow::Error::from),
+                    Some(ended) = running.join_next() => match ended {
+                        Ok(Ok(())) => {}
+                        Ok(Err(error)) if running.is_empty() => break Err(anyhow::Error::from(error)),
+                        Ok(Err(error)) => warn!(%error, "an actor ended; the others go on"),
+                        Err(error) => break Err(anyhow::Error::from(error)),
+                    },
+                }
+            };
+            actors_stop.cancel();
+            while running.join_next().await.is_some() {}
+            display.abort();
+            result
+        })?;
+        report::print_summary(&summary, &run_dir, self.learner.config_path());
+        Ok(())
+    }
+}
+
+fn start_actors(
+    n: usize,
+    address: &str,
+    catalog: &Catalog,
+    stop: &CancellationToken,
+) -> JoinSet<Result<(), srnas_actor::ActorError>> {
+    let mut running = JoinSet::new();
+    for i in 0..n {
+        let options = ActorOptions {
+            learner: address.into(),
+            id: format!("local-{i}"),
+            episodes: None,
+            catalog: catalog.clone(),
+            connect_timeout: Some(Duration::from_secs(60)),
+        };
+        running.spawn(srnas_actor::run(options, stop.clone()));
+    }
+    running
+}
+
+/// Where a run without `--run-dir` goes.
+pub fn default_run_dir(name: &str) -> PathBuf {
+    let seconds = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    PathBuf::from("runs").join(format!("{name}-{seconds}"))
+}

@@ -1,0 +1,286 @@
+//! `srnas search`: a trained policy alone on a task.
+
+use super::Usage;
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+use srnas_common::{
+    config::Config,
+    environment::{Environment, EnvironmentConfig, Reach},
+    evaluation::{Search, Searcher, search},
+    policy::{Acts, Policy},
+    posterior::{Kind, Prior},
+    statistics::bootstrap_mean,
+    task::{Count, Task, TaskName, expand_braces},
+};
+use srnas_oracle::{catalog::Catalog, tasks::resolve_tasks};
+use std::{path::PathBuf, sync::Arc};
+
+const EXAMPLES: &str = "Examples:
+  srnas search --policy runs/latest --task nb201/imagenet16/val --budget 25
+  srnas search --policy policy.safetensors --config configs/nb201-transfer.toml --task-set held-out \\
+      --budget 50 --repeats 64 --at 5,10,25,50
+  srnas search --policy runs/latest --task 'nb201/{cifar10,cifar100}/apgd@1' --by plain --json";
+
+/// Search a task with a trained policy
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct SearchCommand {
+    /// Run directory, or policy file
+    #[arg(long, value_name = "DIR|FILE")]
+    policy: PathBuf,
+    /// Task to search, such as nb201/cifar10/val; braces abbreviate, may be repeated
+    #[arg(long, value_name = "T")]
+    task: Vec<String>,
+    /// Named task set of the configuration
+    #[arg(long, value_name = "NAME")]
+    task_set: Vec<String>,
+    /// Configuration that names the task sets [default: the run directory's config.toml]
+    #[arg(long, value_name = "F")]
+    config: Option<PathBuf>,
+    /// Paid queries, the random start included
+    #[arg(long, default_value_t = 25, value_name = "B", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    budget: u32,
+    /// Random starts per task
+    #[arg(long, default_value_t = 16, value_name = "R", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    repeats: u32,
+    /// Report after so many paid queries [default: 5,10,25,50 as far as the budget goes, and the budget]
+    #[arg(long, value_delimiter = ',', value_name = "N,…")]
+    at: Vec<usize>,
+    /// What counts as one architecture [default: as in the configuration]
+    #[arg(long, value_enum)]
+    count: Option<CountArg>,
+    /// Who searches
+    #[arg(long, value_enum, default_value_t = By::Exported)]
+    by: By,
+    /// Seed of the starts: the same for every --by
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Folder of benchmark files, searched before $SRNAS_BENCH_DIR and the user's data directory
+    #[arg(long, value_name = "DIR")]
+    bench_dir: Option<PathBuf>,
+    /// Print one JSON object per task, then a summary
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+enum CountArg {
+    Classes,
+    Strings,
+}
+
+/// Who searches.
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+enum By {
+    /// What the run exported: the trained policy if it earned it, else the rule
+    Exported,
+    /// The base rule: best upper bound of the transfer posterior
+    Rule,
+    /// The trained policy, exported or not
+    Trained,
+    /// Best upper bound of the plain posterior: no training tasks at all
+    Plain,
+    /// Random search
+    Random,
+}
+
+impl SearchCommand {
+    /// Runs the command.
+    pub fn run(self) -> anyhow::Result<()> {
+        let policy = Policy::load(&self.policy)?;
+        let config = self.load_config()?;
+        let names = self.task_names(&config)?;
+        let count = match self.count {
+            Some(CountArg::Classes) => Count::Classes,
+            Some(CountArg::Strings) => Count::Strings,
+            None => config.tasks.count,
+        };
+        let tasks = resolve_tasks(&Catalog::new(self.bench_dir.clone()), &names, count)?;
+        let budget = self.budget as usize;
+        let at = self.report_at(budget)?;
+        let searcher = self.searcher(&policy);
+        let mut done: Vec<(Arc<Task>, Vec<Search>)> = Vec::new();
+        let progress = ProgressBar::new(tasks.len() as u64).with_style(
+            ProgressStyle::with_template("{bar:30} {pos}/{len} tasks, {eta} left").expect("a valid template"),
+        );
+        let mut environment: Option<Arc<Environment>> = None;
+        for task in tasks {
+            let known = environment.take().filter(|e| e.space().name() == task.space().name());
+            let env = match known {
+                Some(env) => env,
+                None => Arc::new(self.environment(&policy, &task, budget)?),
+            };
+            let weights = env.prior().map_or_else(Vec::new, |p| p.all());
+            let searches = search(&env, &task, &weights, &searcher, self.repeats as usize, self.seed)?;
+            if self.json {
+                println!("{}", task_json(&task, &searches, &at));
+            }
+            done.push((task, searches));
+            environment = Some(env);
+            progress.inc(1);
+        }
+        progress.finish_and_clear();
+        if self.json {
+            println!("{}", summary_json(&done, &at));
+        } else {
+            self.print(&policy, &done, &at);
+        }
+        Ok(())
+    }
+
+    fn load_config(&self) -> anyhow::Result<Config> {
+        if let Some(path) = &self.config {
+            return Ok(Config::load(path)?);
+        }
+        let beside = if self.policy.is_dir() { self.policy.clone() } else { self.policy.join("..") };
+        let path = beside.join("config.toml");
+        if path.is_file() { Ok(Config::load(&path)?) } else { Ok(Config::default()) }
+    }
+
+    fn task_names(&self, config: &Config) -> anyhow::Result<Vec<TaskName>> {
+        let mut wanted = config.resolve(&self.task_set)?;
+        for pattern in self.task.iter().flat_map(|t| expand_braces(t)) {
+            let name: TaskName = pattern.parse().map_err(srnas_common::config::ConfigError::from)?;
+            if !wanted.contains(&name) {
+                wanted.push(name);
+            }
+        }
+        if wanted.is_empty() {
+            let known: Vec<&str> = config.task_sets.keys().map(String::as_str).collect();
+            let sets = if known.is_empty() { String::new() } else { format!(" ({})", known.join(", ")) };
+            return Err(Usage(format!("nothing to search: give --task T or --task-set NAME{sets}")).into());
+        }
+        Ok(wanted)
+    }
+
+    fn report_at(&self, budget: usize) -> anyhow::Result<Vec<usize>> {
+        let mut at = if self.at.is_empty() { vec![5, 10, 25, 50, budget] } else { self.at.clone() };
+        if !self.at.is_empty()
+            && let Some(beyond) = at.iter().find(|&&n| n == 0 || n > budget)
+        {
+            return Err(Usage(format!("--at {beyond} is not between 1 and the budget of {budget}")).into());
+        }
+        at.retain(|&n| n <= budget);
+        at.sort_unstable();
+        at.dedup();
+        Ok(at)
+    }
+
+    fn searcher(&self, policy: &Policy) -> Searcher {
+        match (self.by, policy.acts) {
+            (By::Rule, _) | (By::Exported, Acts::Rule) => Searcher::Rule,
+            (By::Trained, _) | (By::Exported, Acts::Trained) => Searcher::Network(policy.network.clone()),
+            (By::Plain, _) => Searcher::Bound(Kind::Plain, policy.environment.rule_beta),
+            (By::Random, _) => Searcher::Random,
+        }
+    }
+
+    fn environment(&self, policy: &Policy, task: &Task, budget: usize) -> anyhow::Result<Environment> {
+        let space = task.space();
+        let config = EnvironmentConfig {
+            horizon: budget,
+            posteriors: policy.environment.posteriors && self.by != By::Random,
+            candidates: if self.by == By::Random { Default::default() } else { policy.environment.candidates },
+            ..policy.environment.clone()
+        };
+        // A prior is about one space; elsewhere the plain posterior searches.
+        let mut prior = None;
+        if policy.space == space.name() && matches!(self.by, By::Exported | By::Rule | By::Trained) {
+            prior = policy.prior.clone();
+            if let Some(learned) = policy.learned_prior.as_ref().filter(|_| prior.is_none()) {
+                prior = Some(Prior::from_network(
+                    space,
+                    &learned.network,
+                    learned.tasks.clone(),
+                    learned.families.clone(),
+                )
+                .context("the policy's predictor network")?);
+            }
+        }
+        Ok(Environment::new(space.clone(), config, policy.settings, prior.map(Arc::new), Reach::Whole))
+    }
+
+    fn print(&self, policy: &Policy, done: &[(Arc<Task>, Vec<Search>)], at: &[usize]) {
+        let acts = match (self.by, policy.acts) {
+            (By::Exported, Acts::Rule) => "the base rule (the trained part did not earn its export)",
+            (By::Exported, Acts::Trained) => "the trained policy (it earned its export)",
+            (By::Rule, _) => "the base rule",
+            (By::Trained, _) => "the trained policy",
+            (By::Plain, _) => "the plain posterior's best upper bound, no training tasks",
+            (By::Random, _) => "random search",
+        };
+        println!("Searched by {acts}; {} starts per task, {} paid queries each.", self.repeats, self.budget);
+        println!("Normalised regret: 0 is the best of the table, 1 its median.\n");
+        let wide = done.iter().map(|(t, _)| t.name().len()).max().unwrap_or(4).max(4);
+        print!("{:wide$}", "task");
+        at.iter().for_each(|n| print!("  {:>8}", format!("after {n}")));
+        println!("  incumbent  best known  best architecture found");
+        for (task, searches) in done {
+            print!("{:wide$}", task.name());
+            for &n in at {
+                let regrets: Vec<f64> = searches.iter().map(|s| f64::from(s.regrets[n - 1])).collect();
+                print!("  {:>8.4}", srnas_common::statistics::mean(&regrets));
+            }
+            let last: Vec<f64> = searches.iter().map(|s| f64::from(s.incumbents[s.incumbents.len() - 1])).collect();
+            let best = best_of(searches);
+            println!(
+                "  {:>9.4}  {:>10.4}  {}",
+                srnas_common::statistics::mean(&last),
+                task.best(),
+                task.space().format(&best.best)
+            );
+        }
+        println!("\nmean over {} task(s), with 95 % confidence intervals:", done.len());
+        for &n in at {
+            let (mean, [low, high]) = summary(done, n);
+            println!("  after {n:>3} queries  {mean:.4}  [{low:.4}, {high:.4}]");
+        }
+    }
+}
+
+fn best_of(searches: &[Search]) -> &Search {
+    let last = |s: &Search| s.incumbents[s.incumbents.len() - 1];
+    searches.iter().max_by(|a, b| last(a).total_cmp(&last(b))).expect("at least one start")
+}
+
+/// Mean over tasks of the mean normalised regret after `n` queries, with its interval.
+fn summary(done: &[(Arc<Task>, Vec<Search>)], n: usize) -> (f64, [f64; 2]) {
+    let groups: Vec<Vec<f64>> =
+        done.iter().map(|(_, s)| s.iter().map(|s| f64::from(s.regrets[n - 1])).collect()).collect();
+    bootstrap_mean(&groups)
+}
+
+fn task_json(task: &Task, searches: &[Search], at: &[usize]) -> serde_json::Value {
+    let report = |value: &dyn Fn(&Search, usize) -> f32| -> serde_json::Value {
+        at.iter()
+            .map(|&n| {
+                let values = vec![searches.iter().map(|s| f64::from(value(s, n - 1))).collect::<Vec<f64>>()];
+                let (mean, interval) = bootstrap_mean(&values);
+                (n.to_string(), json!({ "mean": mean, "ci95": interval }))
+            })
+            .collect::<serde_json::Map<_, _>>()
+            .into()
+    };
+    let best = best_of(searches);
+    json!({
+        "task": task.name(),
+        "starts": searches.len(),
+        "normalised_regret": report(&|s, n| s.regrets[n]),
+        "incumbent": report(&|s, n| s.incumbents[n]),
+        "best_known": task.best(),
+        "median": task.median(),
+        "best_architecture": task.space().format(&best.best),
+    })
+}
+
+fn summary_json(done: &[(Arc<Task>, Vec<Search>)], at: &[usize]) -> serde_json::Value {
+    let (mut means, mut intervals) = (serde_json::Map::new(), serde_json::Map::new());
+    for &n in at {
+        let (mean, interval) = summary(done, n);
+        means.insert(n.to_string(), json!(mean));
+        intervals.insert(n.to_string(), json!(interval));
+    }
+    json!({ "summary": { "tasks": done.len(), "normalised_regret": means, "ci95": intervals } })
+}

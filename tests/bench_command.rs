@@ -1,0 +1,214 @@
+//! `srnas bench`, the program itself: made-up benchmarks, exit codes, output for people and for programs.
+
+use serde_json::Value;
+use srnas_common::space::SearchSpace;
+use srnas_oracle::benchmark::{BenchmarkWriter, Direction, MetricInfo};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+use tempfile::TempDir;
+
+const CELL: &str = "|none~0|+|none~0|none~1|+|nor_conv_3x3~0|none~1|none~2|";
+
+/// `srnas bench` with no benchmarks but those in `folder`.
+fn bench(folder: &Path, args: &[&str]) -> Output {
+    command(folder, args).output().unwrap()
+}
+
+fn command(folder: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_srnas"));
+    command.arg("bench").args(args).env("SRNAS_BENCH_DIR", folder);
+    command.env("HOME", folder.join("home")).env_remove("XDG_DATA_HOME");
+    command
+}
+
+fn stdout(output: &Output) -> String {
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// Exit code and complaint of a command that fails and prints nothing else.
+fn failure(output: &Output) -> (i32, String) {
+    assert!(output.stdout.is_empty(), "{output:?}");
+    (output.status.code().unwrap(), String::from_utf8(output.stderr.clone()).unwrap())
+}
+
+fn json_lines(output: &Output) -> Vec<Value> {
+    stdout(output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// A folder with a benchmark of two cells and two metrics.
+fn toy() -> TempDir {
+    let folder = TempDir::new().unwrap();
+    let space = SearchSpace::named("nb201").unwrap();
+    let mut writer =
+        BenchmarkWriter::new("toy", &space, vec![0, 0, 0, 3, 0, 0, 0, 0, 0, 1, 0, 0], "made up", "none");
+    let info =
+        |unit: &str, direction| MetricInfo { unit: unit.into(), direction, description: "made up".into() };
+    writer.metric("d/val", info("%", Direction::Maximise), 2, &[0.1, f32::NAN, 20.0, 30.0]);
+    writer.metric("d/latency", info("ms", Direction::Minimise), 1, &[1.5, 0.5]);
+    writer.write(&folder.path().join("toy.safetensors")).unwrap();
+    folder
+}
+
+#[test]
+fn list_shows_good_and_damaged_files_and_how_to_make_the_first() {
+    let empty = TempDir::new().unwrap();
+    let text = stdout(&bench(empty.path(), &["list"]));
+    assert!(
+        text.contains("There are no benchmarks in ") && text.contains("srnas bench import nasbench201"),
+        "{text}"
+    );
+
+    let folder = toy();
+    fs::write(folder.path().join("bad.safetensors"), "").unwrap();
+    let text = stdout(&bench(folder.path(), &["list"]));
+    let line = |start: &str| text.lines().find(|l| l.starts_with(start)).unwrap().to_string();
+    assert!(line("bad").contains("is damaged: it is empty"), "{text}");
+    assert_eq!(line("toy").split_whitespace().take(4).collect::<Vec<_>>(), ["toy", "nb201", "2", "2"]);
+
+    let lines = json_lines(&bench(folder.path(), &["list", "--json"]));
+    assert_eq!(lines.len(), 2);
+    assert!(lines[0]["error"].as_str().unwrap().contains("it is empty"));
+    assert_eq!((&lines[1]["benchmark"], &lines[1]["rows"]), (&"toy".into(), &2.into()));
+    assert_eq!(lines[1]["content_sha256"].as_str().unwrap().len(), 64);
+}
+
+#[test]
+fn bench_dir_comes_before_the_environment() {
+    let (folder, empty) = (toy(), TempDir::new().unwrap());
+    let option = folder.path().to_str().unwrap();
+    for args in [["--bench-dir", option, "list", "--json"], ["list", "--json", "--bench-dir", option]] {
+        assert_eq!(json_lines(&bench(empty.path(), &args))[0]["benchmark"], "toy");
+    }
+}
+
+#[test]
+fn info_tells_sources_and_metrics() {
+    let folder = toy();
+    let text = stdout(&bench(folder.path(), &["info", "toy"]));
+    for expected in ["provenance  made up", "licence     none", "rows        2, 0.013 % of the space"] {
+        assert!(text.contains(expected), "{text}");
+    }
+    let lines = json_lines(&bench(folder.path(), &["info", "toy", "--json"]));
+    assert_eq!(lines.len(), 3);
+    assert_eq!((&lines[0]["space"], &lines[0]["covers_space"]), (&"nb201".into(), &false.into()));
+    let val = lines.iter().find(|l| l["metric"] == "d/val").unwrap();
+    assert_eq!((&val["seeds"], &val["known"], &val["unit"]), (&2.into(), &3.into(), &"%".into()));
+    assert_eq!(
+        (val["min"].as_f64(), val["median"].as_f64(), val["max"].as_f64()),
+        (Some(0.1), Some(20.0), Some(30.0))
+    );
+}
+
+#[test]
+fn query_shows_means_and_seeds() {
+    let folder = toy();
+    let text = stdout(&bench(folder.path(), &["query", "toy", CELL]));
+    assert!(text.starts_with(CELL) && text.contains("mean of 0.1000, missing"), "{text}");
+    let lines = json_lines(&bench(folder.path(), &["query", "toy", CELL, "--metric", "d/val", "--json"]));
+    assert_eq!(lines.len(), 1);
+    assert_eq!(
+        lines[0]["value"].as_f64(),
+        Some(0.1),
+        "as it is in the file, not as it would be in double precision"
+    );
+    assert_eq!(lines[0]["seeds"], serde_json::json!([0.1, null]));
+    assert_eq!(lines[0]["architecture"], CELL);
+}
+
+#[test]
+fn verify_passes_or_fails_with_1() {
+    let folder = toy();
+    assert!(stdout(&bench(folder.path(), &["verify", "toy"])).lines().skip(1).all(|l| l.starts_with("ok")));
+    let space = SearchSpace::named("nb201").unwrap();
+    let mut writer = BenchmarkWriter::new("nb201", &space, vec![0; 6], "made up", "none");
+    let info = MetricInfo { unit: "%".into(), direction: Direction::Maximise, description: String::new() };
+    writer.metric("cifar10/test", info, 1, &[10.0]);
+    writer.write(&folder.path().join("nb201.safetensors")).unwrap();
+    let output = bench(folder.path(), &["verify", "nb201"]);
+    assert_eq!(output.status.code(), Some(1));
+    let (text, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("FAILED  cells") && text.contains("15625"), "{text}");
+    assert!(error.contains("checks of") && error.contains("nb201.safetensors failed"), "{error}");
+}
+
+#[test]
+fn wrong_usage_exits_with_2_and_other_failures_with_1() {
+    let folder = toy();
+    let cases: [(&[&str], i32, &str); 9] = [
+        (&[], 2, "Usage: srnas bench"),
+        (&["lst"], 2, "'list'"),
+        (&["import", "nasbench2", "."], 2, "nasbench201"),
+        (&["import", "nasbench201"], 2, "<DIR>..."),
+        (&["import", "nasbench201", "/nowhere"], 1, "cannot read the folder /nowhere: No such file"),
+        (&["info", "tooy"], 1, "did you mean `toy`?"),
+        (&["info", "nb201"], 1, "make it with `srnas bench import nasbench201 DIR…`"),
+        (&["query", "toy", "|none~0|"], 2, "is not an architecture of nb201: it has 1 nodes instead of 3"),
+        (&["query", "toy", CELL, "--metric", "d/vall"], 2, "did you mean `d/val`?"),
+    ];
+    for (args, code, expected) in cases {
+        let (found, complaint) = failure(&bench(folder.path(), args));
+        assert_eq!(found, code, "{args:?}: {complaint}");
+        assert!(complaint.contains(expected), "{args:?}: {complaint:?} should say {expected:?}");
+    }
+    let absent = CELL.replace("nor_conv_3x3", "nor_conv_1x1");
+    let (code, complaint) = failure(&bench(folder.path(), &["query", "toy", &absent]));
+    assert_eq!((code, complaint.contains("is not in the table of toy")), (1, true), "{complaint}");
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_no_failure() {
+    let folder = toy();
+    let mut child = command(folder.path(), &["info", "toy"]).stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert!(child.wait().unwrap().success());
+}
+
+/// The main table of NAS-Bench-201, with made-up numbers.
+fn write_main_table(path: &Path) {
+    let mut columns = vec!["flops_M_cifar".to_string()];
+    for d in ["cifar10", "cifar100", "imagenet16"] {
+        let of = "params_M val_acc_12 test_acc_12 val_acc_200_s0 val_acc_200_s1 val_acc_200_s2 test_acc_200_mean \
+                  test_acc_200_one_seed train_time_200_s latency_s zen";
+        columns.extend(of.split(' ').map(|c| format!("{d}_{c}")));
+    }
+    let space = SearchSpace::named("nb201").unwrap();
+    let mut text = format!("index,arch_str,ops,{}\n", columns.join(","));
+    let mut choices = [0; 6];
+    for rank in 0..15_625 {
+        space.unrank(rank, &mut choices);
+        let digits: String = choices.iter().map(u8::to_string).collect();
+        let values = vec![format!("{rank}.5"); columns.len()].join(",");
+        text += &format!("{rank},{},{digits},{values}\n", space.format(&choices));
+    }
+    fs::write(path, text).unwrap();
+}
+
+#[test]
+fn import_writes_where_the_catalog_looks_first_or_writes_nothing() {
+    let folder = TempDir::new().unwrap();
+    let (tables, benchmarks) = (folder.path().join("tables"), folder.path().join("benchmarks"));
+    fs::create_dir(&tables).unwrap();
+    let main = tables.join("nb201_main.csv");
+    write_main_table(&main);
+    let arguments = ["import", "nasbench201", tables.to_str().unwrap()];
+    let text = stdout(&bench(&benchmarks, &arguments));
+    let wrote = format!("wrote  {}: 15,625 rows, 30 metrics", benchmarks.join("nb201.safetensors").display());
+    assert!(text.contains(&wrote) && text.contains("absent hwnasbench_nb201.csv.gz"), "{text}");
+    let cell = "|none~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|";
+    let lines =
+        json_lines(&bench(&benchmarks, &["query", "nb201", cell, "--metric", "cifar10/test", "--json"]));
+    assert_eq!(lines[0]["value"], 1.5);
+
+    let before = fs::read(benchmarks.join("nb201.safetensors")).unwrap();
+    fs::write(&main, fs::read_to_string(&main).unwrap().replace(",7.5,", ",seven,")).unwrap();
+    let (code, complaint) = failure(&bench(&benchmarks, &arguments));
+    assert_eq!(code, 1);
+    assert!(complaint.contains("nb201_main.csv:9: column "), "{complaint}");
+    assert!(complaint.contains("`seven` is not a number"), "{complaint}");
+    assert_eq!(fs::read(benchmarks.join("nb201.safetensors")).unwrap(), before);
+    assert_eq!(fs::read_dir(&benchmarks).unwrap().count(), 1);
+}
