@@ -123,9 +123,13 @@ fn spawn_walker(
             let tasks = RunTasks::resolve(&config, &catalog)?;
             let place = (joined.first_episode as usize, joined.total_episodes as usize);
             let mut walker = Walker::new(config, tasks, episodes, place, joined.seed)?;
+            let mut first = true;
             while !stop.is_cancelled() {
                 if let Some(snapshot) = newest(&mut policy) {
                     walker.adopt(&snapshot.bytes)?;
+                    if std::mem::take(&mut first) {
+                        info!(version = snapshot.version, "acts with the policy of the learner");
+                    }
                 }
                 if walker.policy_version() == 0 {
                     // Nothing to act with yet; the learner broadcasts its first policy at once.

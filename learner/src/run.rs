@@ -45,6 +45,8 @@ pub struct LearnerOptions {
     pub listener: TcpListener,
     /// Reports of progress go here, one a second.
     pub progress: watch::Sender<Progress>,
+    /// Cancelled when training is over and the last check begins: actors are not needed any more.
+    pub over: CancellationToken,
 }
 
 /// What a run ended with.
@@ -99,7 +101,7 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, LearnerError> {
 /// # Errors
 /// See [`LearnerError`].
 pub async fn run(options: LearnerOptions, stop: CancellationToken) -> Result<Summary, LearnerError> {
-    let LearnerOptions { config, run_dir, catalog, listener, progress } = options;
+    let LearnerOptions { config, run_dir, catalog, listener, progress, over } = options;
     let toml = config.to_toml();
     write_config(&run_dir, &toml)?;
     let prepare = {
@@ -147,7 +149,7 @@ pub async fn run(options: LearnerOptions, stop: CancellationToken) -> Result<Sum
         tokio::spawn(service::serve(listener, service, sender, policy, members.clone(), served.clone()));
     let reports = progress.subscribe();
     let path = policy_path(&run_dir);
-    let channels = Channels { deliveries, policy: policy_sender, members, progress, stop: stop.clone() };
+    let channels = Channels { deliveries, policy: policy_sender, members, progress, stop: stop.clone(), over };
     let training = {
         let path = path.clone();
         std::thread::Builder::new().name("learner".into()).spawn(move || trainer.run(channels, &path))

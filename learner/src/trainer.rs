@@ -7,7 +7,7 @@ use crate::{
     replay::{Draw, Replay, ReplayConfig},
     service::{Delivery, Members},
     update::{DqnConfig, DqnUpdate},
-    validation::{BackgroundCheck, Check, Validator},
+    validation::{BackgroundCheck, Check, Validator, gain_of_settings},
 };
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -80,6 +80,8 @@ pub(crate) struct Channels {
     pub members: Arc<Members>,
     pub progress: watch::Sender<Progress>,
     pub stop: CancellationToken,
+    /// Cancelled when no more experience is taken in.
+    pub over: CancellationToken,
 }
 
 /// Everything that learns.
@@ -120,8 +122,18 @@ impl Trainer {
         if let Some(prior) = table.as_ref().filter(|_| config.posterior.fit) {
             let learned: Vec<Arc<Task>> = tasks.learned.iter().map(|&i| tasks.all[i].clone()).collect();
             let visible = tasks.weights(prior, |_| false);
-            settings = fit(&space, &learned, prior, &visible, settings, config.seed);
-            info!(?settings, "posteriors fitted by evidence on the training tasks");
+            let fitted = fit(&space, &learned, prior, &visible, settings, config.seed);
+            let (gain, [low, high]) = gain_of_settings(&config, &tasks, prior, settings, fitted)?;
+            let earned = low > 0.0;
+            info!(
+                ?fitted,
+                gain = %format!("{gain:+.4} [{low:+.4}, {high:+.4}]"),
+                used = earned,
+                "posteriors fitted by evidence on the training tasks; used if the rule searches them better so"
+            );
+            if earned {
+                settings = fitted;
+            }
         }
         let predictor = match config.prior {
             PriorSource::Network => {
@@ -210,6 +222,7 @@ impl Trainer {
                 reported = (Instant::now(), self.report(&channels, &reported.1));
             }
         }
+        channels.over.cancel();
         if let Some(done) = checks.and_then(BackgroundCheck::finish) {
             self.judge(done);
         }
@@ -388,7 +401,7 @@ impl Trainer {
             None => self.update.acting()?,
         };
         let (mut acts, mut report) = (Acts::Rule, None);
-        if self.best.is_some() {
+        if self.validator.has_tasks() && self.updates > 0 {
             info!("last check of the best weights, with fresh starts");
             let check = self.check(network.clone(), LAST_CHECK * self.config.validation.starts, 0x1a57)?;
             let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -399,7 +412,7 @@ impl Trainer {
             }
             report = Some(found);
         } else {
-            warn!("nothing was checked, so the rule is exported; name validation.families, or train longer");
+            warn!("nothing could be checked, so the rule is exported; name validation.families, or train longer");
         }
         let mut policy = self.policy(network, acts, report)?;
         policy.prior = self.prior()?.map(Arc::unwrap_or_clone);

@@ -15,7 +15,7 @@ use srnas_common::network::{
 };
 
 /// Observations of a block.
-const BLOCK: usize = 32;
+const BLOCK: usize = 16;
 
 /// What an update refuses.
 #[derive(Debug, thiserror::Error)]

@@ -1,7 +1,10 @@
 //! What is exported must have earned it: rule and trained policy search the validation tasks, which neither the learning
 //! nor the prior has seen, from paired starts.
 
+use rand::{Rng, SeedableRng, seq::SliceRandom};
+use rand_chacha::ChaCha8Rng;
 use srnas_common::{
+    config::Config,
     environment::{Environment, EnvironmentConfig, Reach, shaped_quality},
     evaluation::{Search, Searcher, search},
     network::{self, FrozenQNetwork},
@@ -84,6 +87,40 @@ impl Validator {
         (report.gain, report.interval) = bootstrap_mean(&gains);
         Ok(report)
     }
+}
+
+/// Gain in shaped quality of the base rule with `fitted` in place of `start`, with its 95 % interval: searches of some
+/// learned tasks, each without its family and a random half of the others in the prior, from paired starts.
+pub(crate) fn gain_of_settings(
+    config: &Config,
+    tasks: &RunTasks,
+    prior: &Arc<Prior>,
+    start: PosteriorSettings,
+    fitted: PosteriorSettings,
+) -> network::Result<(f64, [f64; 2])> {
+    const TASKS: usize = 24;
+    const STARTS: usize = 4;
+    let mut rng = ChaCha8Rng::seed_from_u64(config.seed ^ 0xf17);
+    let environment = |settings| {
+        let (space, config) = (tasks.space().clone(), config.environment.clone());
+        Arc::new(Environment::new(space, config, settings, Some(prior.clone()), Reach::Whole))
+    };
+    let (before, after) = (environment(start), environment(fitted));
+    let at: Vec<usize> = AT.into_iter().filter(|&n| n <= config.environment.horizon).collect();
+    let mut chosen = tasks.learned.clone();
+    chosen.shuffle(&mut rng);
+    chosen.truncate(TASKS);
+    let gains: network::Result<Vec<Vec<f64>>> = chosen
+        .iter()
+        .map(|&index| {
+            let task = &tasks.all[index];
+            let weights = tasks.weights(prior, |other| other.family() == task.family() || rng.random_bool(0.5));
+            let run = |env| search(env, task, &weights, &Searcher::Rule, STARTS, config.seed);
+            let (before, after) = (run(&before)?, run(&after)?);
+            Ok(before.iter().zip(&after).map(|(b, a)| quality(a, &at) - quality(b, &at)).collect())
+        })
+        .collect();
+    Ok(bootstrap_mean(&gains?))
 }
 
 /// Mean shaped quality of a search over the points of report.

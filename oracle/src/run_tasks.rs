@@ -38,6 +38,17 @@ pub enum RunTasksError {
     Catalog(#[from] CatalogError),
 }
 
+impl RunTasksError {
+    /// Whether the configuration is to blame, not a file that is missing or damaged.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::Config(_) => true,
+            Self::Task(task) => task.is_usage(),
+            Self::Catalog(_) => false,
+        }
+    }
+}
+
 impl RunTasks {
     /// Builds the tasks that a configuration names.
     ///

@@ -52,6 +52,13 @@ pub enum TaskBuildError {
     Task(#[from] TaskError),
 }
 
+impl TaskBuildError {
+    /// Whether the name is to blame, not a benchmark that is missing or damaged.
+    pub fn is_usage(&self) -> bool {
+        !matches!(self, Self::Catalog { .. })
+    }
+}
+
 /// The tasks of these names, in their order; each benchmark is opened once.
 ///
 /// # Errors

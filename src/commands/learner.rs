@@ -8,6 +8,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
 };
+use tokio_util::sync::CancellationToken;
 
 const EXAMPLES: &str = "Examples:
   srnas learner --config configs/nb201-transfer.toml --run-dir runs/transfer --listen 0.0.0.0:7777
@@ -113,6 +114,7 @@ impl LearnerCommand {
                 catalog: self.args.catalog(),
                 listener,
                 progress,
+                over: CancellationToken::new(),
             };
             let result = srnas_learner::run(options, stop).await;
             display.abort();

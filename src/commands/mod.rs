@@ -9,6 +9,8 @@ mod search;
 
 use clap::{Parser, Subcommand};
 use srnas_common::{config::ConfigError, telemetry};
+use srnas_learner::LearnerError;
+use srnas_oracle::tasks::TaskBuildError;
 use tokio_util::sync::CancellationToken;
 
 const EXAMPLES: &str = "Examples:
@@ -50,7 +52,13 @@ impl Cli {
 
 /// 2 for wrong usage or configuration, 1 for everything else that fails.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
-    if error.chain().any(|cause| cause.is::<ConfigError>() || cause.is::<Usage>()) { 2 } else { 1 }
+    let wrong = error.chain().any(|cause| {
+        cause.is::<ConfigError>()
+            || cause.is::<Usage>()
+            || cause.downcast_ref().is_some_and(TaskBuildError::is_usage)
+            || cause.downcast_ref().is_some_and(|e| matches!(e, LearnerError::Tasks(tasks) if tasks.is_usage()))
+    });
+    if wrong { 2 } else { 1 }
 }
 
 /// A token that SIGINT and SIGTERM cancel: work in hand is finished and written. A second signal exits at once.

@@ -39,6 +39,7 @@ impl RunCommand {
             let stop = super::stop_on_signal();
             let listener = srnas_learner::bind((Ipv4Addr::LOCALHOST, 0).into()).await?;
             let address = format!("http://{}", listener.local_addr()?);
+            let actors_stop = CancellationToken::new();
             let (progress, watched) = tokio::sync::watch::channel(Default::default());
             let display = tokio::spawn(report::show(watched));
             let options = srnas_learner::LearnerOptions {
@@ -47,8 +48,8 @@ impl RunCommand {
                 catalog: catalog.clone(),
                 listener,
                 progress,
+                over: actors_stop.clone(),
             };
-            let actors_stop = CancellationToken::new();
             let mut running = start_actors(actors, &address, &catalog, &actors_stop);
             let mut learner = std::pin::pin!(srnas_learner::run(options, stop));
             let result = loop {

@@ -29,7 +29,7 @@ pub struct ClientCounters {
     pub policies: AtomicU64,
 }
 
-/// Adds to a counter.
-pub(super) fn add(counter: &AtomicU64, n: usize) {
-    counter.fetch_add(n as u64, Relaxed);
+/// Adds to a counter; returns what it counts now.
+pub(super) fn add(counter: &AtomicU64, n: usize) -> u64 {
+    counter.fetch_add(n as u64, Relaxed) + n as u64
 }

@@ -147,8 +147,11 @@ impl Uplink {
                 Ok(RejectReason::UnknownIncarnation) => return Err(End::Forgotten(detail)),
                 Ok(RejectReason::Replaced) => return Err(End::Replaced(detail)),
                 Ok(RejectReason::Malformed | RejectReason::Unspecified) | Err(_) => {
-                    add(&self.counters.malformed, 1);
-                    error!(sequence, %detail, "the learner cannot read a batch of this actor: this is a bug in srnas");
+                    let times = add(&self.counters.malformed, 1);
+                    // Not a line a batch: it will say so all the time.
+                    if times.is_power_of_two() {
+                        error!(sequence, times, %detail, "the learner cannot read a batch of this actor: this is a bug in srnas");
+                    }
                 }
             }
         }

@@ -191,8 +191,21 @@ pub(super) fn write(episode: &mut Episode, rows: &mut [f32], context: &mut [f32]
                 CandidateKind::Random => 3,
             }] = 1.0;
     }
+    rank_measured_last(candidates, rows);
     episode.current.choices = current;
     episode.incumbent.choices = incumbent;
+}
+
+/// The rule never moves to what is measured already: to the base score such candidates come last, if only just.
+fn rank_measured_last(candidates: &[super::Candidate], rows: &mut [f32]) {
+    let base = |i: usize| i * CANDIDATE_FEATURES + super::BASE;
+    let new = (0..candidates.len()).filter(|&i| !candidates[i].measured);
+    let lowest = new.map(|i| rows[base(i)]).fold(f32::INFINITY, f32::min);
+    if lowest.is_finite() {
+        for i in (0..candidates.len()).filter(|&i| candidates[i].measured) {
+            rows[base(i)] = lowest - 0.05;
+        }
+    }
 }
 
 /// Weighted mean of the training tasks at an architecture.

@@ -1,6 +1,6 @@
 //! Delivery: a batch on its way to the ingest thread, with the means to acknowledge it.
 
-use super::members::Member;
+use super::member::Member;
 use srnas_common::wire::Experience;
 use std::sync::Arc;
 

@@ -2,9 +2,10 @@
 //! thread; acknowledgements, credits and rejects go back.
 
 use super::{
-    Delivery, Service, ServiceConfig,
+    Delivery, FAREWELL, Service, ServiceConfig,
     delivery::Acknowledgement,
-    members::{Counters, Departure, Member, Members, Superseded},
+    member::{Counters, Departure, Member, Superseded},
+    members::Members,
     shutting_down,
 };
 use srnas_common::wire::{Experience, Snapshot};
@@ -20,8 +21,6 @@ type Responses = ReceiverStream<Result<v1::ExperienceResponse, Status>>;
 
 /// A stream that does not say Hello within this time is closed.
 const HELLO: Duration = Duration::from_secs(5);
-/// How long the last response may take to be sent.
-const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Waits for the Hello and starts to serve the stream.
 pub(super) async fn open(
@@ -51,6 +50,7 @@ pub(super) async fn open(
                 rejects: Vec::new(),
                 due: true,
                 leaving: false,
+                malformed: 0,
             };
             tokio::spawn(stream.run(requests, PollSender::new(service.deliveries.clone()), outbox));
         }
@@ -101,6 +101,8 @@ struct Stream {
     due: bool,
     /// Whether the actor said Leave.
     leaving: bool,
+    /// Malformed batches on this stream.
+    malformed: u64,
 }
 
 impl Stream {
@@ -146,7 +148,6 @@ impl Stream {
                 let _ = outbox.send(Err(status)).await;
             }
         };
-        // A peer that reads nothing is not waited for.
         let _ = tokio::time::timeout(FAREWELL, farewell).await;
     }
 
@@ -250,7 +251,12 @@ impl Stream {
             Ok(decoded) => decoded,
             Err(malformed) => {
                 let (actor, sequence) = (&self.member.id, batch.sequence);
-                warn!(%actor, sequence, %malformed, "batch rejected: the actor's program and this one do not fit");
+                self.malformed += 1;
+                // Not a line a batch: one program is broken, and says so all the time.
+                if self.malformed.is_power_of_two() {
+                    let times = self.malformed;
+                    warn!(%actor, sequence, times, %malformed, "batch rejected: the actor's program and this one do not fit");
+                }
                 self.member.enter(
                     &self.token,
                     Counters { malformed: 1, ..Counters::default() },

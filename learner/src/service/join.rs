@@ -2,7 +2,7 @@
 
 use super::{
     Service,
-    members::{Applicant, Member},
+    member::{Applicant, Member},
 };
 use srnas_common::wire::{PROTOCOL_MAJOR, PROTOCOL_MINOR};
 use srnas_proto::v1;

@@ -1,117 +1,15 @@
 //! Members: the actors that joined, their leases, their places among the run's episodes and what they sent.
 
-use super::window::Window;
+use super::member::{Applicant, Counters, Departure, Lags, Member, MemberReport};
 use std::{
     collections::{HashMap, VecDeque},
-    ops::AddAssign,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::{sync::watch, time::Instant};
-use tokio_util::sync::CancellationToken;
+use tokio::time::Instant;
 
 /// Incarnations that are remembered after they left, so that one that comes back hears what was taken in of it.
 const REMEMBERED: usize = 1024;
-
-/// Why an incarnation is no longer a member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Departure {
-    /// It said Leave.
-    Left,
-    /// It was silent for longer than its lease.
-    Lapsed,
-    /// An actor with the same id joined.
-    Replaced,
-}
-
-/// What was taken in and what was not. Everything counts from the start of the process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Batches handed to the ingest thread, stale ones with measurements included.
-    pub batches: u64,
-    /// Transitions (steps of segments) handed to the ingest thread.
-    pub transitions: u64,
-    /// Measurements handed to the ingest thread.
-    pub measurements: u64,
-    /// Episodes that ended.
-    pub episodes: u64,
-    /// Steps that the actors made, also those whose transitions were not sent or not taken.
-    pub environment_steps: u64,
-    /// Batches whose transitions were refused because their policy was too old.
-    pub stale: u64,
-    /// Batches refused because their arrays do not fit.
-    pub malformed: u64,
-    /// Batches ignored because they had been received before.
-    pub duplicates: u64,
-}
-
-impl AddAssign for Counters {
-    fn add_assign(&mut self, other: Counters) {
-        self.batches += other.batches;
-        self.transitions += other.transitions;
-        self.measurements += other.measurements;
-        self.episodes += other.episodes;
-        self.environment_steps += other.environment_steps;
-        self.stale += other.stale;
-        self.malformed += other.malformed;
-        self.duplicates += other.duplicates;
-    }
-}
-
-/// Policy lags of batches, in versions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Lags {
-    /// Batches looked at; the other fields mean nothing if there was none.
-    pub batches: u64,
-    /// Smallest lag.
-    pub min: u64,
-    /// Largest lag.
-    pub max: u64,
-    sum: u64,
-}
-
-impl Lags {
-    /// Average lag; 0 when there was no batch.
-    pub fn mean(&self) -> f64 {
-        self.sum as f64 / self.batches.max(1) as f64
-    }
-
-    fn merge(&mut self, other: Lags) {
-        *self = match (self.batches, other.batches) {
-            (_, 0) => *self,
-            (0, _) => other,
-            (a, b) => Lags {
-                batches: a + b,
-                min: self.min.min(other.min),
-                max: self.max.max(other.max),
-                sum: self.sum.saturating_add(other.sum),
-            },
-        };
-    }
-}
-
-/// A live actor, for status and log lines.
-#[derive(Clone, Debug)]
-pub struct MemberReport {
-    /// Name of the actor.
-    pub id: Arc<str>,
-    /// The incarnation that is live.
-    pub incarnation: u64,
-    /// Version of its program.
-    pub software: String,
-    /// Episodes that it walks at the same time.
-    pub episodes: u32,
-    /// Place of its first episode among those of the run.
-    pub first_episode: u32,
-    /// Time since it joined.
-    pub joined: Duration,
-    /// Time since it was last heard.
-    pub silent: Duration,
-    /// Highest sequence number up to which everything is settled.
-    pub acknowledged: u64,
-    /// What this incarnation sent.
-    pub counters: Counters,
-}
 
 /// The live members and the totals over all that ever joined.
 #[derive(Clone, Debug)]
@@ -122,140 +20,9 @@ pub struct MembersReport {
     pub total: Counters,
 }
 
-/// What an actor says of itself when it joins.
-#[derive(Clone, Debug)]
-pub(super) struct Applicant {
-    pub id: String,
-    pub incarnation: u64,
-    pub software: String,
-    pub episodes: u32,
-}
-
 /// There is no room for another actor.
 #[derive(Debug)]
 pub(super) struct Full;
-
-/// One incarnation of one actor.
-#[derive(Debug)]
-pub(super) struct Member {
-    pub id: Arc<str>,
-    pub incarnation: u64,
-    pub software: String,
-    pub episodes: u32,
-    pub first_episode: u32,
-    /// How many incarnations of this actor came before, as far as they are remembered.
-    pub generation: u64,
-    joined: Instant,
-    /// Cancelled when the incarnation stops being a member.
-    pub gone: CancellationToken,
-    /// Cancelled when the ingest thread dropped a batch: what is entered will never be settled as a whole.
-    pub abandoned: CancellationToken,
-    acknowledged: watch::Sender<u64>,
-    state: Mutex<MemberState>,
-}
-
-#[derive(Debug)]
-struct MemberState {
-    heard: Instant,
-    departure: Option<Departure>,
-    window: Window,
-    /// The stream that may enter batches: the newest one.
-    stream: CancellationToken,
-    counters: Counters,
-    lags: Lags,
-}
-
-/// A batch was not entered: its stream is no longer the one of its incarnation, or its incarnation is gone.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Superseded;
-
-impl Member {
-    fn state(&self) -> MutexGuard<'_, MemberState> {
-        // Every critical section leaves the state whole, so a panic elsewhere does not spoil it.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Renews the lease.
-    pub fn heard(&self) {
-        self.state().heard = Instant::now();
-    }
-
-    /// A new stream, which takes over from the one before. Returns its token (cancelled when the next one takes over)
-    /// and the highest sequence number entered so far.
-    pub fn open_stream(&self) -> (CancellationToken, u64) {
-        let mut state = self.state();
-        state.stream.cancel();
-        state.stream = CancellationToken::new();
-        state.heard = Instant::now();
-        (state.stream.clone(), state.window.entered())
-    }
-
-    /// Enters the next sequence number, to be settled later, or at once if nothing of it goes to the ingest thread.
-    pub fn enter(
-        &self,
-        stream: &CancellationToken,
-        counts: Counters,
-        lag: Option<u64>,
-        settled: bool,
-    ) -> Result<(), Superseded> {
-        let mut state = self.state();
-        if stream.is_cancelled() || state.departure.is_some() {
-            return Err(Superseded);
-        }
-        let sequence = state.window.enter();
-        state.counters += counts;
-        if let Some(lag) = lag {
-            state.lags.merge(Lags { batches: 1, min: lag, max: lag, sum: lag });
-        }
-        drop(state);
-        if settled {
-            self.settle(sequence);
-        }
-        Ok(())
-    }
-
-    /// Counts what does not move the sequence number.
-    pub fn count(&self, counts: Counters) {
-        self.state().counters += counts;
-    }
-
-    /// A batch is taken in or rejected for good.
-    pub fn settle(&self, sequence: u64) {
-        let mut state = self.state();
-        if state.window.settle(sequence) {
-            // Under the lock, so that the acknowledged number never falls.
-            self.acknowledged.send_replace(state.window.acknowledged());
-        }
-    }
-
-    /// Everything up to this sequence number is settled.
-    pub fn acknowledged(&self) -> u64 {
-        *self.acknowledged.borrow()
-    }
-
-    /// Follows [`Self::acknowledged`].
-    pub fn watch_acknowledged(&self) -> watch::Receiver<u64> {
-        self.acknowledged.subscribe()
-    }
-
-    /// Waits until all that was entered is settled or given up; whether that happened before the deadline.
-    pub async fn settled(&self, deadline: Duration) -> bool {
-        let entered = self.state().window.entered();
-        let mut acknowledged = self.watch_acknowledged();
-        let settling = async {
-            tokio::select! {
-                _ = acknowledged.wait_for(|&a| a >= entered) => (),
-                () = self.abandoned.cancelled() => (),
-            }
-        };
-        tokio::time::timeout(deadline, settling).await.is_ok()
-    }
-
-    /// Why it is gone, if it is.
-    pub fn departure(&self) -> Option<Departure> {
-        self.state().departure
-    }
-}
 
 /// All actors of a run. The mutexes inside are held for moments, never across an await.
 #[derive(Debug, Default)]
@@ -274,12 +41,9 @@ struct State {
 impl State {
     fn depart(&mut self, id: &str, departure: Departure) -> Option<Arc<Member>> {
         let member = self.live.remove(id)?;
-        let mut state = member.state();
-        state.departure = Some(departure);
-        self.past += state.counters;
-        self.past_lags.merge(std::mem::take(&mut state.lags));
-        drop(state);
-        member.gone.cancel();
+        let (counters, lags) = member.close(departure);
+        self.past += counters;
+        self.past_lags.merge(lags);
         if self.departed.len() == REMEMBERED {
             self.departed.pop_front();
         }
@@ -328,27 +92,8 @@ impl Members {
         }
         let before = state.departed.iter().rev().find(|m| *m.id == *applicant.id);
         let generation = before.map_or(0, |m| m.generation + 1);
-        let now = Instant::now();
-        let member = Arc::new(Member {
-            id: applicant.id.into(),
-            incarnation: applicant.incarnation,
-            software: applicant.software,
-            episodes: applicant.episodes,
-            first_episode: state.first_free(applicant.episodes),
-            generation,
-            joined: now,
-            gone: CancellationToken::new(),
-            abandoned: CancellationToken::new(),
-            acknowledged: watch::Sender::new(0),
-            state: Mutex::new(MemberState {
-                heard: now,
-                departure: None,
-                window: Window::default(),
-                stream: CancellationToken::new(),
-                counters: Counters::default(),
-                lags: Lags::default(),
-            }),
-        });
+        let first_episode = state.first_free(applicant.episodes);
+        let member = Arc::new(Member::new(applicant, first_episode, generation));
         state.live.insert(member.id.clone(), member.clone());
         Ok(member)
     }
@@ -378,8 +123,8 @@ impl Members {
     /// Drops everybody who was last heard more than `lease` before `now`.
     pub(super) fn sweep(&self, now: Instant, lease: Duration) -> Vec<Arc<Member>> {
         let mut state = self.state();
-        let silent = |m: &Member| now.saturating_duration_since(m.state().heard) > lease;
-        let lapsed: Vec<Arc<str>> = state.live.values().filter(|m| silent(m)).map(|m| m.id.clone()).collect();
+        let lapsed: Vec<Arc<str>> =
+            state.live.values().filter(|m| m.silent(now) > lease).map(|m| m.id.clone()).collect();
         lapsed.iter().filter_map(|id| state.depart(id, Departure::Lapsed)).collect()
     }
 
@@ -397,24 +142,10 @@ impl Members {
     pub fn report(&self) -> MembersReport {
         let state = self.state();
         let now = Instant::now();
-        let mut total = state.past;
-        let mut live: Vec<MemberReport> = Vec::with_capacity(state.live.len());
-        for member in state.live.values() {
-            let inner = member.state();
-            total += inner.counters;
-            live.push(MemberReport {
-                id: member.id.clone(),
-                incarnation: member.incarnation,
-                software: member.software.clone(),
-                episodes: member.episodes,
-                first_episode: member.first_episode,
-                joined: now.saturating_duration_since(member.joined),
-                silent: now.saturating_duration_since(inner.heard),
-                acknowledged: inner.window.acknowledged(),
-                counters: inner.counters,
-            });
-        }
+        let mut live: Vec<MemberReport> = state.live.values().map(|m| m.report(now)).collect();
         live.sort_by(|a, b| a.id.cmp(&b.id));
+        let mut total = state.past;
+        live.iter().for_each(|member| total += member.counters);
         MembersReport { live, total }
     }
 
@@ -423,7 +154,7 @@ impl Members {
         let mut state = self.state();
         let mut lags = std::mem::take(&mut state.past_lags);
         for member in state.live.values() {
-            lags.merge(std::mem::take(&mut member.state().lags));
+            lags.merge(member.take_lags());
         }
         lags
     }
@@ -435,7 +166,7 @@ fn departed<'a>(state: &'a State, id: &str, incarnation: u64) -> Option<&'a Arc<
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::member::Superseded, *};
 
     fn applicant(id: &str, incarnation: u64, episodes: u32) -> Applicant {
         Applicant { id: id.into(), incarnation, software: "test".into(), episodes }
@@ -479,8 +210,8 @@ mod tests {
         let members = Members::new();
         let lease = Duration::from_secs(8);
         let a = members.join(applicant("a", 1, 4), 10).unwrap();
-        let start = a.state().heard;
-        members.join(applicant("b", 1, 4), 10).unwrap().state().heard = start + Duration::from_secs(5);
+        let start = Instant::now() - a.silent(Instant::now());
+        members.join(applicant("b", 1, 4), 10).unwrap().heard_at(start + Duration::from_secs(5));
         assert!(members.sweep(start + lease, lease).is_empty());
         let lapsed = members.sweep(start + Duration::from_secs(9), lease);
         assert_eq!(lapsed.iter().map(|m| &*m.id).collect::<Vec<_>>(), ["a"]);

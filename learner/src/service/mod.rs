@@ -7,12 +7,14 @@
 mod delivery;
 mod experience;
 mod join;
+mod member;
 mod members;
 mod policy;
 mod window;
 
 pub use delivery::{Acknowledgement, Delivery};
-pub use members::{Counters, Departure, Lags, MemberReport, Members, MembersReport};
+pub use member::{Counters, Lags, MemberReport};
+pub use members::{Members, MembersReport};
 
 use srnas_common::wire::{Shape, Snapshot};
 use srnas_proto::{
@@ -39,6 +41,8 @@ const STREAM_WINDOW: u32 = 4 << 20;
 const CONNECTION_WINDOW: u32 = 8 << 20;
 /// A peer that does not answer a ping for so long is gone.
 const KEEP_ALIVE: Duration = Duration::from_secs(4);
+/// How long the last message of a stream may take: a peer that reads nothing is not waited for.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// Messages that carry no batch stay below this, and a batch's message is this much larger than its arrays at most.
 const SMALL_MESSAGE: usize = 64 << 10;
 
@@ -201,7 +205,7 @@ pub async fn serve(
         shutdown.cancelled().await;
         health.set_service_status("", ServingStatus::NotServing).await;
         health.set_not_serving::<LearnerServer<Service>>().await;
-        tokio::time::sleep(grace + Duration::from_secs(1)).await;
+        tokio::time::sleep(grace + 2 * FAREWELL).await;
     };
     info!(%address, "learner listens for actors");
     tokio::select! {

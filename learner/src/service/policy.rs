@@ -1,6 +1,6 @@
 //! Policy: the newest snapshot to every subscriber. A slow one skips versions.
 
-use super::{Service, shutting_down};
+use super::{FAREWELL, Service, shutting_down};
 use srnas_proto::v1;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -38,9 +38,8 @@ pub(super) fn subscribe(
             () = shutdown.cancelled() => Some(shutting_down()),
         };
         if let Some(status) = end {
-            // Fails when the subscriber is gone, which is as good; a subscriber that reads nothing is cut by its
-            // connection's keep-alive or with the server.
-            let _ = outbox.send(Err(status)).await;
+            // A subscriber that is gone or reads nothing does not need to know.
+            let _ = tokio::time::timeout(FAREWELL, outbox.send(Err(status))).await;
         }
     });
     Ok(ReceiverStream::new(chunks))

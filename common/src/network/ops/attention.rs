@@ -7,7 +7,7 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use super::{
     Segments,
     product::{Matrix, Then, add_product},
-    simd::{LANES, dot, exp_of_negative, sum, vectorised},
+    simd::{LANES, exp_of_negative, vectorised},
     tensor, values, with_values,
 };
 
@@ -39,33 +39,32 @@ impl<'a> Head<'a> {
         Self { queries: part(0), keys: part(1), values: part(2), scale: (size as f32).sqrt().recip() }
     }
 
-    /// The attention of each candidate to each, [n, stride]: zero from column n on.
+    /// The attention each candidate (row) gets from each (column): [n, stride], of which n columns count.
+    ///
+    /// This way round the softmax runs down the columns, and nothing in it crosses the lanes of a register.
     fn attention(&self, count: usize, stride: usize) -> Vec<f32> {
         let mut attention = vec![0.0; count * stride];
-        add_product(&mut attention, stride, self.queries, self.keys.transposed(), Then::Keep);
+        add_product(&mut attention, stride, self.keys, self.queries.transposed(), Then::Keep);
+        let (mut most, mut total) = (vec![f32::NEG_INFINITY; stride], vec![0.0; stride]);
         vectorised!({
+            for row in attention.chunks_exact(stride) {
+                for (most, score) in most.iter_mut().zip(row) {
+                    *most = if *score > *most { *score } else { *most };
+                }
+            }
             for row in attention.chunks_exact_mut(stride) {
-                row[count..].fill(f32::NEG_INFINITY);
-                let most = maximum(row);
-                row.iter_mut().for_each(|value| *value = exp_of_negative((*value - most) * self.scale));
-                let share = sum(row).recip();
-                row.iter_mut().for_each(|value| *value *= share);
+                for ((score, most), total) in row.iter_mut().zip(&most).zip(&mut total) {
+                    *score = exp_of_negative((*score - most) * self.scale);
+                    *total += *score;
+                }
+            }
+            total.iter_mut().for_each(|total| *total = 1.0 / *total);
+            for row in attention.chunks_exact_mut(stride) {
+                row.iter_mut().zip(&total).for_each(|(value, share)| *value *= share);
             }
         });
         attention
     }
-}
-
-/// The largest value of a slice of whole chunks of [`LANES`].
-#[inline(always)]
-fn maximum(values: &[f32]) -> f32 {
-    let mut most = [f32::NEG_INFINITY; LANES];
-    for chunk in values.as_chunks::<LANES>().0 {
-        for lane in 0..LANES {
-            most[lane] = if chunk[lane] > most[lane] { chunk[lane] } else { most[lane] };
-        }
-    }
-    most.into_iter().fold(f32::NEG_INFINITY, f32::max)
 }
 
 impl CustomOp1 for Attention {
@@ -89,7 +88,7 @@ impl CustomOp1 for Attention {
             for index in 0..self.heads {
                 let head = Head::new(packed, width, index, size);
                 let attention = head.attention(count, stride);
-                let attention = Matrix::new(&attention, count, stride);
+                let attention = Matrix::new(&attention, count, stride).transposed();
                 add_product(&mut result[index * size..], width, attention, head.values, Then::Keep);
             }
         }
@@ -124,12 +123,17 @@ impl Attention {
             let gradient = Matrix::new(&gradient[index * size..], size, width);
             let attention = head.attention(count, stride);
             let mut of_scores = vec![0.0; count * stride];
-            add_product(&mut of_scores, stride, gradient, head.values.transposed(), Then::Keep);
+            add_product(&mut of_scores, stride, head.values, gradient.transposed(), Then::Keep);
+            let mut mean = vec![0.0; stride];
             vectorised!({
+                for (of_scores, attention) in of_scores.chunks_exact(stride).zip(attention.chunks_exact(stride)) {
+                    for ((mean, of_score), attention) in mean.iter_mut().zip(of_scores).zip(attention) {
+                        *mean += of_score * attention;
+                    }
+                }
                 let rows = of_scores.chunks_exact_mut(stride).zip(attention.chunks_exact(stride));
                 for (of_scores, attention) in rows {
-                    let mean = dot(of_scores, attention);
-                    for (of_score, attention) in of_scores.iter_mut().zip(attention) {
+                    for ((of_score, attention), mean) in of_scores.iter_mut().zip(attention).zip(&mean) {
                         *of_score = (*of_score - mean) * attention * head.scale;
                     }
                 }
@@ -145,9 +149,9 @@ impl Attention {
                     Then::Keep,
                 );
             };
-            add(0, of_scores, head.keys);
-            add(1, of_scores.transposed(), head.queries);
-            add(2, attention.transposed(), gradient);
+            add(0, of_scores.transposed(), head.keys);
+            add(1, of_scores, head.queries);
+            add(2, attention, gradient);
         }
     }
 }

@@ -55,8 +55,11 @@ impl CustomOp3 for Dueling {
         let observations = self.segments.ranges().zip(result.chunks_exact_mut(self.segments.width));
         for ((range, scores), value) in observations.zip(value) {
             let scores = &mut scores[..range.len()];
-            let rows = hidden[range.start * width..range.end * width].chunks_exact(width);
-            vectorised!(rows.zip(scores.iter_mut()).for_each(|(row, score)| *score = dot(row, weight)));
+            let rows = &hidden[range.start * width..range.end * width];
+            vectorised!({
+                let rows = rows.chunks_exact(width).zip(scores.iter_mut());
+                rows.for_each(|(row, score)| *score = dot(row, weight));
+            });
             let mean = scores.iter().sum::<f32>() / scores.len() as f32;
             for (score, base) in scores.iter_mut().zip(&self.base[range]) {
                 *score += value + base - mean;

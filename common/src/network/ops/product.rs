@@ -164,18 +164,23 @@ impl Product<'_> {
             }
             for index in 0..ROWS {
                 let result = &mut self.result[(row + index) * self.stride + column..][..present];
-                for vector in 0..VECTORS {
-                    let result = &mut result[(vector * S::F32_LANES).min(present)..];
-                    let finished = |before| {
-                        let value = simd.add_f32s(before, sums[index][vector]);
-                        if relu { simd.max_f32s(value, zero) } else { value }
-                    };
-                    match S::as_mut_simd_f32s(result).0.first_mut() {
-                        Some(result) => *result = finished(*result),
-                        None => {
-                            let value = finished(simd.partial_load_f32s(result));
-                            simd.partial_store_f32s(result, value);
+                let (whole, rest) = S::as_mut_simd_f32s(result);
+                let finished = |before, sum| {
+                    let value = simd.add_f32s(before, sum);
+                    if relu { simd.max_f32s(value, zero) } else { value }
+                };
+                match <&mut [_; VECTORS]>::try_from(&mut *whole) {
+                    Ok(whole) => {
+                        for vector in 0..VECTORS {
+                            whole[vector] = finished(whole[vector], sums[index][vector]);
                         }
+                    }
+                    Err(_) => {
+                        for (whole, sum) in whole.iter_mut().zip(&sums[index]) {
+                            *whole = finished(*whole, *sum);
+                        }
+                        let value = finished(simd.partial_load_f32s(rest), sums[index][whole.len()]);
+                        simd.partial_store_f32s(rest, value);
                     }
                 }
             }

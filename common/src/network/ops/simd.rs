@@ -1,5 +1,7 @@
 //! Loops compiled for the vector instructions this processor has, chosen when they run.
 
+use pulp::{Simd, WithSimd};
+
 /// Values that fill the widest vector register; sums kept this many at a time vectorise.
 pub const LANES: usize = 16;
 
@@ -8,13 +10,26 @@ pub const LANES: usize = 16;
 /// A macro, because the closure it makes must be inlined as well, and leaving that out would go unnoticed.
 macro_rules! vectorised {
     ($work:expr) => {
-        pulp::Arch::new().dispatch(
+        pulp::Arch::new().dispatch($crate::network::ops::simd::Vectorised(
             #[inline(always)]
             || $work,
-        )
+        ))
     };
 }
 pub(crate) use vectorised;
+
+/// What [`vectorised`] runs. pulp takes closures as they are, but as `FnOnce`, which puts a function that is not
+/// inlined in between.
+pub struct Vectorised<F>(pub F);
+
+impl<T, F: FnMut() -> T> WithSimd for Vectorised<F> {
+    type Output = T;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, _simd: S) -> T {
+        (self.0)()
+    }
+}
 
 /// Adds `row` to `sum`, value by value.
 #[inline(always)]
@@ -52,15 +67,10 @@ pub fn sum(values: &[f32]) -> f32 {
 
 /// The sum of all lanes, in halves so that it vectorises.
 #[inline(always)]
-fn total(mut sums: [f32; LANES]) -> f32 {
-    let mut width = LANES / 2;
-    while width > 0 {
-        for lane in 0..width {
-            sums[lane] += sums[lane + width];
-        }
-        width /= 2;
-    }
-    sums[0]
+fn total(sums: [f32; LANES]) -> f32 {
+    let eight: [f32; 8] = std::array::from_fn(|lane| sums[lane] + sums[lane + 8]);
+    let four: [f32; 4] = std::array::from_fn(|lane| eight[lane] + eight[lane + 4]);
+    (four[0] + four[2]) + (four[1] + four[3])
 }
 
 /// eˣ for x ≤ 0 to about 2 units in the last place, without a branch; 0 below −87.
