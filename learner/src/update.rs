@@ -1,8 +1,7 @@
 //! One step of double DQN: n-step targets, Huber loss, Adam, target copy, weight average.
 //!
-//! The batch is cut into blocks of observations that fit the processor's cache, and threads take block after
-//! block. Gradients are added up in the order of the blocks, so a step gives the same weights to the last bit
-//! whatever the number of threads.
+//! The batch is cut into parts, and threads take part after part. Gradients are added up in the order of the parts,
+//! so a step gives the same weights to the last bit whatever the number of threads.
 
 use std::{collections::HashMap, ops::Range};
 
@@ -14,8 +13,8 @@ use srnas_common::network::{
     QNetworkConfig, huber,
 };
 
-/// Observations of a block.
-const BLOCK: usize = 16;
+/// Observations of a part: a few parts for each thread, so that they end at about the same time.
+const PART: usize = 64;
 
 /// What an update refuses.
 #[derive(Debug, thiserror::Error)]
@@ -135,8 +134,8 @@ pub struct StepOutcome {
     pub skipped: bool,
 }
 
-/// What one block of observations contributes.
-struct Block {
+/// What one part of the batch contributes.
+struct Part {
     loss: f64,
     chosen: Vec<f32>,
     targets: Vec<f32>,
@@ -199,20 +198,18 @@ impl DqnUpdate {
         batch.check()?;
         let size = batch.now.batch;
         let acting = self.online.frozen()?;
-        let blocks: Vec<Range<usize>> =
-            (0..size).step_by(BLOCK).map(|start| start..size.min(start + BLOCK)).collect();
-        let blocks: Vec<Block> = self.threads.install(|| {
-            let blocks = blocks.into_par_iter().map(|block| self.block(batch, block, &acting));
-            blocks.collect::<Result<_>>()
+        let parts: Vec<Range<usize>> =
+            (0..size).step_by(PART).map(|start| start..size.min(start + PART)).collect();
+        let parts: Vec<Part> = self.threads.install(|| {
+            parts.into_par_iter().map(|range| self.part(batch, range, &acting)).collect::<Result<_>>()
         })?;
 
-        let mut blocks = blocks.into_iter();
-        let Some(mut sum) = blocks.next() else { unreachable!("a checked batch is not empty") };
-        for block in blocks {
-            sum.loss += block.loss;
-            sum.chosen.extend(block.chosen);
-            sum.targets.extend(block.targets);
-            sum.gradients.add(&block.gradients);
+        let mut sum = self.empty_part();
+        for part in parts {
+            sum.loss += part.loss;
+            sum.chosen.extend(part.chosen);
+            sum.targets.extend(part.targets);
+            sum.gradients.add(&part.gradients);
         }
 
         let learning_rate = self.config.learning_rate_at(self.progress);
@@ -237,20 +234,30 @@ impl DqnUpdate {
         Ok(outcome)
     }
 
+    fn empty_part(&self) -> Part {
+        let gradients = Gradients::zeros(self.online.parameters());
+        Part { loss: 0.0, chosen: Vec::new(), targets: Vec::new(), gradients }
+    }
+
     /// Loss and gradients of the transitions in `range`, as their share in the whole batch.
-    fn block(&self, batch: &TransitionBatch, range: Range<usize>, acting: &FrozenQNetwork) -> Result<Block> {
-        let targets = self.targets(batch, range.clone(), acting)?;
-        let scores = self.online.forward_packed(&batch.now.pack(range.clone(), self.online.config())?)?;
-        let actions = &batch.actions[range.clone()];
-        let scale = 1.0 / batch.now.batch as f32;
-        let weights = batch.weights[range].iter().map(|weight| weight * scale).collect();
-        let loss = huber(&scores, actions.to_vec(), targets.clone(), weights, self.config.huber_delta)
-            .map_err(network::Error::from)?;
-        let gradients = Gradients::of(&loss, self.online.parameters())?;
-        let scores: Vec<f32> = values(&scores)?;
-        let rows = scores.chunks_exact(batch.now.width);
-        let chosen = rows.zip(actions).map(|(row, &action)| row[action as usize]).collect();
-        Ok(Block { loss: values(&loss)?[0] as f64, chosen, targets, gradients })
+    fn part(&self, batch: &TransitionBatch, range: Range<usize>, acting: &FrozenQNetwork) -> Result<Part> {
+        let mut part = self.empty_part();
+        for block in batch.now.blocks(range, self.online.config()) {
+            let targets = self.targets(batch, block.clone(), acting)?;
+            let scores = self.online.forward_packed(&batch.now.pack(block.clone(), self.online.config())?)?;
+            let actions = &batch.actions[block.clone()];
+            let scale = 1.0 / batch.now.batch as f32;
+            let weights = batch.weights[block].iter().map(|weight| weight * scale).collect();
+            let loss = huber(&scores, actions.to_vec(), targets.clone(), weights, self.config.huber_delta)
+                .map_err(network::Error::from)?;
+            part.gradients.add_loss(&loss, self.online.parameters())?;
+            part.loss += values(&loss)?[0] as f64;
+            let scores: Vec<f32> = values(&scores)?;
+            let rows = scores.chunks_exact(batch.now.width).zip(actions);
+            part.chosen.extend(rows.map(|(row, &action)| row[action as usize]));
+            part.targets.extend(targets);
+        }
+        Ok(part)
     }
 
     /// Return plus discounted value of the next observation: the online network chooses among the valid
@@ -398,8 +405,9 @@ mod tests {
 
     #[test]
     fn targets_are_those_of_double_dqn() {
-        let mut update =
-            DqnUpdate::new(DqnConfig { target_copy_every: 1000, ..Default::default() }, network(0)).unwrap();
+        // Steps large enough for the networks to disagree.
+        let config = DqnConfig { target_copy_every: 1000, learning_rate: 0.02, ..Default::default() };
+        let mut update = DqnUpdate::new(config, network(0)).unwrap();
         let target = update.online.frozen().unwrap();
         for step in 0..20 {
             update.step(&walk(64, step)).unwrap();

@@ -2,29 +2,45 @@
 
 use candle_core::{CpuStorage, Device, InplaceOp1, Layout, Tensor, Var, bail};
 
-use super::{Error, Result, ops::copied, weights::Named};
+use super::{
+    Error, Result,
+    ops::{add_to, copied, with_values},
+    weights::Named,
+};
 
 /// The gradients of all parameters of a network, in the order of its parameters.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gradients(Vec<Vec<f32>>);
 
 impl Gradients {
+    /// Gradients of nothing yet.
+    pub fn zeros(parameters: &[(String, Var)]) -> Self {
+        Self(parameters.iter().map(|(_, variable)| vec![0.0; variable.elem_count()]).collect())
+    }
+
     /// The gradients of a scalar; an error if one parameter does not take part in it.
     pub fn of(loss: &Tensor, parameters: &[(String, Var)]) -> Result<Self> {
-        let mut store = loss.backward()?;
-        let gradients = parameters.iter().map(|(name, variable)| {
+        let mut gradients = Self::zeros(parameters);
+        gradients.add_loss(loss, parameters)?;
+        Ok(gradients)
+    }
+
+    /// Adds the gradients of another scalar.
+    pub fn add_loss(&mut self, loss: &Tensor, parameters: &[(String, Var)]) -> Result<()> {
+        let store = loss.backward()?;
+        for (sum, (name, variable)) in self.0.iter_mut().zip(parameters) {
             let gradient = store
-                .remove(variable)
+                .get(variable)
                 .ok_or_else(|| Error::Weights(format!("'{name}' takes no part in the loss")))?;
-            Ok(copied(&gradient.force_contiguous()?)?)
-        });
-        Ok(Self(gradients.collect::<Result<_>>()?))
+            with_values(&gradient.contiguous()?, |gradient| add_to(sum, gradient))?;
+        }
+        Ok(())
     }
 
     /// Adds other gradients of the same parameters.
     pub fn add(&mut self, other: &Self) {
         for (sum, other) in self.0.iter_mut().zip(&other.0) {
-            super::ops::add_to(sum, other);
+            add_to(sum, other);
         }
     }
 

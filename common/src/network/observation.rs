@@ -1,10 +1,15 @@
 //! Observations on their way into a network: padded as they are stored, packed as they are computed with.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use candle_core::{Device, Tensor};
 
 use super::{Error, QNetworkConfig, Result, ops::Segments};
+
+/// Values of the widest tensor of a block of observations: a quarter of a megabyte, so that what one layer writes
+/// is still in the cache when the next reads it. candle splits what is larger among threads that wait in a busy
+/// loop, which costs far more than it gains where other processes need the processor.
+const BLOCK_VALUES: usize = 64 * 1024 - 1;
 
 /// A padded batch of observations. The valid candidates of a row are its first `counts[i]`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -41,6 +46,25 @@ impl ObservationBatch {
             length("identities", choices.len(), slots * identity.decisions)?;
         }
         Ok(())
+    }
+
+    /// Cuts a range of observations into blocks to compute one after the other, each as many observations as a
+    /// cache holds and at least one.
+    pub fn blocks(&self, range: Range<usize>, config: &QNetworkConfig) -> Vec<Range<usize>> {
+        let most = BLOCK_VALUES / config.widest();
+        let (mut blocks, mut start, mut rows) = (Vec::new(), range.start, 0);
+        for index in range.clone() {
+            let count = self.counts.get(index).map_or(0, |&count| count as usize);
+            if index > start && rows + count > most {
+                blocks.push(start..index);
+                (start, rows) = (index, 0);
+            }
+            rows += count;
+        }
+        if start < range.end {
+            blocks.push(start..range.end);
+        }
+        blocks
     }
 
     /// Packs the observations whose indices are given, in that order.

@@ -12,8 +12,8 @@ use super::{
     weights::{self, Affine, Drawn, Initial, Named, Saved, Supply, Trainable},
 };
 
-/// Rows that inference computes at a time, for the sake of the cache.
-const INFERENCE_BLOCK: usize = 512;
+/// Rows that are computed at a time, for the sake of the cache.
+const BLOCK: usize = 256;
 
 /// The shape of a [`PredictorNetwork`].
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
@@ -128,9 +128,23 @@ impl PredictorNetwork {
         row_weights: &[f32],
         delta: f32,
     ) -> Result<Tensor> {
+        let (count, width) = (tasks.len(), self.config.inputs);
+        if count == 0 || [inputs.len(), values.len(), row_weights.len()] != [count * width, count, count] {
+            return Err(Error::Input(format!(
+                "{} inputs, {} values and {} weights do not fit {count} tasks",
+                inputs.len(),
+                values.len(),
+                row_weights.len()
+            )));
+        }
         let total: f32 = row_weights.iter().sum();
-        let shares = row_weights.iter().map(|weight| weight / total).collect();
-        Ok(huber(&self.forward(inputs)?, tasks.to_vec(), values.to_vec(), shares, delta)?)
+        let block = |start: usize| -> Result<Tensor> {
+            let rows = start..count.min(start + BLOCK);
+            let estimates = self.forward(&inputs[rows.start * width..rows.end * width])?;
+            let shares = row_weights[rows.clone()].iter().map(|weight| weight / total).collect();
+            Ok(huber(&estimates, tasks[rows.clone()].to_vec(), values[rows].to_vec(), shares, delta)?)
+        };
+        (BLOCK..count).step_by(BLOCK).try_fold(block(0)?, |sum, start| Ok((sum + block(start)?)?))
     }
 
     /// A copy for inference.
@@ -175,7 +189,7 @@ impl FrozenPredictor {
     /// inputs [N · I] → estimates, [N · T].
     pub fn predict(&self, inputs: &[f32]) -> Result<Vec<f32>> {
         let mut estimates = Vec::with_capacity(inputs.len() / self.config.inputs * self.config.heads);
-        for block in inputs.chunks(INFERENCE_BLOCK * self.config.inputs) {
+        for block in inputs.chunks(BLOCK * self.config.inputs) {
             let block = self.layers.forward(&rows(&self.config, block)?)?;
             estimates.extend(copied(&block)?);
         }
@@ -218,13 +232,15 @@ mod tests {
     #[test]
     fn learns_a_function_per_task() {
         let network = network();
-        let inputs = inputs(64);
-        let tasks: Vec<u32> = (0..64).map(|row| row % 3).collect();
+        // More rows than one block.
+        let count = BLOCK + 7;
+        let inputs = inputs(count);
+        let tasks: Vec<u32> = (0..count as u32).map(|row| row % 3).collect();
         // Each task weighs the same input differently.
         let values: Vec<f32> =
             inputs.chunks(5).zip(&tasks).map(|(row, task)| row[0] * (*task as f32 - 1.0)).collect();
         let mut adam = Adam::new(AdamConfig::default(), network.parameters());
-        let loss = || network.loss(&inputs, &tasks, &values, &[1.0; 64], f32::INFINITY).unwrap();
+        let loss = || network.loss(&inputs, &tasks, &values, &vec![1.0; count], f32::INFINITY).unwrap();
         let before: f32 = loss().to_scalar().unwrap();
         for _ in 0..300 {
             let gradients = Gradients::of(&loss(), network.parameters()).unwrap();
@@ -235,20 +251,29 @@ mod tests {
     }
 
     #[test]
-    fn a_weight_of_zero_leaves_a_row_out() {
+    fn the_loss_is_a_weighted_mean() {
         let network = network();
         let loss = |rows: usize, weights: &[f32]| {
-            let (tasks, values) = ([0, 1, 2], [3.0, 4.0, 5.0]);
-            let loss = network.loss(&inputs(rows), &tasks[..rows], &values[..rows], weights, 1.0);
-            loss.unwrap().to_scalar::<f32>().unwrap()
+            let (tasks, values) = (vec![1; rows], vec![3.0; rows]);
+            let loss = network.loss(&inputs(rows), &tasks, &values, weights, 1.0).unwrap();
+            loss.to_scalar::<f32>().unwrap()
         };
-        assert_eq!(loss(3, &[2.0, 2.0, 0.0]), loss(2, &[1.0, 1.0]));
+        assert!((loss(3, &[2.0, 2.0, 0.0]) - loss(2, &[1.0, 1.0])).abs() < 1e-6);
+        // Rows beyond a block count as those before it.
+        let mut weights = vec![0.0; BLOCK + 3];
+        weights[..2].fill(1.0);
+        weights[BLOCK..].fill(1.0);
+        let estimates = copied(&network.forward(&inputs(BLOCK + 3)).unwrap()).unwrap();
+        let used = weights.iter().zip(estimates.chunks(3)).filter(|(weight, _)| **weight > 0.0);
+        let expected: f32 = used.map(|(_, row)| ((row[1] - 3.0).abs() - 0.5) / 5.0).sum();
+        assert!((loss(BLOCK + 3, &weights) - expected).abs() < 1e-5);
+        assert!(network.loss(&inputs(3), &[0, 1], &[0.0; 3], &[1.0; 3], 1.0).is_err());
     }
 
     #[test]
     fn the_frozen_copy_agrees_in_blocks_and_stays() {
         let network = network();
-        let inputs = inputs(2 * INFERENCE_BLOCK + 3);
+        let inputs = inputs(2 * BLOCK + 3);
         let frozen = network.frozen().unwrap();
         let estimates = frozen.predict(&inputs).unwrap();
         let tracked = copied(&network.forward(&inputs).unwrap()).unwrap();

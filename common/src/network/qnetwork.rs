@@ -24,10 +24,6 @@ use super::{
     weights::{self, Affine, Drawn, Initial, Named, Saved, Supply, Trainable},
 };
 
-/// Observations that inference computes at a time: enough for efficient matrix products, few enough that what
-/// one layer writes is still in the cache when the next reads it.
-const INFERENCE_BLOCK: usize = 32;
-
 /// Embeddings of (decision, choice), for an agent of one space.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
 pub struct IdentityConfig {
@@ -88,6 +84,11 @@ impl QNetworkConfig {
             base_feature: None,
             base_scale: 1.0,
         }
+    }
+
+    /// Values per candidate of the widest tensor: queries, keys and values where there is attention.
+    pub(super) fn widest(&self) -> usize {
+        self.candidate_features.max(if self.layers > 0 { 3 * self.width } else { self.width })
     }
 
     fn check(&self) -> Result<()> {
@@ -280,9 +281,8 @@ impl FrozenQNetwork {
     /// Scores of all candidates, [B · M]; padded slots hold [`super::INVALID_SCORE`].
     pub fn q_values(&self, batch: &ObservationBatch) -> Result<Vec<f32>> {
         let mut scores = Vec::with_capacity(batch.batch * batch.width);
-        for start in (0..batch.batch).step_by(INFERENCE_BLOCK) {
-            let end = batch.batch.min(start + INFERENCE_BLOCK);
-            scores.extend(self.q_values_packed(&batch.pack(start..end, &self.config)?)?);
+        for block in batch.blocks(0..batch.batch, &self.config) {
+            scores.extend(self.q_values_packed(&batch.pack(block, &self.config)?)?);
         }
         Ok(scores)
     }
@@ -451,8 +451,9 @@ mod tests {
     fn the_tracked_and_the_frozen_network_agree() {
         for config in configs() {
             let network = perturbed(config.clone());
-            // More observations than one block of inference.
-            let batch = observations(&config, &[3; 2 * INFERENCE_BLOCK + 1], 4, 9);
+            let batch = observations(&config, &[3; 1500], 4, 9);
+            let blocks = batch.blocks(0..1500, &config);
+            assert!(blocks.len() > 1 && blocks.iter().map(|block| block.len()).sum::<usize>() == 1500);
             let tracked = copied(&network.forward(&batch).unwrap()).unwrap();
             assert!(close(&tracked, &scores(&network, &batch)));
         }

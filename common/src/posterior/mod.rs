@@ -492,8 +492,11 @@ impl Predictor {
         let [a, b, c] = transfer.products(mean, deviation);
         let u = if self.len() < 2 {
             1.0
+        } else if a < 1e-9 {
+            // All values are equal.
+            SCALE_LIMIT
         } else {
-            ((b + (b * b + 4.0 * a * n).sqrt()) / (2.0 * a).max(1e-12)).min(SCALE_LIMIT)
+            ((b + (b * b + 4.0 * a * n).sqrt()) / (2.0 * a)).min(SCALE_LIMIT)
         };
         let evidence = -0.5 * (a * u * u - 2.0 * u * b + c) + n * u.ln() - transfer.log_diagonal();
         (u, amplitude, evidence, plain)

@@ -126,7 +126,9 @@ impl Attention {
             add_product(&mut of_scores, stride, head.values, gradient.transposed(), Then::Keep);
             let mut mean = vec![0.0; stride];
             vectorised!({
-                for (of_scores, attention) in of_scores.chunks_exact(stride).zip(attention.chunks_exact(stride)) {
+                for (of_scores, attention) in
+                    of_scores.chunks_exact(stride).zip(attention.chunks_exact(stride))
+                {
                     for ((mean, of_score), attention) in mean.iter_mut().zip(of_scores).zip(attention) {
                         *mean += of_score * attention;
                     }

@@ -77,7 +77,7 @@ impl CustomOp3 for Dueling {
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let (rows, width) = hidden.dims2()?;
-        let mut of_hidden = Vec::with_capacity(rows * width);
+        let mut of_hidden = vec![0.0; rows * width];
         let mut of_weight = vec![0.0; width];
         let mut of_value = Vec::with_capacity(self.segments.count());
         let mut visit = |hidden: &[f32], weight: &[f32], gradient: &[f32]| {
@@ -86,12 +86,19 @@ impl CustomOp3 for Dueling {
                 let gradient = &gradient[..range.len()];
                 let sum: f32 = gradient.iter().sum();
                 of_value.push(sum);
-                let rows = hidden[range.start * width..range.end * width].chunks_exact(width);
-                for (row, gradient) in rows.zip(gradient) {
-                    let of_advantage = gradient - sum / range.len() as f32;
-                    of_hidden.extend(weight.iter().map(|weight| weight * of_advantage));
-                    of_weight.iter_mut().zip(row).for_each(|(of, value)| *of += value * of_advantage);
-                }
+                let share = sum / range.len() as f32;
+                let span = range.start * width..range.end * width;
+                vectorised!({
+                    let rows = hidden[span.clone()].chunks_exact(width);
+                    let of_rows = of_hidden[span.clone()].chunks_exact_mut(width);
+                    for ((row, of_row), gradient) in rows.zip(of_rows).zip(gradient) {
+                        let of_advantage = gradient - share;
+                        for index in 0..width {
+                            of_row[index] = weight[index] * of_advantage;
+                            of_weight[index] += row[index] * of_advantage;
+                        }
+                    }
+                });
             }
         };
         with_values(hidden, |hidden| {

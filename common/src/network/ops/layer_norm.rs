@@ -74,25 +74,26 @@ impl CustomOp3 for LayerNorm {
         let mut of_inputs = vec![0.0; rows * width];
         let mut visit = |inputs: &[f32], gain: &[f32], gradient: &[f32]| {
             let mut normal = vec![0.0; width];
-            let rows = inputs.chunks_exact(width).zip(gradient.chunks_exact(width));
-            for ((row, gradient), of_row) in rows.zip(of_inputs.chunks_exact_mut(width)) {
-                let scale = normalise(row, &mut normal);
-                for index in 0..width {
-                    of_gain[index] += gradient[index] * normal[index];
-                    of_bias[index] += gradient[index];
-                    of_row[index] = gradient[index] * gain[index];
+            let (gain, of_gain, of_bias) = (&gain[..width], &mut of_gain[..width], &mut of_bias[..width]);
+            vectorised!({
+                let rows = inputs.chunks_exact(width).zip(gradient.chunks_exact(width));
+                for ((row, gradient), of_row) in rows.zip(of_inputs.chunks_exact_mut(width)) {
+                    let scale = normalise(row, &mut normal);
+                    for index in 0..width {
+                        of_gain[index] += gradient[index] * normal[index];
+                        of_bias[index] += gradient[index];
+                        of_row[index] = gradient[index] * gain[index];
+                    }
+                    // Normalising removes what moves the mean or the spread.
+                    let (mean, spread) = (sum(of_row) / width as f32, dot(of_row, &normal) / width as f32);
+                    for (of_value, normal) in of_row.iter_mut().zip(&normal) {
+                        *of_value = (*of_value - mean - normal * spread) * scale;
+                    }
                 }
-                // Normalising removes what moves the mean or the spread.
-                let (mean, spread) = (sum(of_row) / width as f32, dot(of_row, &normal) / width as f32);
-                for (of_value, normal) in of_row.iter_mut().zip(&normal) {
-                    *of_value = (*of_value - mean - normal * spread) * scale;
-                }
-            }
+            });
         };
         with_values(inputs, |inputs| {
-            with_values(gain, |gain| {
-                with_values(gradient, |gradient| vectorised!(visit(inputs, gain, gradient)))
-            })
+            with_values(gain, |gain| with_values(gradient, |gradient| visit(inputs, gain, gradient)))
         })???;
         Ok((
             Some(tensor(of_inputs, (rows, width))?),

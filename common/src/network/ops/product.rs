@@ -162,7 +162,7 @@ impl Product<'_> {
                     }
                 }
             }
-            for index in 0..ROWS {
+            for (index, sums) in sums.iter().enumerate() {
                 let result = &mut self.result[(row + index) * self.stride + column..][..present];
                 let (whole, rest) = S::as_mut_simd_f32s(result);
                 let finished = |before, sum| {
@@ -172,14 +172,14 @@ impl Product<'_> {
                 match <&mut [_; VECTORS]>::try_from(&mut *whole) {
                     Ok(whole) => {
                         for vector in 0..VECTORS {
-                            whole[vector] = finished(whole[vector], sums[index][vector]);
+                            whole[vector] = finished(whole[vector], sums[vector]);
                         }
                     }
                     Err(_) => {
-                        for (whole, sum) in whole.iter_mut().zip(&sums[index]) {
+                        for (whole, sum) in whole.iter_mut().zip(sums) {
                             *whole = finished(*whole, *sum);
                         }
-                        let value = finished(simd.partial_load_f32s(rest), sums[index][whole.len()]);
+                        let value = finished(simd.partial_load_f32s(rest), sums[whole.len()]);
                         simd.partial_store_f32s(rest, value);
                     }
                 }

@@ -1,0 +1,179 @@
+//! Episodes: what a walk may do, what it pays, and what it sees.
+
+use proptest::prelude::*;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use srnas_common::{
+    environment::{
+        BASE, CANDIDATE_FEATURES, CONTEXT_FEATURES, CandidateKind, CandidateMode, Environment, EnvironmentConfig,
+        Episode, Reach, synthetic,
+    },
+    evaluation::{Searcher, search},
+    network::{QNetwork, QNetworkConfig},
+    posterior::{PosteriorSettings, Prior},
+    space::{Condition, Conditional, Decision, SearchSpace},
+    task::{Count, Task, Values},
+};
+use std::{collections::HashSet, sync::Arc};
+
+fn nb201_task(seed: u64, count: Count) -> Arc<Task> {
+    let space = SearchSpace::named("nb201").unwrap();
+    let task = synthetic::draw(&space, &[], &mut ChaCha8Rng::seed_from_u64(seed));
+    let values: Arc<[f32]> = (0..15_625).map(|r| task.value_of_rank(r).unwrap()).collect();
+    Arc::new(Task::new(format!("t{seed}"), format!("f{seed}"), space, Values::Dense(values), count).unwrap())
+}
+
+fn prior() -> Arc<Prior> {
+    let tasks: Vec<Arc<Task>> = (100..104).map(|s| nb201_task(s, Count::Strings)).collect();
+    Arc::new(Prior::from_tables(&SearchSpace::named("nb201").unwrap(), &tasks).unwrap())
+}
+
+fn environment(config: EnvironmentConfig, prior: Option<Arc<Prior>>, reach: Reach) -> Arc<Environment> {
+    let space = SearchSpace::named("nb201").unwrap();
+    Arc::new(Environment::new(space, config, PosteriorSettings::default(), prior, reach))
+}
+
+fn config(mode: CandidateMode, posteriors: bool, horizon: usize) -> EnvironmentConfig {
+    EnvironmentConfig { candidates: mode, posteriors, horizon, pool: 120, ..EnvironmentConfig::default() }
+}
+
+/// Walks at random to the end and checks everything on the way.
+fn walk(env: &Arc<Environment>, task: &Arc<Task>, seed: u64) -> Vec<(u64, f32)> {
+    let weights = env.prior().map_or_else(Vec::new, |p| p.all());
+    let mut episode = Episode::new(env.clone(), task.clone(), &weights, seed);
+    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 1);
+    let width = env.config().max_candidates();
+    let mut rows = vec![0.0; width * CANDIDATE_FEATURES];
+    let mut context = vec![0.0; CONTEXT_FEATURES];
+    let first = episode.current_measurement();
+    let (mut paid, mut walked) = (HashSet::from([first.key]), vec![(first.key, first.value)]);
+    let mut best = first.value;
+    let mut choices = vec![0; env.space().len()];
+    for step in 1.. {
+        let n = episode.candidates().len();
+        assert!((1..=width).contains(&n), "{n} candidates");
+        episode.observe(&mut rows, &mut context);
+        assert!(rows.iter().chain(&context).all(|v| v.is_finite()));
+        let action = rng.random_range(0..n);
+        let candidate = episode.candidates()[action];
+        episode.choices_of(action, &mut choices);
+        assert!(env.space().is_valid(&choices));
+        assert_eq!(env.space().rank(&choices), candidate.rank);
+        assert_eq!(task.key(&choices, candidate.rank), candidate.key);
+        assert_eq!(candidate.measured, paid.contains(&candidate.key));
+        if candidate.kind == CandidateKind::Edit {
+            assert_eq!(srnas_common::space::edit_distance(episode.current(), &choices), 1);
+        }
+        let before = episode.quality();
+        let outcome = episode.step(action);
+        assert_eq!(outcome.measured.is_some(), !candidate.measured);
+        if let Some(m) = outcome.measured {
+            assert!(paid.insert(m.key), "a key is paid for twice");
+            assert_eq!(Some(m.value), task.value(&choices));
+            walked.push((m.key, m.value));
+        }
+        best = best.max(task.value(&choices).unwrap());
+        assert_eq!(episode.incumbent_value(), best);
+        assert_eq!(episode.paid(), paid.len());
+        assert!((outcome.reward - (episode.quality() - before)).abs() < 1e-6 && outcome.reward >= 0.0);
+        assert_eq!(outcome.truncated, paid.len() >= env.config().horizon || step >= 2 * env.config().horizon);
+        if outcome.truncated || outcome.terminated {
+            break;
+        }
+    }
+    walked
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn walks_keep_their_promises(
+        seed in 0u64..1000,
+        edits in any::<bool>(),
+        posteriors in any::<bool>(),
+        classes in any::<bool>(),
+        past in any::<bool>(),
+        whole in any::<bool>(),
+    ) {
+        let mode = if edits { CandidateMode::Edits } else { CandidateMode::Proposals };
+        let count = if classes { Count::Classes } else { Count::Strings };
+        let reach = if whole { Reach::Whole } else { Reach::Pool };
+        let env = environment(config(mode, posteriors, 10), past.then(prior), reach);
+        let task = nb201_task(seed, count);
+        // The same seed walks the same way.
+        prop_assert_eq!(walk(&env, &task, seed), walk(&env, &task, seed));
+    }
+}
+
+#[test]
+fn a_space_with_conditions_can_be_exhausted() {
+    let width = ["64", "128", "256"];
+    let space = Arc::new(
+        Conditional::space(
+            "made-up",
+            vec![Decision::new("depth", &["1", "2"]), Decision::new("w1", &width), Decision::new("w2", &width)],
+            vec![Condition { decision: 2, depends_on: 0, active_if: vec![1] }],
+        )
+        .unwrap(),
+    );
+    let values: Vec<f32> = (0..18).map(|r| (r % 7) as f32).collect();
+    let task = Task::new("t", "f", space.clone(), Values::Dense(values.into()), Count::Classes).unwrap();
+    let task = Arc::new(task);
+    let config = EnvironmentConfig { horizon: 100, pool: 40, ..EnvironmentConfig::default() };
+    let env = Arc::new(Environment::new(space, config, PosteriorSettings::default(), None, Reach::Pool));
+    let mut episode = Episode::new(env, task, &[], 5);
+    let mut steps = 0;
+    while let Some(new) = episode.candidates().iter().position(|c| !c.measured) {
+        let outcome = episode.step(new);
+        assert!(!outcome.terminated && !outcome.truncated);
+        steps += 1;
+    }
+    // Twelve classes: three of depth 1, nine of depth 2.
+    assert_eq!((episode.paid(), steps), (12, 11));
+    assert_eq!(episode.normalised_regret(), 0.0);
+    // What is left may be walked over again, free.
+    assert!(episode.step(0).measured.is_none());
+}
+
+#[test]
+fn an_untrained_policy_acts_as_the_rule() {
+    let env = environment(config(CandidateMode::Proposals, true, 20), Some(prior()), Reach::Whole);
+    let shape = QNetworkConfig {
+        base_feature: Some(BASE),
+        base_scale: 0.5,
+        ..QNetworkConfig::new(CANDIDATE_FEATURES, CONTEXT_FEATURES)
+    };
+    let network = QNetwork::new(shape, &mut ChaCha8Rng::seed_from_u64(1)).unwrap().frozen().unwrap();
+    let weights = env.prior().unwrap().all();
+    for seed in 0..3 {
+        let task = nb201_task(seed, Count::Strings);
+        let run = |s: &Searcher| search(&env, &task, &weights, s, 6, 9).unwrap();
+        for (rule, untrained) in run(&Searcher::Rule).iter().zip(run(&Searcher::Network(network.clone()))) {
+            assert_eq!(rule.regrets, untrained.regrets);
+        }
+    }
+}
+
+#[test]
+fn the_rule_with_a_past_beats_the_one_without_and_both_beat_chance() {
+    // Relatives: the same function with another disturbance each.
+    let base = nb201_task(7, Count::Strings);
+    let relative = |s: u64| {
+        let other = nb201_task(50 + s, Count::Strings);
+        let values: Vec<f32> = (0..15_625).map(|r| base.prior_value(r) + 0.15 * other.prior_value(r)).collect();
+        let space = SearchSpace::named("nb201").unwrap();
+        Arc::new(Task::new(format!("r{s}"), "f", space, Values::Dense(values.into()), Count::Strings).unwrap())
+    };
+    let tasks: Vec<Arc<Task>> = (0..6).map(relative).collect();
+    let prior = Arc::new(Prior::from_tables(tasks[0].space(), &tasks[1..]).unwrap());
+    let regret = |prior: Option<Arc<Prior>>, searcher: Searcher| {
+        let env = environment(config(CandidateMode::Proposals, true, 12), prior.clone(), Reach::Whole);
+        let weights = prior.map_or_else(Vec::new, |p| p.all());
+        let searches = search(&env, &tasks[0], &weights, &searcher, 16, 3).unwrap();
+        searches.iter().map(|s| s.regrets[11]).sum::<f32>() / 16.0
+    };
+    let (with, without) = (regret(Some(prior), Searcher::Rule), regret(None, Searcher::Rule));
+    let chance = regret(None, Searcher::Random);
+    assert!(with < without && without < chance, "{with} {without} {chance}");
+}

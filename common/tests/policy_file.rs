@@ -1,0 +1,90 @@
+//! The policy file goes both ways, and what is damaged or foreign is refused.
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use srnas_common::{
+    environment::{CANDIDATE_FEATURES, CONTEXT_FEATURES, EnvironmentConfig},
+    network::{ObservationBatch, PredictorConfig, PredictorNetwork, QNetwork, QNetworkConfig},
+    policy::{Acts, LearnedPrior, Policy, ValidationReport},
+    posterior::{PosteriorSettings, Prior, predictor_inputs},
+    space::SearchSpace,
+};
+
+fn policy() -> Policy {
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let space = SearchSpace::named("nb201").unwrap();
+    let names = vec!["nb201/x/a".to_string(), "nb201/x/b".to_string()];
+    let predictor = PredictorNetwork::new(PredictorConfig::new(predictor_inputs(&space), 2), &mut rng).unwrap();
+    Policy {
+        version: 7,
+        space: "nb201".into(),
+        acts: Acts::Trained,
+        settings: PosteriorSettings::default(),
+        environment: EnvironmentConfig::default(),
+        network: QNetwork::new(QNetworkConfig::new(CANDIDATE_FEATURES, CONTEXT_FEATURES), &mut rng)
+            .unwrap()
+            .frozen()
+            .unwrap(),
+        learned_prior: Some(LearnedPrior {
+            version: 3,
+            network: predictor.frozen().unwrap(),
+            tasks: names.clone(),
+            families: names.clone(),
+        }),
+        prior: Some(Prior::new(names.clone(), names, 5, (0..10).map(|i| i as f32 / 8.0).collect()).unwrap()),
+        validation: Some(ValidationReport { starts: 4, gain: 0.5, ..ValidationReport::default() }),
+    }
+}
+
+#[test]
+fn it_goes_both_ways() {
+    let before = policy();
+    let folder = tempfile::TempDir::new().unwrap();
+    let path = folder.path().join("policy.safetensors");
+    before.save(&path).unwrap();
+    for after in [Policy::load(&path).unwrap(), Policy::load(folder.path()).unwrap()] {
+        assert_eq!((after.version, after.acts, &after.space), (7, Acts::Trained, &before.space));
+        assert_eq!(after.validation, before.validation);
+        assert_eq!(after.prior.unwrap().values(), before.prior.as_ref().unwrap().values());
+        let batch = ObservationBatch {
+            batch: 1,
+            width: 2,
+            candidates: vec![0.5; 2 * CANDIDATE_FEATURES],
+            contexts: vec![0.25; CONTEXT_FEATURES],
+            counts: vec![2],
+            identities: None,
+        };
+        assert_eq!(after.network.q_values(&batch).unwrap(), before.network.q_values(&batch).unwrap());
+        let inputs = vec![0.5; 35];
+        let (a, b) = (after.learned_prior.unwrap(), before.learned_prior.as_ref().unwrap());
+        assert_eq!(a.network.predict(&inputs).unwrap(), b.network.predict(&inputs).unwrap());
+    }
+    // Nothing temporary stays.
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn every_truncation_is_refused() {
+    let bytes = policy().to_bytes().unwrap();
+    for cut in (0..bytes.len()).step_by(997).chain([bytes.len() - 1]) {
+        assert!(Policy::from_bytes(&bytes[..cut]).is_err(), "cut at {cut}");
+    }
+}
+
+#[test]
+fn foreign_and_altered_files_are_refused_with_what_is_wrong() {
+    let bytes = policy().to_bytes().unwrap();
+    let altered = |from: &str, to: &str| {
+        assert_eq!(from.len(), to.len());
+        let at = bytes.windows(from.len()).position(|w| w == from.as_bytes()).unwrap();
+        let mut bytes = bytes.clone();
+        bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
+        Policy::from_bytes(&bytes).unwrap_err().to_string()
+    };
+    let layout = format!("{:016x}", srnas_common::environment::layout_hash());
+    assert!(altered(&layout, "0123456789abcdef").contains("observation features"));
+    assert!(altered("\\\"format\\\":1", "\\\"format\\\":9").contains("format is 9"));
+    assert!(altered("srnas_policy", "other_policy").contains("not a policy of srnas"));
+    assert!(altered("\\\"encodings\\\":5", "\\\"encodings\\\":6").contains("12 values"));
+    assert!(Policy::from_bytes(b"x,y\n1,2\n").unwrap_err().to_string().contains("safetensors"));
+}
