@@ -319,11 +319,13 @@ pub struct ValidationConfig {
     pub minutes: f64,
     /// Starts per task.
     pub starts: usize,
+    /// Margins that are tried: by how much a candidate's value must be above that of the rule's choice to be chosen.
+    pub margins: Vec<f32>,
 }
 
 impl Default for ValidationConfig {
     fn default() -> Self {
-        Self { families: Vec::new(), minutes: 3.0, starts: 16 }
+        Self { families: Vec::new(), minutes: 3.0, starts: 12, margins: vec![0.0, 0.03, 0.1] }
     }
 }
 
@@ -405,7 +407,8 @@ impl Config {
         let share = |x: f64| (0.0..=1.0).contains(&x);
         let positive = |x: f64| x.is_finite() && x > 0.0;
         let s = &self.posterior.settings;
-        let checks: [(bool, &'static str, &str); 28] = [
+        let v = &self.validation;
+        let checks: [(bool, &'static str, &str); 30] = [
             (positive(self.run.minutes), "run.minutes", "must be above 0"),
             (self.run.steps != Some(0), "run.steps", "must be above 0"),
             (self.run.actors >= 1, "run.actors", "must be at least 1"),
@@ -432,6 +435,8 @@ impl Config {
             (share(a.synthetic) && share(a.made_up_spaces) && share(a.prior_dropout), "acting.synthetic, made_up_spaces, prior_dropout", "must be shares from 0 to 1"),
             (a.segment >= 1 && a.segment <= 1024 && a.segments_per_batch >= 1 && a.segments_per_batch <= 256, "acting.segment, acting.segments_per_batch", "must be from 1 to 1024 and from 1 to 256"),
             (positive(self.wire.heartbeat) && self.wire.lease > 2.0 * self.wire.heartbeat, "wire.lease", "must be above twice wire.heartbeat"),
+            (v.starts >= 1 && positive(v.minutes), "validation.starts, validation.minutes", "must be above 0"),
+            (!v.margins.is_empty() && v.margins.iter().all(|m| m.is_finite() && *m >= 0.0), "validation.margins", "must be one or more numbers of 0 or more"),
             (self.wire.credits >= 1, "wire.credits", "must be at least 1"),
             (positive(f64::from(s.transfer.noise)) && positive(f64::from(s.plain.noise)) && positive(f64::from(s.plain.count_length)) && positive(f64::from(s.plain.hamming_length)) && share(f64::from(s.plain.count_share)), "posterior.settings", "noise and lengths must be above 0, count_share a share"),
         ];

@@ -1,7 +1,7 @@
 //! Searching without learning: a policy or a fixed rule on a task, from paired random starts.
 
 use crate::{
-    environment::{CANDIDATE_FEATURES, CONTEXT_FEATURES, CandidateKind, Environment, Episode},
+    environment::{BASE, CANDIDATE_FEATURES, CONTEXT_FEATURES, CandidateKind, Environment, Episode},
     network::{self, FrozenQNetwork, ObservationBatch},
     posterior::Kind,
     task::Task,
@@ -18,8 +18,9 @@ pub enum Searcher {
     Bound(Kind, f32),
     /// A random architecture each time.
     Random,
-    /// The candidate with the highest value.
-    Network(FrozenQNetwork),
+    /// The candidate with the highest value, where it is above the value of the rule's choice by more than a margin; else
+    /// the rule's choice.
+    Network(FrozenQNetwork, f32),
 }
 
 /// One search.
@@ -95,9 +96,9 @@ fn search_group(
                 going.iter().map(|&i| episodes[i].bound_choice(Some(*kind), *beta)).collect()
             }
             Searcher::Random => going.iter().map(|&i| random_choice(&episodes[i])).collect(),
-            Searcher::Network(network) => {
+            Searcher::Network(network, margin) => {
                 let batch = observe(env, network, going.iter().copied(), &mut episodes);
-                best_of(&network.q_values(&batch)?, &batch)
+                cautious_best_of(&network.q_values(&batch)?, &batch, *margin)
             }
         };
         going = going
@@ -160,6 +161,21 @@ pub fn observe(
         }
     }
     batch
+}
+
+/// As [`best_of`], but the candidate of the highest base score stays the choice unless another's value is higher by more
+/// than `margin`: small differences between estimated values are noise, and the highest of many is the noisiest.
+pub fn cautious_best_of(values: &[f32], batch: &ObservationBatch, margin: f32) -> Vec<usize> {
+    let mut choices = best_of(values, batch);
+    for (i, choice) in choices.iter_mut().enumerate() {
+        let base = |c: usize| batch.candidates[(i * batch.width + c) * CANDIDATE_FEATURES + BASE];
+        let value = |c: usize| values[i * batch.width + c];
+        let by_rule = (1..batch.counts[i] as usize).fold(0, |best, c| if base(c) > base(best) { c } else { best });
+        if value(*choice) - value(by_rule) <= margin {
+            *choice = by_rule;
+        }
+    }
+    choices
 }
 
 /// Index of the highest value among the valid candidates of each observation; the first of equals.

@@ -38,6 +38,8 @@ pub struct ValidationReport {
     pub tasks: Vec<String>,
     /// Starts per task.
     pub starts: usize,
+    /// Margin of the trained policy, see [`Policy::margin`].
+    pub margin: f32,
     /// After so many paid queries: the rule.
     pub rule: BTreeMap<usize, f64>,
     /// After so many paid queries: the trained policy's best weights.
@@ -76,6 +78,8 @@ pub struct Policy {
     pub environment: EnvironmentConfig,
     /// The Q-network.
     pub network: FrozenQNetwork,
+    /// By how much a candidate's value must be above that of the rule's choice to be chosen in a search.
+    pub margin: f32,
     /// The predictor network, in runs with `prior = "network"`.
     pub learned_prior: Option<LearnedPrior>,
     /// The prior's values; in exported files, so that a search needs no training task's table.
@@ -130,6 +134,7 @@ struct Meta {
     settings: PosteriorSettings,
     environment: EnvironmentConfig,
     network: QNetworkConfig,
+    margin: f32,
     predictor: Option<PredictorMeta>,
     prior: Option<PriorMeta>,
     validation: Option<ValidationReport>,
@@ -166,6 +171,7 @@ impl Policy {
             settings: self.settings,
             environment: self.environment.clone(),
             network: self.network.config().clone(),
+            margin: self.margin,
             predictor: self.learned_prior.as_ref().map(|p| PredictorMeta {
                 version: p.version,
                 config: p.network.config().clone(),
@@ -258,6 +264,7 @@ impl Policy {
             settings: meta.settings,
             environment: meta.environment,
             network,
+            margin: meta.margin,
             learned_prior,
             prior,
             validation: meta.validation,

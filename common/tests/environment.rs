@@ -149,7 +149,7 @@ fn an_untrained_policy_acts_as_the_rule() {
     for seed in 0..3 {
         let task = nb201_task(seed, Count::Strings);
         let run = |s: &Searcher| search(&env, &task, &weights, s, 6, 9).unwrap();
-        for (rule, untrained) in run(&Searcher::Rule).iter().zip(run(&Searcher::Network(network.clone()))) {
+        for (rule, untrained) in run(&Searcher::Rule).iter().zip(run(&Searcher::Network(network.clone(), 0.0))) {
             assert_eq!(rule.regrets, untrained.regrets);
         }
     }

@@ -25,6 +25,7 @@ fn policy() -> Policy {
             .unwrap()
             .frozen()
             .unwrap(),
+        margin: 0.02,
         learned_prior: Some(LearnedPrior {
             version: 3,
             network: predictor.frozen().unwrap(),

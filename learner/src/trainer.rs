@@ -215,7 +215,12 @@ impl Trainer {
                 }
                 if self.started.elapsed() >= next_check && self.updates > 0 {
                     next_check = self.started.elapsed() + self.check_period();
-                    checks.request(self.check(self.update.acting()?, self.config.validation.starts, 0)?);
+                    checks.request(self.check(
+                        self.update.acting()?,
+                        &self.config.validation.margins,
+                        self.config.validation.starts,
+                        0,
+                    )?);
                 }
             }
             if reported.0.elapsed() >= REPORT {
@@ -324,6 +329,7 @@ impl Trainer {
             settings: self.settings,
             environment: self.config.environment.clone(),
             network,
+            margin: validation.as_ref().map_or(0.0, |v| v.margin),
             learned_prior: self.learned.clone(),
             prior: None,
             validation,
@@ -347,8 +353,15 @@ impl Trainer {
         Ok(self.table.clone())
     }
 
-    fn check(&self, network: FrozenQNetwork, starts: usize, seed: u64) -> Result<Check, TrainerError> {
-        Ok(Check { network, settings: self.settings, prior: self.prior()?, starts, seed: self.config.seed ^ seed })
+    fn check(
+        &self,
+        network: FrozenQNetwork,
+        margins: &[f32],
+        starts: usize,
+        seed: u64,
+    ) -> Result<Check, TrainerError> {
+        let (settings, prior, seed) = (self.settings, self.prior()?, self.config.seed ^ seed);
+        Ok(Check { network, settings, prior, margins: margins.to_vec(), starts, seed })
     }
 
     /// Keeps the weights of the best check so far.
@@ -357,6 +370,7 @@ impl Trainer {
         let [low, high] = report.interval;
         info!(
             gain = %format!("{:+.4} [{low:+.4}, {high:+.4}]", report.gain),
+            margin = report.margin,
             rule = %regrets(&report.rule),
             trained = %regrets(&report.trained),
             best_so_far = better,
@@ -396,14 +410,14 @@ impl Trainer {
 
     /// The last check, with fresh starts; then the trained part is exported if it wins beyond its interval.
     fn export(self, path: &Path) -> Result<Policy, TrainerError> {
-        let network = match &self.best {
-            Some((network, _)) => network.clone(),
-            None => self.update.acting()?,
+        let (network, margins) = match &self.best {
+            Some((network, report)) => (network.clone(), vec![report.margin]),
+            None => (self.update.acting()?, vec![self.config.validation.margins[0]]),
         };
         let (mut acts, mut report) = (Acts::Rule, None);
         if self.validator.has_tasks() && self.updates > 0 {
             info!("last check of the best weights, with fresh starts");
-            let check = self.check(network.clone(), LAST_CHECK * self.config.validation.starts, 0x1a57)?;
+            let check = self.check(network.clone(), &margins, LAST_CHECK * self.config.validation.starts, 0x1a57)?;
             let cores = std::thread::available_parallelism().map_or(1, usize::from);
             let validator = Validator::new(self.tasks.clone(), self.config.environment.clone(), cores);
             let found = validator.check(&check)?;

@@ -453,7 +453,7 @@ mod tests {
         let mut bad_return = walk(40, 1);
         bad_return.returns[7] = f32::NAN;
         let mut bad_feature = walk(40, 1);
-        bad_feature.now.candidates[0] = f32::INFINITY;
+        bad_feature.now.candidates[0] = f32::NAN;
         for batch in [bad_return, bad_feature] {
             assert!(update.step(&batch).unwrap().skipped);
         }

@@ -37,6 +37,8 @@ pub(crate) struct Check {
     pub network: FrozenQNetwork,
     pub settings: PosteriorSettings,
     pub prior: Option<Arc<Prior>>,
+    /// Margins to try, see [`Policy::margin`](srnas_common::policy::Policy::margin).
+    pub margins: Vec<f32>,
     pub starts: usize,
     pub seed: u64,
 }
@@ -51,7 +53,8 @@ impl Validator {
         !self.tasks.validation.is_empty()
     }
 
-    /// Searches every validation task twice from the same starts.
+    /// Searches every validation task from the same starts by the rule and by the network with each margin; reports the
+    /// margin that gains most.
     pub fn check(&self, check: &Check) -> network::Result<ValidationReport> {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(self.threads)
@@ -71,21 +74,33 @@ impl Validator {
         ));
         let weights = check.prior.as_ref().map_or_else(Vec::new, |p| self.tasks.weights(p, |_| false));
         let at: Vec<usize> = AT.into_iter().filter(|&n| n <= self.environment.horizon).collect();
-        let mut report = ValidationReport { starts: check.starts, ..ValidationReport::default() };
-        let (mut rule, mut trained, mut gains) = (Vec::new(), Vec::new(), Vec::new());
-        for &index in &self.tasks.validation {
-            let task = &self.tasks.all[index];
-            let run = |searcher: &Searcher| search(&env, task, &weights, searcher, check.starts, check.seed);
-            let by_rule = run(&Searcher::Rule)?;
-            let by_network = run(&Searcher::Network(check.network.clone()))?;
-            gains.push(by_rule.iter().zip(&by_network).map(|(r, t)| quality(t, &at) - quality(r, &at)).collect());
-            rule.push(by_rule);
-            trained.push(by_network);
-            report.tasks.push(task.name().into());
+        let run = |searcher: &Searcher| -> network::Result<Vec<Vec<Search>>> {
+            let tasks = self.tasks.validation.iter().map(|&i| &self.tasks.all[i]);
+            tasks.map(|task| search(&env, task, &weights, searcher, check.starts, check.seed)).collect()
+        };
+        let rule = run(&Searcher::Rule)?;
+        let mut best: Option<ValidationReport> = None;
+        for &margin in &check.margins {
+            let trained = run(&Searcher::Network(check.network.clone(), margin))?;
+            let gains: Vec<Vec<f64>> = rule
+                .iter()
+                .zip(&trained)
+                .map(|(r, t)| r.iter().zip(t).map(|(r, t)| quality(t, &at) - quality(r, &at)).collect())
+                .collect();
+            let (gain, interval) = bootstrap_mean(&gains);
+            if best.as_ref().is_none_or(|b| gain > b.gain) {
+                best = Some(ValidationReport {
+                    tasks: self.tasks.validation.iter().map(|&i| self.tasks.all[i].name().into()).collect(),
+                    starts: check.starts,
+                    margin,
+                    rule: regrets(&rule, &at),
+                    trained: regrets(&trained, &at),
+                    gain,
+                    interval,
+                });
+            }
         }
-        (report.rule, report.trained) = (regrets(&rule, &at), regrets(&trained, &at));
-        (report.gain, report.interval) = bootstrap_mean(&gains);
-        Ok(report)
+        Ok(best.unwrap_or_default())
     }
 }
 

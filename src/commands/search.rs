@@ -171,7 +171,7 @@ impl SearchCommand {
     fn searcher(&self, policy: &Policy) -> Searcher {
         match (self.by, policy.acts) {
             (By::Rule, _) | (By::Exported, Acts::Rule) => Searcher::Rule,
-            (By::Trained, _) | (By::Exported, Acts::Trained) => Searcher::Network(policy.network.clone()),
+            (By::Trained, _) | (By::Exported, Acts::Trained) => Searcher::Network(policy.network.clone(), policy.margin),
             (By::Plain, _) => Searcher::Bound(Kind::Plain, policy.environment.rule_beta),
             (By::Random, _) => Searcher::Random,
         }

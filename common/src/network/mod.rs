@@ -6,12 +6,15 @@
 //! free to share between threads.
 //!
 //! Everything here runs on the thread that asks for it. Parallelism is across observations, which wins over
-//! splitting products this small and leaves the number of threads to the caller.
+//! splitting products this small and leaves the number of threads to the caller. candle itself would bring in
+//! threads in two places, both kept out of the way: its matrix product (see `ops::product`) and the sums of
+//! gradients of 65,536 values and more (see [`ObservationBatch::blocks`]).
 
 mod adam;
 mod average;
+mod config;
 mod observation;
-pub mod ops;
+mod ops;
 mod predictor;
 mod qnetwork;
 mod transformer;
@@ -19,10 +22,11 @@ mod weights;
 
 pub use adam::{Adam, AdamConfig, Gradients, StepSize};
 pub use average::AveragedWeights;
+pub use config::{IdentityConfig, QNetworkConfig};
 pub use observation::{ObservationBatch, PackedBatch};
 pub use ops::huber::huber;
 pub use predictor::{FrozenPredictor, PredictorConfig, PredictorNetwork};
-pub use qnetwork::{FrozenQNetwork, IdentityConfig, QNetwork, QNetworkConfig};
+pub use qnetwork::{FrozenQNetwork, QNetwork};
 pub use weights::Named;
 
 /// What a network refuses.

@@ -141,25 +141,13 @@ impl Product<'_> {
                 let left: [&[f32]; ROWS] =
                     std::array::from_fn(|index| &values[(row + index) * row_stride..][..columns]);
                 for (inner, right) in panel.iter().enumerate().take(columns) {
-                    for index in 0..ROWS {
-                        let factor = simd.splat_f32s(left[index][inner]);
-                        for vector in 0..VECTORS {
-                            sums[index][vector] =
-                                simd.mul_add_f32s(factor, right[vector], sums[index][vector]);
-                        }
-                    }
+                    accumulate(simd, &mut sums, |index| left[index][inner], right);
                 }
             } else {
                 for (inner, right) in panel.iter().enumerate() {
                     let left = &values[row * row_stride + inner * column_stride..];
                     let left = &left[..(ROWS - 1) * row_stride + 1];
-                    for index in 0..ROWS {
-                        let factor = simd.splat_f32s(left[index * row_stride]);
-                        for vector in 0..VECTORS {
-                            sums[index][vector] =
-                                simd.mul_add_f32s(factor, right[vector], sums[index][vector]);
-                        }
-                    }
+                    accumulate(simd, &mut sums, |index| left[index * row_stride], right);
                 }
             }
             for (index, sums) in sums.iter().enumerate() {
@@ -167,7 +155,8 @@ impl Product<'_> {
                 let (whole, rest) = S::as_mut_simd_f32s(result);
                 let finished = |before, sum| {
                     let value = simd.add_f32s(before, sum);
-                    if relu { simd.max_f32s(value, zero) } else { value }
+                    // Not a maximum, which on some processors would hide what is not a number.
+                    if relu { simd.select_f32s(simd.less_than_f32s(value, zero), zero, value) } else { value }
                 };
                 match <&mut [_; VECTORS]>::try_from(&mut *whole) {
                     Ok(whole) => {
@@ -187,6 +176,22 @@ impl Product<'_> {
             row += ROWS;
         }
         row
+    }
+}
+
+/// `sums` + `left` · `right`, an outer product; `left` gives the value of each row.
+#[inline(always)]
+fn accumulate<S: Simd, const VECTORS: usize, const ROWS: usize>(
+    simd: S,
+    sums: &mut [[S::f32s; VECTORS]; ROWS],
+    left: impl Fn(usize) -> f32,
+    right: &[S::f32s; VECTORS],
+) {
+    for (index, sums) in sums.iter_mut().enumerate() {
+        let factor = simd.splat_f32s(left(index));
+        for (sum, right) in sums.iter_mut().zip(right) {
+            *sum = simd.mul_add_e_f32s(factor, *right, *sum);
+        }
     }
 }
 
@@ -213,6 +218,27 @@ mod tests {
         }
     }
 
+    /// The product on this processor as it is, without vectors, and as on a processor without AVX-512.
+    fn runs() -> Vec<fn(Product)> {
+        let mut runs: Vec<fn(Product)> = vec![
+            |product| add_product(product.result, product.stride, product.left, product.right, product.then),
+            |product| product.with_simd(pulp::Scalar),
+        ];
+        #[cfg(target_arch = "x86_64")]
+        if pulp::x86::V3::try_new().is_some() {
+            runs.push(|product| Simd::vectorize(pulp::x86::V3::try_new().unwrap(), product));
+        }
+        runs
+    }
+
+    #[test]
+    fn what_is_not_a_number_stays_visible() {
+        let mut result = [0.0; 20];
+        let (left, right) = ([f32::NAN], [1.0; 20]);
+        add_product(&mut result, 20, Matrix::new(&left, 1, 1), Matrix::new(&right, 20, 20), Then::Relu);
+        assert!(result.iter().all(|value| value.is_nan()));
+    }
+
     #[test]
     fn equals_the_plain_product() {
         let mut rng = StdRng::seed_from_u64(1);
@@ -234,12 +260,17 @@ mod tests {
                     let left = view(&left, turn_left, left_rows, left_columns);
                     let right = view(&right, turn_right, right_rows, right_columns);
                     for then in [Then::Keep, Then::Relu] {
-                        let mut result = draw(rows * (columns + gap));
-                        let mut expected = result.clone();
-                        add_product(&mut result, columns + gap, left, right, then);
-                        plain(&mut expected, columns + gap, left, right, then);
-                        let largest = result.iter().zip(&expected).map(|(left, right)| (left - right).abs());
-                        assert!(largest.fold(0.0, f32::max) < 2e-5);
+                        let start = draw(rows * (columns + gap));
+                        let stride = columns + gap;
+                        let mut expected = start.clone();
+                        plain(&mut expected, stride, left, right, then);
+                        for run in runs() {
+                            let mut result = start.clone();
+                            run(Product { result: &mut result, stride, left, right, then });
+                            let largest =
+                                result.iter().zip(&expected).map(|(left, right)| (left - right).abs());
+                            assert!(largest.fold(0.0, f32::max) < 2e-5);
+                        }
                     }
                 }
             }
