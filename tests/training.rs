@@ -83,9 +83,12 @@ fn write_benchmark(folder: &Path) {
         space.unrank(rank, &mut choices);
         architectures.extend(choices);
     }
-    let mut writer = BenchmarkWriter::new("nb201", &space, architectures.clone(), "made up by a test", "none");
+    let mut writer =
+        BenchmarkWriter::new("nb201", &space, architectures.clone(), "made up by a test", "none");
     let worth = [[0.0, 0.6, 0.8, 1.0, 0.3], [0.0, 1.0, 0.3, 0.4, 0.7]];
-    for (name, shares) in [("depth", [1.0, 0.0]), ("width", [0.8, 0.3]), ("mix", [0.6, 0.5]), ("other", [0.1, 1.0])] {
+    for (name, shares) in
+        [("depth", [1.0, 0.0]), ("width", [0.8, 0.3]), ("mix", [0.6, 0.5]), ("other", [0.1, 1.0])]
+    {
         let values: Vec<f32> = architectures
             .chunks_exact(6)
             .map(|choices| {
@@ -97,11 +100,8 @@ fn write_benchmark(folder: &Path) {
                 (50.0 + 10.0 * (shares[0] * value(&worth[0]) + shares[1] * value(&worth[1]))) as f32
             })
             .collect();
-        let info = MetricInfo {
-            unit: "%".into(),
-            direction: Direction::Maximise,
-            description: "made up".into(),
-        };
+        let info =
+            MetricInfo { unit: "%".into(), direction: Direction::Maximise, description: "made up".into() };
         writer.metric(format!("made/{name}"), info, 1, &values);
     }
     std::fs::create_dir_all(folder).unwrap();
@@ -142,7 +142,9 @@ impl Process {
                         return line;
                     }
                 }
-                Err(_) => panic!("no line with {parts:?} within {within:?}; there was:\n{}", self.seen.join("\n")),
+                Err(_) => {
+                    panic!("no line with {parts:?} within {within:?}; there was:\n{}", self.seen.join("\n"))
+                }
             }
         }
     }
@@ -177,7 +179,18 @@ fn a_run_trains_exports_and_its_policy_searches_an_unseen_task() {
     assert!(printed.contains("srnas search --policy out"), "{printed}");
 
     let searched = setup.output(&[
-        "search", "--policy", "out", "--task-set", "foreign", "--budget", "12", "--repeats", "8", "--at", "4,12", "--json",
+        "search",
+        "--policy",
+        "out",
+        "--task-set",
+        "foreign",
+        "--budget",
+        "12",
+        "--repeats",
+        "8",
+        "--at",
+        "4,12",
+        "--json",
     ]);
     assert!(searched.status.success(), "{}", text(&searched.stderr));
     let lines: Vec<serde_json::Value> =
@@ -192,7 +205,18 @@ fn a_run_trains_exports_and_its_policy_searches_an_unseen_task() {
 
     // The same search again gives the same bytes.
     let again = setup.output(&[
-        "search", "--policy", "out", "--task-set", "foreign", "--budget", "12", "--repeats", "8", "--at", "4,12", "--json",
+        "search",
+        "--policy",
+        "out",
+        "--task-set",
+        "foreign",
+        "--budget",
+        "12",
+        "--repeats",
+        "8",
+        "--at",
+        "4,12",
+        "--json",
     ]);
     assert_eq!(text(&searched.stdout), text(&again.stdout));
 }
@@ -201,7 +225,13 @@ fn a_run_trains_exports_and_its_policy_searches_an_unseen_task() {
 fn actors_come_and_go_while_the_learner_trains() {
     let setup = Setup::new();
     let mut learner = Process::start(setup.command(&[
-        "learner", "--config", "run.toml", "--run-dir", "out", "--listen", "127.0.0.1:0",
+        "learner",
+        "--config",
+        "run.toml",
+        "--run-dir",
+        "out",
+        "--listen",
+        "127.0.0.1:0",
     ]));
     let line = learner.wait_for(&["learner listens for actors"], SOON);
     let address = line.split("address=").nth(1).unwrap().trim().to_string();
@@ -250,7 +280,8 @@ fn bad_input_is_refused_with_what_is_wrong_and_the_right_exit_code() {
     write("foreign.safetensors", "not a policy");
     let benchmark = std::fs::read(setup.path().join("bench/nb201.safetensors")).unwrap();
     std::fs::create_dir(setup.path().join("damaged")).unwrap();
-    std::fs::write(setup.path().join("damaged/nb201.safetensors"), &benchmark[..benchmark.len() / 2]).unwrap();
+    std::fs::write(setup.path().join("damaged/nb201.safetensors"), &benchmark[..benchmark.len() / 2])
+        .unwrap();
     let cases: [(&[&str], i32, &[&str]); 10] = [
         (&["run", "--config", "misspelt.toml"], 2, &["horizn", "did you mean `horizon`", "line"]),
         (&["run", "--config", "absent.toml"], 2, &["absent.toml"]),
@@ -260,7 +291,11 @@ fn bad_input_is_refused_with_what_is_wrong_and_the_right_exit_code() {
         (&["run", "--config", "benchmark.toml"], 1, &["nb202", "bench"]),
         (&["run", "--config", "run.toml", "--bench-dir", "damaged"], 1, &["nb201.safetensors"]),
         (&["run"], 2, &["--config"]),
-        (&["search", "--policy", "foreign.safetensors", "--task", "nb201/made/other"], 1, &["foreign.safetensors", "refused"]),
+        (
+            &["search", "--policy", "foreign.safetensors", "--task", "nb201/made/other"],
+            1,
+            &["foreign.safetensors", "refused"],
+        ),
         (&["search", "--policy", "nowhere", "--task", "nb201/made/other"], 1, &["nowhere"]),
     ];
     for (arguments, code, parts) in cases {
@@ -289,7 +324,13 @@ fn a_port_in_use_is_said_so() {
 fn an_actor_with_another_benchmark_is_refused_on_both_sides() {
     let setup = Setup::new();
     let mut learner = Process::start(setup.command(&[
-        "learner", "--config", "run.toml", "--run-dir", "out", "--listen", "127.0.0.1:0",
+        "learner",
+        "--config",
+        "run.toml",
+        "--run-dir",
+        "out",
+        "--listen",
+        "127.0.0.1:0",
     ]));
     let line = learner.wait_for(&["learner listens for actors"], SOON);
     let address = line.split("address=").nth(1).unwrap().trim().to_string();

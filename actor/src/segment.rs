@@ -1,6 +1,6 @@
 //! Trajectory segments under construction, and the batch that collects finished ones.
 
-use half::f16;
+use half::{f16, slice::HalfFloatSliceExt};
 use srnas_common::{
     environment::{CANDIDATE_FEATURES, CONTEXT_FEATURES},
     wire::{Experience, TERMINATED, TRUNCATED},
@@ -45,9 +45,9 @@ impl Segment {
     pub fn see(&mut self, seen: &Seen) {
         let s = &mut self.steps;
         s.counts.push((seen.candidates.len() / CANDIDATE_FEATURES) as u16);
-        s.candidates.extend(seen.candidates.iter().map(|&v| to_half(v)));
+        extend_halves(&mut s.candidates, seen.candidates);
         debug_assert_eq!(seen.context.len(), CONTEXT_FEATURES);
-        s.contexts.extend(seen.context.iter().map(|&v| to_half(v)));
+        extend_halves(&mut s.contexts, seen.context);
         s.identities.extend_from_slice(seen.identities);
         s.chosen_values.push(seen.chosen_value);
         s.best_values.push(seen.best_value);
@@ -82,7 +82,27 @@ impl Segment {
     }
 }
 
-/// Half floats end at 65504: anything beyond is as good as that.
-fn to_half(value: f32) -> f16 {
-    f16::from_f32(value.clamp(-60_000.0, 60_000.0))
+/// Appends values as half floats, with the processor's own conversion where it has one.
+fn extend_halves(halves: &mut Vec<f16>, values: &[f32]) {
+    let start = halves.len();
+    halves.resize(start + values.len(), f16::ZERO);
+    halves[start..].convert_from_f32_slice(values);
+    // Half floats end at 65504; anything beyond is as good as that, and the wire takes finite numbers only.
+    for (half, &value) in halves[start..].iter_mut().zip(values) {
+        if value.abs() > 65_504.0 {
+            *half = if value > 0.0 { f16::MAX } else { f16::MIN };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halves_stay_finite() {
+        let mut halves = vec![f16::ONE];
+        extend_halves(&mut halves, &[0.5, 1e6, -1e6]);
+        assert_eq!(halves, [f16::ONE, f16::from_f32(0.5), f16::MAX, f16::MIN]);
+    }
 }

@@ -43,16 +43,14 @@ struct Lane {
     task: u16,
     epsilon: f64,
     segment: Segment,
-    /// The environment of the run that the episode was made in: it is made anew when another prior has come.
-    generation: u64,
 }
 
 /// The episodes of one actor.
 pub struct Walker {
     config: Config,
     tasks: RunTasks,
+    /// What new episodes on the run's space are made in; those going on keep the prior that they began with.
     environment: Arc<Environment>,
-    generation: u64,
     prior_version: Option<u64>,
     network: Option<FrozenQNetwork>,
     policy_version: u64,
@@ -94,7 +92,6 @@ impl Walker {
         let identity = config.network.identity;
         let mut walker = Self {
             environment,
-            generation: 0,
             prior_version: None,
             network: None,
             policy_version: 0,
@@ -110,7 +107,7 @@ impl Walker {
         for i in 0..episodes {
             let epsilon = walker.config.acting.epsilon_of(first + i, total.max(first + episodes));
             let (episode, task) = walker.new_episode();
-            walker.lanes.push(Lane { episode, task, epsilon, segment: Segment::default(), generation: 0 });
+            walker.lanes.push(Lane { episode, task, epsilon, segment: Segment::default() });
             walker.report(i);
         }
         Ok(walker)
@@ -143,7 +140,6 @@ impl Walker {
 
     fn change_environment(&mut self, settings: PosteriorSettings, prior: Option<Arc<Prior>>) {
         self.environment = Arc::new(self.environment.with_prior(settings, prior));
-        self.generation += 1;
     }
 
     /// An episode on a task drawn as the configuration says.
@@ -179,7 +175,8 @@ impl Walker {
             *left -= 1;
             return task.clone();
         }
-        let relatives: Vec<Arc<Task>> = self.tasks.learned.iter().map(|&i| self.tasks.all[i].clone()).collect();
+        let relatives: Vec<Arc<Task>> =
+            self.tasks.learned.iter().map(|&i| self.tasks.all[i].clone()).collect();
         let task = synthetic::draw(self.tasks.space(), &relatives, &mut self.rng);
         self.synthetic = Some((task.clone(), self.config.acting.synthetic_reuse.saturating_sub(1)));
         task
@@ -344,7 +341,7 @@ impl Walker {
     fn next_episode(&mut self, i: usize) {
         let (episode, task) = self.new_episode();
         let lane = &mut self.lanes[i];
-        (lane.episode, lane.task, lane.generation) = (episode, task, self.generation);
+        (lane.episode, lane.task) = (episode, task);
     }
 
     /// With `prior = "network"` the validation tasks too are to be in the exported prior: now and then one of them is

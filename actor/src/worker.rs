@@ -66,7 +66,8 @@ const DEFAULT_EPISODES: usize = 96;
 /// See [`ActorError`]. A learner that goes away is no error: the actor waits and joins again.
 pub async fn run(options: ActorOptions, stop: CancellationToken) -> Result<(), ActorError> {
     let catalog = options.catalog.clone();
-    let benchmarks = tokio::task::spawn_blocking(move || digests(&catalog)).await.map_err(|_| ActorError::Broken)??;
+    let benchmarks =
+        tokio::task::spawn_blocking(move || digests(&catalog)).await.map_err(|_| ActorError::Broken)??;
     let episodes = options.episodes.unwrap_or(DEFAULT_EPISODES);
     let client = ClientConfig {
         learner: options.learner.clone(),
@@ -115,7 +116,8 @@ fn spawn_walker(
     episodes: usize,
     stop: CancellationToken,
 ) -> Result<std::thread::JoinHandle<Result<(), ActorError>>, ActorError> {
-    let (catalog, experience, mut policy) = (catalog.clone(), handle.experience.clone(), handle.policy.clone());
+    let (catalog, experience, mut policy) =
+        (catalog.clone(), handle.experience.clone(), handle.policy.clone());
     let thread = std::thread::Builder::new().name("environment".into());
     thread
         .spawn(move || {

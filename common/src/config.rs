@@ -1,7 +1,7 @@
 //! The configuration of a run: one TOML file, every key with a default, every unknown key refused by name.
 
 use crate::{
-    environment::{CANDIDATE_FEATURES, CONTEXT_FEATURES, BASE, EnvironmentConfig},
+    environment::{BASE, CANDIDATE_FEATURES, CONTEXT_FEATURES, EnvironmentConfig},
     names,
     network::{IdentityConfig, QNetworkConfig},
     posterior::PosteriorSettings,
@@ -333,7 +333,9 @@ impl Default for ValidationConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read the configuration {path}: {source}; `configs/` in the repository has some to start from")]
+    #[error(
+        "cannot read the configuration {path}: {source}; `configs/` in the repository has some to start from"
+    )]
     Read {
         /// The file.
         path: String,
@@ -414,31 +416,78 @@ impl Config {
             (self.run.actors >= 1, "run.actors", "must be at least 1"),
             ((2..=100_000).contains(&e.horizon), "environment.horizon", "must be from 2 to 100000"),
             ((1..=512).contains(&e.max_edits), "environment.max_edits", "must be from 1 to 512"),
-            (e.betas.len() <= 16 && e.betas.iter().all(|b| b.is_finite()), "environment.betas", "must be at most 16 finite numbers"),
+            (
+                e.betas.len() <= 16 && e.betas.iter().all(|b| b.is_finite()),
+                "environment.betas",
+                "must be at most 16 finite numbers",
+            ),
             (e.rule_beta.is_finite(), "environment.rule_beta", "must be finite"),
             ((16..=65_536).contains(&e.pool), "environment.pool", "must be from 16 to 65536"),
             ((4..=1024).contains(&n.width), "network.width", "must be from 4 to 1024"),
             (n.layers <= 16, "network.layers", "must be at most 16"),
-            (n.heads >= 1 && n.width.is_multiple_of(n.heads.max(1)), "network.heads", "must divide network.width"),
+            (
+                n.heads >= 1 && n.width.is_multiple_of(n.heads.max(1)),
+                "network.heads",
+                "must divide network.width",
+            ),
             (n.base_scale.is_finite() && n.base_scale >= 0.0, "network.base_scale", "must be 0 or more"),
             ((1..=65_536).contains(&l.batch), "learning.batch", "must be from 1 to 65536"),
             (l.replay >= l.batch, "learning.replay", "must hold at least one batch"),
-            (l.warm_up >= l.batch && l.warm_up <= l.replay, "learning.warm_up", "must be from learning.batch to learning.replay"),
+            (
+                l.warm_up >= l.batch && l.warm_up <= l.replay,
+                "learning.warm_up",
+                "must be from learning.batch to learning.replay",
+            ),
             ((0.0..1.0).contains(&l.gamma), "learning.gamma", "must be from 0 to below 1"),
             ((1..=64).contains(&l.n_step), "learning.n_step", "must be from 1 to 64"),
             (positive(l.learning_rate), "learning.learning_rate", "must be above 0"),
             (share(l.final_learning_rate), "learning.final_learning_rate", "must be a share from 0 to 1"),
-            (l.target_copy >= 1 && l.broadcast >= 1, "learning.target_copy, learning.broadcast", "must be at least 1"),
+            (
+                l.target_copy >= 1 && l.broadcast >= 1,
+                "learning.target_copy, learning.broadcast",
+                "must be at least 1",
+            ),
             ((1..=64).contains(&l.threads), "learning.threads", "must be from 1 to 64"),
             ((1..=4096).contains(&a.episodes), "acting.episodes", "must be from 1 to 4096"),
             (share(a.epsilon) && share(a.epsilon_floor), "acting.epsilon", "must be a share from 0 to 1"),
-            (share(a.synthetic) && share(a.made_up_spaces) && share(a.prior_dropout), "acting.synthetic, made_up_spaces, prior_dropout", "must be shares from 0 to 1"),
-            (a.segment >= 1 && a.segment <= 1024 && a.segments_per_batch >= 1 && a.segments_per_batch <= 256, "acting.segment, acting.segments_per_batch", "must be from 1 to 1024 and from 1 to 256"),
-            (positive(self.wire.heartbeat) && self.wire.lease > 2.0 * self.wire.heartbeat, "wire.lease", "must be above twice wire.heartbeat"),
-            (v.starts >= 1 && positive(v.minutes), "validation.starts, validation.minutes", "must be above 0"),
-            (!v.margins.is_empty() && v.margins.iter().all(|m| m.is_finite() && *m >= 0.0), "validation.margins", "must be one or more numbers of 0 or more"),
+            (
+                share(a.synthetic) && share(a.made_up_spaces) && share(a.prior_dropout),
+                "acting.synthetic, made_up_spaces, prior_dropout",
+                "must be shares from 0 to 1",
+            ),
+            (
+                a.segment >= 1
+                    && a.segment <= 1024
+                    && a.segments_per_batch >= 1
+                    && a.segments_per_batch <= 256,
+                "acting.segment, acting.segments_per_batch",
+                "must be from 1 to 1024 and from 1 to 256",
+            ),
+            (
+                positive(self.wire.heartbeat) && self.wire.lease > 2.0 * self.wire.heartbeat,
+                "wire.lease",
+                "must be above twice wire.heartbeat",
+            ),
+            (
+                v.starts >= 1 && positive(v.minutes),
+                "validation.starts, validation.minutes",
+                "must be above 0",
+            ),
+            (
+                !v.margins.is_empty() && v.margins.iter().all(|m| m.is_finite() && *m >= 0.0),
+                "validation.margins",
+                "must be one or more numbers of 0 or more",
+            ),
             (self.wire.credits >= 1, "wire.credits", "must be at least 1"),
-            (positive(f64::from(s.transfer.noise)) && positive(f64::from(s.plain.noise)) && positive(f64::from(s.plain.count_length)) && positive(f64::from(s.plain.hamming_length)) && share(f64::from(s.plain.count_share)), "posterior.settings", "noise and lengths must be above 0, count_share a share"),
+            (
+                positive(f64::from(s.transfer.noise))
+                    && positive(f64::from(s.plain.noise))
+                    && positive(f64::from(s.plain.count_length))
+                    && positive(f64::from(s.plain.hamming_length))
+                    && share(f64::from(s.plain.count_share)),
+                "posterior.settings",
+                "noise and lengths must be above 0, count_share a share",
+            ),
         ];
         for (ok, key, reason) in checks {
             if !ok {

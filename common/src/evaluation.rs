@@ -58,7 +58,9 @@ pub fn search(
         .into_par_iter()
         .map(|group| {
             let episodes = group
-                .map(|start| Episode::new(env.clone(), task.clone(), weights, start_seed(seed, task.name(), start)))
+                .map(|start| {
+                    Episode::new(env.clone(), task.clone(), weights, start_seed(seed, task.name(), start))
+                })
                 .collect();
             search_group(env, episodes, searcher)
         })
@@ -68,9 +70,10 @@ pub fn search(
 
 /// Seed of a start: depends on the task's name, so that tasks do not share their starts.
 fn start_seed(seed: u64, task: &str, start: usize) -> u64 {
-    let hash = task.bytes().chain(start.to_le_bytes()).fold(0xcbf2_9ce4_8422_2325u64 ^ seed, |h, b| {
-        (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    let hash = task
+        .bytes()
+        .chain(start.to_le_bytes())
+        .fold(0xcbf2_9ce4_8422_2325u64 ^ seed, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3));
     hash ^ (hash >> 31)
 }
 
@@ -170,7 +173,8 @@ pub fn cautious_best_of(values: &[f32], batch: &ObservationBatch, margin: f32) -
     for (i, choice) in choices.iter_mut().enumerate() {
         let base = |c: usize| batch.candidates[(i * batch.width + c) * CANDIDATE_FEATURES + BASE];
         let value = |c: usize| values[i * batch.width + c];
-        let by_rule = (1..batch.counts[i] as usize).fold(0, |best, c| if base(c) > base(best) { c } else { best });
+        let by_rule =
+            (1..batch.counts[i] as usize).fold(0, |best, c| if base(c) > base(best) { c } else { best });
         if value(*choice) - value(by_rule) <= margin {
             *choice = by_rule;
         }

@@ -2,8 +2,10 @@
 
 /// The known names nearest to `name`, as the end of an error message: `; did you mean …?`, else a list of what there is.
 pub fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    let mut ranked: Vec<(f64, &str)> =
-        known.into_iter().map(|k| (strsim::jaro_winkler(&name.to_lowercase(), &k.to_lowercase()), k)).collect();
+    let mut ranked: Vec<(f64, &str)> = known
+        .into_iter()
+        .map(|k| (strsim::jaro_winkler(&name.to_lowercase(), &k.to_lowercase()), k))
+        .collect();
     ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
     let near: Vec<String> =
         ranked.iter().filter(|(s, _)| *s > 0.8).take(3).map(|(_, k)| format!("`{k}`")).collect();
@@ -13,7 +15,8 @@ pub fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) ->
     match ranked.len() {
         0 => "; there is none".into(),
         n => {
-            let shown: Vec<&str> = ranked.iter().take(8).map(|(_, k)| *k).collect();
+            let mut shown: Vec<&str> = ranked.iter().take(8).map(|(_, k)| *k).collect();
+            shown.sort_unstable();
             let more = if n > 8 { format!(" and {} more", n - 8) } else { String::new() };
             format!("; there is {}{more}", shown.join(", "))
         }

@@ -188,7 +188,8 @@ impl Policy {
         let mut tensors: BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)> = BTreeMap::new();
         let mut add = |prefix: &str, named: &Named| -> Result<(), PolicyError> {
             for (name, tensor) in named {
-                let values = tensor.flatten_all().and_then(|t| t.to_vec1::<f32>()).map_err(network::Error::from)?;
+                let values =
+                    tensor.flatten_all().and_then(|t| t.to_vec1::<f32>()).map_err(network::Error::from)?;
                 let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
                 tensors.insert(format!("{prefix}/{name}"), (Dtype::F32, tensor.dims().to_vec(), bytes));
             }
@@ -219,7 +220,9 @@ impl Policy {
         let (_, header) = SafeTensors::read_metadata(bytes)?;
         let file = SafeTensors::deserialize(bytes)?;
         let meta = header.metadata().as_ref().and_then(|m| m.get(KEY)).ok_or_else(|| {
-            PolicyError::Foreign("it is safetensors, but not a policy of srnas; give the policy.safetensors of a run".into())
+            PolicyError::Foreign(
+                "it is safetensors, but not a policy of srnas; give the policy.safetensors of a run".into(),
+            )
         })?;
         let format = serde_json::from_str::<serde_json::Value>(meta).ok().and_then(|m| m["format"].as_u64());
         if format != Some(u64::from(FORMAT)) {
@@ -232,7 +235,8 @@ impl Policy {
             .map_err(|e| PolicyError::Foreign(format!("its description is damaged: {e}")))?;
         if meta.layout != format!("{:016x}", layout_hash()) {
             return Err(PolicyError::Foreign(
-                "it was trained with another set of observation features; train it again with this version".into(),
+                "it was trained with another set of observation features; train it again with this version"
+                    .into(),
             ));
         }
         let network = FrozenQNetwork::from_tensors(meta.network, &named(&file, "q/")?)?;
@@ -251,9 +255,13 @@ impl Policy {
             .map(|p| -> Result<Prior, PolicyError> {
                 let view = file.tensor("prior")?;
                 if view.dtype() != Dtype::F16 {
-                    return Err(PolicyError::Foreign(format!("its prior is {:?} instead of F16", view.dtype())));
+                    return Err(PolicyError::Foreign(format!(
+                        "its prior is {:?} instead of F16",
+                        view.dtype()
+                    )));
                 }
-                let values = view.data().chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect();
+                let values =
+                    view.data().chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect();
                 Ok(Prior::new(p.tasks, p.families, p.encodings, values)?)
             })
             .transpose()?;
@@ -291,8 +299,8 @@ impl Policy {
     pub fn load(path: &Path) -> Result<Self, PolicyError> {
         let path = if path.is_dir() { path.join("policy.safetensors") } else { path.to_path_buf() };
         let name = || path.display().to_string();
-        let bytes = std::fs::read(&path)
-            .map_err(|source| PolicyError::Io { what: "read", path: name(), source })?;
+        let bytes =
+            std::fs::read(&path).map_err(|source| PolicyError::Io { what: "read", path: name(), source })?;
         Self::from_bytes(&bytes).map_err(|source| PolicyError::At { path: name(), source: Box::new(source) })
     }
 }
@@ -303,12 +311,17 @@ fn named(file: &SafeTensors, prefix: &str) -> Result<Named, PolicyError> {
     for (name, view) in file.iter() {
         let Some(name) = name.strip_prefix(prefix) else { continue };
         if view.dtype() != Dtype::F32 {
-            return Err(PolicyError::Foreign(format!("tensor `{name}` is {:?} instead of F32", view.dtype())));
+            return Err(PolicyError::Foreign(format!(
+                "tensor `{name}` is {:?} instead of F32",
+                view.dtype()
+            )));
         }
         let values: Vec<f32> =
             view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
         if let Some(i) = values.iter().position(|v| !v.is_finite()) {
-            return Err(PolicyError::Foreign(format!("tensor `{name}` has a value that is not a number at {i}")));
+            return Err(PolicyError::Foreign(format!(
+                "tensor `{name}` has a value that is not a number at {i}"
+            )));
         }
         let tensor = Tensor::from_vec(values, view.shape(), &Device::Cpu).map_err(network::Error::from)?;
         tensors.insert(name.to_string(), tensor);

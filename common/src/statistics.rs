@@ -1,6 +1,7 @@
 //! Small statistics of reports: median, mean, bootstrap intervals.
 
 use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 
 /// Median of finite numbers; reorders them. The mean of the middle two where their number is even; NaN for none.
 pub fn median(values: &mut [f32]) -> f32 {
@@ -22,19 +23,34 @@ pub fn mean(values: &[f64]) -> f64 {
 }
 
 /// The mean of `groups` of values (mean of the groups' means) with its 95 % percentile bootstrap interval, drawn by
-/// resampling within each group. Repeats for the same input.
+/// resampling within each group: how sure the mean over *these* groups is. Repeats for the same input.
 pub fn bootstrap_mean(groups: &[Vec<f64>]) -> (f64, [f64; 2]) {
+    bootstrap(groups, |rng, draw| groups.iter().map(|g| draw(rng, g)).sum::<f64>() / groups.len() as f64)
+}
+
+/// The same mean, with the groups themselves resampled too: how sure the mean over *other groups like these* is.
+pub fn bootstrap_mean_of_others(groups: &[Vec<f64>]) -> (f64, [f64; 2]) {
+    bootstrap(groups, |rng, draw| {
+        let drawn: f64 = (0..groups.len())
+            .map(|_| {
+                let group = &groups[rng.random_range(0..groups.len())];
+                draw(rng, group)
+            })
+            .sum();
+        drawn / groups.len() as f64
+    })
+}
+
+/// Mean of a resampled group.
+type DrawMean = fn(&mut ChaCha8Rng, &[f64]) -> f64;
+
+fn bootstrap(groups: &[Vec<f64>], resample: impl Fn(&mut ChaCha8Rng, DrawMean) -> f64) -> (f64, [f64; 2]) {
     const DRAWS: usize = 1000;
     let centre = mean(&groups.iter().map(|g| mean(g)).collect::<Vec<_>>());
-    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(0x5eed);
-    let mut draws: Vec<f64> = (0..DRAWS)
-        .map(|_| {
-            let means = groups.iter().map(|g| {
-                (0..g.len()).map(|_| g[rng.random_range(0..g.len())]).sum::<f64>() / g.len() as f64
-            });
-            means.sum::<f64>() / groups.len() as f64
-        })
-        .collect();
+    let mut rng = ChaCha8Rng::seed_from_u64(0x5eed);
+    let draw_mean: DrawMean =
+        |rng, g| (0..g.len()).map(|_| g[rng.random_range(0..g.len())]).sum::<f64>() / g.len() as f64;
+    let mut draws: Vec<f64> = (0..DRAWS).map(|_| resample(&mut rng, draw_mean)).collect();
     draws.sort_by(f64::total_cmp);
     (centre, [draws[DRAWS / 40], draws[DRAWS - 1 - DRAWS / 40]])
 }
@@ -57,5 +73,14 @@ mod tests {
         let (centre, [low, high]) = bootstrap_mean(&[vec![0.0, 1.0, 2.0], vec![10.0, 12.0]]);
         assert_eq!(centre, 6.0);
         assert!(low < centre && centre < high);
+    }
+
+    #[test]
+    fn other_groups_are_less_sure_than_these() {
+        let groups = [vec![0.0, 0.1], vec![1.0, 1.1], vec![2.0, 2.1]];
+        let (centre, [low, high]) = bootstrap_mean(&groups);
+        let (same, [lower, higher]) = bootstrap_mean_of_others(&groups);
+        assert_eq!(centre, same);
+        assert!(lower < low - 0.3 && higher > high + 0.3);
     }
 }

@@ -37,7 +37,9 @@ pub struct TaskName {
 
 /// A name that is not a task.
 #[derive(Debug, thiserror::Error, PartialEq)]
-#[error("`{text}` is not a task: {reason}; expected benchmark/dataset/metric, as in nb201/cifar10/val or nb201/cifar10/val-0.15*log(edgegpu_latency)")]
+#[error(
+    "`{text}` is not a task: {reason}; expected benchmark/dataset/metric, as in nb201/cifar10/val or nb201/cifar10/val-0.15*log(edgegpu_latency)"
+)]
 pub struct TaskNameError {
     text: String,
     reason: String,
@@ -81,7 +83,8 @@ impl FromStr for TaskName {
     fn from_str(text: &str) -> Result<Self, TaskNameError> {
         let error = |reason: &str| TaskNameError { text: text.into(), reason: reason.into() };
         let mut parts = text.splitn(3, '/');
-        let (Some(benchmark), Some(dataset), Some(objective)) = (parts.next(), parts.next(), parts.next()) else {
+        let (Some(benchmark), Some(dataset), Some(objective)) = (parts.next(), parts.next(), parts.next())
+        else {
             return Err(error("it has fewer than three parts between slashes"));
         };
         if benchmark.is_empty() || dataset.is_empty() {
@@ -92,7 +95,8 @@ impl FromStr for TaskName {
         loop {
             let mut weight = 1.0f64;
             if !terms.is_empty() {
-                let star = rest.find('*').ok_or_else(|| error("a further term needs a weight: -0.15*metric"))?;
+                let star =
+                    rest.find('*').ok_or_else(|| error("a further term needs a weight: -0.15*metric"))?;
                 weight = rest[..star].parse().map_err(|_| error("a weight is not a number"))?;
                 if !weight.is_finite() {
                     return Err(error("a weight is not finite"));
@@ -321,15 +325,26 @@ mod tests {
     #[test]
     fn names_are_read_and_refused_with_a_reason() {
         let single: TaskName = "nb201/cifar10/pgd@0.5".parse().unwrap();
-        assert_eq!(single.terms, [Term { weight: 1.0, metric: "cifar10/pgd@0.5".into(), seed: None, log: false }]);
+        assert_eq!(
+            single.terms,
+            [Term { weight: 1.0, metric: "cifar10/pgd@0.5".into(), seed: None, log: false }]
+        );
         let sum: TaskName = "nb201/cifar10/val:1-0.15*log(edgegpu_latency)".parse().unwrap();
         assert_eq!(sum.terms[0].seed, Some(1));
         assert_eq!(
             sum.terms[1],
             Term { weight: -0.15, metric: "cifar10/edgegpu_latency".into(), seed: None, log: true }
         );
-        for bad in ["", "nb201", "nb201/cifar10", "nb201//val", "nb201/c/", "nb201/c/a-b", "nb201/c/a-x*b", "nb201/c/a b"]
-        {
+        for bad in [
+            "",
+            "nb201",
+            "nb201/cifar10",
+            "nb201//val",
+            "nb201/c/",
+            "nb201/c/a-b",
+            "nb201/c/a-x*b",
+            "nb201/c/a b",
+        ] {
             assert!(bad.parse::<TaskName>().is_err(), "{bad}");
         }
     }
@@ -352,15 +367,16 @@ mod tests {
     #[test]
     fn classes_take_the_mean_of_their_encodings() {
         let space = SearchSpace::named("nb201").unwrap();
-        // Everything with a dead cell is one class: rank 0 (all none) and rank 3 (a convolution that nothing feeds).
+        // One class: all none, and a convolution on edge 1>3 that nothing feeds.
         let values: Arc<[f32]> = (0..15_625).map(|r| r as f32).collect();
-        let strings = Task::new("t", "f", space.clone(), Values::Dense(values.clone()), Count::Strings).unwrap();
+        let strings =
+            Task::new("t", "f", space.clone(), Values::Dense(values.clone()), Count::Strings).unwrap();
         let classes = Task::new("t", "f", space.clone(), Values::Dense(values), Count::Classes).unwrap();
-        let dead = [0u8, 0, 0, 0, 0, 3];
-        assert_eq!(strings.value(&dead), Some(3.0));
+        let dead = [0u8, 0, 0, 0, 3, 0];
+        assert_eq!(strings.value(&dead), Some(15.0));
         assert_eq!(classes.value(&dead), classes.value(&[0; 6]));
-        assert_eq!(classes.key(&dead, 3), classes.key(&[0; 6], 0));
-        assert_ne!(strings.key(&dead, 3), strings.key(&[0; 6], 0));
+        assert_eq!(classes.key(&dead, 15), classes.key(&[0; 6], 0));
+        assert_ne!(strings.key(&dead, 15), strings.key(&[0; 6], 0));
     }
 
     #[test]

@@ -5,8 +5,8 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use srnas_common::{
     environment::{
-        BASE, CANDIDATE_FEATURES, CONTEXT_FEATURES, CandidateKind, CandidateMode, Environment, EnvironmentConfig,
-        Episode, Reach, synthetic,
+        BASE, CANDIDATE_FEATURES, CONTEXT_FEATURES, CandidateKind, CandidateMode, Environment,
+        EnvironmentConfig, Episode, Reach, synthetic,
     },
     evaluation::{Searcher, search},
     network::{QNetwork, QNetworkConfig},
@@ -112,7 +112,11 @@ fn a_space_with_conditions_can_be_exhausted() {
     let space = Arc::new(
         Conditional::space(
             "made-up",
-            vec![Decision::new("depth", &["1", "2"]), Decision::new("w1", &width), Decision::new("w2", &width)],
+            vec![
+                Decision::new("depth", &["1", "2"]),
+                Decision::new("w1", &width),
+                Decision::new("w2", &width),
+            ],
             vec![Condition { decision: 2, depends_on: 0, active_if: vec![1] }],
         )
         .unwrap(),
@@ -149,7 +153,9 @@ fn an_untrained_policy_acts_as_the_rule() {
     for seed in 0..3 {
         let task = nb201_task(seed, Count::Strings);
         let run = |s: &Searcher| search(&env, &task, &weights, s, 6, 9).unwrap();
-        for (rule, untrained) in run(&Searcher::Rule).iter().zip(run(&Searcher::Network(network.clone(), 0.0))) {
+        for (rule, untrained) in
+            run(&Searcher::Rule).iter().zip(run(&Searcher::Network(network.clone(), 0.0)))
+        {
             assert_eq!(rule.regrets, untrained.regrets);
         }
     }
@@ -161,9 +167,12 @@ fn the_rule_with_a_past_beats_the_one_without_and_both_beat_chance() {
     let base = nb201_task(7, Count::Strings);
     let relative = |s: u64| {
         let other = nb201_task(50 + s, Count::Strings);
-        let values: Vec<f32> = (0..15_625).map(|r| base.prior_value(r) + 0.15 * other.prior_value(r)).collect();
+        let values: Vec<f32> =
+            (0..15_625).map(|r| base.prior_value(r) + 0.15 * other.prior_value(r)).collect();
         let space = SearchSpace::named("nb201").unwrap();
-        Arc::new(Task::new(format!("r{s}"), "f", space, Values::Dense(values.into()), Count::Strings).unwrap())
+        Arc::new(
+            Task::new(format!("r{s}"), "f", space, Values::Dense(values.into()), Count::Strings).unwrap(),
+        )
     };
     let tasks: Vec<Arc<Task>> = (0..6).map(relative).collect();
     let prior = Arc::new(Prior::from_tables(tasks[0].space(), &tasks[1..]).unwrap());

@@ -14,7 +14,8 @@ fn policy() -> Policy {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let space = SearchSpace::named("nb201").unwrap();
     let names = vec!["nb201/x/a".to_string(), "nb201/x/b".to_string()];
-    let predictor = PredictorNetwork::new(PredictorConfig::new(predictor_inputs(&space), 2), &mut rng).unwrap();
+    let predictor =
+        PredictorNetwork::new(PredictorConfig::new(predictor_inputs(&space), 2), &mut rng).unwrap();
     Policy {
         version: 7,
         space: "nb201".into(),

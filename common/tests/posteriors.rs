@@ -38,14 +38,19 @@ fn plain_kernel(space: &SearchSpace, settings: &PosteriorSettings, a: usize, b: 
     f64::from(row[0])
 }
 
-fn transfer_kernel(space: &SearchSpace, s: &PosteriorSettings, prior: &Prior, w: &[f32], a: usize, b: usize) -> f64 {
+fn transfer_kernel(
+    space: &SearchSpace,
+    s: &PosteriorSettings,
+    prior: &Prior,
+    w: &[f32],
+    a: usize,
+    b: usize,
+) -> f64 {
     let z = |t: usize, r: usize| f64::from(prior.of_task(t)[r]);
     let mean = |r: usize| (0..3).map(|t| f64::from(w[t]) * z(t, r)).sum::<f64>();
     let kept = w.iter().filter(|&&w| w > 0.0).count() as f64;
-    let features: f64 = (0..3)
-        .filter(|&t| w[t] > 0.0)
-        .map(|t| (z(t, a) - mean(a)) * (z(t, b) - mean(b)) / kept)
-        .sum();
+    let features: f64 =
+        (0..3).filter(|&t| w[t] > 0.0).map(|t| (z(t, a) - mean(a)) * (z(t, b) - mean(b)) / kept).sum();
     let t = &s.transfer;
     features
         + f64::from(t.slope).powi(2) * mean(a) * mean(b)
@@ -90,8 +95,9 @@ fn dense(measured: &[(usize, f32)], w: &[f32], x: usize) -> [(f64, f64); 2] {
         };
         (0..n).map(|i| (0..n).map(|j| entry(i, j)).collect()).collect()
     };
-    let column =
-        |kernel: &dyn Fn(usize, usize) -> f64| -> Vec<f64> { measured.iter().map(|m| kernel(m.0, x)).collect() };
+    let column = |kernel: &dyn Fn(usize, usize) -> f64| -> Vec<f64> {
+        measured.iter().map(|m| kernel(m.0, x)).collect()
+    };
     let plain = |a: usize, b: usize| plain_kernel(&space, &s, a, b);
     let (k, kx) = (gram(&plain, s.plain.noise), column(&plain));
     let amplitude = (dot(&z, &solve(k.clone(), z.clone())) + 1.0) / (n as f64 + 1.0);

@@ -52,7 +52,8 @@ impl Ledger {
             }
             self.by_key.insert(key, self.entries.len());
             self.entries.push(Entry { task, fidelity, value, architecture: self.architectures.len() });
-            self.architectures.extend_from_slice(&measurements.architectures[i * self.decisions..][..self.decisions]);
+            self.architectures
+                .extend_from_slice(&measurements.architectures[i * self.decisions..][..self.decisions]);
             if let Some(values) = self.values.get_mut(usize::from(task)) {
                 values.push(value);
             }

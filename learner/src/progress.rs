@@ -53,11 +53,17 @@ pub struct Progress {
 
 impl Progress {
     /// Fills in what the members say; `before` is the report before, for the rates.
-    pub(crate) fn count(&mut self, members: &MembersReport, before: &Progress, transitions_before: u64) -> u64 {
+    pub(crate) fn count(
+        &mut self,
+        members: &MembersReport,
+        before: &Progress,
+        transitions_before: u64,
+    ) -> u64 {
         let seconds = (self.elapsed - before.elapsed).as_secs_f64().max(1e-3);
         self.actors = members.live.len();
         self.environment_steps = members.total.environment_steps;
-        self.environment_rate = self.environment_steps.saturating_sub(before.environment_steps) as f64 / seconds;
+        self.environment_rate =
+            self.environment_steps.saturating_sub(before.environment_steps) as f64 / seconds;
         self.transition_rate = members.total.transitions.saturating_sub(transitions_before) as f64 / seconds;
         self.update_rate = self.updates.saturating_sub(before.updates) as f64 / seconds;
         self.rejects = (members.total.stale, members.total.malformed);

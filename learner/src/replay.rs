@@ -119,7 +119,11 @@ impl Replay {
                 offsets: offsets.into(),
                 candidates: experience.candidates[row * cf..(row + rows) * cf].into(),
                 contexts: experience.contexts[observation * xf..(observation + length + 1) * xf].into(),
-                identities: if d > 0 { experience.identities[row * d..(row + rows) * d].into() } else { Box::default() },
+                identities: if d > 0 {
+                    experience.identities[row * d..(row + rows) * d].into()
+                } else {
+                    Box::default()
+                },
                 actions: experience.actions[steps.clone()].into(),
                 rewards: experience.rewards[steps.clone()].into(),
                 end: experience.ends[steps.clone()].last().copied().unwrap_or(0),
@@ -203,7 +207,8 @@ impl Replay {
     }
 
     fn push(&self, segment: &Segment, observation: usize, side: &mut ObservationBatch) {
-        let (cf, xf, d) = (self.config.candidate_features, self.config.context_features, self.config.decisions);
+        let (cf, xf, d) =
+            (self.config.candidate_features, self.config.context_features, self.config.decisions);
         let rows = segment.offsets[observation] as usize..segment.offsets[observation + 1] as usize;
         let widen = |from: &[f16], to: &mut Vec<f32>, padded: usize| {
             let start = to.len();
@@ -277,9 +282,8 @@ mod tests {
         let mut draw = Draw::default();
         replay.draw(400, 0.0, &mut ChaCha8Rng::seed_from_u64(1), &mut draw);
         let b = &draw.batch;
-        let mut seen: Vec<(f32, f32, f32, f32)> = (0..400)
-            .map(|i| (b.now.contexts[i], b.next.contexts[i], b.returns[i], b.discounts[i]))
-            .collect();
+        let mut seen: Vec<(f32, f32, f32, f32)> =
+            (0..400).map(|i| (b.now.contexts[i], b.next.contexts[i], b.returns[i], b.discounts[i])).collect();
         seen.sort_by(|a, b| a.partial_cmp(b).unwrap());
         seen.dedup();
         seen
@@ -338,7 +342,8 @@ mod tests {
         let mut draw = Draw::default();
         let mut rng = ChaCha8Rng::seed_from_u64(3);
         replay.draw(2, 1.0, &mut rng, &mut draw);
-        let errors: Vec<f32> = draw.batch.now.contexts.iter().map(|&t| if t == 0.0 { 9.0 } else { 1.0 }).collect();
+        let errors: Vec<f32> =
+            draw.batch.now.contexts.iter().map(|&t| if t == 0.0 { 9.0 } else { 1.0 }).collect();
         replay.reprioritise(&draw, &errors);
         replay.draw(1000, 1.0, &mut rng, &mut draw);
         let first = draw.batch.now.contexts.iter().filter(|&&t| t == 0.0).count();

@@ -149,7 +149,8 @@ pub async fn run(options: LearnerOptions, stop: CancellationToken) -> Result<Sum
         tokio::spawn(service::serve(listener, service, sender, policy, members.clone(), served.clone()));
     let reports = progress.subscribe();
     let path = policy_path(&run_dir);
-    let channels = Channels { deliveries, policy: policy_sender, members, progress, stop: stop.clone(), over };
+    let channels =
+        Channels { deliveries, policy: policy_sender, members, progress, stop: stop.clone(), over };
     let training = {
         let path = path.clone();
         std::thread::Builder::new().name("learner".into()).spawn(move || trainer.run(channels, &path))
@@ -174,13 +175,13 @@ fn write_config(run_dir: &Path, toml: &str) -> Result<(), LearnerError> {
 }
 
 /// The benchmarks that an actor must have too.
-fn digests(catalog: &Catalog, config: &Config, tasks: &RunTasks) -> Result<Vec<BenchmarkDigest>, LearnerError> {
-    let names: BTreeSet<String> = config
-        .train_tasks()
-        .map_err(RunTasksError::from)?
-        .into_iter()
-        .map(|task| task.benchmark)
-        .collect();
+fn digests(
+    catalog: &Catalog,
+    config: &Config,
+    tasks: &RunTasks,
+) -> Result<Vec<BenchmarkDigest>, LearnerError> {
+    let names: BTreeSet<String> =
+        config.train_tasks().map_err(RunTasksError::from)?.into_iter().map(|task| task.benchmark).collect();
     names
         .into_iter()
         .map(|name| {

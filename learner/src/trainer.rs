@@ -35,6 +35,8 @@ use tracing::{info, warn};
 const MOST_SKIPPED: u64 = 10;
 /// Time between reports of progress.
 const REPORT: Duration = Duration::from_secs(1);
+/// Time for the actors to leave before the last check.
+const FAREWELL: Duration = Duration::from_secs(2);
 /// Starts of the last check for each of a regular one, and of other seeds: the best of several checks looks better than
 /// it is.
 const LAST_CHECK: usize = 4;
@@ -154,7 +156,6 @@ impl Trainer {
                 target_copy_every: learning.target_copy,
                 average_rate: learning.average,
                 threads: learning.threads,
-                ..DqnConfig::default()
             },
             online,
         )?;
@@ -227,11 +228,24 @@ impl Trainer {
                 reported = (Instant::now(), self.report(&channels, &reported.1));
             }
         }
-        channels.over.cancel();
+        self.let_actors_go(&mut channels);
         if let Some(done) = checks.and_then(BackgroundCheck::finish) {
             self.judge(done);
         }
         self.export(path)
+    }
+
+    /// Tells the actors of the same process that they are not needed any more, and acknowledges what they still send, so
+    /// that they leave in peace.
+    fn let_actors_go(&mut self, channels: &mut Channels) {
+        channels.over.cancel();
+        let deadline = Instant::now() + FAREWELL;
+        while channels.members.live() > 0 && Instant::now() < deadline {
+            while let Ok(delivery) = channels.deliveries.try_recv() {
+                self.enter(delivery);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     fn check_period(&self) -> Duration {
@@ -241,9 +255,11 @@ impl Trainer {
     /// Share of the run that is over: of its time, or of its steps if that is more.
     fn share(&self, channels: &Channels) -> f64 {
         let time = self.started.elapsed().as_secs_f64() / (60.0 * self.config.run.minutes);
-        let steps = self.config.run.steps.map_or(0.0, |steps| {
-            channels.members.report().total.environment_steps as f64 / steps as f64
-        });
+        let steps = self
+            .config
+            .run
+            .steps
+            .map_or(0.0, |steps| channels.members.report().total.environment_steps as f64 / steps as f64);
         time.max(steps).min(1.0)
     }
 
@@ -304,8 +320,10 @@ impl Trainer {
         self.replay.reprioritise(&self.draw, &outcome.td_errors);
         self.updates += 1;
         self.losses = (self.losses.0 + outcome.loss, self.losses.1 + 1);
-        if let Some(predictor) =
-            self.predictor.as_mut().filter(|_| self.updates.is_multiple_of(self.config.predictor.every.max(1)))
+        if let Some(predictor) = self
+            .predictor
+            .as_mut()
+            .filter(|_| self.updates.is_multiple_of(self.config.predictor.every.max(1)))
             && predictor.step(&self.ledger, share)?
         {
             self.learned = Some(predictor.publish()?);
@@ -417,7 +435,8 @@ impl Trainer {
         let (mut acts, mut report) = (Acts::Rule, None);
         if self.validator.has_tasks() && self.updates > 0 {
             info!("last check of the best weights, with fresh starts");
-            let check = self.check(network.clone(), &margins, LAST_CHECK * self.config.validation.starts, 0x1a57)?;
+            let check =
+                self.check(network.clone(), &margins, LAST_CHECK * self.config.validation.starts, 0x1a57)?;
             let cores = std::thread::available_parallelism().map_or(1, usize::from);
             let validator = Validator::new(self.tasks.clone(), self.config.environment.clone(), cores);
             let found = validator.check(&check)?;
@@ -426,7 +445,9 @@ impl Trainer {
             }
             report = Some(found);
         } else {
-            warn!("nothing could be checked, so the rule is exported; name validation.families, or train longer");
+            warn!(
+                "nothing could be checked, so the rule is exported; name validation.families, or train longer"
+            );
         }
         let mut policy = self.policy(network, acts, report)?;
         policy.prior = self.prior()?.map(Arc::unwrap_or_clone);

@@ -10,7 +10,7 @@ use srnas_common::{
     network::{self, FrozenQNetwork},
     policy::ValidationReport,
     posterior::{PosteriorSettings, Prior},
-    statistics::{bootstrap_mean, mean},
+    statistics::{bootstrap_mean_of_others, mean},
 };
 use srnas_oracle::run_tasks::RunTasks;
 use std::{
@@ -87,7 +87,7 @@ impl Validator {
                 .zip(&trained)
                 .map(|(r, t)| r.iter().zip(t).map(|(r, t)| quality(t, &at) - quality(r, &at)).collect())
                 .collect();
-            let (gain, interval) = bootstrap_mean(&gains);
+            let (gain, interval) = bootstrap_mean_of_others(&gains);
             if best.as_ref().is_none_or(|b| gain > b.gain) {
                 best = Some(ValidationReport {
                     tasks: self.tasks.validation.iter().map(|&i| self.tasks.all[i].name().into()).collect(),
@@ -129,13 +129,14 @@ pub(crate) fn gain_of_settings(
         .iter()
         .map(|&index| {
             let task = &tasks.all[index];
-            let weights = tasks.weights(prior, |other| other.family() == task.family() || rng.random_bool(0.5));
+            let weights =
+                tasks.weights(prior, |other| other.family() == task.family() || rng.random_bool(0.5));
             let run = |env| search(env, task, &weights, &Searcher::Rule, STARTS, config.seed);
             let (before, after) = (run(&before)?, run(&after)?);
             Ok(before.iter().zip(&after).map(|(b, a)| quality(a, &at) - quality(b, &at)).collect())
         })
         .collect();
-    Ok(bootstrap_mean(&gains?))
+    Ok(bootstrap_mean_of_others(&gains?))
 }
 
 /// Mean shaped quality of a search over the points of report.

@@ -47,7 +47,8 @@ impl LearnerArgs {
             Some(path) => Config::load(path)?,
             None if self.task.is_empty() => {
                 return Err(super::Usage(
-                    "nothing to train on: give --config F (configs/nb201-transfer.toml is one) or --task T".into(),
+                    "nothing to train on: give --config F (configs/nb201-transfer.toml is one) or --task T"
+                        .into(),
                 )
                 .into());
             }

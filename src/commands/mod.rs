@@ -56,7 +56,9 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
         cause.is::<ConfigError>()
             || cause.is::<Usage>()
             || cause.downcast_ref().is_some_and(TaskBuildError::is_usage)
-            || cause.downcast_ref().is_some_and(|e| matches!(e, LearnerError::Tasks(tasks) if tasks.is_usage()))
+            || cause
+                .downcast_ref()
+                .is_some_and(|e| matches!(e, LearnerError::Tasks(tasks) if tasks.is_usage()))
     });
     if wrong { 2 } else { 1 }
 }

@@ -1,8 +1,8 @@
 //! What a run shows while it goes on and at its end.
 
 use indicatif::{ProgressBar, ProgressStyle};
-use srnas_learner::{Progress, Summary};
 use srnas_common::policy::Acts;
+use srnas_learner::{Progress, Summary};
 use std::{io::IsTerminal, path::Path, time::Duration};
 use tokio::sync::watch;
 use tracing::info;
@@ -27,6 +27,10 @@ pub async fn show(mut reports: watch::Receiver<Progress>) {
     timer.tick().await;
     loop {
         timer.tick().await;
+        // Nothing new while the last check runs.
+        if !reports.has_changed().unwrap_or(false) {
+            continue;
+        }
         let progress = reports.borrow_and_update().clone();
         info!("{:.0} % · {progress}", 100.0 * progress.share);
     }

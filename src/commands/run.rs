@@ -95,8 +95,7 @@ fn start_actors(
 
 /// Where a run without `--run-dir` goes.
 pub fn default_run_dir(name: &str) -> PathBuf {
-    let seconds = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
+    let seconds =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     PathBuf::from("runs").join(format!("{name}-{seconds}"))
 }

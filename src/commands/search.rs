@@ -171,7 +171,9 @@ impl SearchCommand {
     fn searcher(&self, policy: &Policy) -> Searcher {
         match (self.by, policy.acts) {
             (By::Rule, _) | (By::Exported, Acts::Rule) => Searcher::Rule,
-            (By::Trained, _) | (By::Exported, Acts::Trained) => Searcher::Network(policy.network.clone(), policy.margin),
+            (By::Trained, _) | (By::Exported, Acts::Trained) => {
+                Searcher::Network(policy.network.clone(), policy.margin)
+            }
             (By::Plain, _) => Searcher::Bound(Kind::Plain, policy.environment.rule_beta),
             (By::Random, _) => Searcher::Random,
         }
@@ -182,7 +184,11 @@ impl SearchCommand {
         let config = EnvironmentConfig {
             horizon: budget,
             posteriors: policy.environment.posteriors && self.by != By::Random,
-            candidates: if self.by == By::Random { Default::default() } else { policy.environment.candidates },
+            candidates: if self.by == By::Random {
+                Default::default()
+            } else {
+                policy.environment.candidates
+            },
             ..policy.environment.clone()
         };
         // A prior is about one space; elsewhere the plain posterior searches.
@@ -190,13 +196,15 @@ impl SearchCommand {
         if policy.space == space.name() && matches!(self.by, By::Exported | By::Rule | By::Trained) {
             prior = policy.prior.clone();
             if let Some(learned) = policy.learned_prior.as_ref().filter(|_| prior.is_none()) {
-                prior = Some(Prior::from_network(
-                    space,
-                    &learned.network,
-                    learned.tasks.clone(),
-                    learned.families.clone(),
-                )
-                .context("the policy's predictor network")?);
+                prior = Some(
+                    Prior::from_network(
+                        space,
+                        &learned.network,
+                        learned.tasks.clone(),
+                        learned.families.clone(),
+                    )
+                    .context("the policy's predictor network")?,
+                );
             }
         }
         Ok(Environment::new(space.clone(), config, policy.settings, prior.map(Arc::new), Reach::Whole))
@@ -223,7 +231,8 @@ impl SearchCommand {
                 let regrets: Vec<f64> = searches.iter().map(|s| f64::from(s.regrets[n - 1])).collect();
                 print!("  {:>8.4}", srnas_common::statistics::mean(&regrets));
             }
-            let last: Vec<f64> = searches.iter().map(|s| f64::from(s.incumbents[s.incumbents.len() - 1])).collect();
+            let last: Vec<f64> =
+                searches.iter().map(|s| f64::from(s.incumbents[s.incumbents.len() - 1])).collect();
             let best = best_of(searches);
             println!(
                 "  {:>9.4}  {:>10.4}  {}",

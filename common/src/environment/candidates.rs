@@ -215,9 +215,8 @@ impl Pool {
             };
             let slot = start + place;
             choices[slot * d..(slot + 1) * d].copy_from_slice(edited);
-            ranks[slot] = space
-                .rank_after(own_rank, decision, of[decision], to)
-                .unwrap_or_else(|| space.rank(edited));
+            ranks[slot] =
+                space.rank_after(own_rank, decision, of[decision], to).unwrap_or_else(|| space.rank(edited));
         });
         debug_assert!(offered <= all);
         for slot in start..start + written {
@@ -281,7 +280,8 @@ impl Pool {
             Layout::Whole { .. } => {
                 self.scratch.copy_from_slice(current);
                 let edits = &mut self.edits;
-                space.for_each_edit(&mut self.scratch, |edited, _, _| edits.push(space.rank(edited) as usize));
+                space
+                    .for_each_edit(&mut self.scratch, |edited, _, _| edits.push(space.rank(edited) as usize));
             }
             Layout::Sampled { fixed, around, edits } => {
                 let start = fixed + around;
@@ -360,7 +360,8 @@ impl Pool {
                     let (rank, key) = self.rank_and_key(env, task, slot);
                     if !measured.contains(&key) && task.value_of_rank(rank).is_some() {
                         let kind = CandidateKind::Proposal;
-                        best = Some((bound, Candidate { rank, key, kind, measured: false, slot: Some(slot) }));
+                        best =
+                            Some((bound, Candidate { rank, key, kind, measured: false, slot: Some(slot) }));
                     }
                 }
                 if let Some((_, candidate)) = best
@@ -439,7 +440,9 @@ impl Source {
         match self {
             Self::Plain => bound(Kind::Plain),
             Self::Transfer => bound(Kind::Transfer),
-            Self::Mixture => share * bound(Kind::Transfer) / beliefs.scale + (1.0 - share) * bound(Kind::Plain),
+            Self::Mixture => {
+                share * bound(Kind::Transfer) / beliefs.scale + (1.0 - share) * bound(Kind::Plain)
+            }
         }
     }
 }

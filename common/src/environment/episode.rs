@@ -1,8 +1,6 @@
 //! One episode: the state of a walk, its steps and their rewards.
 
-use super::{
-    Candidate, Environment, candidates::Pool, observation, reward::shaped_quality,
-};
+use super::{Candidate, Environment, candidates::Pool, observation, reward::shaped_quality};
 use crate::{posterior::Predictor, task::Task};
 use hashbrown::HashSet;
 use rand::SeedableRng;
@@ -143,7 +141,8 @@ impl Episode {
         let measurement = Measurement { rank: here.rank, key: here.key, value: here.value };
         if here.value > self.incumbent.value {
             self.incumbent.choices.copy_from_slice(&here.choices);
-            (self.incumbent.rank, self.incumbent.key, self.incumbent.value) = (here.rank, here.key, here.value);
+            (self.incumbent.rank, self.incumbent.key, self.incumbent.value) =
+                (here.rank, here.key, here.value);
             let (env, task) = (&self.env, &self.task);
             let incumbent = &self.incumbent.choices;
             self.pool.move_incumbent(env, task, incumbent, self.predictor.as_mut(), &mut self.rng);

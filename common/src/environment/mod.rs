@@ -178,7 +178,8 @@ fn interleaved_best(prior: &Prior, depth: usize) -> Vec<(usize, u64)> {
         .map(|t| {
             let values = prior.of_task(t);
             let mut ranks: Vec<u64> = (0..values.len() as u64).collect();
-            let by_value = |a: &u64, b: &u64| values[*b as usize].total_cmp(&values[*a as usize]).then(a.cmp(b));
+            let by_value =
+                |a: &u64, b: &u64| values[*b as usize].total_cmp(&values[*a as usize]).then(a.cmp(b));
             let depth = depth.min(ranks.len());
             if depth < ranks.len() {
                 ranks.select_nth_unstable_by(depth, by_value);
@@ -192,4 +193,3 @@ fn interleaved_best(prior: &Prior, depth: usize) -> Vec<(usize, u64)> {
         .flat_map(|k| best.iter().enumerate().filter_map(move |(t, r)| r.get(k).map(|&rank| (t, rank))))
         .collect()
 }
-

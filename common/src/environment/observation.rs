@@ -55,15 +55,15 @@ pub const BASE: usize = 0;
 
 /// Hash over names and order of the features: actor and learner must agree on it.
 pub fn layout_hash() -> u64 {
-    CANDIDATE_NAMES.iter().chain(&CONTEXT_NAMES).flat_map(|n| n.bytes().chain([0])).fold(
-        0xcbf2_9ce4_8422_2325,
-        |h, b| (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3),
-    )
+    CANDIDATE_NAMES
+        .iter()
+        .chain(&CONTEXT_NAMES)
+        .flat_map(|n| n.bytes().chain([0]))
+        .fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
 /// Middles of eight equally likely slices of the standard normal distribution.
-const NORMAL: [f32; 8] =
-    [-1.534_12, -0.887_15, -0.488_78, -0.157_31, 0.157_31, 0.488_78, 0.887_15, 1.534_12];
+const NORMAL: [f32; 8] = [-1.534_12, -0.887_15, -0.488_78, -0.157_31, 0.157_31, 0.488_78, 0.887_15, 1.534_12];
 const FLOOR: f32 = 0.02;
 
 /// Expected improvement of the shaped quality φ when the incumbent lacks `gap` to the best, and a candidate lies
@@ -172,8 +172,7 @@ pub(super) fn write(episode: &mut Episode, rows: &mut [f32], context: &mut [f32]
                 row[at + 2] = mean + deviation;
                 row[at + 3] = mean + 2.0 * deviation;
                 row[at + 4] = (mean / deviation).clamp(-5.0, 5.0);
-                row[at + 5] =
-                    expected_improvement(view.gap, mean * view.to_gap, deviation * view.to_gap);
+                row[at + 5] = expected_improvement(view.gap, mean * view.to_gap, deviation * view.to_gap);
                 if at == 7 {
                     row[super::BASE] = mean + env.config.rule_beta * deviation;
                 }
@@ -216,7 +215,13 @@ fn prior_mean(
     choices: &[u8],
 ) -> f32 {
     let rank = env.space.rank(choices) as usize;
-    predictor.weights().iter().enumerate().filter(|(_, w)| **w > 0.0).map(|(t, w)| w * prior.of_task(t)[rank]).sum()
+    predictor
+        .weights()
+        .iter()
+        .enumerate()
+        .filter(|(_, w)| **w > 0.0)
+        .map(|(t, w)| w * prior.of_task(t)[rank])
+        .sum()
 }
 
 #[cfg(test)]

@@ -55,7 +55,8 @@ pub fn fit(
         let penalty: f64 = NUMBERS
             .iter()
             .map(|number| {
-                let distance = f64::from(*number(&mut candidate)).ln() - f64::from(*number(&mut reference)).ln();
+                let distance =
+                    f64::from(*number(&mut candidate)).ln() - f64::from(*number(&mut reference)).ln();
                 0.5 * (distance / PRIOR_DEVIATION).powi(2)
             })
             .sum();
@@ -84,7 +85,13 @@ pub fn fit(
     best.1
 }
 
-fn draw_sets(space: &SearchSpace, tasks: &[Arc<Task>], prior: &Prior, visible: &[f32], seed: u64) -> Vec<Set> {
+fn draw_sets(
+    space: &SearchSpace,
+    tasks: &[Arc<Task>],
+    prior: &Prior,
+    visible: &[f32],
+    seed: u64,
+) -> Vec<Set> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut choices = vec![0; space.len()];
     let mut sets = Vec::new();
@@ -130,7 +137,12 @@ fn draw_sets(space: &SearchSpace, tasks: &[Arc<Task>], prior: &Prior, visible: &
 }
 
 /// Log evidence, summed over the sets and divided by the number of tasks: relatives are not independent witnesses.
-fn mean_evidence(space: &Arc<SearchSpace>, prior: &Arc<Prior>, settings: &PosteriorSettings, sets: &[Set]) -> f64 {
+fn mean_evidence(
+    space: &Arc<SearchSpace>,
+    prior: &Arc<Prior>,
+    settings: &PosteriorSettings,
+    sets: &[Set],
+) -> f64 {
     let points = SETS.iter().copied().max().unwrap_or(1);
     let mut predictor = Predictor::sampled(space.clone(), *settings, Some(prior.clone()), points, 0);
     let mut choices = vec![0; space.len()];

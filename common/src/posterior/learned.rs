@@ -24,7 +24,12 @@ pub fn predictor_inputs(space: &SearchSpace) -> usize {
 
 /// Writes the inputs for one architecture: one-hot codes of its active form, then choice counts over the number of
 /// decisions: f32 [[`predictor_inputs`]].
-pub fn write_predictor_inputs(space: &SearchSpace, choices: &Choices, active: &mut Vec<u8>, out: &mut Vec<f32>) {
+pub fn write_predictor_inputs(
+    space: &SearchSpace,
+    choices: &Choices,
+    active: &mut Vec<u8>,
+    out: &mut Vec<f32>,
+) {
     active.clear();
     active.extend_from_slice(choices);
     space.activate(active);

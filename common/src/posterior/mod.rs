@@ -448,13 +448,7 @@ impl Predictor {
                 + s.constant
                 + s.noise;
             let row = TransferRow { weights: &self.weights, at_x: &self.tasks_at, mean_x: mean, settings: s };
-            row.fill(
-                &self.slots.tasks,
-                self.slots.n,
-                &self.slots.mean,
-                &self.row,
-                &mut self.row_transfer,
-            );
+            row.fill(&self.slots.tasks, self.slots.n, &self.slots.mean, &self.row, &mut self.row_transfer);
             for i in 0..n {
                 self.to_points_transfer[i] = row.entry(
                     &self.points.tasks[i * tasks..(i + 1) * tasks],
@@ -523,18 +517,17 @@ impl Predictor {
         (b.centre, b.spread) = (self.points.first + mean, deviation);
         (b.amplitude, b.scale) = (amplitude as f32, u as f32);
         b.evidence = (transfer_evidence - plain_evidence) as f32;
-        let explained = self.plain.explained();
-        for s in 0..self.slots.n {
-            b.plain_mean[s] = self.plain.by_standardised(s, mean, deviation);
-            b.plain_deviation[s] = (b.amplitude * (1.0 - explained[s]).max(1e-6)).sqrt();
+        let plain = b.plain_mean.iter_mut().zip(&mut b.plain_deviation).zip(self.plain.explained());
+        for (s, ((m, v), explained)) in plain.enumerate() {
+            *m = self.plain.by_standardised(s, mean, deviation);
+            *v = (b.amplitude * (1.0 - explained).max(1e-6)).sqrt();
         }
         if let Some(transfer) = &self.transfer {
-            let explained = transfer.explained();
-            for s in 0..self.slots.n {
-                b.transfer_mean[s] = self.slots.mean[s]
-                    + b.scale * transfer.by_standardised(s, mean, deviation)
+            let slots = b.transfer_mean.iter_mut().zip(&mut b.transfer_deviation).zip(transfer.explained());
+            for (s, ((m, v), explained)) in slots.enumerate() {
+                *m = self.slots.mean[s] + b.scale * transfer.by_standardised(s, mean, deviation)
                     - transfer.by_prior(s);
-                b.transfer_deviation[s] = (self.slots.own[s] - explained[s]).max(1e-6).sqrt();
+                *v = (self.slots.own[s] - explained).max(1e-6).sqrt();
             }
         }
     }

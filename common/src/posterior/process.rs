@@ -83,13 +83,14 @@ impl Process {
     /// `to_points` is its kernel with each earlier point, `own` its kernel with itself plus noise, `to_slots` its kernel
     /// with each slot; `value` what was measured, `prior` its prior mean.
     pub fn observe(&mut self, to_points: &[f32], own: f32, to_slots: &[f32], value: f64, prior: f32) {
+        assert_eq!(to_points.len(), self.n, "one kernel value for each earlier point");
         assert!(self.n < self.capacity, "the process has room for {} points", self.capacity);
         let n = self.n;
         let mut rest = f64::from(own);
-        for i in 0..n {
+        for (i, &to_point) in to_points.iter().enumerate() {
             let (row_i, l) = (&self.factor[i * self.capacity..][..i], &self.scratch[..i]);
             let dot: f64 = row_i.iter().zip(l).map(|(a, b)| a * b).sum();
-            let entry = (f64::from(to_points[i]) - dot) / self.factor[i * self.capacity + i];
+            let entry = (f64::from(to_point) - dot) / self.factor[i * self.capacity + i];
             self.scratch[i] = entry;
             rest -= entry * entry;
         }

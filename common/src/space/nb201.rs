@@ -53,15 +53,7 @@ impl Rules for Cell {
 
     fn format(&self, _space: &SearchSpace, choices: &Choices) -> Option<String> {
         let op = |e: usize| OPERATIONS[choices[e] as usize];
-        Some(format!(
-            "|{}~0|+|{}~0|{}~1|+|{}~0|{}~1|{}~2|",
-            op(0),
-            op(1),
-            op(2),
-            op(3),
-            op(4),
-            op(5)
-        ))
+        Some(format!("|{}~0|+|{}~0|{}~1|+|{}~0|{}~1|{}~2|", op(0), op(1), op(2), op(3), op(4), op(5)))
     }
 
     fn parse(&self, space: &SearchSpace, text: &str) -> Option<Result<Vec<u8>, SpaceError>> {
