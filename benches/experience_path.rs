@@ -1,13 +1,19 @@
 //! The path of experience: packing and checking a batch, and transitions a second through the real client and the real
-//! service on loopback, with acknowledgements and credits, into an ingest thread that only counts.
+//! service on loopback, with acknowledgements and credits, into the replay of an ingest thread.
 //!
 //! `cargo bench --bench experience_path`
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use half::f16;
 use srnas_actor::client::{Client, ClientConfig};
-use srnas_common::wire::{Experience, Shape};
-use srnas_learner::service::{self, Delivery, Members, ServiceConfig};
+use srnas_common::{
+    config::TimeLimit,
+    wire::{Experience, Shape},
+};
+use srnas_learner::{
+    Replay, ReplayConfig,
+    service::{self, Delivery, Members, ServiceConfig},
+};
 use std::{
     hint::black_box,
     sync::{Arc, mpsc as std_mpsc},
@@ -71,11 +77,22 @@ fn loopback(c: &mut Criterion) {
     let learner = listener.local_addr().unwrap().to_string();
     let served = runtime.spawn(service::serve(listener, config, sender, newest, members, shutdown.clone()));
 
-    // Each delivery is acknowledged at once and its transitions are reported.
+    // Each delivery goes into replay, is acknowledged, and its transitions are reported.
+    let mut replay = Replay::new(ReplayConfig {
+        capacity: 20_000,
+        n_step: 3,
+        gamma: 0.96,
+        alpha: 0.6,
+        time_limit: TimeLimit::Terminal,
+        candidate_features: SHAPE.candidate_features,
+        context_features: SHAPE.context_features,
+        decisions: 0,
+        width: CANDIDATES,
+    });
     let (counted, counts) = std_mpsc::sync_channel(64);
     let ingest = std::thread::spawn(move || {
         while let Some(delivery) = deliveries.blocking_recv() {
-            let steps = delivery.experience.steps();
+            let steps = replay.insert(&delivery.experience);
             delivery.done();
             if counted.send(steps).is_err() {
                 break;

@@ -310,6 +310,21 @@ fn bad_input_is_refused_with_what_is_wrong_and_the_right_exit_code() {
 }
 
 #[test]
+fn learning_that_diverges_is_stopped_with_the_last_weights_written() {
+    let setup = Setup::new();
+    let config = std::fs::read_to_string(setup.path().join("run.toml")).unwrap();
+    let hot = config.replace("[learning]", "[learning]\nlearning_rate = 1e30");
+    std::fs::write(setup.path().join("hot.toml"), hot).unwrap();
+    let out = setup.output(&["run", "--config", "hot.toml", "--run-dir", "out"]);
+    let said = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(1), "{said}");
+    assert!(said.contains("10 updates in a row") && said.contains("learning_rate"), "{said}");
+    assert!(setup.path().join("out/policy.safetensors").is_file());
+    let search = setup.output(&["search", "--policy", "out", "--task-set", "foreign", "--budget", "6"]);
+    assert!(search.status.success(), "{}", text(&search.stderr));
+}
+
+#[test]
 fn a_port_in_use_is_said_so() {
     let setup = Setup::new();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -1,6 +1,7 @@
 //! `srnas learner`: the learner as a process of its own.
 
 use super::{report, run::default_run_dir};
+use anyhow::Context;
 use clap::Args;
 use srnas_common::config::Config;
 use srnas_oracle::catalog::Catalog;
@@ -67,9 +68,16 @@ impl LearnerArgs {
         Ok(config)
     }
 
-    /// The configuration file, for the commands that are suggested at the end.
-    pub fn config_path(&self) -> Option<&Path> {
-        self.config.as_deref()
+    /// Lets `runs/latest` lead to a run that was named by the program.
+    pub fn remember(&self, run_dir: &Path) -> anyhow::Result<()> {
+        if let (None, Some(name), Some(runs)) = (&self.run_dir, run_dir.file_name(), run_dir.parent()) {
+            let (new, link) = (runs.join(".latest"), runs.join("latest"));
+            let _ = std::fs::remove_file(&new);
+            std::os::unix::fs::symlink(name, &new)
+                .and_then(|()| std::fs::rename(&new, &link))
+                .with_context(|| format!("cannot write {}", link.display()))?;
+        }
+        Ok(())
     }
 
     /// The run directory; a new one named after the configuration where none is given.
@@ -101,7 +109,7 @@ impl LearnerCommand {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
         let config = self.args.config()?;
-        let run_dir = self.args.run_dir("learner");
+        let (run_dir, shown) = (self.args.run_dir("learner"), config.clone());
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let summary = runtime.block_on(async {
             let stop = super::stop_on_signal();
@@ -121,7 +129,8 @@ impl LearnerCommand {
             display.abort();
             anyhow::Ok(result?)
         })?;
-        report::print_summary(&summary, &run_dir, self.args.config_path());
+        self.args.remember(&run_dir)?;
+        report::print_summary(&summary, &run_dir, &shown);
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! What a run shows while it goes on and at its end.
 
 use indicatif::{ProgressBar, ProgressStyle};
-use srnas_common::policy::Acts;
+use srnas_common::{config::Config, policy::Acts};
 use srnas_learner::{Progress, Summary};
 use std::{io::IsTerminal, path::Path, time::Duration};
 use tokio::sync::watch;
@@ -36,8 +36,18 @@ pub async fn show(mut reports: watch::Receiver<Progress>) {
     }
 }
 
+/// The arguments that search what the run has never seen.
+fn held_out(config: &Config) -> String {
+    let arguments = config.tasks.held_out.iter().map(|name| {
+        let option = if config.task_sets.contains_key(name) { "--task-set" } else { "--task" };
+        format!("{option} {name}")
+    });
+    let arguments: Vec<String> = arguments.collect();
+    if arguments.is_empty() { "--task BENCHMARK/DATASET/METRIC".into() } else { arguments.join(" ") }
+}
+
 /// Prints what was exported, why, where it is, and what to try next.
-pub fn print_summary(summary: &Summary, run_dir: &Path, config: Option<&Path>) {
+pub fn print_summary(summary: &Summary, run_dir: &Path, config: &Config) {
     let (policy, progress) = (&summary.policy, &summary.progress);
     println!(
         "Trained for {:.0} s: {} environment steps, {} updates, {} distinct measurements.",
@@ -67,7 +77,5 @@ pub fn print_summary(summary: &Summary, run_dir: &Path, config: Option<&Path>) {
         }
     }
     println!("Policy: {}", summary.path.display());
-    let config = config.map_or(String::new(), |c| format!(" --config {} --task-set held-out", c.display()));
-    let task = if config.is_empty() { " --task nb201/imagenet16/val" } else { "" };
-    println!("Next: srnas search --policy {}{config}{task} --budget 25", run_dir.display());
+    println!("Next: srnas search --policy {} {} --budget 25", run_dir.display(), held_out(config));
 }

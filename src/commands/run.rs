@@ -33,6 +33,7 @@ impl RunCommand {
             config.run.actors = actors as usize;
         }
         let run_dir = self.learner.run_dir("run");
+        let shown = config.clone();
         let (actors, catalog) = (config.run.actors, self.learner.catalog());
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let summary = runtime.block_on(async {
@@ -68,7 +69,8 @@ impl RunCommand {
             display.abort();
             result
         })?;
-        report::print_summary(&summary, &run_dir, self.learner.config_path());
+        self.learner.remember(&run_dir)?;
+        report::print_summary(&summary, &run_dir, &shown);
         Ok(())
     }
 }

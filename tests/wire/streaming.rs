@@ -126,7 +126,11 @@ async fn the_shutdown_waits_for_what_the_ingest_thread_holds() {
     let actor = Actor::start(client_config(&learner.url, "a")).await.unwrap();
     actor.send(1..=2).await.unwrap();
     let (first, second) = (learner.next().await, learner.next().await);
+    let mut idle = Raw::connect(&learner.url, "idle", 1).await;
+    idle.join().await;
+    let idle = idle.hello().await;
     learner.shutdown.cancel();
+    assert_eq!(idle.end().await, tonic::Code::Unavailable, "nothing is held for it: it need not wait");
     second.done();
     first.done();
     learner.served().await.unwrap();
