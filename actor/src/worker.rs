@@ -57,9 +57,6 @@ pub enum ActorError {
     Broken,
 }
 
-/// Episodes that the first Join announces where the options leave it to the configuration, which comes with the answer.
-const DEFAULT_EPISODES: usize = 96;
-
 /// Runs an actor until `stop`, or until the learner does not want it any more.
 ///
 /// # Errors
@@ -68,7 +65,6 @@ pub async fn run(options: ActorOptions, stop: CancellationToken) -> Result<(), A
     let catalog = options.catalog.clone();
     let benchmarks =
         tokio::task::spawn_blocking(move || digests(&catalog)).await.map_err(|_| ActorError::Broken)??;
-    let episodes = options.episodes.unwrap_or(DEFAULT_EPISODES);
     let client = ClientConfig {
         learner: options.learner.clone(),
         actor: options.id.clone(),
@@ -76,15 +72,15 @@ pub async fn run(options: ActorOptions, stop: CancellationToken) -> Result<(), A
         candidate_features: CANDIDATE_FEATURES as u32,
         context_features: CONTEXT_FEATURES as u32,
         benchmarks,
-        episodes: episodes as u32,
+        episodes: options.episodes.unwrap_or(0) as u32,
         connect_timeout: options.connect_timeout,
         ..ClientConfig::default()
     };
     let (joined, handle) = Client::start(client, stop.clone()).await?;
-    info!(actor = options.id, run = joined.run_id, episodes, "joined the learner");
+    info!(actor = options.id, run = joined.run_id, episodes = joined.episodes, "joined the learner");
     // Cancelled also when the client fails, so that the environment thread never outlives it.
     let ended = stop.child_token();
-    let thread = spawn_walker(&options.catalog, joined, &handle, episodes, ended.clone())?;
+    let thread = spawn_walker(&options.catalog, joined, &handle, ended.clone())?;
     let client_result = handle.finished().await;
     ended.cancel();
     let walked = tokio::task::spawn_blocking(move || thread.join()).await;
@@ -113,7 +109,6 @@ fn spawn_walker(
     catalog: &Catalog,
     joined: Joined,
     handle: &ClientHandle,
-    episodes: usize,
     stop: CancellationToken,
 ) -> Result<std::thread::JoinHandle<Result<(), ActorError>>, ActorError> {
     let (catalog, experience, mut policy) =
@@ -124,7 +119,7 @@ fn spawn_walker(
             let config = Config::parse(&joined.config, "the learner's configuration")?;
             let tasks = RunTasks::resolve(&config, &catalog)?;
             let place = (joined.first_episode as usize, joined.total_episodes as usize);
-            let mut walker = Walker::new(config, tasks, episodes, place, joined.seed)?;
+            let mut walker = Walker::new(config, tasks, joined.episodes as usize, place, joined.seed)?;
             let mut first = true;
             while !stop.is_cancelled() {
                 if let Some(snapshot) = newest(&mut policy) {

@@ -138,6 +138,7 @@ pub async fn run(options: LearnerOptions, stop: CancellationToken) -> Result<Sum
         credits: config.wire.credits,
         max_policy_lag: config.wire.max_policy_lag,
         seed: config.seed,
+        episodes_per_actor: config.acting.episodes as u32,
         total_episodes: (config.run.actors * config.acting.episodes) as u32,
         ..ServiceConfig::default()
     };

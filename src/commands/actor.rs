@@ -17,7 +17,7 @@ pub struct ActorCommand {
     /// Address of the learner
     #[arg(long, value_name = "URL")]
     learner: String,
-    /// Episodes walked at the same time [default: 96]
+    /// Episodes walked at the same time [default: as the run's configuration says]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     envs: Option<u32>,
     /// Name of the actor, its own [default: the machine's name and the process number]

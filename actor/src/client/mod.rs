@@ -49,7 +49,7 @@ pub struct ClientConfig {
     pub context_features: u32,
     /// The benchmarks that were found.
     pub benchmarks: Vec<v1::Benchmark>,
-    /// Episodes that are walked at the same time.
+    /// Episodes that are walked at the same time; 0: as many as the run's configuration says.
     pub episodes: u32,
     /// How long to look for a learner that is not there, before the first join; `None`: for ever, with a log line now
     /// and then.
@@ -101,6 +101,8 @@ pub struct Joined {
     pub first_episode: u32,
     /// Episodes of the run.
     pub total_episodes: u32,
+    /// Episodes that this actor is to walk at the same time.
+    pub episodes: u32,
     /// Seed of this actor's random draws.
     pub seed: u64,
     /// What the learner took in of the incarnation before.
@@ -120,6 +122,7 @@ impl Joined {
             max_policy_lag: response.max_policy_lag,
             first_episode: response.first_episode,
             total_episodes: response.total_episodes,
+            episodes: response.episodes,
             seed: response.seed,
             previous_acknowledged: response.previous_acknowledged,
         }

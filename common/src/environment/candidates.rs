@@ -57,6 +57,18 @@ enum Layout {
     Sampled { fixed: usize, around: usize, edits: usize },
 }
 
+/// Where a walk stands: what candidates are made from.
+#[derive(Clone, Copy)]
+pub(super) struct Standing<'a> {
+    pub env: &'a Environment,
+    pub task: &'a Task,
+    pub current: &'a [u8],
+    /// Rank and key of the incumbent; `None` while the walk stands there.
+    pub incumbent: Option<(u64, u64)>,
+    /// Keys measured in this episode.
+    pub measured: &'a HashSet<u64>,
+}
+
 /// At most so many neighbours are looked at before [`super::EnvironmentConfig::max_edits`] of them become candidates.
 const LOOKED_AT: usize = 4;
 
@@ -234,45 +246,35 @@ impl Pool {
         written
     }
 
-    /// Makes the candidates of a step. `current` and `incumbent` come with their ranks.
-    #[allow(clippy::too_many_arguments, reason = "the state of a step, taken apart for the borrow checker")]
+    /// Makes the candidates of a step.
     pub(super) fn candidates(
         &mut self,
-        env: &Environment,
-        task: &Task,
-        current: &[u8],
-        incumbent: (u64, u64),
-        current_is_incumbent: bool,
-        measured: &HashSet<u64>,
+        at: Standing,
         mut predictor: Option<&mut Predictor>,
         rng: &mut impl Rng,
         out: &mut Vec<Candidate>,
     ) {
         out.clear();
-        self.edit_candidates(env, task, current, measured, predictor.as_deref_mut(), rng, out);
-        if !current_is_incumbent {
-            let (rank, key) = incumbent;
+        self.edit_candidates(at, predictor.as_deref_mut(), rng, out);
+        if let Some((rank, key)) = at.incumbent {
             out.push(Candidate { rank, key, kind: CandidateKind::Return, measured: true, slot: None });
         }
-        if env.config.candidates == CandidateMode::Proposals {
+        if at.env.config.candidates == CandidateMode::Proposals {
             if let Some(p) = predictor.as_deref_mut() {
-                self.proposals(env, task, p, measured, rng, out);
+                self.proposals(at, p, rng, out);
             }
-            self.random_candidate(env, task, measured, predictor, rng, out);
+            self.random_candidate(at, predictor, rng, out);
         }
     }
 
-    #[allow(clippy::too_many_arguments, reason = "the state of a step, taken apart for the borrow checker")]
     fn edit_candidates(
         &mut self,
-        env: &Environment,
-        task: &Task,
-        current: &[u8],
-        measured: &HashSet<u64>,
+        at: Standing,
         mut predictor: Option<&mut Predictor>,
         rng: &mut impl Rng,
         out: &mut Vec<Candidate>,
     ) {
+        let Standing { env, task, current, measured, .. } = at;
         let (space, d) = (&env.space, env.space.len());
         self.edits.clear();
         // For a whole space the slots of the edits are their ranks; for a pool they are placed.
@@ -333,13 +335,12 @@ impl Pool {
     /// For each β the unmeasured architecture with the highest bound in each posterior and in their mixture.
     fn proposals(
         &self,
-        env: &Environment,
-        task: &Task,
+        at: Standing,
         predictor: &mut Predictor,
-        measured: &HashSet<u64>,
         rng: &mut impl Rng,
         out: &mut Vec<Candidate>,
     ) {
+        let Standing { env, task, measured, .. } = at;
         let slots = predictor.slots();
         // Many bounds are equal while little is measured, and neighbouring ranks are alike: start anywhere.
         let first = rng.random_range(0..slots);
@@ -375,13 +376,12 @@ impl Pool {
 
     fn random_candidate(
         &mut self,
-        env: &Environment,
-        task: &Task,
-        measured: &HashSet<u64>,
+        at: Standing,
         predictor: Option<&mut Predictor>,
         rng: &mut impl Rng,
         out: &mut Vec<Candidate>,
     ) {
+        let Standing { env, task, measured, .. } = at;
         // A few draws: in a space that is nearly exhausted there may be nothing new to find.
         const DRAWS: usize = 20;
         let d = env.space.len();

@@ -1,6 +1,11 @@
 //! One episode: the state of a walk, its steps and their rewards.
 
-use super::{Candidate, Environment, candidates::Pool, observation, reward::shaped_quality};
+use super::{
+    Candidate, Environment,
+    candidates::{Pool, Standing},
+    observation,
+    reward::shaped_quality,
+};
 use crate::{posterior::Predictor, task::Task};
 use hashbrown::HashSet;
 use rand::SeedableRng;
@@ -151,17 +156,15 @@ impl Episode {
     }
 
     fn refresh(&mut self) {
-        self.pool.candidates(
-            &self.env,
-            &self.task,
-            &self.current.choices,
-            (self.incumbent.rank, self.incumbent.key),
-            self.current.key == self.incumbent.key,
-            &self.measured,
-            self.predictor.as_mut(),
-            &mut self.rng,
-            &mut self.candidates,
-        );
+        let away = self.current.key != self.incumbent.key;
+        let standing = Standing {
+            env: &self.env,
+            task: &self.task,
+            current: &self.current.choices,
+            incumbent: away.then_some((self.incumbent.rank, self.incumbent.key)),
+            measured: &self.measured,
+        };
+        self.pool.candidates(standing, self.predictor.as_mut(), &mut self.rng, &mut self.candidates);
     }
 
     /// The actions of the next step.

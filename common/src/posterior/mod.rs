@@ -8,66 +8,20 @@ mod kernel;
 mod learned;
 mod prior;
 mod process;
+mod settings;
+mod transfer;
 
 pub use fit::fit;
 pub use kernel::{Form, Forms, Kernel};
 pub use learned::{LearnedPriorError, predictor_inputs, write_predictor_inputs};
 pub use prior::{Prior, PriorError};
 pub use process::Process;
+pub use settings::{PlainSettings, PosteriorSettings, TransferSettings};
+
+use transfer::TransferRow;
 
 use crate::space::{Choices, SearchSpace};
-use serde::{Deserialize, Serialize};
 use std::{ops::Range, sync::Arc};
-
-/// Numbers of the plain posterior.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct PlainSettings {
-    /// Share of the kernel that looks at choice counts; the rest looks at the Hamming distance.
-    pub count_share: f32,
-    /// Length of the count kernel in units of half the number of decisions.
-    pub count_length: f32,
-    /// Length of the Hamming kernel in units of half the number of decisions.
-    pub hamming_length: f32,
-    /// Noise variance, with values standardised.
-    pub noise: f32,
-}
-
-impl Default for PlainSettings {
-    fn default() -> Self {
-        Self { count_share: 0.8, count_length: 1.0, hamming_length: 1.0, noise: 0.01 }
-    }
-}
-
-/// Numbers of the transfer posterior, in units of the training tasks' gap between median and best.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct TransferSettings {
-    /// σ: standard deviation of the slope on the prior mean.
-    pub slope: f32,
-    /// r: variance of the residual, which has the plain kernel.
-    pub residual: f32,
-    /// c₀: variance of the constant.
-    pub constant: f32,
-    /// Noise variance.
-    pub noise: f32,
-}
-
-impl Default for TransferSettings {
-    fn default() -> Self {
-        Self { slope: 0.5, residual: 0.06, constant: 9.0, noise: 0.002 }
-    }
-}
-
-/// The few numbers of both posteriors; they travel with the policy.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct PosteriorSettings {
-    /// The plain posterior.
-    pub plain: PlainSettings,
-    /// The transfer posterior.
-    pub transfer: TransferSettings,
-}
 
 /// Which posterior.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -529,46 +483,6 @@ impl Predictor {
                     - transfer.by_prior(s);
                 *v = (self.slots.own[s] - explained).max(1e-6).sqrt();
             }
-        }
-    }
-}
-
-/// One row of the transfer kernel: F·F′ + σ²·m·m′ + r·k + c₀ with F·F′ = Σ w z z′ − m m′.
-struct TransferRow<'a> {
-    weights: &'a [f32],
-    at_x: &'a [f32],
-    mean_x: f32,
-    settings: &'a TransferSettings,
-}
-
-impl TransferRow<'_> {
-    fn entry(&self, at_y: &[f32], mean_y: f32, plain: f32) -> f32 {
-        let s = self.settings;
-        let dot: f32 = self.weights.iter().zip(self.at_x).zip(at_y).map(|((w, x), y)| w * x * y).sum();
-        dot + (s.slope * s.slope - 1.0) * self.mean_x * mean_y + s.residual * plain + s.constant
-    }
-
-    /// The row over slots whose training tasks' values are `tasks[t · stride ..]`.
-    fn fill(&self, tasks: &[f32], stride: usize, mean: &[f32], plain: &[f32], out: &mut [f32]) {
-        const BLOCK: usize = 1024;
-        let s = self.settings;
-        let slope = (s.slope * s.slope - 1.0) * self.mean_x;
-        let mut start = 0;
-        while start < out.len() {
-            let len = BLOCK.min(out.len() - start);
-            let block = &mut out[start..start + len];
-            for ((out, &m), &k) in block.iter_mut().zip(&mean[start..]).zip(&plain[start..]) {
-                *out = slope * m + s.residual * k + s.constant;
-            }
-            for (t, (&w, &x)) in self.weights.iter().zip(self.at_x).enumerate() {
-                if w > 0.0 {
-                    let factor = w * x;
-                    for (out, &v) in block.iter_mut().zip(&tasks[t * stride + start..]) {
-                        *out += factor * v;
-                    }
-                }
-            }
-            start += len;
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Join: an actor introduces itself, and is taken in or refused with a sentence for a person.
 
 use super::{
-    Service,
+    Service, ServiceConfig,
     member::{Applicant, Member},
 };
 use srnas_common::wire::{PROTOCOL_MAJOR, PROTOCOL_MINOR};
@@ -37,7 +37,7 @@ pub(super) async fn join(
         id: request.actor_id,
         incarnation: request.incarnation,
         software: request.software,
-        episodes: request.episodes,
+        episodes: episodes(config, &request),
     };
     let actor = applicant.id.clone();
     let member = service.members.join(applicant, config.max_actors).map_err(|_| {
@@ -71,7 +71,13 @@ pub(super) async fn join(
         total_episodes: config.total_episodes.max(service.members.episodes()),
         seed: seed(config.seed, &member),
         previous_acknowledged,
+        episodes: member.episodes,
     })
+}
+
+/// Episodes of an actor: its own number, or the configuration's.
+fn episodes(config: &ServiceConfig, request: &v1::JoinRequest) -> u32 {
+    if request.episodes == 0 { config.episodes_per_actor } else { request.episodes }
 }
 
 fn check(service: &Service, request: &v1::JoinRequest) -> Result<(), Status> {
@@ -88,7 +94,7 @@ fn check(service: &Service, request: &v1::JoinRequest) -> Result<(), Status> {
             request.software, request.protocol_major, request.protocol_minor
         )));
     }
-    if request.incarnation == 0 || !(1..=MAX_EPISODES).contains(&request.episodes) {
+    if request.incarnation == 0 || !(1..=MAX_EPISODES).contains(&episodes(&service.config, request)) {
         return Err(Status::invalid_argument(format!(
             "actor `{id}` has incarnation {} and {} episodes; the first must not be 0, the second be 1 to \
              {MAX_EPISODES} (--envs)",

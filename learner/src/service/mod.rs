@@ -71,6 +71,8 @@ pub struct ServiceConfig {
     pub max_policy_lag: u32,
     /// Seed of the run, from which each actor's is derived.
     pub seed: u64,
+    /// Episodes of an actor that leaves their number to the run.
+    pub episodes_per_actor: u32,
     /// Episodes that the run is planned with, over all actors, for the exploration rates. When more join, the later
     /// ones hear of more.
     pub total_episodes: u32,
@@ -94,6 +96,7 @@ impl Default for ServiceConfig {
             max_batch_bytes: 8 << 20,
             max_policy_lag: 20,
             seed: 0,
+            episodes_per_actor: 0,
             total_episodes: 0,
             max_actors: 1024,
             shutdown_grace: Duration::from_secs(3),

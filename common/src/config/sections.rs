@@ -1,0 +1,296 @@
+//! The sections of a configuration and their defaults.
+
+use crate::{
+    environment::{BASE, CANDIDATE_FEATURES, CONTEXT_FEATURES},
+    network::{IdentityConfig, QNetworkConfig},
+    posterior::PosteriorSettings,
+    space::SearchSpace,
+    task::Count,
+};
+use serde::{Deserialize, Serialize};
+
+/// Where the transfer posterior's prior comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PriorSource {
+    /// The whole tables of the training tasks.
+    #[default]
+    Table,
+    /// The predictor network, trained on the measurements that arrive.
+    Network,
+    /// No past: the plain posterior alone.
+    None,
+}
+
+/// How long, and by how many.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RunConfig {
+    /// Minutes of training.
+    pub minutes: f64,
+    /// Environment steps after which the run ends, if that is sooner.
+    pub steps: Option<u64>,
+    /// Actors that `srnas run` starts.
+    pub actors: usize,
+}
+
+impl Default for RunConfig {
+    fn default() -> Self {
+        Self { minutes: 20.0, steps: None, actors: 1 }
+    }
+}
+
+/// What is trained on. Entries are names of task sets or of tasks.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TasksConfig {
+    /// What counts as one architecture.
+    pub count: Count,
+    /// Training tasks.
+    pub train: Vec<String>,
+    /// Tasks that the run never sees; named here for `srnas search --task-set`.
+    pub held_out: Vec<String>,
+}
+
+/// Numbers of the posteriors.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PosteriorConfig {
+    /// Whether they are fitted by evidence on the training tasks, families left out in turn.
+    pub fit: bool,
+    /// Where the fit starts, or what is used as it is.
+    pub settings: PosteriorSettings,
+}
+
+impl Default for PosteriorConfig {
+    fn default() -> Self {
+        Self { fit: true, settings: PosteriorSettings::default() }
+    }
+}
+
+/// The Q-network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NetworkConfig {
+    /// Width of the hidden layers.
+    pub width: usize,
+    /// Layers of attention between candidates.
+    pub layers: usize,
+    /// Heads of the attention.
+    pub heads: usize,
+    /// Embeddings of (decision, choice): an agent of one space, as published.
+    pub identity: bool,
+    /// Weight of the base rule's score in the advantages; 0 leaves everything to learning.
+    pub base_scale: f32,
+}
+
+impl Default for NetworkConfig {
+    fn default() -> Self {
+        Self { width: 64, layers: 0, heads: 4, identity: false, base_scale: 0.5 }
+    }
+}
+
+impl NetworkConfig {
+    /// The network's shape for a space.
+    pub fn shape(&self, space: &SearchSpace) -> QNetworkConfig {
+        QNetworkConfig {
+            width: self.width,
+            layers: self.layers,
+            heads: self.heads,
+            identity: self.identity.then(|| IdentityConfig {
+                decisions: space.len(),
+                choices: (0..space.len()).map(|d| space.arity(d) as usize).max().unwrap_or(1),
+            }),
+            base_feature: (self.base_scale > 0.0).then_some(BASE),
+            base_scale: self.base_scale,
+            ..QNetworkConfig::new(CANDIDATE_FEATURES, CONTEXT_FEATURES)
+        }
+    }
+}
+
+/// How the end of an episode counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TimeLimit {
+    /// Nothing is earned after the horizon; the budget is in the observation.
+    #[default]
+    Terminal,
+    /// Partial-episode bootstrapping (arXiv 1712.00378): as if the episode went on.
+    Bootstrap,
+}
+
+/// Q-learning (Ape-X, arXiv 1803.00933).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LearningConfig {
+    /// Transitions of a step.
+    pub batch: usize,
+    /// Transitions that replay holds.
+    pub replay: usize,
+    /// Transitions before the first step.
+    pub warm_up: usize,
+    /// Discount.
+    pub gamma: f32,
+    /// Steps whose rewards are summed before bootstrapping.
+    pub n_step: usize,
+    /// Learning rate at the start.
+    pub learning_rate: f64,
+    /// Share of it at the end.
+    pub final_learning_rate: f64,
+    /// Global norm to which gradients are clipped.
+    pub clip: f64,
+    /// Where the Huber loss turns linear.
+    pub huber: f64,
+    /// Updates between copies to the target network.
+    pub target_copy: u64,
+    /// Rate of the averaged weights that act and are exported.
+    pub average: f32,
+    /// Exponent of the priorities.
+    pub alpha: f64,
+    /// Exponent of the importance weights at the start; 1 at the end.
+    pub beta: f64,
+    /// How the end of an episode counts.
+    pub time_limit: TimeLimit,
+    /// Updates between broadcasts of the policy.
+    pub broadcast: u64,
+    /// Threads of a step.
+    pub threads: usize,
+}
+
+impl Default for LearningConfig {
+    fn default() -> Self {
+        Self {
+            batch: 512,
+            replay: 200_000,
+            warm_up: 5_000,
+            gamma: 0.96,
+            n_step: 3,
+            learning_rate: 5e-4,
+            final_learning_rate: 0.05,
+            clip: 10.0,
+            huber: 1.0,
+            target_copy: 400,
+            average: 0.0025,
+            alpha: 0.6,
+            beta: 0.4,
+            time_limit: TimeLimit::Terminal,
+            broadcast: 50,
+            threads: 1,
+        }
+    }
+}
+
+/// Training of the predictor network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PredictorTraining {
+    /// Width of the trunk.
+    pub width: usize,
+    /// Layers of the trunk.
+    pub layers: usize,
+    /// Measurements of a step.
+    pub batch: usize,
+    /// Learning rate at the start.
+    pub learning_rate: f64,
+    /// Updates of the Q-network for one of the predictor.
+    pub every: u64,
+    /// Steps between broadcasts of the predictor.
+    pub broadcast: u64,
+}
+
+impl Default for PredictorTraining {
+    fn default() -> Self {
+        Self { width: 128, layers: 2, batch: 1024, learning_rate: 2e-3, every: 1, broadcast: 1_000 }
+    }
+}
+
+/// Acting.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ActingConfig {
+    /// Episodes that an actor walks at the same time.
+    pub episodes: usize,
+    /// ε of the most careful episode: ε_i = base^(1 + spread·i/(N−1)).
+    pub epsilon: f64,
+    /// See `epsilon`.
+    pub epsilon_spread: f64,
+    /// Least ε.
+    pub epsilon_floor: f64,
+    /// Share of the episodes that walk synthetic tasks.
+    pub synthetic: f64,
+    /// Share of the synthetic episodes that walk a made-up space.
+    pub made_up_spaces: f64,
+    /// Episodes that share a synthetic task before another is drawn.
+    pub synthetic_reuse: usize,
+    /// Chance with which a training task other than the episode's relatives is left out of the prior.
+    pub prior_dropout: f64,
+    /// Steps of a segment on the wire.
+    pub segment: usize,
+    /// Segments of a batch on the wire.
+    pub segments_per_batch: usize,
+}
+
+impl Default for ActingConfig {
+    fn default() -> Self {
+        Self {
+            episodes: 96,
+            epsilon: 0.4,
+            epsilon_spread: 7.0,
+            epsilon_floor: 0.02,
+            synthetic: 0.2,
+            made_up_spaces: 0.25,
+            synthetic_reuse: 8,
+            prior_dropout: 0.3,
+            segment: 16,
+            segments_per_batch: 8,
+        }
+    }
+}
+
+impl ActingConfig {
+    /// ε of the episode at place `i` of all `n` episodes of a run.
+    pub fn epsilon_of(&self, i: usize, n: usize) -> f64 {
+        let share = if n > 1 { i.min(n - 1) as f64 / (n - 1) as f64 } else { 0.5 };
+        self.epsilon.powf(1.0 + self.epsilon_spread * share).max(self.epsilon_floor)
+    }
+}
+
+/// The wire.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WireConfig {
+    /// Seconds between signs of life.
+    pub heartbeat: f64,
+    /// Seconds of silence after which an actor is dropped.
+    pub lease: f64,
+    /// Batches that an actor may have in flight.
+    pub credits: u32,
+    /// Versions by which the policy that acted may lag.
+    pub max_policy_lag: u32,
+}
+
+impl Default for WireConfig {
+    fn default() -> Self {
+        Self { heartbeat: 2.0, lease: 8.0, credits: 16, max_policy_lag: 200 }
+    }
+}
+
+/// The check that the trained part has earned its export.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ValidationConfig {
+    /// Families of training tasks that are kept out of the learning and of the prior.
+    pub families: Vec<String>,
+    /// Minutes between measurements.
+    pub minutes: f64,
+    /// Starts per task.
+    pub starts: usize,
+    /// Margins that are tried: by how much a candidate's value must be above that of the rule's choice to be chosen.
+    pub margins: Vec<f32>,
+}
+
+impl Default for ValidationConfig {
+    fn default() -> Self {
+        Self { families: Vec::new(), minutes: 3.0, starts: 12, margins: vec![0.0, 0.03, 0.1] }
+    }
+}

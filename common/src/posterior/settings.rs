@@ -1,0 +1,53 @@
+//! The few numbers of the posteriors.
+
+use serde::{Deserialize, Serialize};
+
+/// Numbers of the plain posterior.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PlainSettings {
+    /// Share of the kernel that looks at choice counts; the rest looks at the Hamming distance.
+    pub count_share: f32,
+    /// Length of the count kernel in units of half the number of decisions.
+    pub count_length: f32,
+    /// Length of the Hamming kernel in units of half the number of decisions.
+    pub hamming_length: f32,
+    /// Noise variance, with values standardised.
+    pub noise: f32,
+}
+
+impl Default for PlainSettings {
+    fn default() -> Self {
+        Self { count_share: 0.8, count_length: 1.0, hamming_length: 1.0, noise: 0.01 }
+    }
+}
+
+/// Numbers of the transfer posterior, in units of the training tasks' gap between median and best.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TransferSettings {
+    /// σ: standard deviation of the slope on the prior mean.
+    pub slope: f32,
+    /// r: variance of the residual, which has the plain kernel.
+    pub residual: f32,
+    /// c₀: variance of the constant.
+    pub constant: f32,
+    /// Noise variance.
+    pub noise: f32,
+}
+
+impl Default for TransferSettings {
+    fn default() -> Self {
+        Self { slope: 0.5, residual: 0.06, constant: 9.0, noise: 0.002 }
+    }
+}
+
+/// The few numbers of both posteriors; they travel with the policy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PosteriorSettings {
+    /// The plain posterior.
+    pub plain: PlainSettings,
+    /// The transfer posterior.
+    pub transfer: TransferSettings,
+}
