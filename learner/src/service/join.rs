@@ -34,10 +34,10 @@ pub(super) async fn join(
     }
     let config = &service.config;
     let applicant = Applicant {
+        episodes: episodes(config, &request),
         id: request.actor_id,
         incarnation: request.incarnation,
         software: request.software,
-        episodes: episodes(config, &request),
     };
     let actor = applicant.id.clone();
     let member = service.members.join(applicant, config.max_actors).map_err(|_| {
