@@ -277,12 +277,13 @@ fn bad_input_is_refused_with_what_is_wrong_and_the_right_exit_code() {
     write("set.toml", &config.replace("[\"related\"]", "[\"releted\"]"));
     write("family.toml", &config.replace("[\"mix\"]", "[\"mixx\"]"));
     write("benchmark.toml", &config.replace("nb201/made", "nb202/made"));
+    write("seen.toml", &config.replace("[\"foreign\"]", "[\"foreign\", \"related\"]"));
     write("foreign.safetensors", "not a policy");
     let benchmark = std::fs::read(setup.path().join("bench/nb201.safetensors")).unwrap();
     std::fs::create_dir(setup.path().join("damaged")).unwrap();
     std::fs::write(setup.path().join("damaged/nb201.safetensors"), &benchmark[..benchmark.len() / 2])
         .unwrap();
-    let cases: [(&[&str], i32, &[&str]); 10] = [
+    let cases: [(&[&str], i32, &[&str]); 11] = [
         (&["run", "--config", "misspelt.toml"], 2, &["horizn", "did you mean `horizon`", "line"]),
         (&["run", "--config", "absent.toml"], 2, &["absent.toml"]),
         (&["run", "--config", "metric.toml"], 2, &["dpeth", "depth"]),
@@ -290,6 +291,7 @@ fn bad_input_is_refused_with_what_is_wrong_and_the_right_exit_code() {
         (&["run", "--config", "family.toml"], 2, &["mixx", "mix"]),
         (&["run", "--config", "benchmark.toml"], 1, &["nb202", "bench"]),
         (&["run", "--config", "run.toml", "--bench-dir", "damaged"], 1, &["nb201.safetensors"]),
+        (&["run", "--config", "seen.toml"], 2, &["nb201/made/depth", "held"]),
         (&["run"], 2, &["--config"]),
         (
             &["search", "--policy", "foreign.safetensors", "--task", "nb201/made/other"],
@@ -306,6 +308,37 @@ fn bad_input_is_refused_with_what_is_wrong_and_the_right_exit_code() {
             assert!(said.contains(part), "{arguments:?} does not say {part:?}: {said}");
         }
         assert!(!said.contains("panicked"), "{said}");
+    }
+}
+
+#[test]
+fn the_shortest_budgets_and_odd_settings_work() {
+    let setup = Setup::new();
+    let config = std::fs::read_to_string(setup.path().join("run.toml")).unwrap();
+    // Numbers that are switched off, and a horizon below every usual point of report.
+    let odd = config.replace("horizon = 12", "horizon = 3")
+        + "[posterior.settings.plain]\ncount_share = 0.0\n[posterior.settings.transfer]\nslope = 0.0\n";
+    std::fs::write(setup.path().join("odd.toml"), odd).unwrap();
+    let out = setup.output(&["run", "--config", "odd.toml", "--steps", "3000", "--run-dir", "out"]);
+    assert!(out.status.success(), "{}", text(&out.stderr));
+    for by in ["exported", "rule", "trained", "plain", "random"] {
+        // The policy's file does as well as its folder: the task sets are found beside it.
+        let policy = "out/policy.safetensors";
+        let search = [
+            "search",
+            "--policy",
+            policy,
+            "--task-set",
+            "foreign",
+            "--budget",
+            "1",
+            "--repeats",
+            "3",
+            "--by",
+            by,
+        ];
+        let out = setup.output(&search);
+        assert!(out.status.success(), "{by}: {}", text(&out.stderr));
     }
 }
 

@@ -18,6 +18,8 @@ pub(crate) struct Seen<'a> {
     pub chosen_value: f32,
     /// See `chosen_value`.
     pub best_value: f32,
+    /// Version of the policy that acts.
+    pub version: u64,
 }
 
 /// What was done at an observation and what came of it.
@@ -44,6 +46,9 @@ impl Segment {
     /// Adds the observation that the next step starts from, or the last one.
     pub fn see(&mut self, seen: &Seen) {
         let s = &mut self.steps;
+        if s.counts.is_empty() {
+            s.policy_version = seen.version;
+        }
         s.counts.push((seen.candidates.len() / CANDIDATE_FEATURES) as u16);
         extend_halves(&mut s.candidates, seen.candidates);
         debug_assert_eq!(seen.context.len(), CONTEXT_FEATURES);
@@ -67,6 +72,9 @@ impl Segment {
     pub fn finish(&mut self, task: u16, batch: &mut Experience) {
         let s = &mut self.steps;
         debug_assert_eq!(s.counts.len(), s.actions.len() + 1);
+        // The batch carries the oldest version in it.
+        let oldest = if batch.lengths.is_empty() { u64::MAX } else { batch.policy_version };
+        batch.policy_version = oldest.min(s.policy_version);
         batch.lengths.push(s.actions.len() as u16);
         batch.tasks.push(task);
         batch.counts.append(&mut s.counts);

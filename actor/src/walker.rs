@@ -31,6 +31,11 @@ pub enum WalkerError {
     /// The prior cannot be made.
     #[error(transparent)]
     Prior(#[from] PriorError),
+    /// The tables are too sparse.
+    #[error(
+        "the training tasks' tables cover so little of their space that no walk finds a second architecture in them"
+    )]
+    NothingToSearch,
     /// The predictor network's estimates are no prior.
     #[error(transparent)]
     LearnedPrior(#[from] LearnedPriorError),
@@ -106,7 +111,7 @@ impl Walker {
         };
         for i in 0..episodes {
             let epsilon = walker.config.acting.epsilon_of(first + i, total.max(first + episodes));
-            let (episode, task) = walker.new_episode();
+            let (episode, task) = walker.new_episode()?;
             walker.lanes.push(Lane { episode, task, epsilon, segment: Segment::default() });
             walker.report(i);
         }
@@ -143,7 +148,19 @@ impl Walker {
     }
 
     /// An episode on a task drawn as the configuration says.
-    fn new_episode(&mut self) -> (Episode, u16) {
+    fn new_episode(&mut self) -> Result<(Episode, u16), WalkerError> {
+        // A table that covers little of its space may know no neighbour of a start: then another task or start may do.
+        const TRIES: usize = 100;
+        for _ in 0..TRIES {
+            let (episode, task) = self.draw_episode();
+            if !episode.candidates().is_empty() {
+                return Ok((episode, task));
+            }
+        }
+        Err(WalkerError::NothingToSearch)
+    }
+
+    fn draw_episode(&mut self) -> (Episode, u16) {
         let (acting, seed) = (&self.config.acting, self.rng.random());
         if self.rng.random_bool(acting.synthetic) {
             // Identity embeddings know one space only.
@@ -160,12 +177,12 @@ impl Walker {
                 return (Episode::new(Arc::new(env), task, &[], seed), SYNTHETIC_TASK);
             }
             let task = self.synthetic_task();
-            let weights = self.weights(None);
+            let weights = self.weights(&task);
             return (Episode::new(self.environment.clone(), task, &weights, seed), SYNTHETIC_TASK);
         }
         let index = self.tasks.learned[self.rng.random_range(0..self.tasks.learned.len())];
         let task = self.tasks.all[index].clone();
-        let weights = self.weights(Some(&task));
+        let weights = self.weights(&task);
         (Episode::new(self.environment.clone(), task, &weights, seed), index as u16)
     }
 
@@ -183,12 +200,10 @@ impl Walker {
     }
 
     /// The prior without the task's family, the validation families and, by chance, others.
-    fn weights(&mut self, task: Option<&Task>) -> Vec<f32> {
+    fn weights(&mut self, task: &Task) -> Vec<f32> {
         let Some(prior) = self.environment.prior().cloned() else { return Vec::new() };
         let (rng, dropout) = (&mut self.rng, self.config.acting.prior_dropout);
-        self.tasks.weights(&prior, |other| {
-            task.is_some_and(|t| t.family() == other.family()) || rng.random_bool(dropout)
-        })
+        self.tasks.weights(&prior, |other| task.family() == other.family() || rng.random_bool(dropout))
     }
 
     /// Puts the measurement at a lane's place into the batch, if this actor made it for the first time.
@@ -212,11 +227,11 @@ impl Walker {
         }
     }
 
-    /// One step of every episode. Returns the batch when it is full.
+    /// One step of every episode. Returns the batches that became full.
     ///
     /// # Errors
-    /// The network's, if its policy does not fit the observations.
-    pub fn step(&mut self) -> Result<Option<Experience>, WalkerError> {
+    /// The network's, if its policy does not fit the observations; [`WalkerError::NothingToSearch`].
+    pub fn step(&mut self) -> Result<Vec<Experience>, WalkerError> {
         self.observe();
         let values = match &self.network {
             Some(network) => Some(network.q_values(&self.observations)?),
@@ -227,16 +242,16 @@ impl Walker {
             // Before the first policy the rule acts.
             None => self.lanes.iter_mut().map(|l| l.episode.rule_choice()).collect(),
         };
+        let mut full = Vec::new();
         for (i, &best) in greedy.iter().enumerate() {
-            self.step_lane(i, best, values.as_deref());
+            self.step_lane(i, best, values.as_deref())?;
+            self.batch.environment_steps += 1;
+            // Many lanes finish a segment in the same step: one batch for all of them would grow without bound.
+            if self.batch.lengths.len() >= self.config.acting.segments_per_batch {
+                full.push(std::mem::take(&mut self.batch));
+            }
         }
-        self.batch.environment_steps += self.lanes.len() as u64;
-        let full = self.batch.lengths.len() >= self.config.acting.segments_per_batch;
-        Ok(full.then(|| {
-            let mut batch = std::mem::take(&mut self.batch);
-            batch.policy_version = self.policy_version;
-            batch
-        }))
+        Ok(full)
     }
 
     fn observe(&mut self) {
@@ -265,7 +280,7 @@ impl Walker {
         }
     }
 
-    fn step_lane(&mut self, i: usize, best: usize, values: Option<&[f32]>) {
+    fn step_lane(&mut self, i: usize, best: usize, values: Option<&[f32]>) -> Result<(), WalkerError> {
         let (width, d) = (self.observations.width, self.tasks.space().len());
         let count = self.observations.counts[i] as usize;
         let lane = &mut self.lanes[i];
@@ -281,6 +296,7 @@ impl Walker {
             identities: o.identities.as_ref().map_or(&[], |id| &id[i * width * d..][..count * d]),
             chosen_value: value(best),
             best_value: value(best),
+            version: self.policy_version,
         };
         if lane.segment.len() >= self.config.acting.segment {
             lane.segment.see(&seen);
@@ -300,12 +316,13 @@ impl Walker {
             self.report(i);
         }
         if outcome.terminated || outcome.truncated {
-            self.end_episode(i);
+            self.end_episode(i)?;
         }
+        Ok(())
     }
 
     /// Finishes a lane's segment with the last observation and starts another episode.
-    fn end_episode(&mut self, i: usize) {
+    fn end_episode(&mut self, i: usize) -> Result<(), WalkerError> {
         let width = self.observations.width;
         let d = self.tasks.space().len();
         let identity = self.observations.identities.is_some();
@@ -327,21 +344,24 @@ impl Walker {
             identities: &identities,
             chosen_value: 0.0,
             best_value: 0.0,
+            version: self.policy_version,
         });
         lane.segment.finish(lane.task, &mut self.batch);
         let ends = &mut self.batch.episodes;
         ends.tasks.push(lane.task);
         ends.normalised_regrets.push(lane.episode.normalised_regret());
         ends.returns.push(lane.episode.returned());
-        self.next_episode(i);
+        self.next_episode(i)?;
         self.report(i);
         self.measure_for_validation();
+        Ok(())
     }
 
-    fn next_episode(&mut self, i: usize) {
-        let (episode, task) = self.new_episode();
+    fn next_episode(&mut self, i: usize) -> Result<(), WalkerError> {
+        let (episode, task) = self.new_episode()?;
         let lane = &mut self.lanes[i];
         (lane.episode, lane.task) = (episode, task);
+        Ok(())
     }
 
     /// With `prior = "network"` the validation tasks too are to be in the exported prior: now and then one of them is

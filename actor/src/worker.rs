@@ -133,10 +133,10 @@ fn spawn_walker(
                     std::thread::sleep(Duration::from_millis(20));
                     continue;
                 }
-                if let Some(batch) = walker.step()?
-                    && experience.send(batch).is_err()
-                {
-                    break;
+                for batch in walker.step()? {
+                    if experience.send(batch).is_err() {
+                        return Ok(());
+                    }
                 }
             }
             Ok(())

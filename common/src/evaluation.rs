@@ -91,7 +91,10 @@ fn search_group(
             best: Vec::new(),
         })
         .collect();
-    let mut going: Vec<usize> = (0..episodes.len()).collect();
+    // A budget of one is spent on the start, and a table may know nothing that can be moved to.
+    let mut going: Vec<usize> = (0..episodes.len())
+        .filter(|&i| episodes[i].paid() < budget && !episodes[i].candidates().is_empty())
+        .collect();
     while !going.is_empty() {
         let choices: Vec<usize> = match searcher {
             Searcher::Rule => going.iter().map(|&i| episodes[i].rule_choice()).collect(),

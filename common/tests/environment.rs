@@ -54,6 +54,10 @@ fn walk(env: &Arc<Environment>, task: &Arc<Task>, seed: u64) -> Vec<(u64, f32)> 
         assert!((1..=width).contains(&n), "{n} candidates");
         episode.observe(&mut rows, &mut context);
         assert!(rows.iter().chain(&context).all(|v| v.is_finite()));
+        for (i, candidate) in episode.candidates().iter().enumerate() {
+            episode.choices_of(i, &mut choices);
+            assert_eq!(env.space().rank(&choices), candidate.rank, "{candidate:?}");
+        }
         let action = rng.random_range(0..n);
         let candidate = episode.candidates()[action];
         episode.choices_of(action, &mut choices);

@@ -18,7 +18,7 @@ use srnas_common::{
     policy::{Acts, LearnedPrior, Policy, PolicyError, ValidationReport},
     posterior::{LearnedPriorError, PosteriorSettings, Prior, PriorError, fit},
     task::Task,
-    wire::{EpisodeEnds, SYNTHETIC_TASK, Snapshot},
+    wire::{EpisodeEnds, Experience, SYNTHETIC_TASK, Snapshot},
 };
 use srnas_oracle::run_tasks::RunTasks;
 use std::{
@@ -35,6 +35,8 @@ use tracing::{info, warn};
 const MOST_SKIPPED: u64 = 10;
 /// Time between reports of progress.
 const REPORT: Duration = Duration::from_secs(1);
+/// Deliveries taken in between two updates at most.
+const MOST_DELIVERIES: usize = 64;
 /// Time for the actors to leave before the last check.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// Starts of the last check for each of a regular one, and of other seeds: the best of several checks looks better than
@@ -266,7 +268,8 @@ impl Trainer {
     /// Takes in what has been delivered. Before there is enough to learn from it waits a little for more.
     fn take_in(&mut self, channels: &mut Channels) {
         let mut waited = self.replay.len() >= self.config.learning.warm_up;
-        loop {
+        // Not for ever: many actors must not keep it from learning.
+        for _ in 0..MOST_DELIVERIES {
             match channels.deliveries.try_recv() {
                 Ok(delivery) => self.enter(delivery),
                 Err(mpsc::error::TryRecvError::Empty) if !waited => {
@@ -278,8 +281,23 @@ impl Trainer {
         }
     }
 
+    /// Whether a batch that is whole in itself also fits this run's space.
+    fn fits(&self, experience: &Experience) -> bool {
+        let (space, m) = (self.tasks.space(), &experience.measurements);
+        let width = self.config.environment.max_candidates();
+        let within = |choices: &[u8]| choices.iter().enumerate().all(|(d, &c)| c < space.arity(d));
+        experience.counts.iter().all(|&c| usize::from(c) <= width)
+            && m.architectures.chunks_exact(space.len()).all(|choices| space.is_valid(choices))
+            && experience.identities.chunks_exact(space.len()).all(within)
+    }
+
     fn enter(&mut self, delivery: Delivery) {
         let experience = &delivery.experience;
+        if !self.fits(experience) {
+            warn!(actor = %delivery.actor, "a batch is left out: it has candidates or architectures that this space has not");
+            delivery.done();
+            return;
+        }
         self.replay.insert(experience);
         self.ledger.enter(&experience.measurements);
         self.count_episodes(&experience.episodes);
@@ -310,8 +328,11 @@ impl Trainer {
             self.skipped = (self.skipped.0 + 1, self.skipped.1 + 1);
             warn!(loss = outcome.loss, norm = outcome.gradient_norm, "an update is skipped: not a number");
             if self.skipped.0 >= MOST_SKIPPED {
-                let policy = self.policy(self.update.acting()?, Acts::Rule, None)?;
-                policy.save(path)?;
+                let network = match &self.best {
+                    Some((network, _)) => network.clone(),
+                    None => self.update.acting()?,
+                };
+                self.save_rule(network, path)?;
                 return Err(TrainerError::Diverged { path: path.display().to_string() });
             }
             return Ok(());
@@ -352,6 +373,13 @@ impl Trainer {
             prior: None,
             validation,
         })
+    }
+
+    /// Writes a policy that acts as the rule.
+    fn save_rule(&self, network: FrozenQNetwork, path: &Path) -> Result<(), TrainerError> {
+        let mut policy = self.policy(network, Acts::Rule, None)?;
+        policy.prior = self.prior()?.map(Arc::unwrap_or_clone);
+        Ok(policy.save(path)?)
     }
 
     fn broadcast(&mut self, channels: &Channels) -> Result<(), TrainerError> {
@@ -433,6 +461,8 @@ impl Trainer {
             None => (self.update.acting()?, vec![self.config.validation.margins[0]]),
         };
         let (mut acts, mut report) = (Acts::Rule, None);
+        // Whatever happens during the last check, there is a policy.
+        self.save_rule(network.clone(), path)?;
         if self.validator.has_tasks() && self.updates > 0 {
             info!("last check of the best weights, with fresh starts");
             let check =

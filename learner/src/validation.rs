@@ -5,7 +5,7 @@ use rand::{Rng, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use srnas_common::{
     config::Config,
-    environment::{Environment, EnvironmentConfig, Reach, shaped_quality},
+    environment::{CandidateMode, Environment, EnvironmentConfig, Reach, shaped_quality},
     evaluation::{Search, Searcher, search},
     network::{self, FrozenQNetwork},
     policy::ValidationReport,
@@ -20,8 +20,12 @@ use std::{
 };
 use tracing::warn;
 
-/// Paid queries after which regrets are reported and the gain is measured, as far as the horizon goes.
-const AT: [usize; 4] = [5, 10, 25, 50];
+/// Paid queries after which regrets are reported and the gain is measured: 5, 10, 25, 50 as far as the horizon goes, and
+/// the horizon where it is shorter than that.
+fn points(horizon: usize) -> Vec<usize> {
+    let at: Vec<usize> = [5, 10, 25, 50].into_iter().filter(|&n| n <= horizon).collect();
+    if at.is_empty() { vec![horizon] } else { at }
+}
 
 /// Searches the validation tasks.
 #[derive(Clone)]
@@ -65,23 +69,30 @@ impl Validator {
     }
 
     fn compare(&self, check: &Check) -> network::Result<ValidationReport> {
-        let env = Arc::new(Environment::new(
-            self.tasks.space().clone(),
-            self.environment.clone(),
-            check.settings,
-            check.prior.clone(),
-            Reach::Whole,
-        ));
-        let weights = check.prior.as_ref().map_or_else(Vec::new, |p| self.tasks.weights(p, |_| false));
-        let at: Vec<usize> = AT.into_iter().filter(|&n| n <= self.environment.horizon).collect();
-        let run = |searcher: &Searcher| -> network::Result<Vec<Vec<Search>>> {
-            let tasks = self.tasks.validation.iter().map(|&i| &self.tasks.all[i]);
-            tasks.map(|task| search(&env, task, &weights, searcher, check.starts, check.seed)).collect()
+        let environment = |config: EnvironmentConfig| {
+            let (space, prior) = (self.tasks.space().clone(), check.prior.clone());
+            Arc::new(Environment::new(space, config, check.settings, prior, Reach::Whole))
         };
-        let rule = run(&Searcher::Rule)?;
+        let env = environment(self.environment.clone());
+        // An agent that is trained without posteriors has to beat the rule that has them.
+        let rule_env = match self.environment.posteriors {
+            true => env.clone(),
+            false => environment(EnvironmentConfig {
+                posteriors: true,
+                candidates: CandidateMode::Proposals,
+                ..self.environment.clone()
+            }),
+        };
+        let weights = check.prior.as_ref().map_or_else(Vec::new, |p| self.tasks.weights(p, |_| false));
+        let at = points(self.environment.horizon);
+        let run = |env: &Arc<Environment>, searcher: &Searcher| -> network::Result<Vec<Vec<Search>>> {
+            let tasks = self.tasks.validation.iter().map(|&i| &self.tasks.all[i]);
+            tasks.map(|task| search(env, task, &weights, searcher, check.starts, check.seed)).collect()
+        };
+        let rule = run(&rule_env, &Searcher::Rule)?;
         let mut best: Option<ValidationReport> = None;
         for &margin in &check.margins {
-            let trained = run(&Searcher::Network(check.network.clone(), margin))?;
+            let trained = run(&env, &Searcher::Network(check.network.clone(), margin))?;
             let gains: Vec<Vec<f64>> = rule
                 .iter()
                 .zip(&trained)
@@ -121,7 +132,7 @@ pub(crate) fn gain_of_settings(
         Arc::new(Environment::new(space, config, settings, Some(prior.clone()), Reach::Whole))
     };
     let (before, after) = (environment(start), environment(fitted));
-    let at: Vec<usize> = AT.into_iter().filter(|&n| n <= config.environment.horizon).collect();
+    let at = points(config.environment.horizon);
     let mut chosen = tasks.learned.clone();
     chosen.shuffle(&mut rng);
     chosen.truncate(TASKS);
@@ -159,7 +170,7 @@ fn regrets(searches: &[Vec<Search>], at: &[usize]) -> BTreeMap<usize, f64> {
 /// Checks on a thread of their own while the training goes on; one at a time.
 pub(crate) struct BackgroundCheck {
     requests: Option<mpsc::SyncSender<Check>>,
-    reports: mpsc::Receiver<(Check, ValidationReport)>,
+    reports: mpsc::Receiver<(Check, network::Result<ValidationReport>)>,
     busy: bool,
     thread: Option<thread::JoinHandle<()>>,
 }
@@ -170,13 +181,9 @@ impl BackgroundCheck {
         let (outgoing, reports) = mpsc::sync_channel(1);
         let thread = thread::Builder::new().name("validation".into()).spawn(move || {
             for check in incoming {
-                match validator.check(&check) {
-                    Ok(report) => {
-                        if outgoing.send((check, report)).is_err() {
-                            return;
-                        }
-                    }
-                    Err(error) => warn!(%error, "a check of the policy failed"),
+                let report = validator.check(&check);
+                if outgoing.send((check, report)).is_err() {
+                    return;
                 }
             }
         })?;
@@ -194,7 +201,7 @@ impl BackgroundCheck {
     pub fn poll(&mut self) -> Option<(Check, ValidationReport)> {
         let done = self.reports.try_recv().ok()?;
         self.busy = false;
-        Some(done)
+        succeeded(done)
     }
 
     /// Waits for the check that is going on, if there is one.
@@ -204,6 +211,18 @@ impl BackgroundCheck {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
-        last
+        last.and_then(succeeded)
+    }
+}
+
+fn succeeded(
+    (check, report): (Check, network::Result<ValidationReport>),
+) -> Option<(Check, ValidationReport)> {
+    match report {
+        Ok(report) => Some((check, report)),
+        Err(error) => {
+            warn!(%error, "a check of the policy failed");
+            None
+        }
     }
 }

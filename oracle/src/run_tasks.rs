@@ -55,8 +55,15 @@ impl RunTasks {
     /// # Errors
     /// Refuses unknown tasks and families by name, tasks over several spaces, and a split that leaves nothing to learn.
     pub fn resolve(config: &Config, catalog: &Catalog) -> Result<Self, RunTasksError> {
-        let all = resolve_tasks(catalog, &config.train_tasks()?, config.tasks.count)?;
+        let (train, held_out) = (config.train_tasks()?, config.resolve(&config.tasks.held_out)?);
         let wrong = |key, reason| Err(ConfigError::Value { key, reason }.into());
+        if let Some(both) = held_out.iter().find(|t| train.contains(t)) {
+            return wrong(
+                "tasks.held_out",
+                format!("{both} is also a training task; held-out tasks are never seen"),
+            );
+        }
+        let all = resolve_tasks(catalog, &train, config.tasks.count)?;
         let space = all[0].space().name();
         if let Some(other) = all.iter().find(|t| t.space().name() != space) {
             let reason = format!(

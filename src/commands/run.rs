@@ -4,7 +4,7 @@ use super::{learner::LearnerArgs, report};
 use clap::Args;
 use srnas_actor::ActorOptions;
 use srnas_oracle::catalog::Catalog;
-use std::{net::Ipv4Addr, path::PathBuf, time::Duration};
+use std::{net::Ipv4Addr, path::PathBuf};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -52,22 +52,34 @@ impl RunCommand {
                 over: actors_stop.clone(),
             };
             let mut running = start_actors(actors, &address, &catalog, &actors_stop);
-            let mut learner = std::pin::pin!(srnas_learner::run(options, stop));
+            let mut learner = std::pin::pin!(srnas_learner::run(options, stop.clone()));
+            let mut failure = None;
             let result = loop {
                 tokio::select! {
-                    result = &mut learner => break result.map_err(anyhow::Error::from),
-                    Some(ended) = running.join_next() => match ended {
-                        Ok(Ok(())) => {}
-                        Ok(Err(error)) if running.is_empty() => break Err(anyhow::Error::from(error)),
-                        Ok(Err(error)) => warn!(%error, "an actor ended; the others go on"),
-                        Err(error) => break Err(anyhow::Error::from(error)),
-                    },
+                    result = &mut learner => break result,
+                    Some(ended) = running.join_next() => {
+                        let error = match ended {
+                            Ok(Ok(())) => continue,
+                            Ok(Err(error)) => anyhow::Error::from(error),
+                            Err(error) => anyhow::Error::from(error),
+                        };
+                        if running.is_empty() {
+                            // Without actors nothing more will come: the learner keeps what it has and ends.
+                            failure = Some(error.context("no actor is left"));
+                            stop.cancel();
+                        } else {
+                            warn!(%error, "an actor ended; the others go on");
+                        }
+                    }
                 }
             };
             actors_stop.cancel();
             while running.join_next().await.is_some() {}
             display.abort();
-            result
+            match failure {
+                Some(error) => Err(error),
+                None => Ok(result?),
+            }
         })?;
         self.learner.remember(&run_dir)?;
         report::print_summary(&summary, &run_dir, &shown);
@@ -88,7 +100,8 @@ fn start_actors(
             id: format!("local-{i}"),
             episodes: None,
             catalog: catalog.clone(),
-            connect_timeout: Some(Duration::from_secs(60)),
+            // The learner of the same process is there, or the run is over.
+            connect_timeout: None,
         };
         running.spawn(srnas_actor::run(options, stop.clone()));
     }

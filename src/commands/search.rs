@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use srnas_common::{
     config::Config,
-    environment::{Environment, EnvironmentConfig, Reach},
+    environment::{CandidateMode, Environment, EnvironmentConfig, Reach},
     evaluation::{Search, Searcher, search},
     policy::{Acts, Policy},
     posterior::{Kind, Prior},
@@ -15,7 +15,10 @@ use srnas_common::{
     task::{Count, Task, TaskName, expand_braces},
 };
 use srnas_oracle::{catalog::Catalog, tasks::resolve_tasks};
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 const EXAMPLES: &str = "Examples:
   srnas search --policy runs/latest --task nb201/imagenet16/val --budget 25
@@ -40,7 +43,7 @@ pub struct SearchCommand {
     #[arg(long, value_name = "F")]
     config: Option<PathBuf>,
     /// Paid queries, the random start included
-    #[arg(long, default_value_t = 25, value_name = "B", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, default_value_t = 25, value_name = "B", value_parser = clap::value_parser!(u32).range(1..=1_000))]
     budget: u32,
     /// Random starts per task
     #[arg(long, default_value_t = 16, value_name = "R", value_parser = clap::value_parser!(u32).range(1..=100_000))]
@@ -134,8 +137,8 @@ impl SearchCommand {
         if let Some(path) = &self.config {
             return Ok(Config::load(path)?);
         }
-        let beside = if self.policy.is_dir() { self.policy.clone() } else { self.policy.join("..") };
-        let path = beside.join("config.toml");
+        let run_dir = if self.policy.is_dir() { Some(self.policy.as_path()) } else { self.policy.parent() };
+        let path = run_dir.unwrap_or(Path::new(".")).join("config.toml");
         if path.is_file() { Ok(Config::load(&path)?) } else { Ok(Config::default()) }
     }
 
@@ -181,14 +184,16 @@ impl SearchCommand {
 
     fn environment(&self, policy: &Policy, task: &Task, budget: usize) -> anyhow::Result<Environment> {
         let space = task.space();
+        let network_acts = match self.by {
+            By::Trained => true,
+            By::Exported => policy.acts == Acts::Trained,
+            By::Rule | By::Plain | By::Random => false,
+        };
         let config = EnvironmentConfig {
             horizon: budget,
-            posteriors: policy.environment.posteriors && self.by != By::Random,
-            candidates: if self.by == By::Random {
-                Default::default()
-            } else {
-                policy.environment.candidates
-            },
+            // The rules are bounds of the posteriors, also where the policy was trained without them.
+            posteriors: self.by != By::Random && (policy.environment.posteriors || !network_acts),
+            candidates: if network_acts { policy.environment.candidates } else { CandidateMode::Proposals },
             ..policy.environment.clone()
         };
         // A prior is about one space; elsewhere the plain posterior searches.

@@ -125,11 +125,13 @@ impl Config {
         let positive = |x: f64| x.is_finite() && x > 0.0;
         let s = &self.posterior.settings;
         let v = &self.validation;
-        let checks: [(bool, &'static str, &str); 30] = [
+        /// Minutes or seconds beyond which a duration is surely a mistake.
+        const MANY: f64 = 1e6;
+        let checks: [(bool, &'static str, &str); 33] = [
             (positive(self.run.minutes), "run.minutes", "must be above 0"),
             (self.run.steps != Some(0), "run.steps", "must be above 0"),
             (self.run.actors >= 1, "run.actors", "must be at least 1"),
-            ((2..=100_000).contains(&e.horizon), "environment.horizon", "must be from 2 to 100000"),
+            ((2..=1_000).contains(&e.horizon), "environment.horizon", "must be from 2 to 1000"),
             ((1..=512).contains(&e.max_edits), "environment.max_edits", "must be from 1 to 512"),
             (
                 e.betas.len() <= 16 && e.betas.iter().all(|b| b.is_finite()),
@@ -182,6 +184,23 @@ impl Config {
                 positive(self.wire.heartbeat) && self.wire.lease > 2.0 * self.wire.heartbeat,
                 "wire.lease",
                 "must be above twice wire.heartbeat",
+            ),
+            (
+                a.epsilon_spread.is_finite() && a.epsilon_spread >= 0.0,
+                "acting.epsilon_spread",
+                "must be 0 or more",
+            ),
+            (
+                v.minutes <= MANY && self.run.minutes <= MANY && self.wire.lease <= MANY,
+                "run.minutes, validation.minutes, wire.lease",
+                "must be at most 1000000",
+            ),
+            (
+                [s.transfer.slope, s.transfer.residual, s.transfer.constant]
+                    .iter()
+                    .all(|x| x.is_finite() && *x >= 0.0),
+                "posterior.settings.transfer",
+                "must be numbers of 0 or more",
             ),
             (
                 v.starts >= 1 && positive(v.minutes),

@@ -344,6 +344,11 @@ impl Pool {
         let slots = predictor.slots();
         // Many bounds are equal while little is measured, and neighbouring ranks are alike: start anywhere.
         let first = rng.random_range(0..slots);
+        // The slot of the random candidate is about to be overwritten.
+        let volatile = match self.layout {
+            Layout::Whole { .. } => None,
+            Layout::Sampled { fixed, .. } => Some(fixed - 1),
+        };
         let has_prior = predictor.has_prior();
         let beliefs = predictor.beliefs();
         let share = 1.0 / (1.0 + (-beliefs.evidence).exp());
@@ -355,7 +360,7 @@ impl Pool {
                 let mut best: Option<(f32, Candidate)> = None;
                 for slot in (first..slots).chain(0..first) {
                     let bound = source.bound(beliefs, slot, beta, share);
-                    if best.is_some_and(|(b, _)| bound <= b) {
+                    if best.is_some_and(|(b, _)| bound <= b) || volatile == Some(slot) {
                         continue;
                     }
                     let (rank, key) = self.rank_and_key(env, task, slot);

@@ -13,6 +13,8 @@ use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 use std::sync::Arc;
 
+/// Family of a task that is mixed with no real one; a mix is of the real one's family.
+pub const FAMILY: &str = "synthetic";
 /// Random features of the smooth part.
 const FEATURES: usize = 24;
 
@@ -23,13 +25,16 @@ const FEATURES: usize = 24;
 pub fn draw(space: &Arc<SearchSpace>, relatives: &[Arc<Task>], rng: &mut impl Rng) -> Arc<Task> {
     loop {
         let mut values = random_function(space, rng);
+        let mut family = FAMILY;
         if !relatives.is_empty() && rng.random_bool(0.5) {
-            mix(&mut values, &relatives[rng.random_range(0..relatives.len())], rng);
+            let relative = &relatives[rng.random_range(0..relatives.len())];
+            mix(&mut values, relative, rng);
+            family = relative.family();
         }
         warp_and_disturb(&mut values, rng);
         // A draw whose best is its median has nothing to find: draw again.
         if let Ok(task) =
-            Task::new("synthetic", "synthetic", space.clone(), Values::Dense(values.into()), Count::Strings)
+            Task::new("synthetic", family, space.clone(), Values::Dense(values.into()), Count::Strings)
         {
             return Arc::new(task);
         }

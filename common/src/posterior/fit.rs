@@ -49,10 +49,12 @@ pub fn fit(
     if sets.is_empty() {
         return start;
     }
+    // A number that is 0 is switched off.
+    let numbers: Vec<Number> = NUMBERS.into_iter().filter(|n| *n(&mut start.clone()) > 0.0).collect();
     let score = |settings: &PosteriorSettings| {
         let mut candidate = *settings;
         let mut reference = start;
-        let penalty: f64 = NUMBERS
+        let penalty: f64 = numbers
             .iter()
             .map(|number| {
                 let distance =
@@ -64,7 +66,7 @@ pub fn fit(
     };
     let mut best = (score(&start), start);
     for factor in [2.0f32, 1.4] {
-        for number in NUMBERS {
+        for number in numbers.iter().copied() {
             for step in [factor, 1.0 / factor] {
                 // On in the same direction for as long as it helps.
                 loop {
@@ -74,7 +76,8 @@ pub fn fit(
                         break;
                     }
                     let s = score(&next);
-                    if s <= best.0 {
+                    // Also where the score is not a number.
+                    if s.partial_cmp(&best.0) != Some(std::cmp::Ordering::Greater) {
                         break;
                     }
                     best = (s, next);
