@@ -79,10 +79,12 @@ async fn another_major_version_is_refused() {
 async fn an_actor_without_a_wish_walks_as_many_episodes_as_the_run_says() {
     let learner = Learner::start(ServiceConfig { episodes_per_actor: 6, ..service_config() }).await;
     let config = |actor, episodes| ClientConfig { episodes, ..client_config(&learner.url, actor) };
-    let obliging = Actor::start(config("obliging", 0)).await.unwrap().joined;
-    let wishful = Actor::start(config("wishful", 2)).await.unwrap().joined;
-    assert_eq!((obliging.first_episode, obliging.episodes), (0, 6));
-    assert_eq!((wishful.first_episode, wishful.episodes, wishful.total_episodes), (6, 2, 8));
+    // Both stay: one that leaves frees its place.
+    let obliging = Actor::start(config("obliging", 0)).await.unwrap();
+    let wishful = Actor::start(config("wishful", 2)).await.unwrap();
+    assert_eq!((obliging.joined.first_episode, obliging.joined.episodes), (0, 6));
+    let joined = &wishful.joined;
+    assert_eq!((joined.first_episode, joined.episodes, joined.total_episodes), (6, 2, 8));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,6 @@
 //! The benchmark file format: from bytes to a layout in which every later read is within bounds.
 //!
-//! A safetensors file with a u8 tensor `choices` [N, decisions] and one f32 tensor per metric, [N] or [N, seeds], NaN
+//! A safetensors file with a u8 tensor `choices` `[N, decisions]` and one f32 tensor per metric, `[N]` or `[N, seeds]`, NaN
 //! where a value is missing. Its one metadata entry, `srnas_benchmark`, is the [`Descriptor`] in JSON. The reader and
 //! the writer go through the same check, so what is written can be opened.
 
