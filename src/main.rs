@@ -1,6 +1,7 @@
 //! `srnas`: learns to search for neural architectures. One binary; each subcommand has its file in `commands`.
 
 mod commands;
+mod deterministic;
 
 use clap::Parser;
 use std::process::ExitCode;

@@ -1,19 +1,26 @@
 //! The learner: takes experience in, trains the policy and the predictor, broadcasts both back, and decides what is
 //! exported.
 
+mod checkpoint;
+mod interleaved;
 mod ledger;
+mod limiter;
 mod predictor;
 mod progress;
 mod replay;
 mod run;
+mod run_dir;
 pub mod service;
 mod sum_tree;
 mod trainer;
 pub mod update;
 mod validation;
 
-pub use ledger::{Entry, Ledger};
+pub use checkpoint::CheckpointError;
+pub use interleaved::{Interleaved, Turn};
+pub use ledger::{Entry, Incumbent, Incumbents, Ledger, LedgerError};
 pub use progress::{GroupRegret, Progress};
 pub use replay::{Draw, Replay, ReplayConfig};
 pub use run::{LearnerError, LearnerOptions, Summary, bind, run};
+pub use run_dir::RunDirError;
 pub use sum_tree::SumTree;

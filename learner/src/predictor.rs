@@ -1,11 +1,11 @@
 //! Training of the predictor network on the measurements of the ledger.
 
-use crate::ledger::Ledger;
+use crate::{checkpoint::PredictorState, ledger::Ledger};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use srnas_common::{
     config::PredictorTraining,
-    network::{self, Adam, AdamConfig, Gradients, PredictorConfig, PredictorNetwork},
+    network::{self, Adam, AdamConfig, FrozenPredictor, Gradients, Named, PredictorConfig, PredictorNetwork},
     policy::LearnedPrior,
     posterior::{predictor_inputs, write_predictor_inputs},
     space::SearchSpace,
@@ -28,7 +28,6 @@ pub(crate) struct PredictorTrainer {
     /// Best and median of each task among its measurements so far.
     scales: Vec<Option<(f32, f32)>>,
     steps: u64,
-    version: u64,
     rng: ChaCha8Rng,
 }
 
@@ -50,7 +49,7 @@ impl PredictorTrainer {
         let network = PredictorNetwork::new(shape, &mut rng)?;
         let adam = Adam::new(AdamConfig::default(), network.parameters());
         let scales = vec![None; tasks.len()];
-        Ok(Self { config, space, network, adam, tasks, families, scales, steps: 0, version: 0, rng })
+        Ok(Self { config, space, network, adam, tasks, families, scales, steps: 0, rng })
     }
 
     /// Learns from a batch of measurements; `progress` is the share of the run that is over. Returns whether the network
@@ -80,14 +79,54 @@ impl PredictorTrainer {
         Ok(self.steps.is_multiple_of(self.config.broadcast))
     }
 
-    /// The network as it is now, under a new version.
-    pub fn publish(&mut self) -> network::Result<LearnedPrior> {
-        self.version += 1;
-        Ok(LearnedPrior {
-            version: self.version,
-            network: self.network.frozen()?,
-            tasks: self.tasks.clone(),
-            families: self.families.clone(),
-        })
+    /// The network as it is now, under a version that no other of the run ever had.
+    pub fn publish(&self, version: u64) -> network::Result<LearnedPrior> {
+        Ok(self.prior(version, self.network.frozen()?))
+    }
+
+    fn prior(&self, version: u64, network: FrozenPredictor) -> LearnedPrior {
+        LearnedPrior { version, network, tasks: self.tasks.clone(), families: self.families.clone() }
+    }
+
+    /// Weights and optimiser by name.
+    pub fn to_tensors(&self) -> network::Result<Named> {
+        let mut tensors = Named::new();
+        let parts = [
+            ("weights", self.network.to_tensors()?),
+            ("adam", self.adam.to_tensors(self.network.parameters())?),
+        ];
+        for (part, named) in parts {
+            tensors.extend(named.into_iter().map(|(name, tensor)| (format!("{part}.{name}"), tensor)));
+        }
+        Ok(tensors)
+    }
+
+    /// What a checkpoint needs beside the tensors; `published` is the version of the copy that was published last.
+    pub fn state(&self, published: u64) -> PredictorState {
+        PredictorState { steps: self.steps, scales: self.scales.clone(), rng: self.rng.clone(), published }
+    }
+
+    /// Goes on from a checkpoint.
+    pub fn restore(&mut self, state: PredictorState, tensors: &Named) -> network::Result<()> {
+        let part = |part: &str| -> Named {
+            let named = tensors.iter().filter_map(|(name, tensor)| {
+                let name = name.strip_prefix(part)?.strip_prefix('.')?;
+                Some((name.to_string(), tensor.clone()))
+            });
+            named.collect()
+        };
+        if state.scales.len() != self.tasks.len() {
+            let message = format!("the predictor has {} tasks, not {}", state.scales.len(), self.tasks.len());
+            return Err(network::Error::Weights(message));
+        }
+        self.network = PredictorNetwork::from_tensors(self.network.config().clone(), &part("weights"))?;
+        self.adam = Adam::from_tensors(AdamConfig::default(), self.network.parameters(), &part("adam"))?;
+        (self.steps, self.scales, self.rng) = (state.steps, state.scales, state.rng);
+        Ok(())
+    }
+
+    /// The copy that was published last, from a checkpoint.
+    pub fn published(&self, version: u64, tensors: &Named) -> network::Result<LearnedPrior> {
+        Ok(self.prior(version, FrozenPredictor::from_tensors(self.network.config().clone(), tensors)?))
     }
 }

@@ -33,6 +33,8 @@ pub struct Progress {
     pub update_rate: f64,
     /// Transitions in replay.
     pub replay: usize,
+    /// How often each transition was drawn so far.
+    pub samples_per_insert: f64,
     /// Version of the newest policy.
     pub policy_version: u64,
     /// Policy lags since the report before.

@@ -1,12 +1,15 @@
-//! The learner as a whole: gRPC service on the async runtime, training on a thread of its own.
+//! The learner as a whole: run directory, gRPC service on the async runtime, training on a thread of its own.
 
 use crate::{
+    checkpoint::{CheckpointError, CheckpointWriter, Checkpoints, State},
+    ledger::{ActorRecord, Database, LedgerError, Recorder, RunRecord},
     progress::Progress,
-    service::{self, BenchmarkDigest, Members, ServiceConfig, ServiceError},
-    trainer::{Channels, Trainer, TrainerError, policy_path},
+    run_dir::{RunDir, RunDirError},
+    service::{self, BenchmarkDigest, Counters, Members, Recovered, ServiceConfig, ServiceError},
+    trainer::{Channels, Ending, Trainer, TrainerError},
 };
 use srnas_common::{
-    config::Config,
+    config::{Config, ConfigError},
     environment::{CANDIDATE_FEATURES, CONTEXT_FEATURES, layout_hash},
     policy::Policy,
     wire::Shape,
@@ -24,6 +27,7 @@ use std::{
 };
 use tokio::{
     net::TcpListener,
+    runtime::Handle,
     sync::{mpsc, watch},
 };
 use tokio_util::sync::CancellationToken;
@@ -31,6 +35,10 @@ use tracing::info;
 
 /// Batches that wait for the training thread at most.
 const DELIVERIES: usize = 64;
+/// Orders that wait for the training thread at most.
+const ORDERS: usize = 4;
+/// Policy versions that may have been broadcast after the last one that the ledger heard of.
+const UNHEARD: u64 = 16;
 
 /// What a learner is started with.
 #[derive(Debug)]
@@ -39,25 +47,29 @@ pub struct LearnerOptions {
     pub config: Config,
     /// Where the run's files go; made if it is not there.
     pub run_dir: PathBuf,
+    /// Go on with the run that is there.
+    pub resume: bool,
     /// Where the benchmarks are.
     pub catalog: Catalog,
     /// Where actors connect, see [`bind`].
     pub listener: TcpListener,
     /// Reports of progress go here, one a second.
     pub progress: watch::Sender<Progress>,
-    /// Cancelled when training is over and the last check begins: actors are not needed any more.
-    pub over: CancellationToken,
+    /// Cancelled when the run directory is there and actors may join.
+    pub ready: CancellationToken,
 }
 
 /// What a run ended with.
 #[derive(Debug)]
 pub struct Summary {
-    /// The exported policy.
+    /// The policy that was written.
     pub policy: Policy,
     /// Its file.
     pub path: PathBuf,
     /// The last report of progress.
     pub progress: Progress,
+    /// The run was stopped before its end, and may be resumed.
+    pub stopped: bool,
 }
 
 /// Why a learner failed.
@@ -72,16 +84,35 @@ pub enum LearnerError {
     /// The benchmarks.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
+    /// The run directory.
+    #[error(transparent)]
+    RunDir(#[from] RunDirError),
+    /// The configuration of the run that is to go on.
+    #[error("the configuration of the run directory is refused")]
+    Config(#[from] ConfigError),
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The checkpoints.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
     /// The training.
     #[error(transparent)]
     Trainer(#[from] TrainerError),
-    /// The run directory cannot be written.
-    #[error("cannot write the run directory {path}: {source}; choose another with --run-dir")]
-    RunDirectory {
-        /// The directory.
+    /// A run cannot go on under another configuration.
+    #[error(
+        "cannot resume {path}: configuration key `{key}` is {now}, and the run was begun with {before}; leave it as it \
+         was, or start a new run with another --run-dir"
+    )]
+    OtherConfig {
+        /// The run directory.
         path: String,
-        /// Why.
-        source: std::io::Error,
+        /// The first key that differs.
+        key: String,
+        /// Its value in the run.
+        before: String,
+        /// Its value now.
+        now: String,
     },
     /// The training thread broke down.
     #[error("the training thread broke down; this is a bug in srnas")]
@@ -96,46 +127,155 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, LearnerError> {
     Ok(service::bind(address).await?)
 }
 
-/// Runs a learner until its time or steps are over, or until `stop`, and exports the policy.
+/// A run that is ready to go on: everything was read and fits.
+pub(crate) struct Prepared {
+    pub run_dir: RunDir,
+    pub benchmarks: Vec<BenchmarkDigest>,
+    pub trainer: Trainer,
+    pub database: Database,
+    pub actors: Vec<ActorRecord>,
+    /// Of the checkpoint that the run goes on from.
+    pub state: Option<State>,
+}
+
+/// Opens or makes the run. Whatever is refused leaves the directory as it was.
+pub(crate) fn prepare(
+    config: Config,
+    path: &Path,
+    resume: bool,
+    catalog: &Catalog,
+) -> Result<Prepared, LearnerError> {
+    let tasks = RunTasks::resolve(&config, catalog)?;
+    let benchmarks = digests(catalog, &config, &tasks)?;
+    info!(
+        tasks = tasks.all.len(),
+        learned = tasks.learned.len(),
+        validation = tasks.validation.len(),
+        space = tasks.space().name(),
+        "tasks are built"
+    );
+    let run_dir = RunDir::open(path, resume)?;
+    let record = record(&run_dir, &config, &tasks, &benchmarks);
+    let checkpoints = Checkpoints::new(run_dir.checkpoints(), config.checkpoint.keep);
+    let toml = config.to_toml();
+    if !resume {
+        let trainer = Trainer::new(config, tasks, &Default::default(), None)?;
+        run_dir.write_config(&toml)?;
+        let database = Database::create(&run_dir.ledger(), &record)?;
+        return Ok(Prepared { run_dir, benchmarks, trainer, database, actors: Vec::new(), state: None });
+    }
+    same_run(path, &Config::load(&run_dir.config())?, &config)?;
+    let database = Database::open(&run_dir.ledger(), &record)?;
+    let (loaded, deterministic) = (checkpoints.newest()?, config.run.deterministic);
+    // A deterministic run does again what it did after the checkpoint.
+    let known = deterministic.then(|| loaded.as_ref().map_or(0, |l| l.state.measurements));
+    let (measured, actors) = (database.measurements(known)?, database.actors()?);
+    match &loaded {
+        Some(loaded) => info!(
+            checkpoint = %loaded.path.display(),
+            updates = loaded.state.updates,
+            measurements = measured.tasks.len(),
+            "the run goes on"
+        ),
+        None => info!(
+            measurements = measured.tasks.len(),
+            "there is no checkpoint yet: the training begins anew with the measurements of the ledger"
+        ),
+    }
+    let state = loaded.as_ref().map(|l| l.state.clone());
+    let mut trainer = Trainer::new(config, tasks, &measured, loaded)?;
+    if !deterministic {
+        let steps = actors.iter().map(|a| a.environment_steps).sum();
+        trainer.went_on(steps, database.policy_version()? + UNHEARD);
+    }
+    run_dir.write_config(&toml)?;
+    Ok(Prepared { run_dir, benchmarks, trainer, database, actors, state })
+}
+
+fn record(run_dir: &RunDir, config: &Config, tasks: &RunTasks, benchmarks: &[BenchmarkDigest]) -> RunRecord {
+    let hex = |hash: &[u8]| hash.iter().map(|b| format!("{b:02x}")).collect();
+    RunRecord {
+        name: run_dir.name(),
+        space: tasks.space().name().into(),
+        seed: config.seed,
+        tasks: tasks.all.iter().map(|t| (t.name().to_string(), t.family().to_string())).collect(),
+        benchmarks: benchmarks.iter().map(|b| (b.name.clone(), hex(&b.content_hash))).collect(),
+    }
+}
+
+/// Refuses a configuration under which a run cannot go on; what only says how long, how fast and how often may change.
+fn same_run(path: &Path, before: &Config, now: &Config) -> Result<(), LearnerError> {
+    let fixed = |config: &Config| {
+        serde_json::json!({
+            "seed": config.seed,
+            "prior": config.prior,
+            "run": { "deterministic": config.run.deterministic },
+            "tasks": { "count": config.tasks.count },
+            "environment": config.environment,
+            "network": config.network,
+            "predictor": { "width": config.predictor.width, "layers": config.predictor.layers },
+            "validation": { "families": config.validation.families },
+        })
+    };
+    match first_difference(&fixed(before), &fixed(now), String::new()) {
+        None => Ok(()),
+        Some((key, before, now)) => {
+            Err(LearnerError::OtherConfig { path: path.display().to_string(), key, before, now })
+        }
+    }
+}
+
+fn first_difference(
+    before: &serde_json::Value,
+    now: &serde_json::Value,
+    key: String,
+) -> Option<(String, String, String)> {
+    if before == now {
+        return None;
+    }
+    if let (Some(b), Some(n)) = (before.as_object(), now.as_object()) {
+        let names: BTreeSet<&String> = b.keys().chain(n.keys()).collect();
+        let null = serde_json::Value::Null;
+        return names.into_iter().find_map(|name| {
+            let key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
+            first_difference(b.get(name).unwrap_or(&null), n.get(name).unwrap_or(&null), key)
+        });
+    }
+    Some((key, before.to_string(), now.to_string()))
+}
+
+/// Runs a learner until its time or steps are over, or until `stop`, and writes the policy.
 ///
 /// # Errors
 /// See [`LearnerError`].
 pub async fn run(options: LearnerOptions, stop: CancellationToken) -> Result<Summary, LearnerError> {
-    let LearnerOptions { config, run_dir, catalog, listener, progress, over } = options;
-    let toml = config.to_toml();
-    write_config(&run_dir, &toml)?;
+    let LearnerOptions { config, run_dir, resume, catalog, listener, progress, ready } = options;
     let prepare = {
         let config = config.clone();
-        tokio::task::spawn_blocking(move || -> Result<_, LearnerError> {
-            let tasks = RunTasks::resolve(&config, &catalog)?;
-            let benchmarks = digests(&catalog, &config, &tasks)?;
-            let shape = Shape {
-                candidate_features: CANDIDATE_FEATURES,
-                context_features: CONTEXT_FEATURES,
-                decisions: tasks.space().len(),
-                tasks: tasks.all.len(),
-                identities: config.network.identity,
-            };
-            info!(
-                tasks = tasks.all.len(),
-                learned = tasks.learned.len(),
-                validation = tasks.validation.len(),
-                space = tasks.space().name(),
-                "tasks are built"
-            );
-            Ok((benchmarks, shape, Trainer::new(config, tasks)?))
-        })
+        tokio::task::spawn_blocking(move || prepare(config, &run_dir, resume, &catalog))
     };
-    let (benchmarks, shape, trainer) = prepare.await.map_err(|_| LearnerError::Broken)??;
+    let Prepared { run_dir, benchmarks, trainer, database, actors, .. } =
+        prepare.await.map_err(|_| LearnerError::Broken)??;
+    let space = trainer.space();
+    let shape = Shape {
+        candidate_features: CANDIDATE_FEATURES,
+        context_features: CONTEXT_FEATURES,
+        decisions: space.len(),
+        tasks: trainer.tasks(),
+        identities: config.network.identity,
+    };
     let service = ServiceConfig {
-        run_id: run_dir.file_name().map_or_else(|| "run".into(), |n| n.to_string_lossy().into_owned()),
-        config_toml: toml,
+        run_id: run_dir.name(),
+        config_toml: config.to_toml(),
         shape,
+        space: Some(space),
+        max_candidates: config.environment.max_candidates(),
         layout_hash: layout_hash(),
         benchmarks,
         heartbeat: Duration::from_secs_f64(config.wire.heartbeat),
         lease: Duration::from_secs_f64(config.wire.lease),
         credits: config.wire.credits,
+        in_flight_bytes: config.wire.in_flight_mb << 20,
         max_policy_lag: config.wire.max_policy_lag,
         seed: config.seed,
         episodes_per_actor: config.acting.episodes as u32,
@@ -144,14 +284,26 @@ pub async fn run(options: LearnerOptions, stop: CancellationToken) -> Result<Sum
     };
     let (sender, deliveries) = mpsc::channel(DELIVERIES);
     let (policy_sender, policy) = watch::channel(None);
-    let members = Arc::new(Members::new());
+    let (_orders, incoming_orders) = mpsc::channel(ORDERS);
+    let members = Arc::new(Members::recover(actors.into_iter().map(recovered)));
     let served = CancellationToken::new();
     let server =
         tokio::spawn(service::serve(listener, service, sender, policy, members.clone(), served.clone()));
     let reports = progress.subscribe();
-    let path = policy_path(&run_dir);
-    let channels =
-        Channels { deliveries, policy: policy_sender, members, progress, stop: stop.clone(), over };
+    let path = run_dir.policy();
+    let checkpoints = Checkpoints::new(run_dir.checkpoints(), config.checkpoint.keep);
+    let channels = Channels {
+        deliveries,
+        policy: policy_sender,
+        members,
+        progress,
+        stop: stop.clone(),
+        recorder: Recorder::start(database)?,
+        checkpoints: CheckpointWriter::start(checkpoints)?,
+        orders: incoming_orders,
+        runtime: Handle::current(),
+    };
+    ready.cancel();
     let training = {
         let path = path.clone();
         std::thread::Builder::new().name("learner".into()).spawn(move || trainer.run(channels, &path))
@@ -160,19 +312,24 @@ pub async fn run(options: LearnerOptions, stop: CancellationToken) -> Result<Sum
     let trained = tokio::task::spawn_blocking(move || training.join()).await;
     served.cancel();
     let server = server.await.map_err(|_| LearnerError::Broken)?;
-    let policy = trained.map_err(|_| LearnerError::Broken)?.map_err(|_| LearnerError::Broken)??;
+    let (policy, ending) = trained.map_err(|_| LearnerError::Broken)?.map_err(|_| LearnerError::Broken)??;
     server?;
     let progress = reports.borrow().clone();
-    Ok(Summary { policy, path, progress })
+    Ok(Summary { policy, path, progress, stopped: ending == Ending::Stopped })
 }
 
-/// `config.toml` of the run directory: what the run really uses.
-fn write_config(run_dir: &Path, toml: &str) -> Result<(), LearnerError> {
-    let failed = |source| LearnerError::RunDirectory { path: run_dir.display().to_string(), source };
-    std::fs::create_dir_all(run_dir).map_err(failed)?;
-    let temporary = run_dir.join("config.toml.tmp");
-    std::fs::write(&temporary, toml).map_err(failed)?;
-    std::fs::rename(&temporary, run_dir.join("config.toml")).map_err(failed)
+fn recovered(record: ActorRecord) -> Recovered {
+    Recovered {
+        actor: record.actor.into(),
+        incarnation: record.incarnation,
+        acknowledged: record.acknowledged,
+        counters: Counters {
+            transitions: record.transitions,
+            episodes: record.episodes,
+            environment_steps: record.environment_steps,
+            ..Counters::default()
+        },
+    }
 }
 
 /// The benchmarks that an actor must have too.

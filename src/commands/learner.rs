@@ -1,7 +1,6 @@
 //! `srnas learner`: the learner as a process of its own.
 
 use super::{report, run::default_run_dir};
-use anyhow::Context;
 use clap::Args;
 use srnas_common::config::Config;
 use srnas_oracle::catalog::Catalog;
@@ -36,6 +35,9 @@ pub struct LearnerArgs {
     /// Where the run's files go [default: a new folder in runs/]
     #[arg(long, value_name = "D")]
     run_dir: Option<PathBuf>,
+    /// Go on with the run in --run-dir [default: runs/latest], under its own configuration unless --config names one
+    #[arg(long)]
+    resume: bool,
     /// Folder of benchmark files, searched before $SRNAS_BENCH_DIR and the user's data directory
     #[arg(long, value_name = "DIR")]
     bench_dir: Option<PathBuf>,
@@ -46,6 +48,7 @@ impl LearnerArgs {
     pub fn config(&self) -> anyhow::Result<Config> {
         let mut config = match &self.config {
             Some(path) => Config::load(path)?,
+            None if self.resume => Config::load(&self.run_dir("").join("config.toml"))?,
             None if self.task.is_empty() => {
                 return Err(super::Usage(
                     "nothing to train on: give --config F (configs/nb201-transfer.toml is one) or --task T"
@@ -68,30 +71,50 @@ impl LearnerArgs {
         Ok(config)
     }
 
-    /// Lets `runs/latest` lead to a run that was named by the program.
-    pub fn remember(&self, run_dir: &Path) -> anyhow::Result<()> {
-        if let (None, Some(name), Some(runs)) = (&self.run_dir, run_dir.file_name(), run_dir.parent()) {
-            let (new, link) = (runs.join(".latest"), runs.join("latest"));
-            let _ = std::fs::remove_file(&new);
-            std::os::unix::fs::symlink(name, &new)
-                .and_then(|()| std::fs::rename(&new, &link))
-                .with_context(|| format!("cannot write {}", link.display()))?;
+    /// A token to be cancelled when the run directory is there: then `runs/latest` leads to it, if the program named it.
+    pub fn remember_when_ready(&self, run_dir: &Path) -> CancellationToken {
+        let ready = CancellationToken::new();
+        if self.run_dir.is_none() && !self.resume {
+            let (ready, run_dir) = (ready.clone(), run_dir.to_path_buf());
+            tokio::spawn(async move {
+                ready.cancelled().await;
+                if let Err(error) = link_latest(&run_dir) {
+                    tracing::warn!(%error, "runs/latest cannot be written; name the run by --run-dir");
+                }
+            });
         }
-        Ok(())
+        ready
     }
 
     /// The run directory; a new one named after the configuration where none is given.
     pub fn run_dir(&self, fallback: &str) -> PathBuf {
+        if let (None, true) = (&self.run_dir, self.resume) {
+            return PathBuf::from("runs/latest");
+        }
         self.run_dir.clone().unwrap_or_else(|| {
             let stem = self.config.as_ref().and_then(|p| p.file_stem());
             default_run_dir(&stem.map_or(fallback.into(), |s| s.to_string_lossy().into_owned()))
         })
     }
 
+    /// Whether a run that is there goes on.
+    pub fn resume(&self) -> bool {
+        self.resume
+    }
+
     /// Where the benchmarks are.
     pub fn catalog(&self) -> Catalog {
         Catalog::new(self.bench_dir.clone())
     }
+}
+
+/// Lets `latest` beside a run lead to it.
+fn link_latest(run_dir: &Path) -> std::io::Result<()> {
+    let (Some(name), Some(runs)) = (run_dir.file_name(), run_dir.parent()) else { return Ok(()) };
+    let (new, link) = (runs.join(".latest"), runs.join("latest"));
+    let _ = std::fs::remove_file(&new);
+    std::os::unix::fs::symlink(name, &new)?;
+    std::fs::rename(&new, &link)
 }
 
 /// Run the learner alone; actors join it
@@ -109,6 +132,10 @@ impl LearnerCommand {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
         let config = self.args.config()?;
+        if config.run.deterministic {
+            let reason = "a deterministic run is one process: use `srnas run`";
+            return Err(super::Usage(reason.into()).into());
+        }
         let (run_dir, shown) = (self.args.run_dir("learner"), config.clone());
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let summary = runtime.block_on(async {
@@ -120,17 +147,17 @@ impl LearnerCommand {
             let options = srnas_learner::LearnerOptions {
                 config,
                 run_dir: run_dir.clone(),
+                resume: self.args.resume(),
                 catalog: self.args.catalog(),
                 listener,
                 progress,
-                over: CancellationToken::new(),
+                ready: self.args.remember_when_ready(&run_dir),
             };
             let result = srnas_learner::run(options, stop).await;
             display.abort();
             anyhow::Ok(result?)
         })?;
-        self.args.remember(&run_dir)?;
-        report::print_summary(&summary, &run_dir, &shown);
+        report::print_summary(&summary, "learner", &run_dir, &shown);
         Ok(())
     }
 }

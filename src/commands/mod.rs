@@ -9,7 +9,7 @@ mod search;
 
 use clap::{Parser, Subcommand};
 use srnas_common::{config::ConfigError, telemetry};
-use srnas_learner::LearnerError;
+use srnas_learner::{LearnerError, RunDirError};
 use srnas_oracle::tasks::TaskBuildError;
 use tokio_util::sync::CancellationToken;
 
@@ -56,9 +56,12 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
         cause.is::<ConfigError>()
             || cause.is::<Usage>()
             || cause.downcast_ref().is_some_and(TaskBuildError::is_usage)
-            || cause
-                .downcast_ref()
-                .is_some_and(|e| matches!(e, LearnerError::Tasks(tasks) if tasks.is_usage()))
+            || cause.downcast_ref().is_some_and(|e| match e {
+                LearnerError::Tasks(tasks) => tasks.is_usage(),
+                LearnerError::RunDir(RunDirError::Taken { .. } | RunDirError::Nothing { .. })
+                | LearnerError::OtherConfig { .. } => true,
+                _ => false,
+            })
     });
     if wrong { 2 } else { 1 }
 }

@@ -47,7 +47,7 @@ fn held_out(config: &Config) -> String {
 }
 
 /// Prints what was exported, why, where it is, and what to try next.
-pub fn print_summary(summary: &Summary, run_dir: &Path, config: &Config) {
+pub fn print_summary(summary: &Summary, command: &str, run_dir: &Path, config: &Config) {
     let (policy, progress) = (&summary.policy, &summary.progress);
     println!(
         "Trained for {:.0} s: {} environment steps, {} updates, {} distinct measurements.",
@@ -57,6 +57,9 @@ pub fn print_summary(summary: &Summary, run_dir: &Path, config: &Config) {
         progress.measurements
     );
     match &policy.validation {
+        None if summary.stopped => println!(
+            "Stopped before the end. Exported: the base rule, for the last check needs the end of the run."
+        ),
         None => println!("Exported: the base rule. Nothing was kept out to check the trained part on."),
         Some(v) => {
             let [low, high] = v.interval;
@@ -77,5 +80,8 @@ pub fn print_summary(summary: &Summary, run_dir: &Path, config: &Config) {
         }
     }
     println!("Policy: {}", summary.path.display());
+    if summary.stopped {
+        println!("Go on: srnas {command} --resume --run-dir {}", run_dir.display());
+    }
     println!("Next: srnas search --policy {} {} --budget 25", run_dir.display(), held_out(config));
 }

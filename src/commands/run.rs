@@ -1,6 +1,7 @@
 //! `srnas run`: a learner and its actors in one command, over gRPC on loopback.
 
 use super::{learner::LearnerArgs, report};
+use crate::deterministic;
 use clap::Args;
 use srnas_actor::ActorOptions;
 use srnas_oracle::catalog::Catalog;
@@ -12,6 +13,8 @@ use tracing::warn;
 const EXAMPLES: &str = "Examples:
   srnas run --config configs/nb201-transfer.toml
   srnas run --config configs/nb201-transfer.toml --minutes 2 --seed 3 --run-dir runs/short
+  srnas run --resume                                  go on with the run that was stopped or killed
+  srnas run --config configs/nb201-transfer.toml --deterministic --steps 200000
   srnas run --task 'nb201/{cifar10,cifar100}/val' --minutes 1";
 
 /// Train a search policy: a learner and its actors in one command
@@ -23,6 +26,9 @@ pub struct RunCommand {
     /// Actors to start [default: as in the configuration]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
     actors: Option<u32>,
+    /// Take turns in one process, so that the run repeats to the last bit; needs --steps
+    #[arg(long)]
+    deterministic: bool,
 }
 
 impl RunCommand {
@@ -32,24 +38,38 @@ impl RunCommand {
         if let Some(actors) = self.actors {
             config.run.actors = actors as usize;
         }
+        config.run.deterministic |= self.deterministic;
         let run_dir = self.learner.run_dir("run");
         let shown = config.clone();
         let (actors, catalog) = (config.run.actors, self.learner.catalog());
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let summary = runtime.block_on(async {
             let stop = super::stop_on_signal();
+            if config.run.deterministic {
+                let (progress, watched) = tokio::sync::watch::channel(Default::default());
+                let display = tokio::spawn(report::show(watched));
+                let (resume, ready) = (self.learner.resume(), self.learner.remember_when_ready(&run_dir));
+                let run_dir = run_dir.clone();
+                let summary = tokio::task::spawn_blocking(move || {
+                    deterministic::run(config, &run_dir, resume, &catalog, &progress, &ready, &stop)
+                })
+                .await?;
+                display.abort();
+                return summary;
+            }
             let listener = srnas_learner::bind((Ipv4Addr::LOCALHOST, 0).into()).await?;
             let address = format!("http://{}", listener.local_addr()?);
-            let actors_stop = CancellationToken::new();
+            let actors_stop = stop.child_token();
             let (progress, watched) = tokio::sync::watch::channel(Default::default());
             let display = tokio::spawn(report::show(watched));
             let options = srnas_learner::LearnerOptions {
                 config,
                 run_dir: run_dir.clone(),
+                resume: self.learner.resume(),
                 catalog: catalog.clone(),
                 listener,
                 progress,
-                over: actors_stop.clone(),
+                ready: self.learner.remember_when_ready(&run_dir),
             };
             let mut running = start_actors(actors, &address, &catalog, &actors_stop);
             let mut learner = std::pin::pin!(srnas_learner::run(options, stop.clone()));
@@ -81,8 +101,7 @@ impl RunCommand {
                 None => Ok(result?),
             }
         })?;
-        self.learner.remember(&run_dir)?;
-        report::print_summary(&summary, &run_dir, &shown);
+        report::print_summary(&summary, "run", &run_dir, &shown);
         Ok(())
     }
 }

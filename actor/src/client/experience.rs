@@ -32,6 +32,15 @@ pub(super) enum End {
     Forgotten(String),
     /// Another process took the actor's name.
     Replaced(String),
+    /// The run is over.
+    Over,
+}
+
+/// What may be in flight.
+#[derive(Clone, Copy, Debug)]
+struct Credit {
+    batches: usize,
+    bytes: u64,
 }
 
 /// What outlives a session.
@@ -63,19 +72,19 @@ impl Uplink {
             Ok(Ok((_, None))) => return End::Lost("the learner closed the stream".into()),
             Ok(Ok((responses, Some(first)))) => (responses, first),
         };
-        let credits = match self.take(first) {
-            Ok(credits) => credits,
+        let credit = match self.take(first) {
+            Ok(credit) => credit,
             Err(end) => return end,
         };
         self.unacknowledged.rewind();
-        self.stream(outbox, responses, credits, joined).await
+        self.stream(outbox, responses, credit, joined).await
     }
 
     async fn stream(
         &mut self,
         outbox: mpsc::Sender<v1::ExperienceRequest>,
         mut responses: Streaming<v1::ExperienceResponse>,
-        mut credits: usize,
+        mut credit: Credit,
         joined: &Joined,
     ) -> End {
         let mut heartbeat = tokio::time::interval_at(Instant::now() + joined.heartbeat, joined.heartbeat);
@@ -87,7 +96,7 @@ impl Uplink {
             let due = !self.unacknowledged.all_sent() || drained || beat_due;
             tokio::select! {
                 () = stop.cancelled(), if !self.queue.is_closed() => self.queue.close(),
-                experience = self.queue.recv(), if !drained && self.unacknowledged.len() < credits => {
+                experience = self.queue.recv(), if !drained && self.may_send(credit) => {
                     match experience {
                         Some(experience) => self.keep(&experience),
                         None => drained = true,
@@ -110,7 +119,7 @@ impl Uplink {
                 }
                 response = responses.message() => match response {
                     Ok(Some(response)) => match self.take(response) {
-                        Ok(granted) => credits = granted,
+                        Ok(granted) => credit = granted,
                         Err(end) => return end,
                     },
                     Ok(None) | Err(_) if left && self.unacknowledged.len() == 0 => return End::Finished,
@@ -120,6 +129,12 @@ impl Uplink {
                 _ = heartbeat.tick() => beat_due = true,
             }
         }
+    }
+
+    /// Whether another batch may be in flight. One always may, however large.
+    fn may_send(&self, credit: Credit) -> bool {
+        let kept = &self.unacknowledged;
+        kept.len() == 0 || (kept.len() < credit.batches && kept.bytes() < credit.bytes)
     }
 
     fn keep(&mut self, experience: &Experience) {
@@ -134,7 +149,7 @@ impl Uplink {
     }
 
     /// Takes a response in; returns the credits it grants.
-    fn take(&mut self, response: v1::ExperienceResponse) -> Result<usize, End> {
+    fn take(&mut self, response: v1::ExperienceResponse) -> Result<Credit, End> {
         let settled = self.unacknowledged.acknowledge(response.acknowledged);
         add(&self.counters.acknowledged, settled);
         for reject in response.rejects {
@@ -146,6 +161,7 @@ impl Uplink {
                 }
                 Ok(RejectReason::UnknownIncarnation) => return Err(End::Forgotten(detail)),
                 Ok(RejectReason::Replaced) => return Err(End::Replaced(detail)),
+                Ok(RejectReason::RunOver) => return Err(End::Over),
                 Ok(RejectReason::Malformed | RejectReason::Unspecified) | Err(_) => {
                     let times = add(&self.counters.malformed, 1);
                     // Not a line a batch: it will say so all the time.
@@ -155,7 +171,7 @@ impl Uplink {
                 }
             }
         }
-        Ok(response.credits as usize)
+        Ok(Credit { batches: response.credits as usize, bytes: response.credit_bytes })
     }
 }
 

@@ -93,6 +93,8 @@ pub struct Joined {
     pub lease: Duration,
     /// Batches in flight at first.
     pub credits: u32,
+    /// Bytes in flight at first.
+    pub credit_bytes: u64,
     /// Larger batches would be refused.
     pub max_batch_bytes: usize,
     /// Transitions of policies older than so many versions are refused.
@@ -118,6 +120,7 @@ impl Joined {
             heartbeat: Duration::from_millis(response.heartbeat_ms.max(10).into()),
             lease: Duration::from_millis(response.lease_ms.into()),
             credits: response.credits,
+            credit_bytes: response.credit_bytes,
             max_batch_bytes: response.max_batch_bytes as usize,
             max_policy_lag: response.max_policy_lag,
             first_episode: response.first_episode,
@@ -329,6 +332,10 @@ impl Worker {
             }
             channel = match end {
                 End::Finished => return Ok(()),
+                End::Over => {
+                    info!(%actor, %learner, "the run is over");
+                    return Ok(());
+                }
                 End::Replaced(reason) => {
                     return Err(ClientError::Replaced {
                         actor: actor.clone(),

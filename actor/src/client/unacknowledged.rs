@@ -17,6 +17,8 @@ pub(super) struct Unacknowledged {
     /// Highest number that was sent on any stream of this incarnation.
     highest_sent: u64,
     max_bytes: usize,
+    /// Bytes of all of them.
+    bytes: u64,
 }
 
 /// A batch is larger than the learner allows.
@@ -28,11 +30,16 @@ pub(super) struct Oversize {
 
 impl Unacknowledged {
     pub fn new(max_bytes: usize) -> Unacknowledged {
-        Unacknowledged { last: 0, batches: VecDeque::new(), sent: 0, highest_sent: 0, max_bytes }
+        Unacknowledged { last: 0, batches: VecDeque::new(), sent: 0, highest_sent: 0, max_bytes, bytes: 0 }
     }
 
     pub fn len(&self) -> usize {
         self.batches.len()
+    }
+
+    /// Bytes of what is kept.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Numbers a batch and keeps it.
@@ -43,6 +50,7 @@ impl Unacknowledged {
             return Err(Oversize { bytes, limit: self.max_bytes });
         }
         self.last += 1;
+        self.bytes += bytes as u64;
         self.batches.push_back(batch);
         Ok(())
     }
@@ -64,7 +72,7 @@ impl Unacknowledged {
     /// Forgets everything up to `sequence`; returns how many batches that were.
     pub fn acknowledge(&mut self, sequence: u64) -> usize {
         let settled = self.batches.iter().take_while(|b| b.sequence <= sequence).count();
-        self.batches.drain(..settled);
+        self.bytes -= self.batches.drain(..settled).map(|b| b.encoded_len() as u64).sum::<u64>();
         self.sent = self.sent.saturating_sub(settled);
         settled
     }
@@ -83,6 +91,7 @@ impl Unacknowledged {
         }
         (self.last, self.highest_sent) = (self.batches.len() as u64, sent as u64);
         (self.sent, self.max_bytes) = (0, max_bytes);
+        self.bytes = self.batches.iter().map(|b| b.encoded_len() as u64).sum();
         settled
     }
 }

@@ -38,6 +38,8 @@ pub struct Config {
     pub predictor: PredictorTraining,
     /// Acting.
     pub acting: ActingConfig,
+    /// Checkpoints.
+    pub checkpoint: CheckpointConfig,
     /// The wire.
     pub wire: WireConfig,
     /// The check that the trained part has earned its export.
@@ -127,7 +129,7 @@ impl Config {
         let v = &self.validation;
         /// Minutes or seconds beyond which a duration is surely a mistake.
         const MANY: f64 = 1e6;
-        let checks: [(bool, &'static str, &str); 33] = [
+        let checks: [(bool, &'static str, &str); 36] = [
             (positive(self.run.minutes), "run.minutes", "must be above 0"),
             (self.run.steps != Some(0), "run.steps", "must be above 0"),
             (self.run.actors >= 1, "run.actors", "must be at least 1"),
@@ -213,6 +215,22 @@ impl Config {
                 "must be one or more numbers of 0 or more",
             ),
             (self.wire.credits >= 1, "wire.credits", "must be at least 1"),
+            ((1..=65_536).contains(&self.wire.in_flight_mb), "wire.in_flight_mb", "must be from 1 to 65536"),
+            (
+                positive(self.checkpoint.minutes)
+                    && self.checkpoint.minutes <= MANY
+                    && self.checkpoint.updates.min(v.updates) >= 1
+                    && self.checkpoint.keep >= 1,
+                "checkpoint.minutes, checkpoint.updates, checkpoint.keep, validation.updates",
+                "must be above 0",
+            ),
+            (
+                l.samples_per_insert[0] >= 0.0
+                    && l.samples_per_insert[1].is_finite()
+                    && l.samples_per_insert[1] > 2.0 * l.samples_per_insert[0],
+                "learning.samples_per_insert",
+                "must be two numbers of 0 or more, the second above twice the first",
+            ),
             (
                 positive(f64::from(s.transfer.noise))
                     && positive(f64::from(s.plain.noise))

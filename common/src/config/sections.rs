@@ -32,11 +32,14 @@ pub struct RunConfig {
     pub steps: Option<u64>,
     /// Actors that `srnas run` starts.
     pub actors: usize,
+    /// One process that takes turns instead of many that run at the same time: the same seed gives the same weights and
+    /// ledger to the last bit. `srnas run` alone; it ends after `steps`.
+    pub deterministic: bool,
 }
 
 impl Default for RunConfig {
     fn default() -> Self {
-        Self { minutes: 20.0, steps: None, actors: 1 }
+        Self { minutes: 20.0, steps: None, actors: 1, deterministic: false }
     }
 }
 
@@ -155,6 +158,9 @@ pub struct LearningConfig {
     pub broadcast: u64,
     /// Threads of a step.
     pub threads: usize,
+    /// How often each transition that comes in is drawn on average, at least and at most. Below the first the learner
+    /// takes nothing more in and the actors wait; above the second it waits for the actors.
+    pub samples_per_insert: [f64; 2],
 }
 
 impl Default for LearningConfig {
@@ -176,7 +182,26 @@ impl Default for LearningConfig {
             time_limit: TimeLimit::Terminal,
             broadcast: 50,
             threads: 1,
+            samples_per_insert: [0.1, 32.0],
         }
+    }
+}
+
+/// Checkpoints: what `--resume` goes on from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CheckpointConfig {
+    /// Minutes between checkpoints.
+    pub minutes: f64,
+    /// Updates between checkpoints of a deterministic run, which goes by no clock.
+    pub updates: u64,
+    /// Checkpoints kept.
+    pub keep: usize,
+}
+
+impl Default for CheckpointConfig {
+    fn default() -> Self {
+        Self { minutes: 2.0, updates: 1_000, keep: 2 }
     }
 }
 
@@ -265,13 +290,15 @@ pub struct WireConfig {
     pub lease: f64,
     /// Batches that an actor may have in flight.
     pub credits: u32,
+    /// Megabytes of experience that all actors together may have in flight.
+    pub in_flight_mb: usize,
     /// Versions by which the policy that acted may lag.
     pub max_policy_lag: u32,
 }
 
 impl Default for WireConfig {
     fn default() -> Self {
-        Self { heartbeat: 2.0, lease: 8.0, credits: 16, max_policy_lag: 200 }
+        Self { heartbeat: 2.0, lease: 8.0, credits: 16, in_flight_mb: 64, max_policy_lag: 200 }
     }
 }
 
@@ -281,8 +308,10 @@ impl Default for WireConfig {
 pub struct ValidationConfig {
     /// Families of training tasks that are kept out of the learning and of the prior.
     pub families: Vec<String>,
-    /// Minutes between measurements.
+    /// Minutes between checks.
     pub minutes: f64,
+    /// Updates between checks of a deterministic run.
+    pub updates: u64,
     /// Starts per task.
     pub starts: usize,
     /// Margins that are tried: by how much a candidate's value must be above that of the rule's choice to be chosen.
@@ -291,6 +320,6 @@ pub struct ValidationConfig {
 
 impl Default for ValidationConfig {
     fn default() -> Self {
-        Self { families: Vec::new(), minutes: 3.0, starts: 12, margins: vec![0.0, 0.03, 0.1] }
+        Self { families: Vec::new(), minutes: 3.0, updates: 5_000, starts: 12, margins: vec![0.0, 0.03, 0.1] }
     }
 }

@@ -6,6 +6,7 @@
 
 mod arrays;
 mod experience;
+mod fits;
 mod snapshot;
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,10 @@ use std::sync::Arc;
 pub struct Delivery {
     /// Id of the actor that sent it.
     pub actor: Arc<str>,
+    /// Its incarnation.
+    pub incarnation: u64,
+    /// Number of the batch within the incarnation.
+    pub sequence: u64,
     /// The batch. Without segments if its policy was too old: its measurements and episode ends are facts all the same.
     pub experience: Experience,
     /// Policy versions broadcast since the one that acted.

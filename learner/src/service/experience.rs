@@ -8,6 +8,7 @@ use super::{
     members::Members,
     shutting_down,
 };
+use prost::Message;
 use srnas_common::wire::{Experience, Snapshot};
 use srnas_proto::v1::{self, RejectReason, experience_request::Kind};
 use std::{collections::VecDeque, future::poll_fn, sync::Arc, time::Duration};
@@ -47,6 +48,7 @@ pub(super) async fn open(
                 token,
                 read,
                 waiting: VecDeque::new(),
+                waiting_bytes: 0,
                 rejects: Vec::new(),
                 due: true,
                 leaving: false,
@@ -79,6 +81,8 @@ enum End {
     Broken(Status),
     /// The learner stops.
     Shutdown,
+    /// The run is over.
+    Over,
 }
 
 struct Stream {
@@ -95,6 +99,8 @@ struct Stream {
     /// Batches read and not yet judged: as many as there are credits at most. They wait for the ingest thread here,
     /// so that heartbeats are read all the while.
     waiting: VecDeque<v1::ExperienceBatch>,
+    /// Bytes of them.
+    waiting_bytes: usize,
     /// Rejects for the next response.
     rejects: Vec<v1::Reject>,
     /// Whether there is something to respond.
@@ -134,6 +140,13 @@ impl Stream {
                 warn!(%actor, incarnation, reason = %status.message(), "experience stream is cut");
                 Some(status)
             }
+            End::Over => {
+                self.member.settled(self.config.shutdown_grace).await;
+                self.members.leave(&self.member);
+                info!(%actor, incarnation, "the run is over: actor is let go");
+                self.rejects.push(over());
+                None
+            }
             End::Shutdown => {
                 // What is acknowledged now will not be sent again to the next learner.
                 self.member.settled(self.config.shutdown_grace).await;
@@ -158,6 +171,7 @@ impl Stream {
         outbox: &mpsc::Sender<Result<v1::ExperienceResponse, Status>>,
     ) -> End {
         let (shutdown, token, gone) = (self.shutdown.clone(), self.token.clone(), self.member.clone());
+        let over = self.members.over();
         loop {
             // Whoever does not read its rejects is not read.
             let reading = !self.leaving && self.rejects.len() <= self.config.credits as usize;
@@ -170,6 +184,7 @@ impl Stream {
             }
             tokio::select! {
                 () = shutdown.cancelled() => return End::Shutdown,
+                () = over.cancelled() => return End::Over,
                 () = token.cancelled() => return End::Superseded,
                 () = gone.gone.cancelled() => return End::Absent,
                 () = outbox.closed() => return End::Lost(Status::cancelled("the actor closed the stream")),
@@ -224,6 +239,7 @@ impl Stream {
             }
         };
         let (sequence, next) = (batch.sequence, self.read + 1);
+        let bytes = batch.encoded_len();
         if sequence < next {
             debug!(actor = %self.member.id, sequence, "batch received before: ignored");
             self.member.count(Counters { duplicates: 1, ..Counters::default() });
@@ -239,7 +255,15 @@ impl Stream {
             self.rejects.push(reject(sequence, RejectReason::Malformed, &detail));
             return Err(Status::invalid_argument(detail));
         }
+        let limit = self.credit_bytes().saturating_add(self.config.max_batch_bytes);
+        if self.waiting_bytes + bytes > limit {
+            let detail =
+                format!("{} bytes wait to be read, and credits are for {limit}", self.waiting_bytes + bytes);
+            self.rejects.push(reject(sequence, RejectReason::Malformed, &detail));
+            return Err(Status::invalid_argument(detail));
+        }
         self.read = sequence;
+        self.waiting_bytes += bytes;
         self.waiting.push_back(batch);
         Ok(())
     }
@@ -247,7 +271,12 @@ impl Stream {
     /// Enters the next waiting batch; what of it goes to the ingest thread.
     fn judge(&mut self) -> Result<Option<Delivery>, Superseded> {
         let Some(batch) = self.waiting.pop_front() else { return Ok(None) };
-        let (sequence, experience) = match Experience::decode(&batch, &self.config.shape) {
+        self.waiting_bytes -= batch.encoded_len();
+        let decoded = Experience::decode(&batch, &self.config.shape).and_then(|decoded| {
+            let space = self.config.space.as_deref();
+            space.map_or(Ok(()), |s| decoded.1.fits(s, self.config.max_candidates)).map(|()| decoded)
+        });
+        let (sequence, experience) = match decoded {
             Ok(decoded) => decoded,
             Err(malformed) => {
                 let (actor, sequence) = (&self.member.id, batch.sequence);
@@ -292,15 +321,22 @@ impl Stream {
             self.due = true;
         }
         let acknowledgement = Acknowledgement::new(self.member.clone(), sequence);
-        let actor = self.member.id.clone();
-        Ok((!empty).then_some(Delivery { actor, experience, lag, acknowledgement }))
+        let (actor, incarnation) = (self.member.id.clone(), self.member.incarnation);
+        Ok((!empty).then_some(Delivery { actor, incarnation, sequence, experience, lag, acknowledgement }))
+    }
+
+    /// This actor's share of what may be in flight. Never so little that nothing moves: one batch always may.
+    fn credit_bytes(&self) -> usize {
+        self.config.credit_bytes(self.members.live())
     }
 
     fn response(&mut self) -> v1::ExperienceResponse {
         self.due = false;
+        let credit_bytes = self.credit_bytes() as u64;
         v1::ExperienceResponse {
             acknowledged: *self.acknowledged.borrow_and_update(),
             credits: self.config.credits,
+            credit_bytes,
             rejects: std::mem::take(&mut self.rejects),
         }
     }
@@ -308,6 +344,11 @@ impl Stream {
 
 fn reject(sequence: u64, reason: RejectReason, detail: &str) -> v1::Reject {
     v1::Reject { sequence, reason: reason.into(), detail: detail.into() }
+}
+
+/// Tells an actor that it is not needed any more.
+fn over() -> v1::Reject {
+    reject(0, RejectReason::RunOver, "the run is over")
 }
 
 /// Tells an incarnation that it is no member.

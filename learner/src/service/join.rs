@@ -26,6 +26,11 @@ pub(super) async fn join(
     if service.shutdown.is_cancelled() {
         return Err(super::shutting_down());
     }
+    if service.members.over().is_cancelled() {
+        return Err(Status::failed_precondition(
+            "the run is over: start the actor again when there is another",
+        ));
+    }
     if let Err(refusal) = check(service, &request) {
         // A refused id may be anything: debug format escapes it.
         let (actor, software) = (&request.actor_id, &request.software);
@@ -48,7 +53,7 @@ pub(super) async fn join(
         ))
     })?;
     let previous_acknowledged = match service.members.departed(&member.id, request.previous_incarnation) {
-        None => 0,
+        None => service.members.recovered(&member.id, request.previous_incarnation),
         // Only what is settled is known to be taken in, so the answer waits for what is under way.
         Some(previous) if previous.settled(SETTLE).await => previous.acknowledged(),
         Some(_) => {
@@ -65,6 +70,7 @@ pub(super) async fn join(
         heartbeat_ms: milliseconds(config.heartbeat),
         lease_ms: milliseconds(config.lease),
         credits: config.credits,
+        credit_bytes: config.credit_bytes(service.members.live()) as u64,
         max_batch_bytes: u32::try_from(config.max_batch_bytes).unwrap_or(u32::MAX),
         max_policy_lag: config.max_policy_lag,
         first_episode: member.first_episode,

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// Incarnations that are remembered after they left, so that one that comes back hears what was taken in of it.
 const REMEMBERED: usize = 1024;
@@ -28,6 +29,20 @@ pub(super) struct Full;
 #[derive(Debug, Default)]
 pub struct Members {
     state: Mutex<State>,
+    over: CancellationToken,
+}
+
+/// An incarnation that an earlier process of this learner knew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovered {
+    /// Name of the actor.
+    pub actor: Arc<str>,
+    /// Its incarnation.
+    pub incarnation: u64,
+    /// Highest sequence number that was taken in for good.
+    pub acknowledged: u64,
+    /// What was taken in of it.
+    pub counters: Counters,
 }
 
 #[derive(Debug, Default)]
@@ -36,6 +51,8 @@ struct State {
     departed: VecDeque<Arc<Member>>,
     past: Counters,
     past_lags: Lags,
+    /// Of earlier processes: what was acknowledged of each incarnation, by actor.
+    recovered: HashMap<Arc<str>, HashMap<u64, u64>>,
 }
 
 impl State {
@@ -73,6 +90,34 @@ impl Members {
         Members::default()
     }
 
+    /// Nobody yet, but what earlier processes of this learner knew is remembered: an actor that joins again hears what
+    /// was taken in of it.
+    pub fn recover(recovered: impl IntoIterator<Item = Recovered>) -> Members {
+        let members = Members::default();
+        let mut state = members.state();
+        for r in recovered {
+            state.past += r.counters;
+            state.recovered.entry(r.actor).or_default().insert(r.incarnation, r.acknowledged);
+        }
+        drop(state);
+        members
+    }
+
+    /// Lets all actors go: the run is over, and whoever asks hears so.
+    pub fn dismiss(&self) {
+        self.over.cancel();
+    }
+
+    /// Cancelled when the run is over.
+    pub(super) fn over(&self) -> CancellationToken {
+        self.over.clone()
+    }
+
+    /// What an earlier process acknowledged of an incarnation.
+    pub(super) fn recovered(&self, id: &str, incarnation: u64) -> u64 {
+        self.state().recovered.get(id).and_then(|of| of.get(&incarnation)).copied().unwrap_or(0)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -91,7 +136,9 @@ impl Members {
             return Err(Full);
         }
         let before = state.departed.iter().rev().find(|m| *m.id == *applicant.id);
-        let generation = before.map_or(0, |m| m.generation + 1);
+        // Incarnations of earlier processes count too: the actor's random draws must not begin anew.
+        let earlier = || state.recovered.get(applicant.id.as_str()).map_or(0, |of| of.len() as u64);
+        let generation = before.map_or_else(earlier, |m| m.generation + 1);
         let first_episode = state.first_free(applicant.episodes);
         let member = Arc::new(Member::new(applicant, first_episode, generation));
         state.live.insert(member.id.clone(), member.clone());

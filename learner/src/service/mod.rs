@@ -14,9 +14,12 @@ mod window;
 
 pub use delivery::{Acknowledgement, Delivery};
 pub use member::{Counters, Lags, MemberReport};
-pub use members::{Members, MembersReport};
+pub use members::{Members, MembersReport, Recovered};
 
-use srnas_common::wire::{Shape, Snapshot};
+use srnas_common::{
+    space::SearchSpace,
+    wire::{Shape, Snapshot},
+};
 use srnas_proto::{
     DESCRIPTORS,
     v1::{
@@ -55,6 +58,10 @@ pub struct ServiceConfig {
     pub config_toml: String,
     /// Sizes of the arrays.
     pub shape: Shape,
+    /// Space of the run: what is no architecture of it is malformed. `None`: nobody looks.
+    pub space: Option<Arc<SearchSpace>>,
+    /// Candidates of an observation at most, looked at with `space`.
+    pub max_candidates: usize,
     /// Hash of the observation layout.
     pub layout_hash: u64,
     /// The benchmarks that the run's tasks need; an actor must have the same.
@@ -65,6 +72,8 @@ pub struct ServiceConfig {
     pub lease: Duration,
     /// Batches that an actor may have in flight.
     pub credits: u32,
+    /// Bytes that all actors together may have in flight; each has an equal share, and one batch may always be.
+    pub in_flight_bytes: usize,
     /// Largest message with a batch, in bytes.
     pub max_batch_bytes: usize,
     /// Transitions of policies older than so many versions are refused.
@@ -88,11 +97,14 @@ impl Default for ServiceConfig {
             run_id: String::new(),
             config_toml: String::new(),
             shape: Shape::default(),
+            space: None,
+            max_candidates: 0,
             layout_hash: 0,
             benchmarks: Vec::new(),
             heartbeat: Duration::from_secs(2),
             lease: Duration::from_secs(8),
             credits: 8,
+            in_flight_bytes: 64 << 20,
             max_batch_bytes: 8 << 20,
             max_policy_lag: 20,
             seed: 0,
@@ -101,6 +113,13 @@ impl Default for ServiceConfig {
             max_actors: 1024,
             shutdown_grace: Duration::from_secs(3),
         }
+    }
+}
+
+impl ServiceConfig {
+    /// Bytes that each of `live` actors may have in flight.
+    fn credit_bytes(&self, live: usize) -> usize {
+        self.in_flight_bytes / live.max(1)
     }
 }
 

@@ -7,20 +7,24 @@ use std::{
     path::Path,
 };
 
-/// The bytes of a file, shared with every process that maps it.
-pub(super) struct MappedFile(memmap2::Mmap);
+/// The bytes of a file that is never written in place, shared with every process that maps it.
+#[derive(Debug)]
+pub struct MappedFile(memmap2::Mmap);
 
 impl MappedFile {
     /// Maps a file. Refuses what is not a regular file.
     #[allow(unsafe_code, reason = "a map is sound only while nobody shortens or rewrites the file in place")]
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn open(path: &Path) -> io::Result<Self> {
         // Asked before it is opened: opening a named pipe would wait for somebody to write to it.
         if !fs::metadata(path)?.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
         }
         let file = File::open(path)?;
-        // SAFETY: benchmark files are replaced by a rename and never written in place (see `BenchmarkWriter::write`),
-        // so the mapped bytes stay what they are. All reads are of bytes, for which any bit pattern is valid.
+        // SAFETY: benchmark files and checkpoints are replaced by a rename and never written in place (see
+        // `BenchmarkWriter::write`), so the mapped bytes stay what they are. All reads are of bytes, for which any bit pattern is valid.
         Ok(Self(unsafe { memmap2::Mmap::map(&file)? }))
     }
 }

@@ -7,10 +7,10 @@ mod format;
 mod map;
 mod writer;
 
+pub use map::MappedFile;
 pub use writer::BenchmarkWriter;
 
 use format::{Layout, Refusal};
-use map::MappedFile;
 use serde::{Deserialize, Serialize};
 use srnas_common::{names, space::SearchSpace};
 use std::{

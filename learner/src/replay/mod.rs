@@ -3,6 +3,10 @@
 //! Segments are kept as they came, half floats and all; a transition is a place in a segment. Old segments go when the
 //! last of their transitions is overwritten.
 
+mod snapshot;
+
+pub(crate) use snapshot::{ReplaySnapshot, SnapshotError};
+
 use crate::{sum_tree::SumTree, update::TransitionBatch};
 use half::{f16, slice::HalfFloatSliceExt};
 use rand::Rng;
@@ -57,6 +61,7 @@ pub struct Replay {
     places: Vec<Option<(Arc<Segment>, u16)>>,
     priorities: SumTree,
     next: usize,
+    held: usize,
     inserted: u64,
 }
 
@@ -78,6 +83,7 @@ impl Replay {
             places: vec![None; config.capacity],
             priorities: SumTree::new(config.capacity),
             next: 0,
+            held: 0,
             inserted: 0,
             config,
         }
@@ -85,12 +91,12 @@ impl Replay {
 
     /// Transitions held now.
     pub fn len(&self) -> usize {
-        (self.inserted as usize).min(self.config.capacity)
+        self.held
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.inserted == 0
+        self.held == 0
     }
 
     /// Transitions that ever came in.
@@ -101,10 +107,32 @@ impl Replay {
     /// Takes a checked batch in and returns the number of its transitions. First priorities come from the actor's
     /// values.
     pub fn insert(&mut self, experience: &Experience) -> usize {
-        let (cf, xf) = (self.config.candidate_features, self.config.context_features);
+        let mut observation = 0;
+        for segment in self.segments(experience) {
+            let length = segment.actions.len();
+            for t in 0..length {
+                let (returns, discount, ahead) = self.n_step(&segment, t);
+                let chosen = experience.chosen_values[observation + t];
+                let best = experience.best_values[observation + ahead];
+                let error = f64::from((returns + discount * best - chosen).abs());
+                self.priorities.set(self.next, (error + LEAST_PRIORITY).powf(self.config.alpha));
+                self.places[self.next] = Some((segment.clone(), t as u16));
+                self.next = (self.next + 1) % self.config.capacity;
+                self.held = (self.held + 1).min(self.config.capacity);
+                self.inserted += 1;
+            }
+            observation += length + 1;
+        }
+        experience.steps()
+    }
+
+    /// The segments of a checked batch.
+    fn segments(&self, experience: &Experience) -> Vec<Arc<Segment>> {
+        let (cf, xf, d) =
+            (self.config.candidate_features, self.config.context_features, self.config.decisions);
         let (mut row, mut observation, mut step) = (0usize, 0usize, 0usize);
-        for &length in &experience.lengths {
-            let length = length as usize;
+        let cut = |&length: &u16| {
+            let length = usize::from(length);
             let counts = &experience.counts[observation..observation + length + 1];
             let mut offsets = Vec::with_capacity(length + 2);
             let mut rows = 0;
@@ -113,9 +141,8 @@ impl Replay {
                 rows += usize::from(c);
                 offsets.push(rows as u32);
             }
-            let d = self.config.decisions;
             let steps = step..step + length;
-            let segment = Arc::new(Segment {
+            let segment = Segment {
                 offsets: offsets.into(),
                 candidates: experience.candidates[row * cf..(row + rows) * cf].into(),
                 contexts: experience.contexts[observation * xf..(observation + length + 1) * xf].into(),
@@ -126,21 +153,12 @@ impl Replay {
                 },
                 actions: experience.actions[steps.clone()].into(),
                 rewards: experience.rewards[steps.clone()].into(),
-                end: experience.ends[steps.clone()].last().copied().unwrap_or(0),
-            });
-            for t in 0..length {
-                let (returns, discount, ahead) = self.n_step(&segment, t);
-                let chosen = experience.chosen_values[observation + t];
-                let best = experience.best_values[observation + ahead];
-                let error = f64::from((returns + discount * best - chosen).abs());
-                self.priorities.set(self.next, (error + LEAST_PRIORITY).powf(self.config.alpha));
-                self.places[self.next] = Some((segment.clone(), t as u16));
-                self.next = (self.next + 1) % self.config.capacity;
-                self.inserted += 1;
-            }
+                end: experience.ends[steps].last().copied().unwrap_or(0),
+            };
             (row, observation, step) = (row + rows, observation + length + 1, step + length);
-        }
-        step
+            Arc::new(segment)
+        };
+        experience.lengths.iter().map(cut).collect()
     }
 
     /// Discounted rewards from step `t`, the discount of what follows (0 at an end), and the observation that follows.
@@ -242,7 +260,7 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
     use srnas_common::wire::TRUNCATED;
 
-    fn config(capacity: usize, time_limit: TimeLimit) -> ReplayConfig {
+    pub(super) fn config(capacity: usize, time_limit: TimeLimit) -> ReplayConfig {
         ReplayConfig {
             capacity,
             n_step: 3,
@@ -257,7 +275,7 @@ mod tests {
     }
 
     /// One segment whose observation `t` has (t mod 3) + 1 candidates and context t; reward t + 1.
-    fn segment(steps: usize, end: u8) -> Experience {
+    pub(super) fn segment(steps: usize, end: u8) -> Experience {
         let mut e = Experience { lengths: vec![steps as u16], tasks: vec![0], ..Experience::default() };
         for t in 0..=steps {
             let count = t % 3 + 1;

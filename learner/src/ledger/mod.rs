@@ -1,8 +1,19 @@
-//! The ledger: every distinct measurement of a run, by task, canonical key and fidelity. In memory for now; a measurement
-//! is entered before its batch is acknowledged.
+//! The ledger: every distinct measurement of a run, by task, canonical key and fidelity.
+//!
+//! [`Ledger`] is what the learner works with, in memory; [`Database`] is the file that outlives it; the [`Recorder`]
+//! writes to the file on a thread of its own and acknowledges a batch once its measurements are durable.
 
-use hashbrown::HashMap;
+mod database;
+mod incumbents;
+mod recorder;
+
+pub use database::{ActorRecord, Database, LedgerError, RunRecord};
+pub use incumbents::{Incumbent, Incumbents};
+pub use recorder::{Record, Recorder};
+
+use hashbrown::HashSet;
 use srnas_common::{statistics, wire::Measurements};
+use std::sync::Arc;
 
 /// One measurement.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,11 +32,12 @@ pub struct Entry {
 #[derive(Debug)]
 pub struct Ledger {
     decisions: usize,
-    by_key: HashMap<(u16, u64, u32), usize>,
+    known: HashSet<(u16, u64, u32)>,
     entries: Vec<Entry>,
     architectures: Vec<u8>,
     /// Values by task, for best and median.
     values: Vec<Vec<f32>>,
+    incumbents: Arc<Incumbents>,
 }
 
 impl Ledger {
@@ -33,32 +45,40 @@ impl Ledger {
     pub fn new(tasks: usize, decisions: usize) -> Self {
         Self {
             decisions,
-            by_key: HashMap::new(),
+            known: HashSet::new(),
             entries: Vec::new(),
             architectures: Vec::new(),
             values: vec![Vec::new(); tasks],
+            incumbents: Arc::default(),
         }
     }
 
-    /// Enters measurements; those that are known already change nothing. Returns how many were new.
-    pub fn enter(&mut self, measurements: &Measurements) -> usize {
-        let before = self.entries.len();
+    /// Enters measurements and returns those that were new; what is known already changes nothing.
+    pub fn enter(&mut self, measurements: &Measurements) -> Measurements {
+        let mut new = Measurements::default();
         for i in 0..measurements.tasks.len() {
-            let (task, fidelity, value) =
-                (measurements.tasks[i], measurements.fidelities[i], measurements.values[i]);
-            let key = (task, measurements.keys[i], fidelity.to_bits());
-            if self.by_key.contains_key(&key) {
+            let (task, key, fidelity, value) = (
+                measurements.tasks[i],
+                measurements.keys[i],
+                measurements.fidelities[i],
+                measurements.values[i],
+            );
+            let Some(values) = self.values.get_mut(usize::from(task)) else { continue };
+            if !self.known.insert((task, key, fidelity.to_bits())) {
                 continue;
             }
-            self.by_key.insert(key, self.entries.len());
+            let choices = &measurements.architectures[i * self.decisions..][..self.decisions];
+            values.push(value);
+            self.incumbents.see(task, value, choices);
             self.entries.push(Entry { task, fidelity, value, architecture: self.architectures.len() });
-            self.architectures
-                .extend_from_slice(&measurements.architectures[i * self.decisions..][..self.decisions]);
-            if let Some(values) = self.values.get_mut(usize::from(task)) {
-                values.push(value);
-            }
+            self.architectures.extend_from_slice(choices);
+            new.tasks.push(task);
+            new.keys.push(key);
+            new.architectures.extend_from_slice(choices);
+            new.fidelities.push(fidelity);
+            new.values.push(value);
         }
-        self.entries.len() - before
+        new
     }
 
     /// Number of distinct measurements.
@@ -84,13 +104,18 @@ impl Ledger {
         let median = statistics::median(&mut values);
         (best > median).then_some((best, median))
     }
+
+    /// The best of each task so far, for readers on other threads.
+    pub fn incumbents(&self) -> Arc<Incumbents> {
+        self.incumbents.clone()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn measurements(rows: &[(u16, u64, f32, f32)]) -> Measurements {
+    pub(super) fn measurements(rows: &[(u16, u64, f32, f32)]) -> Measurements {
         let mut m = Measurements::default();
         for &(task, key, fidelity, value) in rows {
             m.tasks.push(task);
@@ -105,11 +130,18 @@ mod tests {
     #[test]
     fn each_task_key_and_fidelity_counts_once() {
         let mut ledger = Ledger::new(2, 2);
-        assert_eq!(ledger.enter(&measurements(&[(0, 7, 1.0, 0.5), (0, 7, 1.0, 0.9), (1, 7, 1.0, 0.2)])), 2);
-        assert_eq!(ledger.enter(&measurements(&[(0, 7, 0.5, 0.3), (0, 7, 1.0, 0.1)])), 1);
+        let new = ledger.enter(&measurements(&[(0, 7, 1.0, 0.5), (0, 7, 1.0, 0.9), (1, 7, 1.0, 0.2)]));
+        assert_eq!(new, measurements(&[(0, 7, 1.0, 0.5), (1, 7, 1.0, 0.2)]));
+        assert_eq!(
+            ledger.enter(&measurements(&[(0, 7, 0.5, 0.3), (0, 7, 1.0, 0.1)])),
+            measurements(&[(0, 7, 0.5, 0.3)])
+        );
         assert_eq!(ledger.len(), 3);
         assert_eq!(ledger.get(1).1, [1, 7]);
         assert_eq!(ledger.get(0).0.value, 0.5);
+        let best = ledger.incumbents().get(0).unwrap();
+        assert_eq!((best.value, best.measurements, &best.architecture[..]), (0.5, 2, &[0, 7][..]));
+        assert!(ledger.incumbents().get(2).is_none());
     }
 
     #[test]

@@ -1,0 +1,265 @@
+//! Checkpoints: folders `checkpoints/<updates>/`, each whole or not there. A learner goes on from the newest good one.
+//!
+//! `networks.safetensors` has weights, optimisers and averages, `best.safetensors` the best policy that a check found,
+//! `replay.safetensors` the transitions, `state.json` counters and random generators; `manifest.json` has the SHA-256 of
+//! the others, so that a damaged file is seen before anything of it is used.
+
+mod state;
+mod writer;
+
+pub(crate) use state::{PredictorState, State};
+pub(crate) use writer::CheckpointWriter;
+
+use crate::{
+    replay::{ReplaySnapshot, SnapshotError},
+    run_dir::write_whole,
+};
+use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use srnas_common::policy::{Policy, PolicyError};
+use srnas_oracle::benchmark::MappedFile;
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+};
+use tracing::warn;
+
+/// Format of the folders; a higher number is refused.
+const FORMAT: u32 = 1;
+const MANIFEST: &str = "manifest.json";
+const NETWORKS: &str = "networks.safetensors";
+const BEST: &str = "best.safetensors";
+const REPLAY: &str = "replay.safetensors";
+const STATE: &str = "state.json";
+/// A folder that is being written; what a crash leaves of it is removed by the next.
+const UNFINISHED: &str = ".unfinished";
+
+/// What a learner goes on from, as it is written.
+pub(crate) struct Checkpoint {
+    pub state: State,
+    /// Tensors of the networks, as safetensors.
+    pub networks: Vec<u8>,
+    pub best: Option<Vec<u8>>,
+    pub replay: ReplaySnapshot,
+}
+
+/// A checkpoint that was read and found good.
+pub(crate) struct Loaded {
+    pub path: PathBuf,
+    pub state: State,
+    pub networks: HashMap<String, Tensor>,
+    pub best: Option<Policy>,
+    /// The replay's file, for [`Replay::from_snapshot`](crate::Replay::from_snapshot).
+    pub replay: MappedFile,
+}
+
+/// What is wrong with a checkpoint.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// The system refuses.
+    #[error("{path}: {source}")]
+    Io {
+        /// File or folder.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is not what the manifest says.
+    #[error("{path} is damaged: {reason}")]
+    Damaged {
+        /// File.
+        path: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A newer program wrote it.
+    #[error(
+        "the checkpoint {path} has format {found}, and this version of srnas knows {FORMAT}; go on with the version that wrote it"
+    )]
+    Newer {
+        /// Folder.
+        path: String,
+        /// Its format.
+        found: u32,
+    },
+    /// It does not fit the run's configuration.
+    #[error("the checkpoint {path} does not fit this run: {reason}")]
+    Unfit {
+        /// Folder.
+        path: String,
+        /// What does not fit.
+        reason: String,
+    },
+    /// There are checkpoints and none is good.
+    #[error(
+        "none of the {count} checkpoint(s) in {folder} is whole; remove the folder to start the training anew with the \
+         measurements of the ledger"
+    )]
+    NoneGood {
+        /// Folder of the checkpoints.
+        folder: String,
+        /// How many were tried.
+        count: usize,
+    },
+    /// A part cannot be written.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// No thread.
+    #[error("cannot start the thread of the checkpoints: {0}")]
+    Thread(io::Error),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Manifest {
+    format: u32,
+    software: String,
+    /// SHA-256 by name of the file.
+    files: BTreeMap<String, String>,
+}
+
+/// The folder of a run's checkpoints.
+#[derive(Clone, Debug)]
+pub(crate) struct Checkpoints {
+    folder: PathBuf,
+    keep: usize,
+}
+
+impl Checkpoints {
+    pub fn new(folder: PathBuf, keep: usize) -> Self {
+        Self { folder, keep }
+    }
+
+    /// Writes a checkpoint and removes the oldest beyond those kept. Nothing that was there is touched unless the new
+    /// one is whole and on the disk.
+    pub fn write(&self, checkpoint: &Checkpoint) -> Result<PathBuf, CheckpointError> {
+        let unfinished = self.folder.join(UNFINISHED);
+        let written = self.fill(&unfinished, checkpoint);
+        if written.is_err() {
+            // Room for other files on a full disk.
+            let _ = fs::remove_dir_all(&unfinished);
+        }
+        written?;
+        let path = self.folder.join(format!("{:09}", checkpoint.state.updates));
+        let at = |source| CheckpointError::Io { path: path.display().to_string(), source };
+        // A checkpoint after the same update replaces the one before.
+        if path.exists() {
+            fs::remove_dir_all(&path).map_err(at)?;
+        }
+        fs::rename(&unfinished, &path).and_then(|()| File::open(&self.folder)?.sync_all()).map_err(at)?;
+        for old in self.list()?.into_iter().skip(self.keep) {
+            fs::remove_dir_all(&old).map_err(at)?;
+        }
+        Ok(path)
+    }
+
+    fn fill(&self, folder: &Path, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
+        let at = |source| CheckpointError::Io { path: folder.display().to_string(), source };
+        let _ = fs::remove_dir_all(folder);
+        fs::create_dir_all(folder).map_err(at)?;
+        checkpoint.replay.write(&folder.join(REPLAY))?;
+        let state = serde_json::to_vec(&checkpoint.state).expect("counters are plain data");
+        let mut parts = vec![(NETWORKS, &checkpoint.networks), (STATE, &state)];
+        parts.extend(checkpoint.best.as_ref().map(|best| (BEST, best)));
+        for (name, bytes) in parts {
+            write_whole(&folder.join(name), bytes).map_err(at)?;
+        }
+        let mut files = BTreeMap::new();
+        for entry in fs::read_dir(folder).map_err(at)? {
+            let entry = entry.map_err(at)?;
+            File::open(entry.path()).and_then(|file| file.sync_all()).map_err(at)?;
+            files.insert(entry.file_name().to_string_lossy().into_owned(), hash_of(&entry.path())?);
+        }
+        let manifest = Manifest { format: FORMAT, software: env!("CARGO_PKG_VERSION").into(), files };
+        let manifest = serde_json::to_vec_pretty(&manifest).expect("a manifest is plain data");
+        write_whole(&folder.join(MANIFEST), &manifest).map_err(at)?;
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(at)
+    }
+
+    /// Folders of checkpoints, the newest first.
+    pub fn list(&self) -> Result<Vec<PathBuf>, CheckpointError> {
+        let at = |source| CheckpointError::Io { path: self.folder.display().to_string(), source };
+        let entries = match fs::read_dir(&self.folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(at(error)),
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(at)?;
+            if let Ok(updates) = entry.file_name().to_string_lossy().parse::<u64>() {
+                found.push((updates, entry.path()));
+            }
+        }
+        found.sort_unstable_by(|a, b| b.cmp(a));
+        Ok(found.into_iter().map(|(_, path)| path).collect())
+    }
+
+    /// The newest checkpoint that is whole; damaged ones are said and skipped. `None` if there is none at all.
+    pub fn newest(&self) -> Result<Option<Loaded>, CheckpointError> {
+        let found = self.list()?;
+        for path in &found {
+            match load(path) {
+                Ok(loaded) => return Ok(Some(loaded)),
+                Err(error @ CheckpointError::Newer { .. }) => return Err(error),
+                Err(error) => {
+                    warn!(checkpoint = %path.display(), %error, "a checkpoint is damaged and skipped");
+                }
+            }
+        }
+        match found.len() {
+            0 => Ok(None),
+            count => Err(CheckpointError::NoneGood { folder: self.folder.display().to_string(), count }),
+        }
+    }
+}
+
+fn hash_of(path: &Path) -> Result<String, CheckpointError> {
+    let at = |source| CheckpointError::Io { path: path.display().to_string(), source };
+    let mut hash = Sha256::new();
+    io::copy(&mut File::open(path).map_err(at)?, &mut hash).map_err(at)?;
+    Ok(hash.finalize().iter().map(|b| format!("{b:02x}")).collect())
+}
+
+/// Reads a checkpoint whole, every file compared with the manifest.
+fn load(folder: &Path) -> Result<Loaded, CheckpointError> {
+    let read = |name: &str| {
+        let path = folder.join(name);
+        fs::read(&path).map_err(|source| CheckpointError::Io { path: path.display().to_string(), source })
+    };
+    let damaged = |name: &str, reason: String| CheckpointError::Damaged {
+        path: folder.join(name).display().to_string(),
+        reason,
+    };
+    let json: serde_json::Value =
+        serde_json::from_slice(&read(MANIFEST)?).map_err(|e| damaged(MANIFEST, e.to_string()))?;
+    let format = json["format"].as_u64().and_then(|f| u32::try_from(f).ok());
+    match format {
+        Some(FORMAT) => {}
+        Some(found) if found > FORMAT => {
+            return Err(CheckpointError::Newer { path: folder.display().to_string(), found });
+        }
+        _ => return Err(damaged(MANIFEST, "it names no format".into())),
+    }
+    let manifest: Manifest = serde_json::from_value(json).map_err(|e| damaged(MANIFEST, e.to_string()))?;
+    for (name, hash) in &manifest.files {
+        if hash_of(&folder.join(name))? != *hash {
+            return Err(damaged(name, "its content is not what was written".into()));
+        }
+    }
+    let state: State = serde_json::from_slice(&read(STATE)?).map_err(|e| damaged(STATE, e.to_string()))?;
+    let networks = candle_core::safetensors::load_buffer(&read(NETWORKS)?, &candle_core::Device::Cpu)
+        .map_err(|e| damaged(NETWORKS, e.to_string()))?;
+    let best = match manifest.files.contains_key(BEST) {
+        true => {
+            Some(Policy::from_bytes(&read(BEST)?).map_err(|e: PolicyError| damaged(BEST, e.to_string()))?)
+        }
+        false => None,
+    };
+    let replay = folder.join(REPLAY);
+    let at = |source| CheckpointError::Io { path: replay.display().to_string(), source };
+    let replay = MappedFile::open(&replay).map_err(at)?;
+    Ok(Loaded { path: folder.to_path_buf(), state, networks, best, replay })
+}

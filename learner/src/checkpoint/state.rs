@@ -1,0 +1,45 @@
+//! Counters and random generators of a learner.
+
+use crate::{ledger::ActorRecord, limiter::RatioLimiter};
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use srnas_common::{policy::ValidationReport, posterior::PosteriorSettings};
+use std::collections::BTreeMap;
+
+/// Everything of a learner that is neither a network nor a transition.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct State {
+    /// Name of the space.
+    pub space: String,
+    pub updates: u64,
+    pub policy_version: u64,
+    /// Seconds of training.
+    pub elapsed: f64,
+    /// Seconds of training at which the next check is due.
+    pub next_check: f64,
+    /// Updates that were skipped.
+    pub skipped: u64,
+    pub rng: ChaCha8Rng,
+    pub settings: PosteriorSettings,
+    pub limiter: RatioLimiter,
+    /// Distinct measurements in the ledger.
+    pub measurements: usize,
+    pub environment_steps: u64,
+    /// Recent regrets by task group: weighted sum, weight, episodes.
+    pub regrets: BTreeMap<String, (f64, f64, u64)>,
+    pub best: Option<ValidationReport>,
+    pub predictor: Option<PredictorState>,
+    /// What was taken in of each actor: only a deterministic run goes back to it.
+    pub actors: Vec<ActorRecord>,
+}
+
+/// The predictor's share of the state.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct PredictorState {
+    pub steps: u64,
+    /// Best and median of each task, as they scale the targets.
+    pub scales: Vec<Option<(f32, f32)>>,
+    pub rng: ChaCha8Rng,
+    /// Version of the copy that was published last, 0 if none was.
+    pub published: u64,
+}

@@ -1,0 +1,84 @@
+//! Checkpoints are written on a thread of their own while the training goes on; one at a time.
+
+use super::{Checkpoint, CheckpointError, Checkpoints};
+use std::{path::PathBuf, sync::mpsc, thread};
+use tracing::{info, warn};
+
+/// The thread.
+pub(crate) struct CheckpointWriter {
+    checkpoints: Checkpoints,
+    requests: Option<mpsc::SyncSender<Checkpoint>>,
+    reports: mpsc::Receiver<Result<PathBuf, CheckpointError>>,
+    busy: bool,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl CheckpointWriter {
+    pub fn start(checkpoints: Checkpoints) -> Result<Self, CheckpointError> {
+        let (requests, incoming) = mpsc::sync_channel::<Checkpoint>(1);
+        let (outgoing, reports) = mpsc::sync_channel(1);
+        let writing = checkpoints.clone();
+        let thread = thread::Builder::new()
+            .name("checkpoint".into())
+            .spawn(move || {
+                for checkpoint in incoming {
+                    if outgoing.send(writing.write(&checkpoint)).is_err() {
+                        return;
+                    }
+                }
+            })
+            .map_err(CheckpointError::Thread)?;
+        Ok(Self { checkpoints, requests: Some(requests), reports, busy: false, thread: Some(thread) })
+    }
+
+    /// Whether one is being written.
+    pub fn busy(&mut self) -> bool {
+        if self.busy
+            && let Ok(result) = self.reports.try_recv()
+        {
+            self.busy = false;
+            tell(&result);
+        }
+        self.busy
+    }
+
+    /// Starts to write one, unless one is being written.
+    pub fn request(&mut self, checkpoint: Checkpoint) {
+        if !self.busy()
+            && let Some(requests) = &self.requests
+        {
+            self.busy = requests.try_send(checkpoint).is_ok();
+        }
+    }
+
+    /// Writes one now, after what is being written.
+    pub fn write(&mut self, checkpoint: &Checkpoint) -> Result<PathBuf, CheckpointError> {
+        if std::mem::take(&mut self.busy)
+            && let Ok(result) = self.reports.recv()
+        {
+            tell(&result);
+        }
+        let result = self.checkpoints.write(checkpoint);
+        tell(&result);
+        result
+    }
+}
+
+impl Drop for CheckpointWriter {
+    fn drop(&mut self) {
+        self.requests = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A checkpoint that fails does not end the training: the one before is still there, and the next may work.
+fn tell(result: &Result<PathBuf, CheckpointError>) {
+    match result {
+        Ok(path) => info!(path = %path.display(), "checkpoint"),
+        Err(error) => {
+            warn!(%error, "a checkpoint could not be written; the one before stays, the training goes on")
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! What leaves the trainer: broadcasts, checks, and at the end the policy that has earned it.
+
+use super::{Trainer, TrainerError};
+use crate::validation::{Check, Validator};
+use srnas_common::{
+    network::FrozenQNetwork,
+    policy::{Acts, Policy, ValidationReport},
+    posterior::Prior,
+    wire::Snapshot,
+};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+use tracing::{info, warn};
+
+/// Starts of the last check for each of a regular one, and of other seeds: the best of several checks looks better than
+/// it is.
+const LAST_CHECK: usize = 4;
+
+impl Trainer {
+    pub(super) fn policy(
+        &self,
+        network: FrozenQNetwork,
+        acts: Acts,
+        validation: Option<ValidationReport>,
+    ) -> Result<Policy, TrainerError> {
+        Ok(Policy {
+            version: self.version,
+            space: self.tasks.space().name().into(),
+            acts,
+            settings: self.settings,
+            environment: self.config.environment.clone(),
+            network,
+            margin: validation.as_ref().map_or(0.0, |v| v.margin),
+            learned_prior: self.learned.clone(),
+            prior: None,
+            validation,
+        })
+    }
+
+    /// Writes a policy that acts as the rule.
+    pub(super) fn save_rule(&self, network: FrozenQNetwork, path: &Path) -> Result<Policy, TrainerError> {
+        let mut policy = self.policy(network, Acts::Rule, None)?;
+        policy.prior = self.prior()?.map(Arc::unwrap_or_clone);
+        policy.save(path)?;
+        Ok(policy)
+    }
+
+    /// The averaged network under a new version, for all actors.
+    pub fn broadcast(&mut self) -> Result<Arc<Snapshot>, TrainerError> {
+        self.version += 1;
+        let bytes = self.policy(self.update.acting()?, Acts::Trained, None)?.to_bytes()?;
+        Ok(Arc::new(Snapshot::new(self.version, bytes.into())))
+    }
+
+    /// The prior as it is now.
+    pub(super) fn prior(&self) -> Result<Option<Arc<Prior>>, TrainerError> {
+        if let Some(learned) = &self.learned {
+            let (space, l) = (self.tasks.space(), learned);
+            let prior = Prior::from_network(space, &l.network, l.tasks.clone(), l.families.clone())?;
+            return Ok(Some(Arc::new(prior)));
+        }
+        Ok(self.table.clone())
+    }
+
+    pub(super) fn check(
+        &self,
+        network: FrozenQNetwork,
+        margins: &[f32],
+        starts: usize,
+        seed: u64,
+    ) -> Result<Check, TrainerError> {
+        let (settings, prior, seed) = (self.settings, self.prior()?, self.config.seed ^ seed);
+        Ok(Check { network, settings, prior, margins: margins.to_vec(), starts, seed })
+    }
+
+    /// Keeps the weights of the best check so far.
+    pub(super) fn judge(&mut self, (check, report): (Check, ValidationReport)) {
+        let better = self.best.as_ref().is_none_or(|(_, best)| report.gain > best.gain);
+        let [low, high] = report.interval;
+        info!(
+            gain = %format!("{:+.4} [{low:+.4}, {high:+.4}]", report.gain),
+            margin = report.margin,
+            rule = %regrets(&report.rule),
+            trained = %regrets(&report.trained),
+            best_so_far = better,
+            "validation: trained policy against the rule, normalised regret by paid queries"
+        );
+        if better {
+            self.best = Some((check.network, report));
+        }
+    }
+
+    /// Writes a policy without a check, because there is no time for one: it acts as the rule.
+    pub fn save_unchecked(&self, path: &Path) -> Result<Policy, TrainerError> {
+        let network = match &self.best {
+            Some((network, _)) => network.clone(),
+            None => self.update.acting()?,
+        };
+        self.save_rule(network, path)
+    }
+
+    /// The last check, with fresh starts; then the trained part is exported if it wins beyond its interval.
+    pub fn export(self, path: &Path) -> Result<Policy, TrainerError> {
+        let (network, margins) = match &self.best {
+            Some((network, report)) => (network.clone(), vec![report.margin]),
+            None => (self.update.acting()?, vec![self.config.validation.margins[0]]),
+        };
+        let (mut acts, mut report) = (Acts::Rule, None);
+        // Whatever happens during the last check, there is a policy.
+        self.save_rule(network.clone(), path)?;
+        if self.validator.has_tasks() && self.updates > 0 {
+            info!("last check of the best weights, with fresh starts");
+            let check =
+                self.check(network.clone(), &margins, LAST_CHECK * self.config.validation.starts, 0x1a57)?;
+            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            let validator = Validator::new(self.tasks.clone(), self.config.environment.clone(), cores);
+            let found = validator.check(&check)?;
+            if found.interval[0] > 0.0 {
+                acts = Acts::Trained;
+            }
+            report = Some(found);
+        } else {
+            warn!(
+                "nothing could be checked, so the rule is exported; name validation.families, or train longer"
+            );
+        }
+        let mut policy = self.policy(network, acts, report)?;
+        policy.prior = self.prior()?.map(Arc::unwrap_or_clone);
+        policy.save(path)?;
+        Ok(policy)
+    }
+}
+
+fn regrets(by_query: &BTreeMap<usize, f64>) -> String {
+    by_query.iter().map(|(n, r)| format!("{n}: {r:.4}")).collect::<Vec<_>>().join(", ")
+}
