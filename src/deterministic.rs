@@ -1,6 +1,5 @@
 //! `srnas run --deterministic`: actors and learner take turns on one thread, so that a run repeats to the last bit.
 
-use anyhow::Context;
 use srnas_actor::Walker;
 use srnas_common::config::Config;
 use srnas_learner::{Interleaved, LearnerError, Progress, Summary, Turn};
@@ -37,7 +36,7 @@ pub fn run(
         let end = take_turns(&mut learner, &mut walkers, progress, stop)?;
         match end {
             Turn::Restart => {}
-            turn => return learner.finish(turn != Turn::Over).context("the run ended"),
+            _ => return Ok(learner.finish(stop)?),
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     progress::Progress,
     run::{self, LearnerError, Summary},
     run_dir::RunDir,
-    trainer::Trainer,
+    trainer::{Ending, Trainer},
 };
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -24,6 +24,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 /// How often each transition is drawn on average.
@@ -190,19 +191,19 @@ impl Interleaved {
         Some(report)
     }
 
-    /// Writes the policy: checked, or without a check if the run was stopped before its end. A stopped run goes on from
+    /// Writes the policy: checked, or without a check if `stop` came before the end. A stopped run goes on from
     /// its last checkpoint.
     ///
     /// # Errors
     /// When something cannot be written.
-    pub fn finish(mut self, stopped: bool) -> Result<Summary, LearnerError> {
+    pub fn finish(mut self, stop: &CancellationToken) -> Result<Summary, LearnerError> {
         self.commit()?;
         let progress = self.trainer.report_alone(self.config.run.actors, &self.reported.1);
         let path = self.run_dir.policy();
-        let policy = match stopped {
-            true => self.trainer.save_unchecked(&path),
-            false => self.trainer.export(&path),
+        let (policy, ending) = match stop.is_cancelled() {
+            true => (self.trainer.save_unchecked(&path)?, Ending::Stopped),
+            false => self.trainer.export(&path, stop)?,
         };
-        Ok(Summary { policy: policy?, path, progress, stopped })
+        Ok(Summary { policy, path, progress, stopped: ending == Ending::Stopped })
     }
 }

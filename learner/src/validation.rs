@@ -18,6 +18,7 @@ use std::{
     sync::{Arc, mpsc},
     thread,
 };
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 /// Paid queries after which regrets are reported and the gain is measured: 5, 10, 25, 50 as far as the horizon goes, and
@@ -33,6 +34,8 @@ pub(crate) struct Validator {
     tasks: RunTasks,
     environment: EnvironmentConfig,
     threads: usize,
+    /// A check is given up when this is cancelled.
+    stop: CancellationToken,
 }
 
 /// What is to be checked.
@@ -49,7 +52,12 @@ pub(crate) struct Check {
 
 impl Validator {
     pub fn new(tasks: RunTasks, environment: EnvironmentConfig, threads: usize) -> Self {
-        Self { tasks, environment, threads }
+        Self { tasks, environment, threads, stop: CancellationToken::new() }
+    }
+
+    /// Gives a check up when `stop` is cancelled.
+    pub fn until(self, stop: CancellationToken) -> Self {
+        Self { stop, ..self }
     }
 
     /// Whether there is anything to search.
@@ -58,8 +66,8 @@ impl Validator {
     }
 
     /// Searches every validation task from the same starts by the rule and by the network with each margin; reports the
-    /// margin that gains most.
-    pub fn check(&self, check: &Check) -> network::Result<ValidationReport> {
+    /// margin that gains most. `None` if it was given up.
+    pub fn check(&self, check: &Check) -> network::Result<Option<ValidationReport>> {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(self.threads)
             .thread_name(|i| format!("validation-{i}"))
@@ -68,7 +76,7 @@ impl Validator {
         pool.install(|| self.compare(check))
     }
 
-    fn compare(&self, check: &Check) -> network::Result<ValidationReport> {
+    fn compare(&self, check: &Check) -> network::Result<Option<ValidationReport>> {
         let environment = |config: EnvironmentConfig| {
             let (space, prior) = (self.tasks.space().clone(), check.prior.clone());
             Arc::new(Environment::new(space, config, check.settings, prior, Reach::Whole))
@@ -87,12 +95,18 @@ impl Validator {
         let at = points(self.environment.horizon);
         let run = |env: &Arc<Environment>, searcher: &Searcher| -> network::Result<Vec<Vec<Search>>> {
             let tasks = self.tasks.validation.iter().map(|&i| &self.tasks.all[i]);
-            tasks.map(|task| search(env, task, &weights, searcher, check.starts, check.seed)).collect()
+            tasks
+                .take_while(|_| !self.stop.is_cancelled())
+                .map(|task| search(env, task, &weights, searcher, check.starts, check.seed))
+                .collect()
         };
         let rule = run(&rule_env, &Searcher::Rule)?;
         let mut best: Option<ValidationReport> = None;
         for &margin in &check.margins {
             let trained = run(&env, &Searcher::Network(check.network.clone(), margin))?;
+            if self.stop.is_cancelled() {
+                return Ok(None);
+            }
             let gains: Vec<Vec<f64>> = rule
                 .iter()
                 .zip(&trained)
@@ -111,7 +125,7 @@ impl Validator {
                 });
             }
         }
-        Ok(best.unwrap_or_default())
+        Ok(best)
     }
 }
 
@@ -170,7 +184,7 @@ fn regrets(searches: &[Vec<Search>], at: &[usize]) -> BTreeMap<usize, f64> {
 /// Checks on a thread of their own while the training goes on; one at a time.
 pub(crate) struct BackgroundCheck {
     requests: Option<mpsc::SyncSender<Check>>,
-    reports: mpsc::Receiver<(Check, network::Result<ValidationReport>)>,
+    reports: mpsc::Receiver<(Check, network::Result<Option<ValidationReport>>)>,
     busy: bool,
     thread: Option<thread::JoinHandle<()>>,
 }
@@ -216,10 +230,10 @@ impl BackgroundCheck {
 }
 
 fn succeeded(
-    (check, report): (Check, network::Result<ValidationReport>),
+    (check, report): (Check, network::Result<Option<ValidationReport>>),
 ) -> Option<(Check, ValidationReport)> {
     match report {
-        Ok(report) => Some((check, report)),
+        Ok(report) => report.map(|report| (check, report)),
         Err(error) => {
             warn!(%error, "a check of the policy failed");
             None

@@ -4,6 +4,7 @@ use super::{Replay, ReplayConfig, Segment};
 use bytes::Bytes;
 use half::f16;
 use safetensors::{Dtype, SafeTensorError, SafeTensors, View};
+use serde::{Deserialize, Serialize};
 use srnas_common::wire::{Experience, Malformed, Shape};
 use srnas_proto::v1::ExperienceBatch;
 use std::{
@@ -15,6 +16,17 @@ use std::{
 
 /// Segments of a block: a block is what is in memory twice while it is written or read.
 const BLOCK: usize = 1024;
+
+/// Key of the metadata.
+const KEY: &str = "srnas_replay";
+
+/// Where the ring of places stands.
+#[derive(Serialize, Deserialize)]
+struct Ring {
+    capacity: usize,
+    next: usize,
+    inserted: u64,
+}
 
 /// What a snapshot file refuses.
 #[derive(Debug, thiserror::Error)]
@@ -195,11 +207,10 @@ impl ReplaySnapshot {
             let shape = [array.len()];
             (name, Shaped { array, dtype, shape })
         });
-        let metadata = HashMap::from([
-            ("capacity".to_string(), self.places.len().to_string()),
-            ("next".to_string(), self.next.to_string()),
-            ("inserted".to_string(), self.inserted.to_string()),
-        ]);
+        // One entry, because several would be written in any order, and a deterministic run's files are compared.
+        let ring = Ring { capacity: self.places.len(), next: self.next, inserted: self.inserted };
+        let ring = serde_json::to_string(&ring).expect("counts are plain data");
+        let metadata = HashMap::from([(KEY.to_string(), ring)]);
         Ok(safetensors::serialize_to_file(views, Some(metadata), path)?)
     }
 }
@@ -224,10 +235,8 @@ impl Replay {
         let damaged = |what: &str| SnapshotError::Damaged(format!("the replay's {what}"));
         let (_, header) = SafeTensors::read_metadata(bytes)?;
         let file = SafeTensors::deserialize(bytes)?;
-        let number = |key: &str| -> Option<u64> { header.metadata().as_ref()?.get(key)?.parse().ok() };
-        let (Some(capacity), Some(next), Some(inserted)) =
-            (number("capacity"), number("next"), number("inserted"))
-        else {
+        let ring = header.metadata().as_ref().and_then(|m| serde_json::from_str(m.get(KEY)?).ok());
+        let Some(Ring { capacity, next, inserted }) = ring else {
             return Err(damaged("counts are missing"));
         };
         let mut replay = Replay::new(config);
@@ -277,7 +286,6 @@ impl Replay {
         let (indices, steps, priorities) =
             (array("places.segment", 4)?, array("places.step", 2)?, array("places.priority", 8)?);
         let held = indices.len();
-        let (capacity, next) = (capacity as usize, next as usize);
         if steps.len() != held || priorities.len() != held || held > capacity || next >= capacity.max(1) {
             return Err(damaged("places do not fit each other"));
         }

@@ -1,6 +1,6 @@
 //! What leaves the trainer: broadcasts, checks, and at the end the policy that has earned it.
 
-use super::{Trainer, TrainerError};
+use super::{Ending, Trainer, TrainerError};
 use crate::validation::{Check, Validator};
 use srnas_common::{
     network::FrozenQNetwork,
@@ -9,6 +9,7 @@ use srnas_common::{
     wire::Snapshot,
 };
 use std::{collections::BTreeMap, path::Path, sync::Arc};
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 /// Starts of the last check for each of a regular one, and of other seeds: the best of several checks looks better than
@@ -99,21 +100,23 @@ impl Trainer {
     }
 
     /// The last check, with fresh starts; then the trained part is exported if it wins beyond its interval.
-    pub fn export(self, path: &Path) -> Result<Policy, TrainerError> {
+    /// A stop during the check leaves the rule, and the check to a resume.
+    pub fn export(self, path: &Path, stop: &CancellationToken) -> Result<(Policy, Ending), TrainerError> {
         let (network, margins) = match &self.best {
             Some((network, report)) => (network.clone(), vec![report.margin]),
             None => (self.update.acting()?, vec![self.config.validation.margins[0]]),
         };
         let (mut acts, mut report) = (Acts::Rule, None);
         // Whatever happens during the last check, there is a policy.
-        self.save_rule(network.clone(), path)?;
+        let rule = self.save_rule(network.clone(), path)?;
         if self.validator.has_tasks() && self.updates > 0 {
             info!("last check of the best weights, with fresh starts");
             let check =
                 self.check(network.clone(), &margins, LAST_CHECK * self.config.validation.starts, 0x1a57)?;
             let cores = std::thread::available_parallelism().map_or(1, usize::from);
-            let validator = Validator::new(self.tasks.clone(), self.config.environment.clone(), cores);
-            let found = validator.check(&check)?;
+            let validator = Validator::new(self.tasks.clone(), self.config.environment.clone(), cores)
+                .until(stop.clone());
+            let Some(found) = validator.check(&check)? else { return Ok((rule, Ending::Stopped)) };
             if found.interval[0] > 0.0 {
                 acts = Acts::Trained;
             }
@@ -126,7 +129,7 @@ impl Trainer {
         let mut policy = self.policy(network, acts, report)?;
         policy.prior = self.prior()?.map(Arc::unwrap_or_clone);
         policy.save(path)?;
-        Ok(policy)
+        Ok((policy, Ending::Finished))
     }
 }
 

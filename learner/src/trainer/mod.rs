@@ -266,8 +266,9 @@ impl Trainer {
     pub fn run(mut self, mut channels: Channels, path: &Path) -> Result<(Policy, Ending), TrainerError> {
         self.started = Instant::now();
         channels.policy.send_replace(Some(self.broadcast()?));
+        let validator = self.validator.clone().until(channels.stop.clone());
         let mut checks = match self.validator.has_tasks() {
-            true => Some(BackgroundCheck::start(self.validator.clone()).map_err(TrainerError::Thread)?),
+            true => Some(BackgroundCheck::start(validator).map_err(TrainerError::Thread)?),
             false => None,
         };
         let mut reported = (Instant::now(), Progress::default());
@@ -312,11 +313,10 @@ impl Trainer {
         // A checkpoint that fails has been said; what is measured is in the ledger.
         let _ = channels.checkpoints.write(&self.checkpoint(Vec::new())?);
         self.report(&channels, &reported.1);
-        let policy = match ending {
-            Ending::Finished => self.export(path)?,
-            Ending::Stopped => self.save_unchecked(path)?,
-        };
-        Ok((policy, ending))
+        match ending {
+            Ending::Finished => self.export(path, &channels.stop),
+            Ending::Stopped => Ok((self.save_unchecked(path)?, ending)),
+        }
     }
 
     fn check_now_and_then(&mut self, checks: &mut BackgroundCheck) -> Result<(), TrainerError> {
@@ -392,8 +392,9 @@ impl Trainer {
         if self.validator.has_tasks() {
             let v = &self.config.validation;
             let check = self.check(self.update.acting()?, &v.margins, v.starts, 0)?;
-            let report = self.validator.check(&check)?;
-            self.judge((check, report));
+            if let Some(report) = self.validator.check(&check)? {
+                self.judge((check, report));
+            }
         }
         Ok(())
     }
