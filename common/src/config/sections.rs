@@ -1,5 +1,9 @@
 //! The sections of a configuration and their defaults.
 
+use super::{
+    ConfigError,
+    check::{at_least_one, duration, not_negative, positive, require, share, within},
+};
 use crate::{
     environment::{BASE, CANDIDATE_FEATURES, CONTEXT_FEATURES},
     network::{IdentityConfig, QNetworkConfig},
@@ -40,6 +44,15 @@ impl Default for RunConfig {
     }
 }
 
+impl RunConfig {
+    /// Checks the values.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        duration("run.minutes", self.minutes)?;
+        require(self.steps != Some(0), "run.steps", "must be above 0")?;
+        within("run.actors", self.actors, 1..=65_536)
+    }
+}
+
 /// What is trained on. Entries are names of task sets or of tasks.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -68,6 +81,13 @@ impl Default for PosteriorConfig {
     }
 }
 
+impl PosteriorConfig {
+    /// Checks the values.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        self.settings.check()
+    }
+}
+
 /// The Q-network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -91,6 +111,15 @@ impl Default for NetworkConfig {
 }
 
 impl NetworkConfig {
+    /// Checks the values.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        within("network.width", self.width, 4..=1024)?;
+        within("network.layers", self.layers, 0..=16)?;
+        let divides = self.heads >= 1 && self.width.is_multiple_of(self.heads);
+        require(divides, "network.heads", &format!("must divide network.width, which is {}", self.width))?;
+        not_negative("network.base_scale", self.base_scale.into())
+    }
+
     /// The network's shape for a space.
     pub fn shape(&self, space: &SearchSpace) -> QNetworkConfig {
         QNetworkConfig {
@@ -180,6 +209,31 @@ impl Default for LearningConfig {
     }
 }
 
+impl LearningConfig {
+    /// Checks the values.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        within("learning.batch", self.batch, 1..=65_536)?;
+        let whole = (self.batch..=100_000_000).contains(&self.replay);
+        let reason = format!("must be from learning.batch, which is {}, to 100000000", self.batch);
+        require(whole, "learning.replay", &reason)?;
+        let (least, most) = (self.batch, self.replay);
+        let reason = format!("must be from learning.batch to learning.replay, which are {least} and {most}");
+        require((least..=most).contains(&self.warm_up), "learning.warm_up", &reason)?;
+        require((0.0..1.0).contains(&self.gamma), "learning.gamma", "must be from 0 to below 1")?;
+        within("learning.n_step", self.n_step, 1..=64)?;
+        positive("learning.learning_rate", self.learning_rate)?;
+        share("learning.final_learning_rate", self.final_learning_rate)?;
+        positive("learning.clip", self.clip)?;
+        positive("learning.huber", self.huber)?;
+        at_least_one("learning.target_copy", self.target_copy)?;
+        share("learning.average", self.average.into())?;
+        not_negative("learning.alpha", self.alpha)?;
+        share("learning.beta", self.beta)?;
+        at_least_one("learning.broadcast", self.broadcast)?;
+        within("learning.threads", self.threads, 1..=64)
+    }
+}
+
 /// Training of the predictor network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -201,6 +255,18 @@ pub struct PredictorTraining {
 impl Default for PredictorTraining {
     fn default() -> Self {
         Self { width: 128, layers: 2, batch: 1024, learning_rate: 2e-3, every: 1, broadcast: 1_000 }
+    }
+}
+
+impl PredictorTraining {
+    /// Checks the values.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        within("predictor.width", self.width, 4..=1024)?;
+        within("predictor.layers", self.layers, 1..=16)?;
+        within("predictor.batch", self.batch, 1..=65_536)?;
+        positive("predictor.learning_rate", self.learning_rate)?;
+        at_least_one("predictor.every", self.every)?;
+        at_least_one("predictor.broadcast", self.broadcast)
     }
 }
 
@@ -248,6 +314,20 @@ impl Default for ActingConfig {
 }
 
 impl ActingConfig {
+    /// Checks the values.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        within("acting.episodes", self.episodes, 1..=4096)?;
+        share("acting.epsilon", self.epsilon)?;
+        not_negative("acting.epsilon_spread", self.epsilon_spread)?;
+        share("acting.epsilon_floor", self.epsilon_floor)?;
+        share("acting.synthetic", self.synthetic)?;
+        share("acting.made_up_spaces", self.made_up_spaces)?;
+        at_least_one("acting.synthetic_reuse", self.synthetic_reuse as u64)?;
+        share("acting.prior_dropout", self.prior_dropout)?;
+        within("acting.segment", self.segment, 1..=1024)?;
+        within("acting.segments_per_batch", self.segments_per_batch, 1..=256)
+    }
+
     /// ε of the episode at place `i` of all `n` episodes of a run.
     pub fn epsilon_of(&self, i: usize, n: usize) -> f64 {
         let share = if n > 1 { i.min(n - 1) as f64 / (n - 1) as f64 } else { 0.5 };
@@ -275,6 +355,17 @@ impl Default for WireConfig {
     }
 }
 
+impl WireConfig {
+    /// Checks the values.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        positive("wire.heartbeat", self.heartbeat)?;
+        duration("wire.lease", self.lease)?;
+        let reason = format!("must be above twice wire.heartbeat, which is {}", self.heartbeat);
+        require(self.lease > 2.0 * self.heartbeat, "wire.lease", &reason)?;
+        at_least_one("wire.credits", self.credits.into())
+    }
+}
+
 /// The check that the trained part has earned its export.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -292,5 +383,15 @@ pub struct ValidationConfig {
 impl Default for ValidationConfig {
     fn default() -> Self {
         Self { families: Vec::new(), minutes: 3.0, starts: 12, margins: vec![0.0, 0.03, 0.1] }
+    }
+}
+
+impl ValidationConfig {
+    /// Checks the values.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        duration("validation.minutes", self.minutes)?;
+        at_least_one("validation.starts", self.starts as u64)?;
+        let fine = !self.margins.is_empty() && self.margins.iter().all(|m| m.is_finite() && *m >= 0.0);
+        require(fine, "validation.margins", "must be one or more numbers of 0 or more")
     }
 }

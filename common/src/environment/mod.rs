@@ -13,6 +13,10 @@ pub use observation::{BASE, CANDIDATE_FEATURES, CONTEXT_FEATURES, layout_hash};
 pub use reward::{Reward, shaped_quality};
 
 use crate::{
+    config::{
+        ConfigError,
+        check::{require, within},
+    },
     posterior::{PosteriorSettings, Prior, WholeSpace},
     space::SearchSpace,
     task::{Count, Task},
@@ -69,6 +73,16 @@ impl Default for EnvironmentConfig {
 }
 
 impl EnvironmentConfig {
+    /// Checks the values.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        within("environment.horizon", self.horizon, 2..=1_000)?;
+        within("environment.max_edits", self.max_edits, 1..=512)?;
+        let few = self.betas.len() <= 16 && self.betas.iter().all(|b| b.is_finite());
+        require(few, "environment.betas", "must be at most 16 finite numbers")?;
+        require(self.rule_beta.is_finite(), "environment.rule_beta", "must be finite")?;
+        within("environment.pool", self.pool, 16..=65_536)
+    }
+
     /// Most candidates that a step can have.
     pub fn max_candidates(&self) -> usize {
         let proposals = match self.candidates {

@@ -1,5 +1,9 @@
 //! The few numbers of the posteriors.
 
+use crate::config::{
+    ConfigError,
+    check::{not_negative, positive, share},
+};
 use serde::{Deserialize, Serialize};
 
 /// Numbers of the plain posterior.
@@ -50,4 +54,19 @@ pub struct PosteriorSettings {
     pub plain: PlainSettings,
     /// The transfer posterior.
     pub transfer: TransferSettings,
+}
+
+impl PosteriorSettings {
+    /// Checks the values.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        let (plain, transfer) = (&self.plain, &self.transfer);
+        share("posterior.settings.plain.count_share", plain.count_share.into())?;
+        positive("posterior.settings.plain.count_length", plain.count_length.into())?;
+        positive("posterior.settings.plain.hamming_length", plain.hamming_length.into())?;
+        positive("posterior.settings.plain.noise", plain.noise.into())?;
+        not_negative("posterior.settings.transfer.slope", transfer.slope.into())?;
+        not_negative("posterior.settings.transfer.residual", transfer.residual.into())?;
+        not_negative("posterior.settings.transfer.constant", transfer.constant.into())?;
+        positive("posterior.settings.transfer.noise", transfer.noise.into())
+    }
 }
