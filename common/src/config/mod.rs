@@ -1,6 +1,9 @@
-//! The configuration of a run: one TOML file, every key with a default, every unknown key refused by name.
+//! The configuration of a run: every key has a default, every unknown key is refused by name. [`layers`] puts it
+//! together from a file, the environment and flags.
 
 pub(crate) mod check;
+pub mod keys;
+pub mod layers;
 mod sections;
 
 pub use sections::*;
@@ -10,11 +13,12 @@ use crate::{
     names,
     task::{TaskName, TaskNameError, expand_braces},
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, path::Path};
 
 /// A whole run.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Every random draw of the run comes from it.
@@ -58,12 +62,12 @@ pub enum ConfigError {
         /// Why.
         source: std::io::Error,
     },
-    /// It is not TOML of the right shape.
+    /// A layer is not TOML of the right shape, or one of its values makes no sense.
     #[error("{place}: {message}")]
     Parse {
-        /// The file.
+        /// The file, the environment variable or the flag.
         place: String,
-        /// What is wrong, with line, column and the nearest known key.
+        /// What is wrong, with line and column in a file, and the nearest known key.
         message: String,
     },
     /// A value makes no sense.
@@ -103,12 +107,17 @@ impl Config {
     /// # Errors
     /// As [`Config::load`].
     pub fn parse(text: &str, place: &str) -> Result<Self, ConfigError> {
-        let config: Self = toml::from_str(text).map_err(|e| ConfigError::Parse {
-            place: place.into(),
-            message: explain_unknown_key(&e.to_string()),
-        })?;
+        let config = Self::read(text, place)?;
         config.check()?;
         Ok(config)
+    }
+
+    /// Reads a text without checking the values.
+    fn read(text: &str, place: &str) -> Result<Self, ConfigError> {
+        toml::from_str(text).map_err(|e| ConfigError::Parse {
+            place: place.into(),
+            message: explain_unknown_key(&e.to_string()),
+        })
     }
 
     /// The configuration as TOML.

@@ -11,10 +11,11 @@ use crate::{
     space::SearchSpace,
     task::Count,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Where the transfer posterior's prior comes from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PriorSource {
     /// The whole tables of the training tasks.
@@ -27,7 +28,7 @@ pub enum PriorSource {
 }
 
 /// How long, and by how many.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RunConfig {
     /// Minutes of training.
@@ -54,7 +55,7 @@ impl RunConfig {
 }
 
 /// What is trained on. Entries are names of task sets or of tasks.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TasksConfig {
     /// What counts as one architecture.
@@ -66,7 +67,7 @@ pub struct TasksConfig {
 }
 
 /// Numbers of the posteriors.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PosteriorConfig {
     /// Whether they are fitted by evidence on the training tasks, families left out in turn.
@@ -89,7 +90,7 @@ impl PosteriorConfig {
 }
 
 /// The Q-network.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NetworkConfig {
     /// Width of the hidden layers.
@@ -138,7 +139,7 @@ impl NetworkConfig {
 }
 
 /// How the end of an episode counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TimeLimit {
     /// Nothing is earned after the horizon; the budget is in the observation.
@@ -149,7 +150,7 @@ pub enum TimeLimit {
 }
 
 /// Q-learning (Ape-X, arXiv 1803.00933).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LearningConfig {
     /// Transitions of a step.
@@ -235,7 +236,7 @@ impl LearningConfig {
 }
 
 /// Training of the predictor network.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PredictorTraining {
     /// Width of the trunk.
@@ -271,7 +272,7 @@ impl PredictorTraining {
 }
 
 /// Acting.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ActingConfig {
     /// Episodes that an actor walks at the same time.
@@ -336,7 +337,7 @@ impl ActingConfig {
 }
 
 /// The wire.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct WireConfig {
     /// Seconds between signs of life.
@@ -367,7 +368,7 @@ impl WireConfig {
 }
 
 /// The check that the trained part has earned its export.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ValidationConfig {
     /// Families of training tasks that are kept out of the learning and of the prior.

@@ -21,11 +21,12 @@ use crate::{
     space::SearchSpace,
     task::{Count, Task},
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Which architectures a policy may move to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CandidateMode {
     /// Edits, the return to the incumbent, proposals of the predictor, one random architecture.
@@ -36,7 +37,7 @@ pub enum CandidateMode {
 }
 
 /// Settings of the environment.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EnvironmentConfig {
     /// Paid queries of an episode.

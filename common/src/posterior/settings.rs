@@ -4,10 +4,11 @@ use crate::config::{
     ConfigError,
     check::{not_negative, positive, share},
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Numbers of the plain posterior.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PlainSettings {
     /// Share of the kernel that looks at choice counts; the rest looks at the Hamming distance.
@@ -27,7 +28,7 @@ impl Default for PlainSettings {
 }
 
 /// Numbers of the transfer posterior, in units of the training tasks' gap between median and best.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TransferSettings {
     /// σ: standard deviation of the slope on the prior mean.
@@ -47,7 +48,7 @@ impl Default for TransferSettings {
 }
 
 /// The few numbers of both posteriors; they travel with the policy.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PosteriorSettings {
     /// The plain posterior.
