@@ -1,6 +1,7 @@
 //! `srnas`: learns to search for neural architectures. One binary; each subcommand has its file in `commands`.
 
 mod commands;
+mod doctor;
 
 use clap::Parser;
 use std::process::ExitCode;
@@ -11,11 +12,5 @@ static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     // clap itself exits with 2 on wrong usage.
-    match commands::Cli::parse().run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::from(commands::exit_code(&error))
-        }
-    }
+    commands::Cli::parse().run()
 }

@@ -3,6 +3,7 @@
 use super::{learner::LearnerArgs, report};
 use clap::Args;
 use srnas_actor::ActorOptions;
+use srnas_common::config::layers::Override;
 use srnas_oracle::catalog::Catalog;
 use std::{net::Ipv4Addr, path::PathBuf};
 use tokio::task::JoinSet;
@@ -12,7 +13,8 @@ use tracing::warn;
 const EXAMPLES: &str = "Examples:
   srnas run --config configs/nb201-transfer.toml
   srnas run --config configs/nb201-transfer.toml --minutes 2 --seed 3 --run-dir runs/short
-  srnas run --task 'nb201/{cifar10,cifar100}/val' --minutes 1";
+  srnas run --task 'nb201/{cifar10,cifar100}/val' --minutes 1
+  srnas run --config configs/nb201-transfer.toml --set learning.batch=256";
 
 /// Train a search policy: a learner and its actors in one command
 #[derive(Debug, Args)]
@@ -28,10 +30,8 @@ pub struct RunCommand {
 impl RunCommand {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
-        let mut config = self.learner.config()?;
-        if let Some(actors) = self.actors {
-            config.run.actors = actors as usize;
-        }
+        let actors = self.actors.map(|actors| Override::new("--actors", "run.actors", i64::from(actors)));
+        let config = self.learner.config(actors)?;
         let run_dir = self.learner.run_dir("run");
         let shown = config.clone();
         let (actors, catalog) = (config.run.actors, self.learner.catalog());

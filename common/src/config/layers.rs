@@ -132,6 +132,21 @@ impl Resolved {
         text
     }
 
+    /// The value of each key in [`Self::origin`].
+    pub fn values(&self) -> BTreeMap<String, Value> {
+        let tree: Table = self.config.to_toml().parse().expect("what was written can be read");
+        self.origin
+            .keys()
+            .map(|key| {
+                let path = toml_edit::Key::parse(key).expect("keys are written as TOML");
+                let mut names = path.iter().map(toml_edit::Key::get);
+                let first = names.next().and_then(|name| tree.get(name));
+                let value = names.fold(first, |value, name| value.and_then(|v| v.get(name)));
+                (key.clone(), value.expect("origins are of values that are there").clone())
+            })
+            .collect()
+    }
+
     fn annotate(&self, table: &mut toml_edit::Table, at: &[String]) {
         for (key, item) in table.iter_mut() {
             let path = [at, &[key.get().to_string()]].concat();

@@ -97,9 +97,16 @@ impl Config {
     /// # Errors
     /// Says which key is unknown or wrong, where, and what is near it.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Read { path: path.display().to_string(), source })?;
-        Self::parse(&text, &path.display().to_string())
+        Self::parse(&Self::text(path)?, &path.display().to_string())
+    }
+
+    /// The text of a file.
+    ///
+    /// # Errors
+    /// [`ConfigError::Read`].
+    pub fn text(path: &Path) -> Result<String, ConfigError> {
+        std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.display().to_string(), source })
     }
 
     /// Reads and checks a text; `place` names it in errors.
