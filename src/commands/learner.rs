@@ -37,7 +37,7 @@ impl LearnerArgs {
         let resolved = self.config.resolve(more)?;
         if resolved.origin.get("tasks.train") == Some(&Origin::Default) {
             return Err(super::Usage(
-                "nothing to train on: give --config F (configs/nb201-transfer.toml is one) or --task T"
+                "nothing to train on: name tasks with --task T or in a configuration (--config F; configs/ has some)"
                     .into(),
             )
             .into());
