@@ -2,6 +2,7 @@
 
 mod commands;
 mod deterministic;
+mod doctor;
 
 use clap::Parser;
 use std::process::ExitCode;
@@ -12,11 +13,5 @@ static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     // clap itself exits with 2 on wrong usage.
-    match commands::Cli::parse().run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::from(commands::exit_code(&error))
-        }
-    }
+    commands::Cli::parse().run()
 }

@@ -113,6 +113,7 @@ fn spawn_walker(
 ) -> Result<std::thread::JoinHandle<Result<(), ActorError>>, ActorError> {
     let (catalog, experience, mut policy) =
         (catalog.clone(), handle.experience.clone(), handle.policy.clone());
+    let runtime = tokio::runtime::Handle::current();
     let thread = std::thread::Builder::new().name("environment".into());
     thread
         .spawn(move || {
@@ -120,18 +121,13 @@ fn spawn_walker(
             let tasks = RunTasks::resolve(&config, &catalog)?;
             let place = (joined.first_episode as usize, joined.total_episodes as usize);
             let mut walker = Walker::new(config, tasks, joined.episodes as usize, place, joined.seed)?;
-            let mut first = true;
+            // Nothing to act with before the first policy, which the learner broadcasts at once.
+            let Some(first) = runtime.block_on(first(&mut policy, &stop)) else { return Ok(()) };
+            walker.adopt(&first.bytes)?;
+            info!(version = first.version, "acts with the policy of the learner");
             while !stop.is_cancelled() {
                 if let Some(snapshot) = newest(&mut policy) {
                     walker.adopt(&snapshot.bytes)?;
-                    if std::mem::take(&mut first) {
-                        info!(version = snapshot.version, "acts with the policy of the learner");
-                    }
-                }
-                if walker.policy_version() == 0 {
-                    // Nothing to act with yet; the learner broadcasts its first policy at once.
-                    std::thread::sleep(Duration::from_millis(20));
-                    continue;
                 }
                 for batch in walker.step()? {
                     if experience.send(batch).is_err() {
@@ -144,8 +140,44 @@ fn spawn_walker(
         .map_err(|_| ActorError::Broken)
 }
 
+/// Waits for the first policy; `None` if the actor is stopped or its client ends before.
+async fn first(
+    policy: &mut watch::Receiver<Option<Arc<Snapshot>>>,
+    stop: &CancellationToken,
+) -> Option<Arc<Snapshot>> {
+    tokio::select! {
+        () = stop.cancelled() => None,
+        arrived = policy.wait_for(Option::is_some) => arrived.ok().and_then(|policy| policy.clone()),
+    }
+}
+
 /// The newest policy, if it was not looked at yet.
 fn newest(policy: &mut watch::Receiver<Option<Arc<Snapshot>>>) -> Option<Arc<Snapshot>> {
     policy.has_changed().ok().filter(|&changed| changed)?;
     policy.borrow_and_update().clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_first_policy_is_waited_for_until_it_comes_or_the_actor_ends() {
+        let (sender, mut policy) = watch::channel(None);
+        let stop = CancellationToken::new();
+        let snapshot = Arc::new(Snapshot::new(7, vec![1, 2, 3].into()));
+        let (arrived, ()) = tokio::join!(first(&mut policy, &stop), async {
+            sender.send_replace(Some(snapshot.clone()));
+        });
+        assert_eq!(arrived.unwrap().version, 7);
+        assert!(newest(&mut policy).is_none(), "it counts as looked at");
+
+        sender.send_replace(None);
+        let (arrived, ()) = tokio::join!(first(&mut policy, &stop), async { drop(sender) });
+        assert!(arrived.is_none());
+
+        let (_sender, mut policy) = watch::channel(None);
+        stop.cancel();
+        assert!(first(&mut policy, &stop).await.is_none());
+    }
 }

@@ -8,6 +8,7 @@ use crate::{
     space::{Choices, SearchSpace},
     statistics,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -139,7 +140,7 @@ pub fn expand_braces(pattern: &str) -> Vec<String> {
 }
 
 /// What counts as one architecture where a table measured several encodings of one class apart.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Count {
     /// A class has the mean over its encodings and is paid for once.

@@ -15,8 +15,13 @@ pub enum LogFormat {
 
 /// Starts logging at `level` unless `RUST_LOG` says otherwise. A second call changes nothing.
 pub fn start(level: &str, format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new(format!("{level},h2=warn,hyper=warn,tower=warn,tonic=warn")));
+    let usual = || EnvFilter::new(format!("{level},h2=warn,hyper=warn,tower=warn,tonic=warn"));
+    let asked = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|text| !text.is_empty());
+    let (filter, wrong) = match asked.map(EnvFilter::try_new) {
+        None => (usual(), None),
+        Some(Ok(filter)) => (filter, None),
+        Some(Err(error)) => (usual(), Some(error)),
+    };
     let colours = std::io::stderr().is_terminal();
     let builder =
         fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).with_ansi(colours);
@@ -25,4 +30,7 @@ pub fn start(level: &str, format: LogFormat) {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().try_init(),
     };
+    if let Some(error) = wrong {
+        tracing::warn!(%error, "RUST_LOG is not understood and has no effect; expected a level such as debug, or srnas_learner=debug");
+    }
 }

@@ -1,8 +1,11 @@
 //! `srnas learner`: the learner as a process of its own.
 
-use super::{report, run::default_run_dir};
+use super::{config::ConfigArgs, report, run::default_run_dir};
 use clap::Args;
-use srnas_common::config::Config;
+use srnas_common::config::{
+    Config,
+    layers::{Origin, Override},
+};
 use srnas_oracle::catalog::Catalog;
 use std::{
     net::SocketAddr,
@@ -17,21 +20,8 @@ const EXAMPLES: &str = "Examples:
 /// What a run is told on the command line.
 #[derive(Debug, Args)]
 pub struct LearnerArgs {
-    /// Configuration of the run, TOML; `configs/` has some
-    #[arg(long, value_name = "F")]
-    config: Option<PathBuf>,
-    /// Train on these tasks in place of the configuration's; braces abbreviate, may be repeated
-    #[arg(long, value_name = "T")]
-    task: Vec<String>,
-    /// Minutes of training [default: as in the configuration]
-    #[arg(long, value_name = "M")]
-    minutes: Option<f64>,
-    /// Environment steps after which to end, if that is sooner
-    #[arg(long, value_name = "N")]
-    steps: Option<u64>,
-    /// Seed of everything random
-    #[arg(long, value_name = "S")]
-    seed: Option<u64>,
+    #[command(flatten)]
+    config: ConfigArgs,
     /// Where the run's files go [default: a new folder in runs/]
     #[arg(long, value_name = "D")]
     run_dir: Option<PathBuf>,
@@ -44,31 +34,19 @@ pub struct LearnerArgs {
 }
 
 impl LearnerArgs {
-    /// The configuration with what the command line changes in it.
-    pub fn config(&self) -> anyhow::Result<Config> {
-        let mut config = match &self.config {
-            Some(path) => Config::load(path)?,
-            None if self.resume => Config::load(&self.run_dir("").join("config.toml"))?,
-            None if self.task.is_empty() => {
-                return Err(super::Usage(
-                    "nothing to train on: give --config F (configs/nb201-transfer.toml is one) or --task T"
-                        .into(),
-                )
-                .into());
-            }
-            None => Config::default(),
-        };
-        if !self.task.is_empty() {
-            config.tasks.train.clone_from(&self.task);
-            config.validation.families.clear();
+    /// The configuration in its layers; `more` are flags that only some commands have. A run that is resumed has its own
+    /// file unless another is named.
+    pub fn config(&self, more: impl IntoIterator<Item = Override>) -> anyhow::Result<Config> {
+        let own = self.resume.then(|| self.run_dir("").join("config.toml"));
+        let resolved = self.config.resolve_over(own.as_deref(), more)?;
+        if resolved.origin.get("tasks.train") == Some(&Origin::Default) {
+            return Err(super::Usage(
+                "nothing to train on: name tasks with --task T or in a configuration (--config F; configs/ has some)"
+                    .into(),
+            )
+            .into());
         }
-        if let Some(minutes) = self.minutes {
-            config.run.minutes = minutes;
-        }
-        config.run.steps = self.steps.or(config.run.steps);
-        config.seed = self.seed.unwrap_or(config.seed);
-        config.check()?;
-        Ok(config)
+        Ok(resolved.config)
     }
 
     /// A token to be cancelled when the run directory is there: then `runs/latest` leads to it, if the program named it.
@@ -92,7 +70,7 @@ impl LearnerArgs {
             return PathBuf::from("runs/latest");
         }
         self.run_dir.clone().unwrap_or_else(|| {
-            let stem = self.config.as_ref().and_then(|p| p.file_stem());
+            let stem = self.config.file().and_then(Path::file_stem);
             default_run_dir(&stem.map_or(fallback.into(), |s| s.to_string_lossy().into_owned()))
         })
     }
@@ -131,7 +109,7 @@ pub struct LearnerCommand {
 impl LearnerCommand {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
-        let config = self.args.config()?;
+        let config = self.args.config([])?;
         if config.run.deterministic {
             let reason = "a deterministic run is one process: use `srnas run`";
             return Err(super::Usage(reason.into()).into());

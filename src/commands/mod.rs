@@ -2,18 +2,22 @@
 
 mod actor;
 mod bench;
+mod config;
+mod doctor;
 mod learner;
 mod report;
 mod run;
 mod search;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use srnas_common::{config::ConfigError, telemetry};
 use srnas_learner::{LearnerError, RunDirError};
 use srnas_oracle::tasks::TaskBuildError;
+use std::process::ExitCode;
 use tokio_util::sync::CancellationToken;
 
 const EXAMPLES: &str = "Examples:
+  srnas doctor                                              what is missing here, and what to do about it
   srnas bench import nasbench201 DIR…                       make the NAS-Bench-201 benchmark from its tables
   srnas run --config configs/nb201-transfer.toml            train a search policy
   srnas search --policy runs/latest --task nb201/imagenet16/val --budget 25
@@ -23,8 +27,33 @@ const EXAMPLES: &str = "Examples:
 #[derive(Debug, Parser)]
 #[command(name = "srnas", version, after_help = EXAMPLES)]
 pub struct Cli {
+    /// Log lines on stderr: text for people, or one JSON object each; $RUST_LOG says which lines
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "FORMAT",
+        env = "SRNAS_LOG_FORMAT",
+        default_value = "text"
+    )]
+    log_format: LogFormat,
     #[command(subcommand)]
     command: Command,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+impl From<LogFormat> for telemetry::LogFormat {
+    fn from(format: LogFormat) -> Self {
+        match format {
+            LogFormat::Text => Self::Text,
+            LogFormat::Json => Self::Json,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -34,24 +63,43 @@ enum Command {
     Actor(actor::ActorCommand),
     Search(search::SearchCommand),
     Bench(bench::BenchCommand),
+    Config(config::ConfigCommand),
+    Doctor(doctor::DoctorCommand),
 }
 
 impl Cli {
-    /// Runs the subcommand.
-    pub fn run(self) -> anyhow::Result<()> {
-        telemetry::start("info", telemetry::LogFormat::Text);
-        match self.command {
+    /// Runs the subcommand; a failure is told on stderr.
+    pub fn run(self) -> ExitCode {
+        telemetry::start("info", self.log_format.into());
+        let done = match self.command {
             Command::Run(c) => c.run(),
             Command::Learner(c) => c.run(),
             Command::Actor(c) => c.run(),
             Command::Search(c) => c.run(),
             Command::Bench(c) => c.run(),
+            Command::Config(c) => c.run(),
+            Command::Doctor(c) => c.run(),
+        };
+        match done {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                complain(self.log_format, &error);
+                ExitCode::from(exit_code(&error))
+            }
         }
     }
 }
 
+/// Says on stderr why the program fails, in the format of its log; also where `RUST_LOG` wants to hear nothing.
+fn complain(format: LogFormat, error: &anyhow::Error) {
+    match format {
+        LogFormat::Json if tracing::enabled!(tracing::Level::ERROR) => tracing::error!("{error:#}"),
+        LogFormat::Text | LogFormat::Json => eprintln!("error: {error:#}"),
+    }
+}
+
 /// 2 for wrong usage or configuration, 1 for everything else that fails.
-pub fn exit_code(error: &anyhow::Error) -> u8 {
+fn exit_code(error: &anyhow::Error) -> u8 {
     let wrong = error.chain().any(|cause| {
         cause.is::<ConfigError>()
             || cause.is::<Usage>()

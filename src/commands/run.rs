@@ -4,6 +4,7 @@ use super::{learner::LearnerArgs, report};
 use crate::deterministic;
 use clap::Args;
 use srnas_actor::ActorOptions;
+use srnas_common::config::layers::Override;
 use srnas_oracle::catalog::Catalog;
 use std::{net::Ipv4Addr, path::PathBuf};
 use tokio::task::JoinSet;
@@ -15,7 +16,8 @@ const EXAMPLES: &str = "Examples:
   srnas run --config configs/nb201-transfer.toml --minutes 2 --seed 3 --run-dir runs/short
   srnas run --resume                                  go on with the run that was stopped or killed
   srnas run --config configs/nb201-transfer.toml --deterministic --steps 200000
-  srnas run --task 'nb201/{cifar10,cifar100}/val' --minutes 1";
+  srnas run --task 'nb201/{cifar10,cifar100}/val' --minutes 1
+  srnas run --config configs/nb201-transfer.toml --set learning.batch=256";
 
 /// Train a search policy: a learner and its actors in one command
 #[derive(Debug, Args)]
@@ -34,11 +36,9 @@ pub struct RunCommand {
 impl RunCommand {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
-        let mut config = self.learner.config()?;
-        if let Some(actors) = self.actors {
-            config.run.actors = actors as usize;
-        }
-        config.run.deterministic |= self.deterministic;
+        let actors = self.actors.map(|actors| Override::new("--actors", "run.actors", i64::from(actors)));
+        let turns = self.deterministic.then(|| Override::new("--deterministic", "run.deterministic", true));
+        let config = self.learner.config(actors.into_iter().chain(turns))?;
         let run_dir = self.learner.run_dir("run");
         let shown = config.clone();
         let (actors, catalog) = (config.run.actors, self.learner.catalog());

@@ -1,7 +1,13 @@
-//! The configuration of a run: one TOML file, every key with a default, every unknown key refused by name.
+//! The configuration of a run: every key has a default, every unknown key is refused by name. [`layers`] puts it
+//! together from a file, the environment and flags.
 
+pub(crate) mod check;
+pub mod keys;
+pub mod layers;
+mod operation;
 mod sections;
 
+pub use operation::*;
 pub use sections::*;
 
 use crate::{
@@ -9,11 +15,12 @@ use crate::{
     names,
     task::{TaskName, TaskNameError, expand_braces},
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, path::Path};
 
 /// A whole run.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Every random draw of the run comes from it.
@@ -59,12 +66,12 @@ pub enum ConfigError {
         /// Why.
         source: std::io::Error,
     },
-    /// It is not TOML of the right shape.
+    /// A layer is not TOML of the right shape, or one of its values makes no sense.
     #[error("{place}: {message}")]
     Parse {
-        /// The file.
+        /// The file, the environment variable or the flag.
         place: String,
-        /// What is wrong, with line, column and the nearest known key.
+        /// What is wrong, with line and column in a file, and the nearest known key.
         message: String,
     },
     /// A value makes no sense.
@@ -94,9 +101,16 @@ impl Config {
     /// # Errors
     /// Says which key is unknown or wrong, where, and what is near it.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Read { path: path.display().to_string(), source })?;
-        Self::parse(&text, &path.display().to_string())
+        Self::parse(&Self::text(path)?, &path.display().to_string())
+    }
+
+    /// The text of a file.
+    ///
+    /// # Errors
+    /// [`ConfigError::Read`].
+    pub fn text(path: &Path) -> Result<String, ConfigError> {
+        std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.display().to_string(), source })
     }
 
     /// Reads and checks a text; `place` names it in errors.
@@ -104,12 +118,17 @@ impl Config {
     /// # Errors
     /// As [`Config::load`].
     pub fn parse(text: &str, place: &str) -> Result<Self, ConfigError> {
-        let config: Self = toml::from_str(text).map_err(|e| ConfigError::Parse {
-            place: place.into(),
-            message: explain_unknown_key(&e.to_string()),
-        })?;
+        let config = Self::read(text, place)?;
         config.check()?;
         Ok(config)
+    }
+
+    /// Reads a text without checking the values.
+    fn read(text: &str, place: &str) -> Result<Self, ConfigError> {
+        toml::from_str(text).map_err(|e| ConfigError::Parse {
+            place: place.into(),
+            message: explain_unknown_key(&e.to_string()),
+        })
     }
 
     /// The configuration as TOML.
@@ -122,131 +141,16 @@ impl Config {
     /// # Errors
     /// Names the first key that makes no sense.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let (e, l, a, n) = (&self.environment, &self.learning, &self.acting, &self.network);
-        let share = |x: f64| (0.0..=1.0).contains(&x);
-        let positive = |x: f64| x.is_finite() && x > 0.0;
-        let s = &self.posterior.settings;
-        let v = &self.validation;
-        /// Minutes or seconds beyond which a duration is surely a mistake.
-        const MANY: f64 = 1e6;
-        let checks: [(bool, &'static str, &str); 36] = [
-            (positive(self.run.minutes), "run.minutes", "must be above 0"),
-            (self.run.steps != Some(0), "run.steps", "must be above 0"),
-            (self.run.actors >= 1, "run.actors", "must be at least 1"),
-            ((2..=1_000).contains(&e.horizon), "environment.horizon", "must be from 2 to 1000"),
-            ((1..=512).contains(&e.max_edits), "environment.max_edits", "must be from 1 to 512"),
-            (
-                e.betas.len() <= 16 && e.betas.iter().all(|b| b.is_finite()),
-                "environment.betas",
-                "must be at most 16 finite numbers",
-            ),
-            (e.rule_beta.is_finite(), "environment.rule_beta", "must be finite"),
-            ((16..=65_536).contains(&e.pool), "environment.pool", "must be from 16 to 65536"),
-            ((4..=1024).contains(&n.width), "network.width", "must be from 4 to 1024"),
-            (n.layers <= 16, "network.layers", "must be at most 16"),
-            (
-                n.heads >= 1 && n.width.is_multiple_of(n.heads.max(1)),
-                "network.heads",
-                "must divide network.width",
-            ),
-            (n.base_scale.is_finite() && n.base_scale >= 0.0, "network.base_scale", "must be 0 or more"),
-            ((1..=65_536).contains(&l.batch), "learning.batch", "must be from 1 to 65536"),
-            (l.replay >= l.batch, "learning.replay", "must hold at least one batch"),
-            (
-                l.warm_up >= l.batch && l.warm_up <= l.replay,
-                "learning.warm_up",
-                "must be from learning.batch to learning.replay",
-            ),
-            ((0.0..1.0).contains(&l.gamma), "learning.gamma", "must be from 0 to below 1"),
-            ((1..=64).contains(&l.n_step), "learning.n_step", "must be from 1 to 64"),
-            (positive(l.learning_rate), "learning.learning_rate", "must be above 0"),
-            (share(l.final_learning_rate), "learning.final_learning_rate", "must be a share from 0 to 1"),
-            (
-                l.target_copy >= 1 && l.broadcast >= 1,
-                "learning.target_copy, learning.broadcast",
-                "must be at least 1",
-            ),
-            ((1..=64).contains(&l.threads), "learning.threads", "must be from 1 to 64"),
-            ((1..=4096).contains(&a.episodes), "acting.episodes", "must be from 1 to 4096"),
-            (share(a.epsilon) && share(a.epsilon_floor), "acting.epsilon", "must be a share from 0 to 1"),
-            (
-                share(a.synthetic) && share(a.made_up_spaces) && share(a.prior_dropout),
-                "acting.synthetic, made_up_spaces, prior_dropout",
-                "must be shares from 0 to 1",
-            ),
-            (
-                a.segment >= 1
-                    && a.segment <= 1024
-                    && a.segments_per_batch >= 1
-                    && a.segments_per_batch <= 256,
-                "acting.segment, acting.segments_per_batch",
-                "must be from 1 to 1024 and from 1 to 256",
-            ),
-            (
-                positive(self.wire.heartbeat) && self.wire.lease > 2.0 * self.wire.heartbeat,
-                "wire.lease",
-                "must be above twice wire.heartbeat",
-            ),
-            (
-                a.epsilon_spread.is_finite() && a.epsilon_spread >= 0.0,
-                "acting.epsilon_spread",
-                "must be 0 or more",
-            ),
-            (
-                v.minutes <= MANY && self.run.minutes <= MANY && self.wire.lease <= MANY,
-                "run.minutes, validation.minutes, wire.lease",
-                "must be at most 1000000",
-            ),
-            (
-                [s.transfer.slope, s.transfer.residual, s.transfer.constant]
-                    .iter()
-                    .all(|x| x.is_finite() && *x >= 0.0),
-                "posterior.settings.transfer",
-                "must be numbers of 0 or more",
-            ),
-            (
-                v.starts >= 1 && positive(v.minutes),
-                "validation.starts, validation.minutes",
-                "must be above 0",
-            ),
-            (
-                !v.margins.is_empty() && v.margins.iter().all(|m| m.is_finite() && *m >= 0.0),
-                "validation.margins",
-                "must be one or more numbers of 0 or more",
-            ),
-            (self.wire.credits >= 1, "wire.credits", "must be at least 1"),
-            ((1..=65_536).contains(&self.wire.in_flight_mb), "wire.in_flight_mb", "must be from 1 to 65536"),
-            (
-                positive(self.checkpoint.minutes)
-                    && self.checkpoint.minutes <= MANY
-                    && self.checkpoint.updates.min(v.updates) >= 1
-                    && self.checkpoint.keep >= 1,
-                "checkpoint.minutes, checkpoint.updates, checkpoint.keep, validation.updates",
-                "must be above 0",
-            ),
-            (
-                l.samples_per_insert[0] >= 0.0
-                    && l.samples_per_insert[1].is_finite()
-                    && l.samples_per_insert[1] > 2.0 * l.samples_per_insert[0],
-                "learning.samples_per_insert",
-                "must be two numbers of 0 or more, the second above twice the first",
-            ),
-            (
-                positive(f64::from(s.transfer.noise))
-                    && positive(f64::from(s.plain.noise))
-                    && positive(f64::from(s.plain.count_length))
-                    && positive(f64::from(s.plain.hamming_length))
-                    && share(f64::from(s.plain.count_share)),
-                "posterior.settings",
-                "noise and lengths must be above 0, count_share a share",
-            ),
-        ];
-        for (ok, key, reason) in checks {
-            if !ok {
-                return Err(ConfigError::Value { key, reason: reason.into() });
-            }
-        }
-        Ok(())
+        self.run.check()?;
+        self.environment.check()?;
+        self.posterior.check()?;
+        self.network.check()?;
+        self.learning.check()?;
+        self.predictor.check()?;
+        self.acting.check()?;
+        self.checkpoint.check()?;
+        self.wire.check()?;
+        self.validation.check()
     }
 
     /// The training tasks.
@@ -330,10 +234,18 @@ mod tests {
             ("[run]\nminutes = nan", "run.minutes"),
             ("[environment]\nhorizon = 0", "environment.horizon"),
             ("[wire]\nlease = 1.0", "wire.lease"),
-            ("[posterior.settings.transfer]\nnoise = 0.0", "posterior.settings"),
+            ("[wire]\nlease = 1e300", "wire.lease"),
+            ("[posterior.settings.transfer]\nnoise = 0.0", "posterior.settings.transfer.noise"),
+            ("[posterior.settings.plain]\ncount_share = 2", "posterior.settings.plain.count_share"),
+            ("[network]\nheads = 5", "network.heads"),
+            ("[learning]\nreplay = 100", "learning.replay"),
+            ("[learning]\nbroadcast = 0", "learning.broadcast"),
+            ("[predictor]\nevery = 0", "predictor.every"),
+            ("[acting]\nprior_dropout = -0.1", "acting.prior_dropout"),
+            ("[validation]\nmargins = []", "validation.margins"),
         ] {
             let error = Config::parse(text, "x").unwrap_err().to_string();
-            assert!(error.contains(key), "{text}: {error}");
+            assert!(error.contains(&format!("`{key}`")), "{text}: {error}");
         }
     }
 

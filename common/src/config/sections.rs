@@ -1,5 +1,9 @@
 //! The sections of a configuration and their defaults.
 
+use super::{
+    ConfigError,
+    check::{at_least_one, duration, not_negative, positive, require, share, within},
+};
 use crate::{
     environment::{BASE, CANDIDATE_FEATURES, CONTEXT_FEATURES},
     network::{IdentityConfig, QNetworkConfig},
@@ -7,10 +11,11 @@ use crate::{
     space::SearchSpace,
     task::Count,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Where the transfer posterior's prior comes from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PriorSource {
     /// The whole tables of the training tasks.
@@ -22,29 +27,8 @@ pub enum PriorSource {
     None,
 }
 
-/// How long, and by how many.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct RunConfig {
-    /// Minutes of training.
-    pub minutes: f64,
-    /// Environment steps after which the run ends, if that is sooner.
-    pub steps: Option<u64>,
-    /// Actors that `srnas run` starts.
-    pub actors: usize,
-    /// One process that takes turns instead of many that run at the same time: the same seed gives the same weights and
-    /// ledger to the last bit. `srnas run` alone; it ends after `steps`.
-    pub deterministic: bool,
-}
-
-impl Default for RunConfig {
-    fn default() -> Self {
-        Self { minutes: 20.0, steps: None, actors: 1, deterministic: false }
-    }
-}
-
 /// What is trained on. Entries are names of task sets or of tasks.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TasksConfig {
     /// What counts as one architecture.
@@ -56,7 +40,7 @@ pub struct TasksConfig {
 }
 
 /// Numbers of the posteriors.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PosteriorConfig {
     /// Whether they are fitted by evidence on the training tasks, families left out in turn.
@@ -71,8 +55,15 @@ impl Default for PosteriorConfig {
     }
 }
 
+impl PosteriorConfig {
+    /// Checks the values.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        self.settings.check()
+    }
+}
+
 /// The Q-network.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NetworkConfig {
     /// Width of the hidden layers.
@@ -94,6 +85,15 @@ impl Default for NetworkConfig {
 }
 
 impl NetworkConfig {
+    /// Checks the values.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        within("network.width", self.width, 4..=1024)?;
+        within("network.layers", self.layers, 0..=16)?;
+        let divides = self.heads >= 1 && self.width.is_multiple_of(self.heads);
+        require(divides, "network.heads", &format!("must divide network.width, which is {}", self.width))?;
+        not_negative("network.base_scale", self.base_scale.into())
+    }
+
     /// The network's shape for a space.
     pub fn shape(&self, space: &SearchSpace) -> QNetworkConfig {
         QNetworkConfig {
@@ -112,7 +112,7 @@ impl NetworkConfig {
 }
 
 /// How the end of an episode counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TimeLimit {
     /// Nothing is earned after the horizon; the budget is in the observation.
@@ -123,7 +123,7 @@ pub enum TimeLimit {
 }
 
 /// Q-learning (Ape-X, arXiv 1803.00933).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LearningConfig {
     /// Transitions of a step.
@@ -187,26 +187,36 @@ impl Default for LearningConfig {
     }
 }
 
-/// Checkpoints: what `--resume` goes on from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct CheckpointConfig {
-    /// Minutes between checkpoints.
-    pub minutes: f64,
-    /// Updates between checkpoints of a deterministic run, which goes by no clock.
-    pub updates: u64,
-    /// Checkpoints kept.
-    pub keep: usize,
-}
-
-impl Default for CheckpointConfig {
-    fn default() -> Self {
-        Self { minutes: 2.0, updates: 1_000, keep: 2 }
+impl LearningConfig {
+    /// Checks the values.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        within("learning.batch", self.batch, 1..=65_536)?;
+        let whole = (self.batch..=100_000_000).contains(&self.replay);
+        let reason = format!("must be from learning.batch, which is {}, to 100000000", self.batch);
+        require(whole, "learning.replay", &reason)?;
+        let (least, most) = (self.batch, self.replay);
+        let reason = format!("must be from learning.batch to learning.replay, which are {least} and {most}");
+        require((least..=most).contains(&self.warm_up), "learning.warm_up", &reason)?;
+        require((0.0..1.0).contains(&self.gamma), "learning.gamma", "must be from 0 to below 1")?;
+        within("learning.n_step", self.n_step, 1..=64)?;
+        positive("learning.learning_rate", self.learning_rate)?;
+        share("learning.final_learning_rate", self.final_learning_rate)?;
+        positive("learning.clip", self.clip)?;
+        positive("learning.huber", self.huber)?;
+        at_least_one("learning.target_copy", self.target_copy)?;
+        share("learning.average", self.average.into())?;
+        not_negative("learning.alpha", self.alpha)?;
+        share("learning.beta", self.beta)?;
+        at_least_one("learning.broadcast", self.broadcast)?;
+        within("learning.threads", self.threads, 1..=64)?;
+        let [least, most] = self.samples_per_insert;
+        let reason = "must be two numbers of 0 or more, the second above twice the first";
+        require(least >= 0.0 && most.is_finite() && most > 2.0 * least, "learning.samples_per_insert", reason)
     }
 }
 
 /// Training of the predictor network.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PredictorTraining {
     /// Width of the trunk.
@@ -229,8 +239,20 @@ impl Default for PredictorTraining {
     }
 }
 
+impl PredictorTraining {
+    /// Checks the values.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        within("predictor.width", self.width, 4..=1024)?;
+        within("predictor.layers", self.layers, 1..=16)?;
+        within("predictor.batch", self.batch, 1..=65_536)?;
+        positive("predictor.learning_rate", self.learning_rate)?;
+        at_least_one("predictor.every", self.every)?;
+        at_least_one("predictor.broadcast", self.broadcast)
+    }
+}
+
 /// Acting.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ActingConfig {
     /// Episodes that an actor walks at the same time.
@@ -273,6 +295,20 @@ impl Default for ActingConfig {
 }
 
 impl ActingConfig {
+    /// Checks the values.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        within("acting.episodes", self.episodes, 1..=4096)?;
+        share("acting.epsilon", self.epsilon)?;
+        not_negative("acting.epsilon_spread", self.epsilon_spread)?;
+        share("acting.epsilon_floor", self.epsilon_floor)?;
+        share("acting.synthetic", self.synthetic)?;
+        share("acting.made_up_spaces", self.made_up_spaces)?;
+        at_least_one("acting.synthetic_reuse", self.synthetic_reuse as u64)?;
+        share("acting.prior_dropout", self.prior_dropout)?;
+        within("acting.segment", self.segment, 1..=1024)?;
+        within("acting.segments_per_batch", self.segments_per_batch, 1..=256)
+    }
+
     /// ε of the episode at place `i` of all `n` episodes of a run.
     pub fn epsilon_of(&self, i: usize, n: usize) -> f64 {
         let share = if n > 1 { i.min(n - 1) as f64 / (n - 1) as f64 } else { 0.5 };
@@ -280,30 +316,8 @@ impl ActingConfig {
     }
 }
 
-/// The wire.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct WireConfig {
-    /// Seconds between signs of life.
-    pub heartbeat: f64,
-    /// Seconds of silence after which an actor is dropped.
-    pub lease: f64,
-    /// Batches that an actor may have in flight.
-    pub credits: u32,
-    /// Megabytes of experience that all actors together may have in flight.
-    pub in_flight_mb: usize,
-    /// Versions by which the policy that acted may lag.
-    pub max_policy_lag: u32,
-}
-
-impl Default for WireConfig {
-    fn default() -> Self {
-        Self { heartbeat: 2.0, lease: 8.0, credits: 16, in_flight_mb: 64, max_policy_lag: 200 }
-    }
-}
-
 /// The check that the trained part has earned its export.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ValidationConfig {
     /// Families of training tasks that are kept out of the learning and of the prior.
@@ -321,5 +335,16 @@ pub struct ValidationConfig {
 impl Default for ValidationConfig {
     fn default() -> Self {
         Self { families: Vec::new(), minutes: 3.0, updates: 5_000, starts: 12, margins: vec![0.0, 0.03, 0.1] }
+    }
+}
+
+impl ValidationConfig {
+    /// Checks the values.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        duration("validation.minutes", self.minutes)?;
+        at_least_one("validation.updates", self.updates)?;
+        at_least_one("validation.starts", self.starts as u64)?;
+        let fine = !self.margins.is_empty() && self.margins.iter().all(|m| m.is_finite() && *m >= 0.0);
+        require(fine, "validation.margins", "must be one or more numbers of 0 or more")
     }
 }

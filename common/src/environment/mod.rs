@@ -13,15 +13,20 @@ pub use observation::{BASE, CANDIDATE_FEATURES, CONTEXT_FEATURES, layout_hash};
 pub use reward::{Reward, shaped_quality};
 
 use crate::{
+    config::{
+        ConfigError,
+        check::{require, within},
+    },
     posterior::{PosteriorSettings, Prior, WholeSpace},
     space::SearchSpace,
     task::{Count, Task},
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Which architectures a policy may move to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CandidateMode {
     /// Edits, the return to the incumbent, proposals of the predictor, one random architecture.
@@ -32,7 +37,7 @@ pub enum CandidateMode {
 }
 
 /// Settings of the environment.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EnvironmentConfig {
     /// Paid queries of an episode.
@@ -69,6 +74,16 @@ impl Default for EnvironmentConfig {
 }
 
 impl EnvironmentConfig {
+    /// Checks the values.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        within("environment.horizon", self.horizon, 2..=1_000)?;
+        within("environment.max_edits", self.max_edits, 1..=512)?;
+        let few = self.betas.len() <= 16 && self.betas.iter().all(|b| b.is_finite());
+        require(few, "environment.betas", "must be at most 16 finite numbers")?;
+        require(self.rule_beta.is_finite(), "environment.rule_beta", "must be finite")?;
+        within("environment.pool", self.pool, 16..=65_536)
+    }
+
     /// Most candidates that a step can have.
     pub fn max_candidates(&self) -> usize {
         let proposals = match self.candidates {

@@ -1,9 +1,10 @@
 //! What a step earns.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The two modes of reward.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Reward {
     /// The rise of the incumbent's [`shaped_quality`].

@@ -1,9 +1,14 @@
 //! The few numbers of the posteriors.
 
+use crate::config::{
+    ConfigError,
+    check::{not_negative, positive, share},
+};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Numbers of the plain posterior.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PlainSettings {
     /// Share of the kernel that looks at choice counts; the rest looks at the Hamming distance.
@@ -23,7 +28,7 @@ impl Default for PlainSettings {
 }
 
 /// Numbers of the transfer posterior, in units of the training tasks' gap between median and best.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TransferSettings {
     /// σ: standard deviation of the slope on the prior mean.
@@ -43,11 +48,26 @@ impl Default for TransferSettings {
 }
 
 /// The few numbers of both posteriors; they travel with the policy.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PosteriorSettings {
     /// The plain posterior.
     pub plain: PlainSettings,
     /// The transfer posterior.
     pub transfer: TransferSettings,
+}
+
+impl PosteriorSettings {
+    /// Checks the values.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        let (plain, transfer) = (&self.plain, &self.transfer);
+        share("posterior.settings.plain.count_share", plain.count_share.into())?;
+        positive("posterior.settings.plain.count_length", plain.count_length.into())?;
+        positive("posterior.settings.plain.hamming_length", plain.hamming_length.into())?;
+        positive("posterior.settings.plain.noise", plain.noise.into())?;
+        not_negative("posterior.settings.transfer.slope", transfer.slope.into())?;
+        not_negative("posterior.settings.transfer.residual", transfer.residual.into())?;
+        not_negative("posterior.settings.transfer.constant", transfer.constant.into())?;
+        positive("posterior.settings.transfer.noise", transfer.noise.into())
+    }
 }

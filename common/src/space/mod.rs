@@ -168,7 +168,7 @@ impl SearchSpace {
     /// An unknown name is refused with the nearest known ones.
     pub fn named(name: &str) -> Result<Arc<Self>, SpaceError> {
         match name {
-            "nb201" => Ok(Arc::new(nb201::space())),
+            "nb201" => Ok(nb201::space()),
             _ => Err(SpaceError::UnknownSpace {
                 name: name.into(),
                 hint: crate::names::did_you_mean(name, SPACES.iter().copied()),

@@ -1,7 +1,10 @@
 //! NAS-Bench-201 (arXiv 2001.00326): six edges of a four-node cell, five operations each.
 
 use super::{Choices, Decision, Rules, SearchSpace, SpaceError};
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    sync::{Arc, LazyLock},
+};
 
 const OPERATIONS: [&str; 5] = ["none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3"];
 const NONE: u8 = 0;
@@ -9,10 +12,14 @@ const SKIP: u8 = 1;
 /// From and to node of each edge, in the order of the native notation.
 const EDGES: [(usize, usize); 6] = [(0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3)];
 
-pub(super) fn space() -> SearchSpace {
-    let decisions = EDGES.iter().map(|(i, j)| Decision::new(format!("{i}>{j}"), &OPERATIONS)).collect();
-    SearchSpace::new("nb201", decisions, Box::new(Cell { classes: classes() }))
-        .expect("the list above is a space")
+/// The space, one for all: its classes take 13 ms to build.
+pub(super) fn space() -> Arc<SearchSpace> {
+    static SPACE: LazyLock<Arc<SearchSpace>> = LazyLock::new(|| {
+        let decisions = EDGES.iter().map(|(i, j)| Decision::new(format!("{i}>{j}"), &OPERATIONS)).collect();
+        let space = SearchSpace::new("nb201", decisions, Box::new(Cell { classes: classes() }));
+        Arc::new(space.expect("the list above is a space"))
+    });
+    SPACE.clone()
 }
 
 /// The rules of the cell.
@@ -150,6 +157,12 @@ mod tests {
             space.unrank(rank, &mut choices);
             (rank, choices)
         })
+    }
+
+    #[test]
+    fn it_is_built_once() {
+        let (one, other) = (SearchSpace::named("nb201").unwrap(), SearchSpace::named("nb201").unwrap());
+        assert!(std::sync::Arc::ptr_eq(&one, &other));
     }
 
     #[test]
