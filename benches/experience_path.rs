@@ -75,7 +75,8 @@ fn loopback(c: &mut Criterion) {
     let config = ServiceConfig { shape: SHAPE, ..ServiceConfig::default() };
     let listener = runtime.block_on(service::bind("127.0.0.1:0".parse().unwrap())).unwrap();
     let learner = listener.local_addr().unwrap().to_string();
-    let served = runtime.spawn(service::serve(listener, config, sender, newest, members, shutdown.clone()));
+    let served =
+        runtime.spawn(service::serve(listener, config, sender, newest, members, None, shutdown.clone()));
 
     // Each delivery goes into replay, is acknowledged, and its transitions are reported.
     let mut replay = Replay::new(ReplayConfig {

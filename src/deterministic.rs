@@ -2,7 +2,7 @@
 
 use srnas_actor::Walker;
 use srnas_common::config::Config;
-use srnas_learner::{Interleaved, LearnerError, Progress, Summary, Turn};
+use srnas_learner::{Interleaved, LearnerError, Progress, Start, Summary, Turn};
 use srnas_oracle::{catalog::Catalog, run_tasks::RunTasks};
 use std::path::Path;
 use tokio::sync::watch;
@@ -15,13 +15,13 @@ use tokio_util::sync::CancellationToken;
 pub fn run(
     config: Config,
     run_dir: &Path,
-    resume: bool,
+    start: Start,
     catalog: &Catalog,
     progress: &watch::Sender<Progress>,
     ready: &CancellationToken,
     stop: &CancellationToken,
 ) -> anyhow::Result<Summary> {
-    let mut learner = Interleaved::open(config.clone(), run_dir, resume, catalog)?;
+    let mut learner = Interleaved::open(config.clone(), run_dir, start, catalog)?;
     ready.cancel();
     let tasks = RunTasks::resolve(&config, catalog).map_err(LearnerError::from)?;
     let (actors, episodes) = (config.run.actors, config.acting.episodes);

@@ -9,7 +9,7 @@ use crate::{
     ledger::{ActorRecord, Database, Record},
     progress::Progress,
     run::{self, LearnerError, Summary},
-    run_dir::RunDir,
+    run_dir::{RunDir, Start},
     trainer::{Ending, Trainer},
 };
 use rand::{RngCore, SeedableRng};
@@ -72,7 +72,7 @@ impl Interleaved {
     pub fn open(
         config: Config,
         path: &Path,
-        resume: bool,
+        start: Start,
         catalog: &Catalog,
     ) -> Result<Interleaved, LearnerError> {
         if config.run.steps.is_none() {
@@ -81,7 +81,7 @@ impl Interleaved {
             return Err(ConfigError::Value { key: "run.steps", reason }.into());
         }
         let run::Prepared { run_dir, mut trainer, mut database, state, .. } =
-            run::prepare(config.clone(), path, resume, catalog)?;
+            run::prepare(config.clone(), path, start, catalog)?;
         let (epoch, past) =
             state.map_or((0, Vec::new()), |s| (s.updates / config.checkpoint.updates, s.actors));
         database.reset_actors(&past)?;

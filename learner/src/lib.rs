@@ -22,5 +22,5 @@ pub use ledger::{Entry, Incumbent, Incumbents, Ledger, LedgerError};
 pub use progress::{GroupRegret, Progress};
 pub use replay::{Draw, Replay, ReplayConfig};
 pub use run::{LearnerError, LearnerOptions, Summary, bind, run};
-pub use run_dir::RunDirError;
+pub use run_dir::{RunDirError, Start};
 pub use sum_tree::SumTree;

@@ -4,8 +4,8 @@ use crate::{
     checkpoint::{CheckpointError, CheckpointWriter, Checkpoints, State},
     ledger::{ActorRecord, Database, LedgerError, Recorder, RunRecord},
     progress::Progress,
-    run_dir::{RunDir, RunDirError},
-    service::{self, BenchmarkDigest, Counters, Members, Recovered, ServiceConfig, ServiceError},
+    run_dir::{RunDir, RunDirError, Start},
+    service::{self, Admin, BenchmarkDigest, Counters, Members, Recovered, ServiceConfig, ServiceError},
     trainer::{Channels, Ending, Trainer, TrainerError},
 };
 use srnas_common::{
@@ -47,8 +47,8 @@ pub struct LearnerOptions {
     pub config: Config,
     /// Where the run's files go; made if it is not there.
     pub run_dir: PathBuf,
-    /// Go on with the run that is there.
-    pub resume: bool,
+    /// Whether the run begins or goes on.
+    pub start: Start,
     /// Where the benchmarks are.
     pub catalog: Catalog,
     /// Where actors connect, see [`bind`].
@@ -142,7 +142,7 @@ pub(crate) struct Prepared {
 pub(crate) fn prepare(
     config: Config,
     path: &Path,
-    resume: bool,
+    start: Start,
     catalog: &Catalog,
 ) -> Result<Prepared, LearnerError> {
     let tasks = RunTasks::resolve(&config, catalog)?;
@@ -154,7 +154,7 @@ pub(crate) fn prepare(
         space = tasks.space().name(),
         "tasks are built"
     );
-    let run_dir = RunDir::open(path, resume)?;
+    let (run_dir, resume) = RunDir::open(path, start)?;
     let record = record(&run_dir, &config, &tasks, &benchmarks);
     let checkpoints = Checkpoints::new(run_dir.checkpoints(), config.checkpoint.keep);
     let toml = config.to_toml();
@@ -249,26 +249,26 @@ fn first_difference(
 /// # Errors
 /// See [`LearnerError`].
 pub async fn run(options: LearnerOptions, stop: CancellationToken) -> Result<Summary, LearnerError> {
-    let LearnerOptions { config, run_dir, resume, catalog, listener, progress, ready } = options;
+    let LearnerOptions { config, run_dir, start, catalog, listener, progress, ready } = options;
     let prepare = {
         let config = config.clone();
-        tokio::task::spawn_blocking(move || prepare(config, &run_dir, resume, &catalog))
+        tokio::task::spawn_blocking(move || prepare(config, &run_dir, start, &catalog))
     };
     let Prepared { run_dir, benchmarks, trainer, database, actors, .. } =
         prepare.await.map_err(|_| LearnerError::Broken)??;
-    let space = trainer.space();
+    let (space, task_names, incumbents) = (trainer.space(), trainer.tasks(), trainer.incumbents());
     let shape = Shape {
         candidate_features: CANDIDATE_FEATURES,
         context_features: CONTEXT_FEATURES,
         decisions: space.len(),
-        tasks: trainer.tasks(),
+        tasks: task_names.len(),
         identities: config.network.identity,
     };
     let service = ServiceConfig {
         run_id: run_dir.name(),
         config_toml: config.to_toml(),
         shape,
-        space: Some(space),
+        space: Some(space.clone()),
         max_candidates: config.environment.max_candidates(),
         layout_hash: layout_hash(),
         benchmarks,
@@ -284,11 +284,22 @@ pub async fn run(options: LearnerOptions, stop: CancellationToken) -> Result<Sum
     };
     let (sender, deliveries) = mpsc::channel(DELIVERIES);
     let (policy_sender, policy) = watch::channel(None);
-    let (_orders, incoming_orders) = mpsc::channel(ORDERS);
+    let (orders, incoming_orders) = mpsc::channel(ORDERS);
     let members = Arc::new(Members::recover(actors.into_iter().map(recovered)));
     let served = CancellationToken::new();
-    let server =
-        tokio::spawn(service::serve(listener, service, sender, policy, members.clone(), served.clone()));
+    let admin = Admin {
+        run_id: run_dir.name(),
+        space,
+        tasks: task_names,
+        members: members.clone(),
+        progress: progress.subscribe(),
+        incumbents,
+        orders,
+        stop: stop.clone(),
+    };
+    let serving =
+        service::serve(listener, service, sender, policy, members.clone(), Some(admin), served.clone());
+    let server = tokio::spawn(serving);
     let reports = progress.subscribe();
     let path = run_dir.policy();
     let checkpoints = Checkpoints::new(run_dir.checkpoints(), config.checkpoint.keep);

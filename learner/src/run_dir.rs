@@ -58,13 +58,29 @@ pub enum RunDirError {
     },
 }
 
+/// Whether a run begins or goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// A new one; a directory that holds one already is refused.
+    New,
+    /// The one that is there.
+    Resume,
+    /// The one that is there, or a new one.
+    Either,
+}
+
 impl RunDir {
-    /// Takes the directory for a new run, or with `resume` for one that is there.
+    /// Takes the directory for a new run or for one that is there, and says which.
     ///
     /// # Errors
     /// See [`RunDirError`]. Nothing that was there is changed.
-    pub fn open(path: &Path, resume: bool) -> Result<RunDir, RunDirError> {
+    pub fn open(path: &Path, start: Start) -> Result<(RunDir, bool), RunDirError> {
         let name = path.display().to_string();
+        let resume = match start {
+            Start::New => false,
+            Start::Resume => true,
+            Start::Either => path.join("ledger.sqlite").is_file(),
+        };
         if resume {
             for missing in ["config.toml", "ledger.sqlite"] {
                 if !path.join(missing).is_file() {
@@ -96,7 +112,7 @@ impl RunDir {
             .and_then(|()| lock.rewind())
             .and_then(|()| lock.write_all(holder.as_bytes()))
             .map_err(io)?;
-        Ok(RunDir { path: path.to_path_buf(), _lock: lock })
+        Ok((RunDir { path: path.to_path_buf(), _lock: lock }, resume))
     }
 
     /// Its name, which is the run's.
@@ -155,20 +171,22 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run");
         assert!(matches!(
-            RunDir::open(&path, true),
+            RunDir::open(&path, Start::Resume),
             Err(RunDirError::Nothing { missing: "config.toml", .. })
         ));
         assert!(!path.exists(), "asking changes nothing");
-        let held = RunDir::open(&path, false).unwrap();
+        let (held, resumed) = RunDir::open(&path, Start::Either).unwrap();
+        assert!(!resumed);
         assert_eq!(held.name(), "run");
         // The same process through another handle is another holder for the system.
-        let error = RunDir::open(&path, false).unwrap_err().to_string();
+        let error = RunDir::open(&path, Start::New).unwrap_err().to_string();
         assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
         held.write_config("seed = 1").unwrap();
         fs::write(held.ledger(), "x").unwrap();
         drop(held);
-        assert!(matches!(RunDir::open(&path, false), Err(RunDirError::Taken { .. })));
-        RunDir::open(&path, true).unwrap();
+        assert!(matches!(RunDir::open(&path, Start::New), Err(RunDirError::Taken { .. })));
+        assert!(RunDir::open(&path, Start::Resume).unwrap().1);
+        assert!(RunDir::open(&path, Start::Either).unwrap().1);
         assert_eq!(fs::read_to_string(path.join("ledger.sqlite")).unwrap(), "x");
     }
 }

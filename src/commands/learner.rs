@@ -1,11 +1,12 @@
 //! `srnas learner`: the learner as a process of its own.
 
 use super::{config::ConfigArgs, report, run::default_run_dir};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use srnas_common::config::{
     Config,
     layers::{Origin, Override},
 };
+use srnas_learner::Start;
 use srnas_oracle::catalog::Catalog;
 use std::{
     net::SocketAddr,
@@ -17,6 +18,15 @@ const EXAMPLES: &str = "Examples:
   srnas learner --config configs/nb201-transfer.toml --run-dir runs/transfer --listen 0.0.0.0:7777
   srnas actor --learner http://localhost:7777        on as many machines as there are";
 
+/// When to go on with a run that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Resume {
+    /// There must be one
+    Always,
+    /// If there is one
+    Auto,
+}
+
 /// What a run is told on the command line.
 #[derive(Debug, Args)]
 pub struct LearnerArgs {
@@ -25,9 +35,10 @@ pub struct LearnerArgs {
     /// Where the run's files go [default: a new folder in runs/]
     #[arg(long, value_name = "D")]
     run_dir: Option<PathBuf>,
-    /// Go on with the run in --run-dir [default: runs/latest], under its own configuration unless --config names one
-    #[arg(long)]
-    resume: bool,
+    /// Go on with the run in --run-dir [default: runs/latest], under its own configuration unless --config names one;
+    /// --resume=auto starts a run if there is none
+    #[arg(long, value_enum, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_missing_value = "always")]
+    resume: Option<Resume>,
     /// Folder of benchmark files, searched before $SRNAS_BENCH_DIR and the user's data directory
     #[arg(long, value_name = "DIR")]
     bench_dir: Option<PathBuf>,
@@ -37,7 +48,8 @@ impl LearnerArgs {
     /// The configuration in its layers; `more` are flags that only some commands have. A run that is resumed has its own
     /// file unless another is named.
     pub fn config(&self, more: impl IntoIterator<Item = Override>) -> anyhow::Result<Config> {
-        let own = self.resume.then(|| self.run_dir("").join("config.toml"));
+        let own = self.resume.map(|_| self.run_dir("").join("config.toml"));
+        let own = own.filter(|file| self.resume == Some(Resume::Always) || file.is_file());
         let resolved = self.config.resolve_over(own.as_deref(), more)?;
         if resolved.origin.get("tasks.train") == Some(&Origin::Default) {
             return Err(super::Usage(
@@ -52,7 +64,7 @@ impl LearnerArgs {
     /// A token to be cancelled when the run directory is there: then `runs/latest` leads to it, if the program named it.
     pub fn remember_when_ready(&self, run_dir: &Path) -> CancellationToken {
         let ready = CancellationToken::new();
-        if self.run_dir.is_none() && !self.resume {
+        if self.run_dir.is_none() && self.resume.is_none() {
             let (ready, run_dir) = (ready.clone(), run_dir.to_path_buf());
             tokio::spawn(async move {
                 ready.cancelled().await;
@@ -66,7 +78,7 @@ impl LearnerArgs {
 
     /// The run directory; a new one named after the configuration where none is given.
     pub fn run_dir(&self, fallback: &str) -> PathBuf {
-        if let (None, true) = (&self.run_dir, self.resume) {
+        if let (None, Some(_)) = (&self.run_dir, self.resume) {
             return PathBuf::from("runs/latest");
         }
         self.run_dir.clone().unwrap_or_else(|| {
@@ -75,9 +87,13 @@ impl LearnerArgs {
         })
     }
 
-    /// Whether a run that is there goes on.
-    pub fn resume(&self) -> bool {
-        self.resume
+    /// Whether the run begins or goes on.
+    pub fn start(&self) -> Start {
+        match self.resume {
+            None => Start::New,
+            Some(Resume::Always) => Start::Resume,
+            Some(Resume::Auto) => Start::Either,
+        }
     }
 
     /// Where the benchmarks are.
@@ -125,7 +141,7 @@ impl LearnerCommand {
             let options = srnas_learner::LearnerOptions {
                 config,
                 run_dir: run_dir.clone(),
-                resume: self.args.resume(),
+                start: self.args.start(),
                 catalog: self.args.catalog(),
                 listener,
                 progress,

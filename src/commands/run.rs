@@ -48,10 +48,10 @@ impl RunCommand {
             if config.run.deterministic {
                 let (progress, watched) = tokio::sync::watch::channel(Default::default());
                 let display = tokio::spawn(report::show(watched));
-                let (resume, ready) = (self.learner.resume(), self.learner.remember_when_ready(&run_dir));
+                let (start, ready) = (self.learner.start(), self.learner.remember_when_ready(&run_dir));
                 let run_dir = run_dir.clone();
                 let summary = tokio::task::spawn_blocking(move || {
-                    deterministic::run(config, &run_dir, resume, &catalog, &progress, &ready, &stop)
+                    deterministic::run(config, &run_dir, start, &catalog, &progress, &ready, &stop)
                 })
                 .await?;
                 display.abort();
@@ -65,7 +65,7 @@ impl RunCommand {
             let options = srnas_learner::LearnerOptions {
                 config,
                 run_dir: run_dir.clone(),
-                resume: self.learner.resume(),
+                start: self.learner.start(),
                 catalog: catalog.clone(),
                 listener,
                 progress,

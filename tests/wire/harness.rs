@@ -146,8 +146,8 @@ impl Learner {
         runtime.spawn(async move {
             let listener = service::bind(address).await.unwrap();
             bound.send(listener.local_addr().unwrap()).unwrap();
-            let _ =
-                ended.send(service::serve(listener, config, delivering, newest, serving.0, serving.1).await);
+            let _ = ended
+                .send(service::serve(listener, config, delivering, newest, serving.0, None, serving.1).await);
         });
         let address = soon("listening", address_bound).await.unwrap();
         let url = format!("http://{address}");

@@ -109,6 +109,14 @@ pub enum LedgerError {
         /// What differs.
         difference: String,
     },
+    /// The new file cannot get its name.
+    #[error("cannot write the ledger {path}: {source}")]
+    Name {
+        /// The file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
     /// Its thread is gone.
     #[error("the ledger could not be written, so what came last is not acknowledged: the actors keep it")]
     Unwritten,
@@ -130,18 +138,25 @@ impl Database {
     /// # Errors
     /// [`LedgerError::Sqlite`], and nothing of a file is left.
     pub fn create(path: &Path, run: &RunRecord) -> Result<Database, LedgerError> {
-        let made = Database::connect(path, OpenFlags::SQLITE_OPEN_CREATE).and_then(|mut database| {
-            database.define(run).map_err(|source| database.failed(source))?;
-            Ok(database)
-        });
-        if made.is_err() {
+        // Under another name until it is whole: a kill in between leaves no half ledger.
+        let unfinished = path.with_extension("unfinished");
+        let remove = || {
             for suffix in ["", "-wal", "-shm"] {
-                let mut file = path.as_os_str().to_owned();
+                let mut file = unfinished.as_os_str().to_owned();
                 file.push(suffix);
                 let _ = std::fs::remove_file(PathBuf::from(file));
             }
+        };
+        remove();
+        let made = Database::connect(&unfinished, OpenFlags::SQLITE_OPEN_CREATE)
+            .and_then(|mut database| database.define(run).map_err(|source| database.failed(source)));
+        if made.is_err() {
+            remove();
         }
-        made
+        made?;
+        std::fs::rename(&unfinished, path)
+            .map_err(|source| LedgerError::Name { path: path.display().to_string(), source })?;
+        Database::connect(path, OpenFlags::empty())
     }
 
     /// Opens the file of a run that is to go on, with another seed perhaps, but on the same tasks.

@@ -105,6 +105,8 @@ pub struct MemberReport {
     pub silent: Duration,
     /// Highest sequence number up to which everything is settled.
     pub acknowledged: u64,
+    /// Policy versions by which its last batch lagged.
+    pub policy_lag: u64,
     /// What this incarnation sent.
     pub counters: Counters,
 }
@@ -146,6 +148,7 @@ struct MemberState {
     stream: CancellationToken,
     counters: Counters,
     lags: Lags,
+    last_lag: u64,
 }
 
 /// A batch was not entered: its stream is no longer the one of its incarnation, or its incarnation is gone.
@@ -173,6 +176,7 @@ impl Member {
                 stream: CancellationToken::new(),
                 counters: Counters::default(),
                 lags: Lags::default(),
+                last_lag: 0,
             }),
         }
     }
@@ -221,6 +225,7 @@ impl Member {
         let sequence = state.window.enter();
         state.counters += counts;
         if let Some(lag) = lag {
+            state.last_lag = lag;
             state.lags.merge(Lags { batches: 1, min: lag, max: lag, sum: lag });
         }
         drop(state);
@@ -292,6 +297,7 @@ impl Member {
             joined: now.saturating_duration_since(self.joined),
             silent: now.saturating_duration_since(state.heard),
             acknowledged: state.window.acknowledged(),
+            policy_lag: state.last_lag,
             counters: state.counters,
         }
     }

@@ -4,6 +4,7 @@
 //! thread, which says when each is [`done`](Delivery::done): only then is it acknowledged to its actor. If the ingest
 //! thread stalls, credits run out and the actors wait.
 
+mod admin;
 mod delivery;
 mod experience;
 mod join;
@@ -12,6 +13,7 @@ mod members;
 mod policy;
 mod window;
 
+pub use admin::Admin;
 pub use delivery::{Acknowledgement, Delivery};
 pub use member::{Counters, Lags, MemberReport};
 pub use members::{Members, MembersReport, Recovered};
@@ -24,6 +26,7 @@ use srnas_proto::{
     DESCRIPTORS,
     v1::{
         self,
+        admin_server::AdminServer,
         learner_server::{Learner, LearnerServer},
     },
 };
@@ -189,6 +192,7 @@ pub async fn serve(
     deliveries: mpsc::Sender<Delivery>,
     policy: watch::Receiver<Option<Arc<Snapshot>>>,
     members: Arc<Members>,
+    admin: Option<Admin>,
     shutdown: CancellationToken,
 ) -> Result<(), ServiceError> {
     let address = listener.local_addr().map_or_else(|_| "an unknown address".into(), |a| a.to_string());
@@ -218,6 +222,7 @@ pub async fn serve(
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
         .add_service(learner)
+        .add_optional_service(admin.map(AdminServer::new))
         .serve_with_incoming_shutdown(
             TcpIncoming::from(listener).with_nodelay(Some(true)),
             shutdown.clone().cancelled_owned(),

@@ -103,7 +103,7 @@ pub(crate) struct Channels {
 
 /// What is asked of a trainer from outside.
 #[derive(Debug)]
-pub enum Order {
+pub(crate) enum Order {
     /// Write a checkpoint now; answered with its folder, or why there is none.
     Checkpoint(oneshot::Sender<Result<PathBuf, String>>),
 }
@@ -252,9 +252,9 @@ impl Trainer {
         self.tasks.space().clone()
     }
 
-    /// Number of tasks.
-    pub fn tasks(&self) -> usize {
-        self.tasks.all.len()
+    /// Names of the tasks, in the order of their indices.
+    pub fn tasks(&self) -> Vec<String> {
+        self.tasks.all.iter().map(|t| t.name().to_string()).collect()
     }
 
     /// The best of each task so far.
