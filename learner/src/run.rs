@@ -9,6 +9,7 @@ use srnas_common::{
     config::Config,
     environment::{CANDIDATE_FEATURES, CONTEXT_FEATURES, layout_hash},
     policy::Policy,
+    security::ServerSecurity,
     wire::Shape,
 };
 use srnas_oracle::{
@@ -43,6 +44,8 @@ pub struct LearnerOptions {
     pub catalog: Catalog,
     /// Where actors connect, see [`bind`].
     pub listener: TcpListener,
+    /// What they must show.
+    pub security: ServerSecurity,
     /// Reports of progress go here, one a second.
     pub progress: watch::Sender<Progress>,
     /// Cancelled when training is over and the last check begins: actors are not needed any more.
@@ -101,7 +104,7 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, LearnerError> {
 /// # Errors
 /// See [`LearnerError`].
 pub async fn run(options: LearnerOptions, stop: CancellationToken) -> Result<Summary, LearnerError> {
-    let LearnerOptions { config, run_dir, catalog, listener, progress, over } = options;
+    let LearnerOptions { config, run_dir, catalog, listener, security, progress, over } = options;
     let toml = config.to_toml();
     write_config(&run_dir, &toml)?;
     let prepare = {
@@ -140,6 +143,7 @@ pub async fn run(options: LearnerOptions, stop: CancellationToken) -> Result<Sum
         seed: config.seed,
         episodes_per_actor: config.acting.episodes as u32,
         total_episodes: (config.run.actors * config.acting.episodes) as u32,
+        security,
         ..ServiceConfig::default()
     };
     let (sender, deliveries) = mpsc::channel(DELIVERIES);

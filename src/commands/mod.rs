@@ -6,9 +6,10 @@ mod learner;
 mod report;
 mod run;
 mod search;
+mod security;
 
 use clap::{Parser, Subcommand};
-use srnas_common::{config::ConfigError, telemetry};
+use srnas_common::{config::ConfigError, security::SecurityError, telemetry};
 use srnas_learner::LearnerError;
 use srnas_oracle::tasks::TaskBuildError;
 use tokio_util::sync::CancellationToken;
@@ -55,6 +56,7 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     let wrong = error.chain().any(|cause| {
         cause.is::<ConfigError>()
             || cause.is::<Usage>()
+            || cause.is::<SecurityError>()
             || cause.downcast_ref().is_some_and(TaskBuildError::is_usage)
             || cause
                 .downcast_ref()

@@ -3,6 +3,7 @@
 use super::{learner::LearnerArgs, report};
 use clap::Args;
 use srnas_actor::ActorOptions;
+use srnas_common::security::{ClientSecurity, ServerSecurity};
 use srnas_oracle::catalog::Catalog;
 use std::{net::Ipv4Addr, path::PathBuf};
 use tokio::task::JoinSet;
@@ -48,6 +49,8 @@ impl RunCommand {
                 run_dir: run_dir.clone(),
                 catalog: catalog.clone(),
                 listener,
+                // Nobody beyond this machine reaches it.
+                security: ServerSecurity::default(),
                 progress,
                 over: actors_stop.clone(),
             };
@@ -102,6 +105,7 @@ fn start_actors(
             catalog: catalog.clone(),
             // The learner of the same process is there, or the run is over.
             connect_timeout: None,
+            security: ClientSecurity::default(),
         };
         running.spawn(srnas_actor::run(options, stop.clone()));
     }
