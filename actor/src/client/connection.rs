@@ -266,8 +266,13 @@ impl Reminder {
 }
 
 /// An error with its causes: tonic's alone say little more than "transport error".
-pub(super) fn describe(error: &dyn Error) -> String {
-    let mut text = error.to_string();
+pub(super) fn describe(error: &(dyn Error + 'static)) -> String {
+    let mut text = match error.downcast_ref::<Status>() {
+        // What was said, without what it looks like in memory.
+        Some(status) if !status.message().is_empty() => status.message().into(),
+        Some(status) => status.code().description().to_string(),
+        None => error.to_string(),
+    };
     let mut cause = error.source();
     while let Some(error) = cause {
         let more = error.to_string();

@@ -164,7 +164,11 @@ pub enum ClientError {
         reason: String,
     },
     /// No learner answered in the time given.
-    #[error("no learner at {learner} after {} s ({reason}); start one, or correct the address", waited.as_secs())]
+    #[error(
+        "no learner at {learner} after {} s ({reason}); start one, or correct the address (https:// where the learner has \
+         TLS, http:// where not)",
+        waited.as_secs()
+    )]
     Unreachable {
         /// Address of the learner.
         learner: String,
