@@ -7,6 +7,7 @@ use crate::{
 use srnas_common::{
     config::{Config, ConfigError},
     environment::{CANDIDATE_FEATURES, CONTEXT_FEATURES, layout_hash},
+    security::ClientSecurity,
     wire::Snapshot,
 };
 use srnas_oracle::{
@@ -32,6 +33,8 @@ pub struct ActorOptions {
     pub catalog: Catalog,
     /// How long to wait for a learner that is not there yet; `None`: for ever.
     pub connect_timeout: Option<Duration>,
+    /// What the learner is shown, and which learner is trusted.
+    pub security: ClientSecurity,
 }
 
 /// Why an actor ended.
@@ -74,6 +77,7 @@ pub async fn run(options: ActorOptions, stop: CancellationToken) -> Result<(), A
         benchmarks,
         episodes: options.episodes.unwrap_or(0) as u32,
         connect_timeout: options.connect_timeout,
+        security: options.security,
         ..ClientConfig::default()
     };
     let (joined, handle) = Client::start(client, stop.clone()).await?;

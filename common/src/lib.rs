@@ -1,5 +1,5 @@
 //! What actor and learner must agree on: search spaces, tasks, the environment with its two posteriors, the
-//! networks, the configuration and the policy file. Data flows one way: space → environment → network → wire.
+//! networks, the configuration, the policy file and who may speak. Data flows one way: space → environment → network → wire.
 
 pub mod config;
 pub mod environment;
@@ -8,6 +8,7 @@ pub mod names;
 pub mod network;
 pub mod policy;
 pub mod posterior;
+pub mod security;
 pub mod space;
 pub mod statistics;
 pub mod task;

@@ -2,9 +2,11 @@
 //! the metadata everything that is needed to act with them.
 
 use crate::{
-    environment::{EnvironmentConfig, layout_hash},
+    config::Config,
+    environment::{CANDIDATE_FEATURES, CONTEXT_FEATURES, EnvironmentConfig, layout_hash},
     network::{self, FrozenPredictor, FrozenQNetwork, Named, PredictorConfig, QNetworkConfig},
     posterior::{PosteriorSettings, Prior, PriorError},
+    wire::MAX_SNAPSHOT_BYTES,
 };
 use candle_core::{Device, Tensor};
 use half::f16;
@@ -12,12 +14,14 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, HashMap},
-    io::Write,
+    io::{Read, Write},
     path::Path,
 };
 
 /// Format of the file; another number is refused.
 const FORMAT: u32 = 1;
+/// No description of a policy is longer.
+const LONGEST_HEADER: u64 = 1 << 20;
 /// Key of the metadata.
 const KEY: &str = "srnas_policy";
 
@@ -123,6 +127,12 @@ pub enum PolicyError {
     },
 }
 
+/// The part of the metadata that tells how to read the rest.
+#[derive(Deserialize)]
+struct Format {
+    format: u64,
+}
+
 #[derive(Serialize, Deserialize)]
 struct Meta {
     format: u32,
@@ -217,6 +227,12 @@ impl Policy {
     /// # Errors
     /// Refuses files that are cut short, damaged, of another kind, format or observation layout.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, PolicyError> {
+        // Parsed, a header takes tens of times its length.
+        let header = bytes.first_chunk().map_or(0, |length| u64::from_le_bytes(*length));
+        if header > LONGEST_HEADER && header <= bytes.len() as u64 {
+            let reason = format!("its header has {header} bytes, more than {LONGEST_HEADER}");
+            return Err(PolicyError::Foreign(reason));
+        }
         let (_, header) = SafeTensors::read_metadata(bytes)?;
         let file = SafeTensors::deserialize(bytes)?;
         let meta = header.metadata().as_ref().and_then(|m| m.get(KEY)).ok_or_else(|| {
@@ -224,8 +240,8 @@ impl Policy {
                 "it is safetensors, but not a policy of srnas; give the policy.safetensors of a run".into(),
             )
         })?;
-        let format = serde_json::from_str::<serde_json::Value>(meta).ok().and_then(|m| m["format"].as_u64());
-        if format != Some(u64::from(FORMAT)) {
+        let format = serde_json::from_str::<Format>(meta).ok().map(|m| m.format);
+        if format != Some(FORMAT.into()) {
             let found = format.map_or("none".into(), |f| f.to_string());
             return Err(PolicyError::Foreign(format!(
                 "its format is {found}, this program reads {FORMAT}; export it again with this version"
@@ -237,6 +253,16 @@ impl Policy {
             return Err(PolicyError::Foreign(
                 "it was trained with another set of observation features; train it again with this version"
                     .into(),
+            ));
+        }
+        // The same limits as in a run's configuration: what acts with the policy relies on them.
+        let mut limits = Config { environment: meta.environment.clone(), ..Config::default() };
+        limits.posterior.settings = meta.settings;
+        limits.check().map_err(|e| PolicyError::Foreign(format!("its settings are refused: {e}")))?;
+        let sizes = (meta.network.candidate_features, meta.network.context_features);
+        if sizes != (CANDIDATE_FEATURES, CONTEXT_FEATURES) || !meta.margin.is_finite() {
+            return Err(PolicyError::Foreign(
+                "its network is not one for this program's observations".into(),
             ));
         }
         let network = FrozenQNetwork::from_tensors(meta.network, &named(&file, "q/")?)?;
@@ -299,8 +325,10 @@ impl Policy {
     pub fn load(path: &Path) -> Result<Self, PolicyError> {
         let path = if path.is_dir() { path.join("policy.safetensors") } else { path.to_path_buf() };
         let name = || path.display().to_string();
-        let bytes =
-            std::fs::read(&path).map_err(|source| PolicyError::Io { what: "read", path: name(), source })?;
+        let mut bytes = Vec::new();
+        std::fs::File::open(&path)
+            .and_then(|file| file.take(MAX_SNAPSHOT_BYTES).read_to_end(&mut bytes))
+            .map_err(|source| PolicyError::Io { what: "read", path: name(), source })?;
         Self::from_bytes(&bytes).map_err(|source| PolicyError::At { path: name(), source: Box::new(source) })
     }
 }

@@ -1,42 +1,13 @@
 //! The policy file goes both ways, and what is damaged or foreign is refused.
 
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
-use srnas_common::{
-    environment::{CANDIDATE_FEATURES, CONTEXT_FEATURES, EnvironmentConfig},
-    network::{ObservationBatch, PredictorConfig, PredictorNetwork, QNetwork, QNetworkConfig},
-    policy::{Acts, LearnedPrior, Policy, ValidationReport},
-    posterior::{PosteriorSettings, Prior, predictor_inputs},
-    space::SearchSpace,
-};
+mod fixtures;
 
-fn policy() -> Policy {
-    let mut rng = ChaCha8Rng::seed_from_u64(1);
-    let space = SearchSpace::named("nb201").unwrap();
-    let names = vec!["nb201/x/a".to_string(), "nb201/x/b".to_string()];
-    let predictor =
-        PredictorNetwork::new(PredictorConfig::new(predictor_inputs(&space), 2), &mut rng).unwrap();
-    Policy {
-        version: 7,
-        space: "nb201".into(),
-        acts: Acts::Trained,
-        settings: PosteriorSettings::default(),
-        environment: EnvironmentConfig::default(),
-        network: QNetwork::new(QNetworkConfig::new(CANDIDATE_FEATURES, CONTEXT_FEATURES), &mut rng)
-            .unwrap()
-            .frozen()
-            .unwrap(),
-        margin: 0.02,
-        learned_prior: Some(LearnedPrior {
-            version: 3,
-            network: predictor.frozen().unwrap(),
-            tasks: names.clone(),
-            families: names.clone(),
-        }),
-        prior: Some(Prior::new(names.clone(), names, 5, (0..10).map(|i| i as f32 / 8.0).collect()).unwrap()),
-        validation: Some(ValidationReport { starts: 4, gain: 0.5, ..ValidationReport::default() }),
-    }
-}
+use fixtures::policy;
+use srnas_common::{
+    environment::{CANDIDATE_FEATURES, CONTEXT_FEATURES},
+    network::ObservationBatch,
+    policy::{Acts, Policy},
+};
 
 #[test]
 fn it_goes_both_ways() {

@@ -12,6 +12,7 @@ use srnas_common::{
     config::{Config, ConfigError},
     environment::{CANDIDATE_FEATURES, CONTEXT_FEATURES, layout_hash},
     policy::Policy,
+    security::ServerSecurity,
     wire::Shape,
 };
 use srnas_oracle::{
@@ -53,6 +54,8 @@ pub struct LearnerOptions {
     pub catalog: Catalog,
     /// Where actors connect, see [`bind`].
     pub listener: TcpListener,
+    /// What they must show.
+    pub security: ServerSecurity,
     /// Reports of progress go here, one a second.
     pub progress: watch::Sender<Progress>,
     /// Cancelled when the run directory is there and actors may join.
@@ -249,7 +252,7 @@ fn first_difference(
 /// # Errors
 /// See [`LearnerError`].
 pub async fn run(options: LearnerOptions, stop: CancellationToken) -> Result<Summary, LearnerError> {
-    let LearnerOptions { config, run_dir, start, catalog, listener, progress, ready } = options;
+    let LearnerOptions { config, run_dir, start, catalog, listener, security, progress, ready } = options;
     let prepare = {
         let config = config.clone();
         tokio::task::spawn_blocking(move || prepare(config, &run_dir, start, &catalog))
@@ -280,6 +283,7 @@ pub async fn run(options: LearnerOptions, stop: CancellationToken) -> Result<Sum
         seed: config.seed,
         episodes_per_actor: config.acting.episodes as u32,
         total_episodes: (config.run.actors * config.acting.episodes) as u32,
+        security,
         ..ServiceConfig::default()
     };
     let (sender, deliveries) = mpsc::channel(DELIVERIES);

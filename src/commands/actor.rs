@@ -1,5 +1,6 @@
 //! `srnas actor`: an actor as a process of its own.
 
+use super::security::CallerSecurity;
 use anyhow::Context;
 use clap::Args;
 use srnas_actor::ActorOptions;
@@ -8,7 +9,8 @@ use std::{path::PathBuf, time::Duration};
 
 const EXAMPLES: &str = "Examples:
   srnas actor --learner http://localhost:7777
-  srnas actor --learner http://learner:7777 --id rack2-7 --envs 48";
+  srnas actor --learner http://learner:7777 --id rack2-7 --envs 48
+  srnas actor --learner https://learner:7777 --token-file token --tls-ca ca.crt";
 
 /// Run one actor for a learner
 #[derive(Debug, Args)]
@@ -29,12 +31,15 @@ pub struct ActorCommand {
     /// Folder of benchmark files, searched before $SRNAS_BENCH_DIR and the user's data directory
     #[arg(long, value_name = "DIR")]
     bench_dir: Option<PathBuf>,
+    #[command(flatten)]
+    security: CallerSecurity,
 }
 
 impl ActorCommand {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
         let options = ActorOptions {
+            security: self.security.load(&self.learner)?,
             learner: self.learner,
             id: self.id.unwrap_or_else(default_id),
             episodes: self.envs.map(|n| n as usize),

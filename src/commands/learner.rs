@@ -1,6 +1,6 @@
 //! `srnas learner`: the learner as a process of its own.
 
-use super::{config::ConfigArgs, report, run::default_run_dir};
+use super::{config::ConfigArgs, report, run::default_run_dir, security::ListenerSecurity};
 use clap::{Args, ValueEnum};
 use srnas_common::config::{
     Config,
@@ -15,8 +15,12 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 const EXAMPLES: &str = "Examples:
-  srnas learner --config configs/nb201-transfer.toml --run-dir runs/transfer --listen 0.0.0.0:7777
-  srnas actor --learner http://localhost:7777        on as many machines as there are";
+  srnas learner --config configs/nb201-transfer.toml --run-dir runs/transfer
+  srnas actor --learner http://localhost:7777
+
+  openssl rand -hex 32 > token                       on this machine and on those of the actors
+  srnas learner --config configs/nb201-transfer.toml --listen 0.0.0.0:7777 --token-file token
+  srnas actor --learner http://HOST:7777 --token-file token";
 
 /// When to go on with a run that is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -120,6 +124,8 @@ pub struct LearnerCommand {
     /// Address to listen on for actors
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7777")]
     listen: SocketAddr,
+    #[command(flatten)]
+    security: ListenerSecurity,
 }
 
 impl LearnerCommand {
@@ -130,6 +136,7 @@ impl LearnerCommand {
             let reason = "a deterministic run is one process: use `srnas run`";
             return Err(super::Usage(reason.into()).into());
         }
+        let security = self.security.load(self.listen)?;
         let (run_dir, shown) = (self.args.run_dir("learner"), config.clone());
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let summary = runtime.block_on(async {
@@ -144,6 +151,7 @@ impl LearnerCommand {
                 start: self.args.start(),
                 catalog: self.args.catalog(),
                 listener,
+                security,
                 progress,
                 ready: self.args.remember_when_ready(&run_dir),
             };

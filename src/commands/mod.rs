@@ -8,9 +8,10 @@ mod learner;
 mod report;
 mod run;
 mod search;
+mod security;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use srnas_common::{config::ConfigError, telemetry};
+use srnas_common::{config::ConfigError, security::SecurityError, telemetry};
 use srnas_learner::{LearnerError, RunDirError};
 use srnas_oracle::tasks::TaskBuildError;
 use std::process::ExitCode;
@@ -103,6 +104,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     let wrong = error.chain().any(|cause| {
         cause.is::<ConfigError>()
             || cause.is::<Usage>()
+            || cause.is::<SecurityError>()
             || cause.downcast_ref().is_some_and(TaskBuildError::is_usage)
             || cause.downcast_ref().is_some_and(|e| match e {
                 LearnerError::Tasks(tasks) => tasks.is_usage(),

@@ -4,7 +4,10 @@ use super::{learner::LearnerArgs, report};
 use crate::deterministic;
 use clap::Args;
 use srnas_actor::ActorOptions;
-use srnas_common::config::layers::Override;
+use srnas_common::{
+    config::layers::Override,
+    security::{ClientSecurity, ServerSecurity},
+};
 use srnas_oracle::catalog::Catalog;
 use std::{net::Ipv4Addr, path::PathBuf};
 use tokio::task::JoinSet;
@@ -68,6 +71,8 @@ impl RunCommand {
                 start: self.learner.start(),
                 catalog: catalog.clone(),
                 listener,
+                // Nobody beyond this machine reaches it.
+                security: ServerSecurity::default(),
                 progress,
                 ready: self.learner.remember_when_ready(&run_dir),
             };
@@ -121,6 +126,7 @@ fn start_actors(
             catalog: catalog.clone(),
             // The learner of the same process is there, or the run is over.
             connect_timeout: None,
+            security: ClientSecurity::default(),
         };
         running.spawn(srnas_actor::run(options, stop.clone()));
     }

@@ -1,7 +1,7 @@
 //! `srnas search`: a trained policy alone on a task.
 
 use super::Usage;
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -211,6 +211,12 @@ impl SearchCommand {
                     .context("the policy's predictor network")?,
                 );
             }
+        }
+        if let Some(prior) = &prior
+            && space.size() != Some(prior.encodings() as u64)
+        {
+            let (name, found) = (space.name(), prior.encodings());
+            bail!("the policy's prior is over {found} architectures, and {name} has others: train it again");
         }
         Ok(Environment::new(space.clone(), config, policy.settings, prior.map(Arc::new), Reach::Whole))
     }

@@ -66,6 +66,7 @@ minutes = 0.02
             .current_dir(self.path())
             .env("SRNAS_BENCH_DIR", self.path().join("bench"))
             .env_remove("RUST_LOG")
+            .env_remove("SRNAS_TOKEN_FILE")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -84,12 +85,25 @@ minutes = 0.02
 
     /// A learner of the run in `out` and the address where it listens.
     pub fn learner(&self, arguments: &[&str]) -> (Process, String) {
-        let mut all = vec!["learner", "--run-dir", "out", "--listen", "127.0.0.1:0"];
+        let mut all = vec!["learner", "--run-dir", "out"];
         all.extend(arguments);
+        if !arguments.contains(&"--listen") {
+            all.extend(["--listen", "127.0.0.1:0"]);
+        }
         let mut learner = Process::start(self.command(&all));
         let line = learner.wait_for(&["learner listens for actors"], SOON);
         let address = line.split("address=").nth(1).unwrap().trim().to_string();
         (learner, address)
+    }
+
+    /// A learner of `run.toml`.
+    pub fn start_learner(&self, arguments: &[&str]) -> (Process, String) {
+        self.learner(&[&["--config", "run.toml"], arguments].concat())
+    }
+
+    /// The command of an actor of the learner at an address.
+    pub fn actor_command(&self, learner: &str, id: &str, arguments: &[&str]) -> Command {
+        self.command(&[&["actor", "--learner", learner, "--id", id], arguments].concat())
     }
 
     /// An actor of the learner at an address.
@@ -187,6 +201,11 @@ impl Process {
             assert!(Instant::now() < deadline, "it does not end; there was:\n{}", self.seen.join("\n"));
             thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Waits for the end; its exit code.
+    pub fn ends(&mut self, within: Duration) -> Option<i32> {
+        self.wait(within).code()
     }
 
     /// Ends it at once, as nothing else would.

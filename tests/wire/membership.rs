@@ -5,7 +5,9 @@ use srnas_actor::client::{ClientConfig, ClientError};
 use srnas_learner::service::{BenchmarkDigest, ServiceConfig};
 use srnas_proto::v1::{self, RejectReason};
 use std::time::{Duration, Instant};
+use tokio::{io::AsyncReadExt, net::TcpStream};
 use tonic::Code;
+use tonic_types::StatusExt;
 
 /// The refusal that a client gets; the learner's operator must find the same sentence under the actor's name.
 async fn refused(config: ClientConfig) -> (Code, String) {
@@ -105,6 +107,20 @@ async fn a_learner_has_room_for_so_many() {
     };
     let status = raw.learner.join(request).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted);
+    let asked = status.get_details_retry_info().and_then(|info| info.retry_delay);
+    assert_eq!(asked, Some(Duration::from_secs(5)));
+    // Who must wait longer than it has patience for gives up at once.
+    let since = Instant::now();
+    let impatient = ClientConfig {
+        connect_timeout: Some(Duration::from_secs(4)),
+        ..client_config(&learner.url, "impatient")
+    };
+    let error = Actor::start(impatient).await.err().expect("there is no room");
+    assert!(
+        matches!(&error, ClientError::Unreachable { reason, .. } if reason.contains("serves 1 actors")),
+        "{error}"
+    );
+    assert!(since.elapsed() < Duration::from_secs(2), "{:?}", since.elapsed());
     // The client takes that for a no of the moment, and gets in when there is room.
     let url = learner.url.clone();
     let waiting = tokio::spawn(async move { Actor::start(client_config(&url, "second")).await });
@@ -166,4 +182,18 @@ async fn a_second_actor_of_the_same_name_puts_the_first_one_out() {
     second.send(5..=6).await.unwrap();
     assert_eq!(learner.take_in(2).await, [5, 6]);
     assert_eq!(learner.members.live(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_beyond_the_limit_are_closed_and_counted_again_when_others_end() {
+    let learner = Learner::start(ServiceConfig { max_actors: 1, ..service_config() }).await;
+    let mut idle = Vec::new();
+    for _ in 0..66 {
+        idle.push(TcpStream::connect(learner.address).await.unwrap());
+    }
+    let mut surplus = TcpStream::connect(learner.address).await.unwrap();
+    assert_eq!(soon("being closed", surplus.read(&mut [0])).await.unwrap_or(0), 0);
+    assert!(logs().contains("as many connections as this learner takes"));
+    idle.clear();
+    assert!(Actor::start(client_config(&learner.url, "a")).await.is_ok());
 }

@@ -145,8 +145,25 @@ async fn a_message_above_the_limit_ends_the_stream_and_not_the_learner() {
     let mut learner = Learner::start(ServiceConfig { max_batch_bytes: 1 << 20, ..service_config() }).await;
     let (mut raw, stream) = joined(&learner, "a").await;
     stream.batch(&Experience { identities: vec![0; 2 << 20], ..experience(1) }, 1).await;
-    assert_ne!(stream.end().await, Code::Ok);
+    assert_eq!(stream.end().await, Code::OutOfRange);
     let stream = raw.hello().await;
     stream.batch(&experience(1), 1).await;
     assert_eq!(learner.take_in(1).await, [1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_batches_may_be_large() {
+    let mut learner = Learner::start(service_config()).await;
+    let (mut raw, stream) = joined(&learner, "a").await;
+    let rows = 40_000;
+    let large = Experience {
+        counts: vec![rows, 1],
+        candidates: vec![half::f16::ONE; 2 * (usize::from(rows) + 1)],
+        ..experience(1)
+    };
+    stream.batch(&large, 1).await;
+    assert_eq!(learner.take_in(1).await, [1]);
+    let request = v1::JoinRequest { software: "x".repeat(65 << 10), ..v1::JoinRequest::default() };
+    let status = raw.learner.join(request).await.unwrap_err();
+    assert_eq!(status.code(), Code::OutOfRange, "{status}");
 }

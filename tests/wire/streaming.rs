@@ -178,7 +178,15 @@ async fn addresses_that_cannot_work_are_named() {
     let foreign = "192.0.2.1:1".parse().unwrap();
     let error = service::bind(foreign).await.unwrap_err();
     assert!(matches!(error, ServiceError::Listen { address, .. } if address == foreign));
-    for wrong in ["", "learner", "https://learner:7777", "http://:7777", "http://learner", "no spaces:1"] {
+    for wrong in [
+        "",
+        "learner",
+        "ftp://learner:7777",
+        "https://learner",
+        "http://:7777",
+        "http://learner",
+        "no spaces:1",
+    ] {
         let error = Client::start(client_config(wrong, "a"), CancellationToken::new()).await.unwrap_err();
         assert!(matches!(&error, ClientError::Address { learner, .. } if learner == wrong), "{error}");
     }

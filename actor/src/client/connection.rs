@@ -2,15 +2,23 @@
 
 use super::{ClientConfig, ClientError, Joined};
 use rand::Rng;
-use srnas_common::wire::{PROTOCOL_MAJOR, PROTOCOL_MINOR};
+use srnas_common::{
+    security::{Bearer, certificate_problem},
+    wire::{CHUNK_BYTES, PROTOCOL_MAJOR, PROTOCOL_MINOR},
+};
 use srnas_proto::v1::{self, learner_client::LearnerClient};
-use std::{error::Error, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tonic::{
     Code, Request, Status,
+    service::interceptor::InterceptedService,
     transport::{Channel, Endpoint},
 };
+use tonic_types::StatusExt;
 use tracing::warn;
+
+/// A connection whose calls carry the token.
+pub(super) type Link = InterceptedService<Channel, Bearer>;
 
 /// Deadline of a call's first answer.
 pub(super) const CALL: Duration = Duration::from_secs(10);
@@ -20,8 +28,12 @@ const KEEP_ALIVE: Duration = Duration::from_secs(4);
 /// As the learner's: with the defaults of HTTP/2 one connection carries a quarter of this.
 const STREAM_WINDOW: u32 = 4 << 20;
 const CONNECTION_WINDOW: u32 = 8 << 20;
+/// Nothing that a learner says is larger: a chunk of its policy, or the run's configuration.
+const LARGEST_ANSWER: usize = 4 * CHUNK_BYTES;
 /// A waiting client says so this often.
 const REMIND: Duration = Duration::from_secs(10);
+/// No learner makes a client wait longer than this between two attempts.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// Jittered exponential back-off, 0.2 s to 5 s: many actors do not come back to a restarted learner all at once.
 #[derive(Debug, Default)]
@@ -36,6 +48,13 @@ impl Backoff {
         self.failures += 1;
         Duration::from_secs_f64(longest * rand::rng().random_range(0.5..=1.0))
     }
+
+    /// [`Self::next`], or what the learner asks for if that is longer; spread too.
+    fn next_after(&mut self, status: &Status) -> Duration {
+        let asked = status.get_details_retry_info().and_then(|info| info.retry_delay).unwrap_or_default();
+        let spread = rand::rng().random_range(1.0..=1.25);
+        self.next().max(asked.min(LONGEST_WAIT).mul_f64(spread))
+    }
 }
 
 /// Why joining ended without success.
@@ -43,6 +62,8 @@ impl Backoff {
 pub(super) enum JoinError {
     /// The learner's no is final.
     Refused(Status),
+    /// The certificates do not do, the learner's or this actor's.
+    Untrusted(String),
     /// The time is up; what the last attempt met.
     Unreachable(String),
     /// The client was stopped.
@@ -57,6 +78,7 @@ impl JoinError {
             JoinError::Refused(status) => {
                 ClientError::Refused { learner, reason: status.message().into(), code: status.code() }
             }
+            JoinError::Untrusted(reason) => ClientError::Untrusted { learner, reason },
             JoinError::Unreachable(reason) => {
                 ClientError::Unreachable { learner, waited: since.elapsed(), reason }
             }
@@ -69,6 +91,7 @@ impl JoinError {
 #[derive(Debug)]
 pub(super) struct Connection {
     endpoint: Endpoint,
+    bearer: Bearer,
     learner: String,
     introduction: v1::JoinRequest,
 }
@@ -80,12 +103,20 @@ impl Connection {
         let url = if learner.contains("://") { learner.clone() } else { format!("http://{learner}") };
         let endpoint = Endpoint::from_shared(url).map_err(|e| wrong(describe(&e)))?;
         let uri = endpoint.uri();
-        if uri.scheme_str() != Some("http")
-            || uri.host().is_none_or(str::is_empty)
-            || uri.port_u16().is_none()
-        {
-            return Err(wrong("it must have the scheme http, a host and a port".into()));
+        let scheme = uri.scheme_str();
+        let known = matches!(scheme, Some("http" | "https"));
+        if !known || uri.host().is_none_or(str::is_empty) || uri.port_u16().is_none() {
+            return Err(wrong("it must have the scheme http or https, a host and a port".into()));
         }
+        let endpoint = match scheme {
+            Some("https") => {
+                let tls = config.security.tls.config().timeout(CONNECT);
+                endpoint
+                    .tls_config(tls)
+                    .map_err(|e| wrong(format!("TLS cannot be set up: {}", describe(&e))))?
+            }
+            _ => endpoint,
+        };
         let endpoint = endpoint
             .connect_timeout(CONNECT)
             .tcp_nodelay(true)
@@ -108,20 +139,28 @@ impl Connection {
             episodes: config.episodes,
             previous_incarnation: 0,
         };
-        Ok(Connection { endpoint, learner: learner.clone(), introduction })
+        let bearer = config.security.token.as_ref().into();
+        Ok(Connection { endpoint, bearer, learner: learner.clone(), introduction })
     }
 
-    /// Connects, for as long as it takes.
-    pub async fn connect(&self) -> Channel {
+    /// Connects, for as long as it takes, or until the learner's certificate turns out not to do.
+    pub async fn connect(&self) -> Result<Link, JoinError> {
         let mut backoff = Backoff::default();
         let mut reminder = Reminder::new();
         loop {
             match self.endpoint.connect().await {
-                Ok(channel) => return channel,
-                Err(error) => reminder.tell(&self.learner, &describe(&error)),
+                Ok(channel) => return Ok(self.link(channel)),
+                Err(error) => match certificate_problem(&error) {
+                    Some(problem) => return Err(JoinError::Untrusted(problem)),
+                    None => reminder.tell(&self.learner, &describe(&error)),
+                },
             }
             tokio::time::sleep(backoff.next()).await;
         }
+    }
+
+    fn link(&self, channel: Channel) -> Link {
+        InterceptedService::new(channel, self.bearer.clone())
     }
 
     /// Connects and joins as a new incarnation, until `give_up` or for as long as it takes.
@@ -129,7 +168,7 @@ impl Connection {
         &self,
         previous_incarnation: u64,
         give_up: Option<Instant>,
-    ) -> Result<(Channel, Joined), JoinError> {
+    ) -> Result<(Link, Joined), JoinError> {
         // The same one in all attempts: a repeated Join is the same Join.
         let incarnation = rand::rng().random_range(1..=u64::MAX);
         let request = v1::JoinRequest { incarnation, previous_incarnation, ..self.introduction.clone() };
@@ -144,13 +183,16 @@ impl Connection {
                     Err(_) => return Err(JoinError::Unreachable(reminder.last("no answer in time"))),
                 },
             };
-            let reason = match result {
-                Ok((channel, response)) => return Ok((channel, Joined::new(incarnation, response))),
-                Err(status) if is_final(status.code()) => return Err(JoinError::Refused(status)),
-                Err(status) => describe(&status),
+            let status = match result {
+                Ok((link, response)) => return Ok((link, Joined::new(incarnation, response))),
+                Err(status) => status,
             };
+            if let Some(refusal) = refusal(&status) {
+                return Err(refusal);
+            }
+            let reason = describe(&status);
             reminder.tell(&self.learner, &reason);
-            let pause = backoff.next();
+            let pause = backoff.next_after(&status);
             if give_up.is_some_and(|end| Instant::now() + pause >= end) {
                 return Err(JoinError::Unreachable(reason));
             }
@@ -158,27 +200,41 @@ impl Connection {
         }
     }
 
-    async fn attempt(&self, request: v1::JoinRequest) -> Result<(Channel, v1::JoinResponse), Status> {
-        let channel = self.endpoint.connect().await.map_err(|e| Status::unavailable(describe(&e)))?;
+    async fn attempt(&self, request: v1::JoinRequest) -> Result<(Link, v1::JoinResponse), Status> {
+        let unavailable = |error: tonic::transport::Error| {
+            let mut status = Status::unavailable("no connection");
+            status.set_source(Arc::new(error));
+            status
+        };
+        let link = self.link(self.endpoint.connect().await.map_err(unavailable)?);
         let mut request = Request::new(request);
         request.set_timeout(CALL);
-        let mut learner = LearnerClient::new(channel.clone());
+        let mut learner = client(link.clone());
         let answer = tokio::time::timeout(CALL, learner.join(request)).await;
         let response = answer.map_err(|_| Status::deadline_exceeded("no answer to Join in time"))??;
-        Ok((channel, response.into_inner()))
+        Ok((link, response.into_inner()))
     }
 }
 
-/// Whether the same question would get the same no.
-fn is_final(code: Code) -> bool {
-    matches!(
-        code,
+/// The calls that a learner answers.
+pub(super) fn client(link: Link) -> LearnerClient<Link> {
+    LearnerClient::new(link).max_decoding_message_size(LARGEST_ANSWER)
+}
+
+/// The error, if the same question would get the same no.
+pub(super) fn refusal(status: &Status) -> Option<JoinError> {
+    if let Some(problem) = certificate_problem(status) {
+        return Some(JoinError::Untrusted(problem));
+    }
+    let last_word = matches!(
+        status.code(),
         Code::FailedPrecondition
             | Code::InvalidArgument
             | Code::Unimplemented
             | Code::PermissionDenied
             | Code::Unauthenticated
-    )
+    );
+    last_word.then(|| JoinError::Refused(status.clone()))
 }
 
 /// Log lines of a client that waits for the learner.
@@ -210,8 +266,13 @@ impl Reminder {
 }
 
 /// An error with its causes: tonic's alone say little more than "transport error".
-pub(super) fn describe(error: &dyn Error) -> String {
-    let mut text = error.to_string();
+pub(super) fn describe(error: &(dyn Error + 'static)) -> String {
+    let mut text = match error.downcast_ref::<Status>() {
+        // What was said, without what it looks like in memory.
+        Some(status) if !status.message().is_empty() => status.message().into(),
+        Some(status) => status.code().description().to_string(),
+        None => error.to_string(),
+    };
     let mut cause = error.source();
     while let Some(error) = cause {
         let more = error.to_string();

@@ -2,12 +2,12 @@
 
 use super::{
     Joined,
-    connection::{CALL, describe},
+    connection::{CALL, JoinError, Link, client, describe, refusal},
     counters::{ClientCounters, add},
     unacknowledged::Unacknowledged,
 };
 use srnas_common::wire::Experience;
-use srnas_proto::v1::{self, RejectReason, experience_request::Kind, learner_client::LearnerClient};
+use srnas_proto::v1::{self, RejectReason, experience_request::Kind};
 use std::sync::Arc;
 use tokio::{
     sync::mpsc,
@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Streaming, transport::Channel};
+use tonic::{Code, Status, Streaming};
 use tracing::{debug, error};
 
 /// Messages between this and HTTP/2.
@@ -34,6 +34,8 @@ pub(super) enum End {
     Replaced(String),
     /// The run is over.
     Over,
+    /// The learner does not let this actor speak (any more).
+    Refused(JoinError),
 }
 
 /// What may be in flight.
@@ -41,6 +43,17 @@ pub(super) enum End {
 struct Credit {
     batches: usize,
     bytes: u64,
+}
+
+/// The end that a broken stream means: of what a learner answers here, only that a peer may not speak is its last word.
+fn broken(status: &Status) -> End {
+    match refusal(status) {
+        Some(JoinError::Refused(status)) if status.code() != Code::Unauthenticated => {
+            End::Lost(describe(&status))
+        }
+        Some(refusal) => End::Refused(refusal),
+        None => End::Lost(describe(status)),
+    }
 }
 
 /// What outlives a session.
@@ -55,20 +68,20 @@ pub(super) struct Uplink {
 
 impl Uplink {
     /// Streams until the stream breaks or the environment thread is done.
-    pub async fn session(&mut self, channel: Channel, joined: &Joined) -> End {
+    pub async fn session(&mut self, link: Link, joined: &Joined) -> End {
         let (outbox, requests) = mpsc::channel(AHEAD);
         let hello = v1::Hello { actor_id: self.actor.clone(), incarnation: joined.incarnation };
         // The channel is new and has room.
         let _ = outbox.try_send(request(Kind::Hello(hello)));
         let opened = async {
-            let mut learner = LearnerClient::new(channel);
+            let mut learner = client(link);
             let mut responses = learner.experience(ReceiverStream::new(requests)).await?.into_inner();
             let first = responses.message().await?;
-            Ok::<_, tonic::Status>((responses, first))
+            Ok::<_, Status>((responses, first))
         };
         let (responses, first) = match tokio::time::timeout(CALL, opened).await {
             Err(_) => return End::Lost("no answer to Hello in time".into()),
-            Ok(Err(status)) => return End::Lost(describe(&status)),
+            Ok(Err(status)) => return broken(&status),
             Ok(Ok((_, None))) => return End::Lost("the learner closed the stream".into()),
             Ok(Ok((responses, Some(first)))) => (responses, first),
         };
@@ -124,7 +137,7 @@ impl Uplink {
                     },
                     Ok(None) | Err(_) if left && self.unacknowledged.len() == 0 => return End::Finished,
                     Ok(None) => return End::Lost("the learner closed the stream".into()),
-                    Err(status) => return End::Lost(describe(&status)),
+                    Err(status) => return broken(&status),
                 },
                 _ = heartbeat.tick() => beat_due = true,
             }

@@ -14,9 +14,9 @@ pub use counters::ClientCounters;
 use counters::add;
 pub use sender::{ExperienceSender, Stopped};
 
-use connection::{Backoff, Connection, JoinError};
+use connection::{Backoff, Connection, JoinError, Link};
 use experience::{End, Uplink};
-use srnas_common::wire::Snapshot;
+use srnas_common::{security::ClientSecurity, wire::Snapshot};
 use srnas_proto::v1;
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -25,7 +25,7 @@ use tokio::{
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
-use tonic::{Code, transport::Channel};
+use tonic::Code;
 use tracing::{info, warn};
 use unacknowledged::Unacknowledged;
 
@@ -35,7 +35,7 @@ const GOOD_SESSION: Duration = Duration::from_secs(10);
 /// What the client says of itself and how patient it is.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
-    /// Address of the learner, such as `http://learner:7777`; the scheme may be left out.
+    /// Address of the learner, such as `http://learner:7777`; without a scheme it is http.
     pub learner: String,
     /// Name of the actor; the same over restarts, and nobody else's.
     pub actor: String,
@@ -58,6 +58,8 @@ pub struct ClientConfig {
     pub queue: usize,
     /// How long the end waits for the last acknowledgements.
     pub drain: Duration,
+    /// What the learner is shown, and which learner is trusted.
+    pub security: ClientSecurity,
 }
 
 impl Default for ClientConfig {
@@ -74,6 +76,7 @@ impl Default for ClientConfig {
             connect_timeout: None,
             queue: 2,
             drain: Duration::from_secs(3),
+            security: ClientSecurity::default(),
         }
     }
 }
@@ -136,7 +139,9 @@ impl Joined {
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The address cannot be one of a learner.
-    #[error("`{learner}` is not the address of a learner: {reason}; expected http://HOST:PORT")]
+    #[error(
+        "`{learner}` is not the address of a learner: {reason}; expected http://HOST:PORT or https://HOST:PORT"
+    )]
     Address {
         /// What was given.
         learner: String,
@@ -153,8 +158,20 @@ pub enum ClientError {
         /// Its status code.
         code: Code,
     },
+    /// The certificates do not do; asking again would not help.
+    #[error("no secure connection to learner {learner}: {reason}")]
+    Untrusted {
+        /// Address of the learner.
+        learner: String,
+        /// What is wrong with whose certificate, and what to do.
+        reason: String,
+    },
     /// No learner answered in the time given.
-    #[error("no learner at {learner} after {} s ({reason}); start one, or correct the address", waited.as_secs())]
+    #[error(
+        "no learner at {learner} after {} s ({reason}); start one, or correct the address (https:// where the learner has \
+         TLS, http:// where not)",
+        waited.as_secs()
+    )]
     Unreachable {
         /// Address of the learner.
         learner: String,
@@ -221,7 +238,8 @@ impl ClientHandle {
     /// own goes here), or because it failed.
     ///
     /// # Errors
-    /// Why it gave up: [`ClientError::Replaced`], [`ClientError::Refused`] at a re-join or [`ClientError::OtherRun`].
+    /// Why it gave up: [`ClientError::Replaced`], [`ClientError::OtherRun`], or [`ClientError::Refused`] and
+    /// [`ClientError::Untrusted`] when it connected or joined again.
     pub async fn finished(self) -> Result<(), ClientError> {
         drop(self.experience);
         let reason =
@@ -239,8 +257,8 @@ impl Client {
     /// holds for [`ClientConfig::drain`] at most, leaves, and ends.
     ///
     /// # Errors
-    /// [`ClientError::Address`], [`ClientError::Refused`], [`ClientError::Unreachable`] after
-    /// [`ClientConfig::connect_timeout`], [`ClientError::Stopped`].
+    /// [`ClientError::Address`], [`ClientError::Refused`], [`ClientError::Untrusted`], [`ClientError::Unreachable`]
+    /// after [`ClientConfig::connect_timeout`], [`ClientError::Stopped`].
     pub async fn start(
         config: ClientConfig,
         stop: CancellationToken,
@@ -248,7 +266,7 @@ impl Client {
         let connection = Connection::new(&config)?;
         let since = Instant::now();
         let give_up = config.connect_timeout.map(|patience| since + patience);
-        let (channel, joined) = tokio::select! {
+        let (link, joined) = tokio::select! {
             result = connection.join(0, give_up) => result,
             () = stop.cancelled() => Err(JoinError::Stopped),
         }
@@ -279,7 +297,7 @@ impl Client {
             joined: newest_join,
             counters,
             learner: config.learner.clone(),
-            task: tokio::spawn(worker.run(config, channel)),
+            task: tokio::spawn(worker.run(config, link)),
         };
         Ok((joined, handle))
     }
@@ -298,14 +316,14 @@ struct Worker {
 }
 
 impl Worker {
-    async fn run(mut self, config: ClientConfig, channel: Channel) -> Result<(), ClientError> {
+    async fn run(mut self, config: ClientConfig, link: Link) -> Result<(), ClientError> {
         let (stop, ended) = (self.stop.clone(), self.ended.clone());
         let overdue = async {
             tokio::select! { () = stop.cancelled() => (), () = ended.cancelled() => () }
             tokio::time::sleep(config.drain).await;
         };
         tokio::select! {
-            result = self.sessions(&config, channel) => result,
+            result = self.sessions(&config, link) => result,
             () = overdue => {
                 let (actor, lost) = (&config.actor, self.uplink.unacknowledged.len());
                 warn!(%actor, lost, "the learner did not acknowledge everything before the end");
@@ -315,7 +333,7 @@ impl Worker {
     }
 
     /// One session after the other: each is a connection with its two streams.
-    async fn sessions(&mut self, config: &ClientConfig, mut channel: Channel) -> Result<(), ClientError> {
+    async fn sessions(&mut self, config: &ClientConfig, mut link: Link) -> Result<(), ClientError> {
         // Against sessions that break as soon as they begin.
         let mut backoff = Backoff::default();
         let (actor, learner) = (&config.actor, &config.learner);
@@ -324,13 +342,13 @@ impl Worker {
             let request = v1::PolicyRequest { actor_id: actor.clone(), incarnation: joined.incarnation };
             let began = Instant::now();
             let end = tokio::select! {
-                end = self.uplink.session(channel.clone(), &joined) => end,
-                never = policy::follow(channel, request, &self.policy, &self.counters) => match never {},
+                end = self.uplink.session(link.clone(), &joined) => end,
+                never = policy::follow(link, request, &self.policy, &self.counters) => match never {},
             };
             if began.elapsed() > GOOD_SESSION {
                 backoff = Backoff::default();
             }
-            channel = match end {
+            link = match end {
                 End::Finished => return Ok(()),
                 End::Over => {
                     info!(%actor, %learner, "the run is over");
@@ -347,8 +365,10 @@ impl Worker {
                     add(&self.counters.disconnects, 1);
                     warn!(%actor, %learner, %reason, "connection lost: connecting again");
                     tokio::time::sleep(backoff.next()).await;
-                    self.connection.connect().await
+                    let since = Instant::now();
+                    self.connection.connect().await.map_err(|error| error.explain(config, since))?
                 }
+                End::Refused(refusal) => return Err(refusal.explain(config, began)),
                 End::Forgotten(reason) => {
                     info!(%actor, %learner, %reason, "joining again");
                     tokio::time::sleep(backoff.next()).await;
@@ -359,9 +379,9 @@ impl Worker {
     }
 
     /// Joins as a new incarnation and takes over what the learner does not have yet.
-    async fn rejoin(&mut self, config: &ClientConfig, before: &Joined) -> Result<Channel, ClientError> {
+    async fn rejoin(&mut self, config: &ClientConfig, before: &Joined) -> Result<Link, ClientError> {
         let since = Instant::now();
-        let (channel, joined) = self
+        let (link, joined) = self
             .connection
             .join(before.incarnation, None)
             .await
@@ -377,6 +397,6 @@ impl Worker {
         let (actor, resend) = (&config.actor, self.uplink.unacknowledged.len());
         info!(%actor, learner = %config.learner, resend, first_episode = joined.first_episode, "joined again");
         self.joins.send_replace(joined);
-        Ok(channel)
+        Ok(link)
     }
 }

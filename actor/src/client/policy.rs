@@ -1,25 +1,24 @@
 //! Policy: follows the learner's broadcast and publishes each snapshot that arrives whole.
 
 use super::{
-    connection::{Backoff, CALL, describe},
+    connection::{Backoff, CALL, Link, client, describe},
     counters::{ClientCounters, add},
 };
 use srnas_common::wire::{Assembler, Snapshot};
 use srnas_proto::v1::{self, learner_client::LearnerClient};
 use std::{convert::Infallible, sync::Arc};
 use tokio::sync::watch;
-use tonic::transport::Channel;
 use tracing::debug;
 
 /// Follows until it is dropped. It never ends a session: that the incarnation is gone shows on the experience stream
 /// too, which is where its end is dealt with.
 pub(super) async fn follow(
-    channel: Channel,
+    link: Link,
     request: v1::PolicyRequest,
     policy: &watch::Sender<Option<Arc<Snapshot>>>,
     counters: &ClientCounters,
 ) -> Infallible {
-    let mut learner = LearnerClient::new(channel);
+    let mut learner = client(link);
     let mut backoff = Backoff::default();
     loop {
         let reason = match subscribe(&mut learner, request.clone(), policy, counters, &mut backoff).await {
@@ -32,7 +31,7 @@ pub(super) async fn follow(
 }
 
 async fn subscribe(
-    learner: &mut LearnerClient<Channel>,
+    learner: &mut LearnerClient<Link>,
     request: v1::PolicyRequest,
     policy: &watch::Sender<Option<Arc<Snapshot>>>,
     counters: &ClientCounters,

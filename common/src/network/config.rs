@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Error, Result};
 
+/// Features, widths and layers beyond this are a mistake, and their products might not fit a number.
+const LARGEST: usize = 1 << 16;
+
 /// Embeddings of (decision, choice), for an agent of one space.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
 pub struct IdentityConfig {
@@ -77,14 +80,26 @@ impl QNetworkConfig {
         if self.candidate_features == 0 || self.context_features == 0 || self.width == 0 {
             return refuse("features and width must not be 0".into());
         }
+        let largest = self.candidate_features.max(self.context_features).max(self.width).max(self.layers);
+        if largest > LARGEST {
+            return refuse(format!("a size of {largest} is above {LARGEST}"));
+        }
+        if !self.base_scale.is_finite() {
+            return refuse("the base scale is not a number".into());
+        }
         if self.layers > 0 && (self.heads == 0 || !self.width.is_multiple_of(self.heads)) {
             return refuse(format!("width {} does not divide into {} heads", self.width, self.heads));
         }
         if self.base_feature.is_some_and(|feature| feature >= self.candidate_features) {
             return refuse(format!("no base feature {:?} of {}", self.base_feature, self.candidate_features));
         }
-        if self.identity.as_ref().is_some_and(|identity| identity.decisions == 0 || identity.choices == 0) {
-            return refuse("an identity needs decisions and choices".into());
+        let sizes = 1..=LARGEST;
+        if self
+            .identity
+            .as_ref()
+            .is_some_and(|i| !sizes.contains(&i.decisions) || !sizes.contains(&i.choices))
+        {
+            return refuse(format!("an identity needs 1 to {LARGEST} decisions and choices"));
         }
         Ok(())
     }

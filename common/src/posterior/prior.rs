@@ -16,7 +16,7 @@ pub struct Prior {
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum PriorError {
     /// The number of values is not tasks × encodings.
-    #[error("a prior of {tasks} tasks over {encodings} encodings needs {} values, not {found}", tasks * encodings)]
+    #[error("a prior of {tasks} tasks over {encodings} encodings needs {} values, not {found}", tasks.saturating_mul(*encodings))]
     Shape {
         /// Tasks.
         tasks: usize,
@@ -52,7 +52,8 @@ impl Prior {
         encodings: usize,
         values: Vec<f32>,
     ) -> Result<Self, PriorError> {
-        if values.len() != tasks.len() * encodings || families.len() != tasks.len() {
+        // A product that overflows fits no values.
+        if Some(values.len()) != tasks.len().checked_mul(encodings) || families.len() != tasks.len() {
             return Err(PriorError::Shape { tasks: tasks.len(), encodings, found: values.len() });
         }
         if let Some(i) = values.iter().position(|v| !v.is_finite()) {

@@ -182,6 +182,9 @@ impl Experience {
             },
             environment_steps: batch.environment_steps,
         };
+        // Counts are added up over batches.
+        let steps = [experience.environment_steps];
+        check_values("environment_steps", &steps, "below 2^32", |n| n <= u64::from(u32::MAX))?;
         experience.check_lengths(shape)?;
         experience.check_elements(shape)?;
         Ok((batch.sequence, experience))

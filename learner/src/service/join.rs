@@ -7,11 +7,14 @@ use super::{
 use srnas_common::wire::{PROTOCOL_MAJOR, PROTOCOL_MINOR};
 use srnas_proto::v1;
 use std::{net::SocketAddr, time::Duration};
-use tonic::Status;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
 use tracing::{info, warn};
 
 /// How long a Join waits for the ingest thread to take in what the actor sent before.
 const SETTLE: Duration = Duration::from_secs(2);
+/// When an actor may ask again that there is no room for: places become free when actors leave or fall silent.
+const RETRY: Duration = Duration::from_secs(5);
 /// Longest id of an actor, in bytes.
 const MAX_ID: usize = 128;
 /// Most episodes of one actor.
@@ -47,10 +50,10 @@ pub(super) async fn join(
     let actor = applicant.id.clone();
     let member = service.members.join(applicant, config.max_actors).map_err(|_| {
         warn!(%actor, %peer, limit = config.max_actors, "actor is refused: there is no room");
-        Status::resource_exhausted(format!(
-            "this learner serves {} actors already; stop some or raise its limit",
-            config.max_actors
-        ))
+        let reason =
+            format!("this learner serves {} actors already; stop some or raise its limit", config.max_actors);
+        let details = ErrorDetails::with_retry_info(Some(RETRY));
+        Status::with_error_details(Code::ResourceExhausted, reason, details)
     })?;
     let previous_acknowledged = match service.members.departed(&member.id, request.previous_incarnation) {
         None => service.members.recovered(&member.id, request.previous_incarnation),

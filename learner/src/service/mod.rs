@@ -7,10 +7,13 @@
 mod admin;
 mod delivery;
 mod experience;
+mod guard;
 mod join;
+mod listening;
 mod member;
 mod members;
 mod policy;
+mod refusals;
 mod window;
 
 pub use admin::Admin;
@@ -18,7 +21,11 @@ pub use delivery::{Acknowledgement, Delivery};
 pub use member::{Counters, Lags, MemberReport};
 pub use members::{Members, MembersReport, Recovered};
 
+use guard::{BySize, Guard};
+use listening::{Doors, Peer};
+use refusals::Refusals;
 use srnas_common::{
+    security::ServerSecurity,
     space::SearchSpace,
     wire::{Shape, Snapshot},
 };
@@ -33,12 +40,12 @@ use srnas_proto::{
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::TcpListener,
-    sync::{mpsc, watch},
+    sync::{Semaphore, mpsc, watch},
     time::Instant,
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status, Streaming, transport::server::TcpIncoming};
+use tonic::{Request, Response, Status, Streaming, service::interceptor::InterceptedService};
 use tonic_health::ServingStatus;
 use tracing::{info, warn};
 
@@ -51,6 +58,12 @@ const KEEP_ALIVE: Duration = Duration::from_secs(4);
 const FAREWELL: Duration = Duration::from_secs(1);
 /// Messages that carry no batch stay below this, and a batch's message is this much larger than its arrays at most.
 const SMALL_MESSAGE: usize = 64 << 10;
+/// Calls on one connection at a time: an actor has three.
+const STREAMS: u32 = 32;
+/// Bytes of a request's headers.
+const HEADERS: u32 = 16 << 10;
+/// Connections that are no actor's.
+const SPARE_CONNECTIONS: usize = 64;
 
 /// What the service needs to know of the run. [`Default`] has the limits; the run's own fields are empty.
 #[derive(Clone, Debug)]
@@ -92,6 +105,8 @@ pub struct ServiceConfig {
     pub max_actors: usize,
     /// How long the shutdown waits for batches that the ingest thread holds.
     pub shutdown_grace: Duration,
+    /// What peers must show.
+    pub security: ServerSecurity,
 }
 
 impl Default for ServiceConfig {
@@ -115,6 +130,7 @@ impl Default for ServiceConfig {
             total_episodes: 0,
             max_actors: 1024,
             shutdown_grace: Duration::from_secs(3),
+            security: ServerSecurity::default(),
         }
     }
 }
@@ -198,14 +214,23 @@ pub async fn serve(
     let address = listener.local_addr().map_or_else(|_| "an unknown address".into(), |a| a.to_string());
     let message_limit = config.max_batch_bytes.saturating_add(SMALL_MESSAGE);
     let (lease, grace) = (config.lease, config.shutdown_grace);
-    let learner = LearnerServer::new(Service {
+    let refusals = Arc::new(Refusals::default());
+    let guard = Guard::new(&config.security, refusals.clone());
+    let doors = Doors {
+        tls: config.security.tls.as_ref().map(|tls| tls.config().into()),
+        // An actor that joins again has its old connection still.
+        places: Arc::new(Semaphore::new(2 * config.max_actors + SPARE_CONNECTIONS)),
+        refusals,
+    };
+    let service = Arc::new(Service {
         config: Arc::new(config),
         deliveries,
         policy,
         members: members.clone(),
         shutdown: shutdown.clone(),
-    })
-    .max_decoding_message_size(message_limit);
+    });
+    let limited = |limit| LearnerServer::from_arc(service.clone()).max_decoding_message_size(limit);
+    let learner = BySize { batches: limited(message_limit), others: limited(SMALL_MESSAGE) };
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
@@ -218,13 +243,17 @@ pub async fn serve(
         .initial_connection_window_size(CONNECTION_WINDOW)
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
+        .max_concurrent_streams(STREAMS)
+        .http2_max_header_list_size(HEADERS)
         .add_service(health_service)
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?)
-        .add_service(learner)
-        .add_optional_service(admin.map(AdminServer::new))
+        .add_service(InterceptedService::new(reflection().build_v1()?, guard.clone()))
+        .add_service(InterceptedService::new(reflection().build_v1alpha()?, guard.clone()))
+        .add_optional_service(
+            admin.map(|admin| InterceptedService::new(AdminServer::new(admin), guard.clone())),
+        )
+        .add_service(InterceptedService::new(learner, guard))
         .serve_with_incoming_shutdown(
-            TcpIncoming::from(listener).with_nodelay(Some(true)),
+            listening::connections(listener, doors, shutdown.clone()),
             shutdown.clone().cancelled_owned(),
         );
     // Streams end by themselves within `grace`; what outlives them (a health watch, a dead peer) is not waited for.
@@ -269,7 +298,7 @@ struct Service {
 #[tonic::async_trait]
 impl Learner for Service {
     async fn join(&self, request: Request<v1::JoinRequest>) -> Result<Response<v1::JoinResponse>, Status> {
-        let peer = request.remote_addr();
+        let peer = request.extensions().get().map(|peer: &Peer| peer.address);
         let response = join::join(self, request.into_inner(), peer).await?;
         Ok(Response::new(response))
     }
