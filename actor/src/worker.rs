@@ -14,7 +14,10 @@ use srnas_oracle::{
     run_tasks::{RunTasks, RunTasksError},
 };
 use srnas_proto::v1;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -121,11 +124,14 @@ fn spawn_walker(
             let place = (joined.first_episode as usize, joined.total_episodes as usize);
             let mut walker = Walker::new(config, tasks, joined.episodes as usize, place, joined.seed)?;
             let mut first = true;
+            // For the learner, which says what limits the run. A wait is over when its batch is gone: the next one tells.
+            let (mut since, mut waited) = (Instant::now(), Duration::ZERO);
             while !stop.is_cancelled() {
                 if let Some(snapshot) = newest(&mut policy) {
                     walker.adopt(&snapshot.bytes)?;
                     if std::mem::take(&mut first) {
                         info!(version = snapshot.version, "acts with the policy of the learner");
+                        since = Instant::now();
                     }
                 }
                 if walker.policy_version() == 0 {
@@ -133,9 +139,14 @@ fn spawn_walker(
                     std::thread::sleep(Duration::from_millis(20));
                     continue;
                 }
-                for batch in walker.step()? {
-                    if experience.send(batch).is_err() {
-                        return Ok(());
+                for mut batch in walker.step()? {
+                    let now = Instant::now();
+                    batch.elapsed_us = (now - since).as_micros() as u64;
+                    batch.credit_us = waited.as_micros() as u64;
+                    since = now;
+                    match experience.send(batch) {
+                        Ok(time) => waited = time,
+                        Err(_) => return Ok(()),
                     }
                 }
             }

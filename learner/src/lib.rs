@@ -2,6 +2,7 @@
 //! exported.
 
 mod ledger;
+mod limits;
 mod predictor;
 mod progress;
 mod replay;
@@ -13,6 +14,7 @@ pub mod update;
 mod validation;
 
 pub use ledger::{Entry, Ledger};
+pub use limits::{Limit, Times, limit};
 pub use progress::{GroupRegret, Progress};
 pub use replay::{Draw, Replay, ReplayConfig};
 pub use run::{LearnerError, LearnerOptions, Summary, bind, run};

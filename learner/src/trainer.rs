@@ -2,6 +2,7 @@
 
 use crate::{
     ledger::Ledger,
+    limits::{Activity, Laps, Recent, Times, limit},
     predictor::PredictorTrainer,
     progress::{GroupRegret, Progress},
     replay::{Draw, Replay, ReplayConfig},
@@ -111,7 +112,8 @@ pub(crate) struct Trainer {
     started: Instant,
     regrets: BTreeMap<String, (f64, f64, u64)>,
     losses: (f64, u64),
-    transitions: u64,
+    laps: Laps,
+    recent: Recent,
 }
 
 impl Trainer {
@@ -185,7 +187,8 @@ impl Trainer {
             started: Instant::now(),
             regrets: BTreeMap::new(),
             losses: (0.0, 0),
-            transitions: 0,
+            laps: Laps::start(),
+            recent: Recent::default(),
             rng,
             config,
             tasks,
@@ -200,6 +203,7 @@ impl Trainer {
     /// Trains until the time or the steps are over, or until `stop`; then exports to `path` and returns the policy.
     pub fn run(mut self, mut channels: Channels, path: &Path) -> Result<Policy, TrainerError> {
         self.started = Instant::now();
+        self.laps = Laps::start();
         self.broadcast(&channels)?;
         let mut checks = match self.validator.has_tasks() {
             true => Some(BackgroundCheck::start(self.validator.clone()).map_err(TrainerError::Thread)?),
@@ -209,8 +213,10 @@ impl Trainer {
         let mut reported = (Instant::now(), Progress::default());
         while !channels.stop.is_cancelled() && self.share(&channels) < 1.0 {
             self.take_in(&mut channels);
+            self.laps.lap(Activity::Intake);
             if self.replay.len() >= self.config.learning.warm_up {
                 self.learn(&channels, path)?;
+                self.laps.lap(Activity::Updates);
             }
             if let Some(checks) = &mut checks {
                 if let Some(done) = checks.poll() {
@@ -229,6 +235,7 @@ impl Trainer {
             if reported.0.elapsed() >= REPORT {
                 reported = (Instant::now(), self.report(&channels, &reported.1));
             }
+            self.laps.lap(Activity::Other);
         }
         self.let_actors_go(&mut channels);
         if let Some(done) = checks.and_then(BackgroundCheck::finish) {
@@ -274,7 +281,9 @@ impl Trainer {
                 Ok(delivery) => self.enter(delivery),
                 Err(mpsc::error::TryRecvError::Empty) if !waited => {
                     waited = true;
+                    self.laps.lap(Activity::Intake);
                     std::thread::sleep(Duration::from_millis(5));
+                    self.laps.lap(Activity::Waiting);
                 }
                 Err(_) => return,
             }
@@ -437,7 +446,7 @@ impl Trainer {
             lags: channels.members.take_lags(),
             measurements: self.ledger.len(),
             skipped: self.skipped.1,
-            loss: self.losses.0 / self.losses.1.max(1) as f64,
+            loss: (self.losses.1 > 0).then(|| self.losses.0 / self.losses.1 as f64),
             groups: self
                 .regrets
                 .iter()
@@ -449,7 +458,11 @@ impl Trainer {
             ..Progress::default()
         };
         self.losses = (0.0, 0);
-        self.transitions = progress.count(&channels.members.report(), before, self.transitions);
+        let members = channels.members.report();
+        progress.count(&members, before);
+        progress.times = Times::new(&members.total, &self.laps);
+        let recent = self.recent.push(progress.times);
+        progress.limit = limit(&recent, progress.actors, self.config.wire.credits);
         channels.progress.send_replace(progress.clone());
         progress
     }

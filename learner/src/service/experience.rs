@@ -10,7 +10,12 @@ use super::{
 };
 use srnas_common::wire::{Experience, Snapshot};
 use srnas_proto::v1::{self, RejectReason, experience_request::Kind};
-use std::{collections::VecDeque, future::poll_fn, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::{CancellationToken, PollSender};
@@ -94,7 +99,7 @@ struct Stream {
     read: u64,
     /// Batches read and not yet judged: as many as there are credits at most. They wait for the ingest thread here,
     /// so that heartbeats are read all the while.
-    waiting: VecDeque<v1::ExperienceBatch>,
+    waiting: VecDeque<(v1::ExperienceBatch, Instant)>,
     /// Rejects for the next response.
     rejects: Vec<v1::Reject>,
     /// Whether there is something to respond.
@@ -240,13 +245,13 @@ impl Stream {
             return Err(Status::invalid_argument(detail));
         }
         self.read = sequence;
-        self.waiting.push_back(batch);
+        self.waiting.push_back((batch, Instant::now()));
         Ok(())
     }
 
     /// Enters the next waiting batch; what of it goes to the ingest thread.
     fn judge(&mut self) -> Result<Option<Delivery>, Superseded> {
-        let Some(batch) = self.waiting.pop_front() else { return Ok(None) };
+        let Some((batch, arrived)) = self.waiting.pop_front() else { return Ok(None) };
         let (sequence, experience) = match Experience::decode(&batch, &self.config.shape) {
             Ok(decoded) => decoded,
             Err(malformed) => {
@@ -280,6 +285,9 @@ impl Stream {
             measurements: experience.measurements.tasks.len() as u64,
             episodes: experience.episodes.tasks.len() as u64,
             environment_steps: experience.environment_steps,
+            elapsed_us: experience.elapsed_us,
+            credit_us: experience.credit_us,
+            oracle_us: experience.oracle_us,
             stale: u64::from(stale),
             ..Counters::default()
         };
@@ -291,7 +299,7 @@ impl Stream {
             self.rejects.push(reject(sequence, RejectReason::Stale, &detail));
             self.due = true;
         }
-        let acknowledgement = Acknowledgement::new(self.member.clone(), sequence);
+        let acknowledgement = Acknowledgement::new(self.member.clone(), sequence, arrived);
         let actor = self.member.id.clone();
         Ok((!empty).then_some(Delivery { actor, experience, lag, acknowledgement }))
     }

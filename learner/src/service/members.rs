@@ -231,11 +231,12 @@ mod tests {
         assert_eq!(member.enter(&old, counts, Some(3), false), Err(Superseded));
         member.enter(&new, counts, Some(7), true).unwrap();
         assert_eq!(member.acknowledged(), 0, "the first batch is still under way");
-        member.settle(1);
+        member.settle(1, Duration::from_micros(40));
         assert_eq!(member.acknowledged(), 2);
         members.leave(&member);
         assert_eq!(member.enter(&new, counts, None, false), Err(Superseded));
-        assert_eq!(members.report().total, Counters { batches: 2, transitions: 128, ..Counters::default() });
+        let total = Counters { batches: 2, transitions: 128, held_us: 40, ..Counters::default() };
+        assert_eq!(members.report().total, total);
         let lags = members.take_lags();
         assert_eq!((lags.batches, lags.min, lags.max, lags.mean()), (2, 3, 7, 5.0));
         assert_eq!(members.take_lags().batches, 0);
