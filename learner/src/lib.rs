@@ -1,10 +1,16 @@
 //! The learner: takes experience in, trains the policy and the predictor, broadcasts both back, and decides what is
 //! exported.
 
+mod append;
+mod events;
+pub mod http;
 mod ledger;
 mod limits;
+mod metrics;
+mod metrics_csv;
 mod predictor;
 mod progress;
+mod recorder;
 mod replay;
 mod run;
 pub mod service;

@@ -1,7 +1,9 @@
 //! The learner as a whole: gRPC service on the async runtime, training on a thread of its own.
 
 use crate::{
+    http::{self, Outlook},
     progress::Progress,
+    recorder::{self, Failures},
     service::{self, BenchmarkDigest, Members, ServiceConfig, ServiceError},
     trainer::{Channels, Trainer, TrainerError, policy_path},
 };
@@ -43,6 +45,8 @@ pub struct LearnerOptions {
     pub catalog: Catalog,
     /// Where actors connect, see [`bind`].
     pub listener: TcpListener,
+    /// Where metrics, health and readiness are served, see [`http::bind`].
+    pub http: Option<TcpListener>,
     /// Reports of progress go here, one a second.
     pub progress: watch::Sender<Progress>,
     /// Cancelled when training is over and the last check begins: actors are not needed any more.
@@ -101,9 +105,24 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, LearnerError> {
 /// # Errors
 /// See [`LearnerError`].
 pub async fn run(options: LearnerOptions, stop: CancellationToken) -> Result<Summary, LearnerError> {
-    let LearnerOptions { config, run_dir, catalog, listener, progress, over } = options;
+    let LearnerOptions { config, run_dir, catalog, listener, http, progress, over } = options;
     let toml = config.to_toml();
     write_config(&run_dir, &toml)?;
+    let members = Arc::new(Members::new());
+    let failures = Arc::new(Failures::default());
+    let (open, ended) = (CancellationToken::new(), CancellationToken::new());
+    // However this function is left, HTTP ends.
+    let _ended = ended.clone().drop_guard();
+    let outlook = Outlook {
+        progress: progress.subscribe(),
+        members: members.clone(),
+        failures: failures.clone(),
+        open: open.clone(),
+        over: over.clone(),
+    };
+    let http = http.map(|listener| tokio::spawn(http::serve(listener, Arc::new(outlook), ended.clone())));
+    let recording =
+        recorder::record(run_dir.clone(), groups(&config), failures, progress.subscribe(), ended.clone());
     let prepare = {
         let config = config.clone();
         tokio::task::spawn_blocking(move || -> Result<_, LearnerError> {
@@ -144,7 +163,6 @@ pub async fn run(options: LearnerOptions, stop: CancellationToken) -> Result<Sum
     };
     let (sender, deliveries) = mpsc::channel(DELIVERIES);
     let (policy_sender, policy) = watch::channel(None);
-    let members = Arc::new(Members::new());
     let served = CancellationToken::new();
     let server =
         tokio::spawn(service::serve(listener, service, sender, policy, members.clone(), served.clone()));
@@ -157,9 +175,16 @@ pub async fn run(options: LearnerOptions, stop: CancellationToken) -> Result<Sum
         std::thread::Builder::new().name("learner".into()).spawn(move || trainer.run(channels, &path))
     }
     .map_err(TrainerError::Thread)?;
+    open.cancel();
+    let recording = tokio::spawn(recording);
     let trained = tokio::task::spawn_blocking(move || training.join()).await;
     served.cancel();
     let server = server.await.map_err(|_| LearnerError::Broken)?;
+    ended.cancel();
+    recording.await.map_err(|_| LearnerError::Broken)?;
+    if let Some(http) = http {
+        http.await.map_err(|_| LearnerError::Broken)?;
+    }
     let policy = trained.map_err(|_| LearnerError::Broken)?.map_err(|_| LearnerError::Broken)??;
     server?;
     let progress = reports.borrow().clone();
@@ -173,6 +198,12 @@ fn write_config(run_dir: &Path, toml: &str) -> Result<(), LearnerError> {
     let temporary = run_dir.join("config.toml.tmp");
     std::fs::write(&temporary, toml).map_err(failed)?;
     std::fs::rename(&temporary, run_dir.join("config.toml")).map_err(failed)
+}
+
+/// The groups of tasks whose regrets are reported.
+fn groups(config: &Config) -> Vec<String> {
+    let synthetic = (config.acting.synthetic > 0.0).then(|| "synthetic".into());
+    config.tasks.train.iter().cloned().chain(synthetic).collect()
 }
 
 /// The benchmarks that an actor must have too.

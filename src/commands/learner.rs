@@ -9,6 +9,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
 };
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 const EXAMPLES: &str = "Examples:
@@ -94,6 +95,14 @@ impl LearnerArgs {
     }
 }
 
+/// Listens where `--http` says, if it does.
+pub async fn bind_http(address: Option<SocketAddr>) -> anyhow::Result<Option<TcpListener>> {
+    Ok(match address {
+        Some(address) => Some(srnas_learner::http::bind(address).await?),
+        None => None,
+    })
+}
+
 /// Run the learner alone; actors join it
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -103,6 +112,9 @@ pub struct LearnerCommand {
     /// Address to listen on for actors
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7777")]
     listen: SocketAddr,
+    /// Address that serves /metrics, /healthz and /readyz [default: none]
+    #[arg(long, value_name = "ADDR")]
+    http: Option<SocketAddr>,
 }
 
 impl LearnerCommand {
@@ -114,6 +126,7 @@ impl LearnerCommand {
         let summary = runtime.block_on(async {
             let stop = super::stop_on_signal();
             let listener = srnas_learner::bind(self.listen).await?;
+            let http = bind_http(self.http).await?;
             tracing::info!(address = %listener.local_addr()?, run_dir = %run_dir.display(), "waiting for actors");
             let (progress, watched) = tokio::sync::watch::channel(Default::default());
             let display = tokio::spawn(report::show(watched));
@@ -122,6 +135,7 @@ impl LearnerCommand {
                 run_dir: run_dir.clone(),
                 catalog: self.args.catalog(),
                 listener,
+                http,
                 progress,
                 over: CancellationToken::new(),
             };

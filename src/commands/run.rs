@@ -1,10 +1,16 @@
 //! `srnas run`: a learner and its actors in one command, over gRPC on loopback.
 
-use super::{learner::LearnerArgs, report};
+use super::{
+    learner::{LearnerArgs, bind_http},
+    report,
+};
 use clap::Args;
 use srnas_actor::ActorOptions;
 use srnas_oracle::catalog::Catalog;
-use std::{net::Ipv4Addr, path::PathBuf};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -23,6 +29,9 @@ pub struct RunCommand {
     /// Actors to start [default: as in the configuration]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
     actors: Option<u32>,
+    /// Address that serves /metrics, /healthz and /readyz [default: none]
+    #[arg(long, value_name = "ADDR")]
+    http: Option<SocketAddr>,
 }
 
 impl RunCommand {
@@ -39,6 +48,7 @@ impl RunCommand {
         let summary = runtime.block_on(async {
             let stop = super::stop_on_signal();
             let listener = srnas_learner::bind((Ipv4Addr::LOCALHOST, 0).into()).await?;
+            let http = bind_http(self.http).await?;
             let address = format!("http://{}", listener.local_addr()?);
             let actors_stop = CancellationToken::new();
             let (progress, watched) = tokio::sync::watch::channel(Default::default());
@@ -48,6 +58,7 @@ impl RunCommand {
                 run_dir: run_dir.clone(),
                 catalog: catalog.clone(),
                 listener,
+                http,
                 progress,
                 over: actors_stop.clone(),
             };
