@@ -78,9 +78,9 @@ impl Recorder {
     fn write(&mut self, mut now: Progress) {
         now.rate(&self.before);
         let csv = self.write_csv(&now);
-        note(csv, &self.failures.csv, "metrics.csv");
+        self.note(csv, &self.failures.csv, "metrics.csv");
         let events = self.write_events(&now);
-        note(events, &self.failures.events, "TensorBoard's events");
+        self.note(events, &self.failures.events, "TensorBoard's events");
         self.before = now;
     }
 
@@ -100,14 +100,15 @@ impl Recorder {
         };
         events.write(time, &self.before, now)
     }
-}
 
-/// Counts a failure; the first one is said.
-fn note(result: io::Result<()>, failures: &AtomicU64, file: &str) {
-    if let Err(error) = result
-        && failures.fetch_add(1, Relaxed) == 0
-    {
-        warn!(%error, "{file} cannot be written; training goes on, and each row is tried again");
+    /// Counts a failure; the first one is said.
+    fn note(&self, result: io::Result<()>, failures: &AtomicU64, file: &str) {
+        if let Err(error) = result
+            && failures.fetch_add(1, Relaxed) == 0
+        {
+            let run_dir = self.run_dir.display();
+            warn!(%run_dir, %error, "{file} cannot be written; training goes on, and each row is tried again");
+        }
     }
 }
 
