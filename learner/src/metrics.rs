@@ -106,6 +106,12 @@ pub(crate) const METRICS: &[Metric] = &[
         |r| count(r.members.total.measurements),
     ),
     gauge("srnas_replay_transitions", &[], "Transitions in replay", |r| count(r.progress.replay as u64)),
+    gauge(
+        "srnas_samples_per_insert",
+        &[],
+        "Draws of each transition so far; learning.samples_per_insert is its band",
+        |r| one(r.progress.samples_per_insert),
+    ),
     counter("srnas_updates_total", &[], "Updates of the policy's weights", |r| count(r.progress.updates)),
     counter(
         "srnas_updates_skipped_total",
