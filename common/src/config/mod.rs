@@ -1,8 +1,10 @@
 //! The configuration of a run: one TOML file, every key with a default, every unknown key refused by name.
 
 mod sections;
+mod simulation;
 
 pub use sections::*;
+pub use simulation::{Latency, LatencyError, SimulationConfig};
 
 use crate::{
     environment::EnvironmentConfig,
@@ -42,6 +44,8 @@ pub struct Config {
     pub wire: WireConfig,
     /// The check that the trained part has earned its export.
     pub validation: ValidationConfig,
+    /// What is simulated on top of the oracle.
+    pub simulation: SimulationConfig,
 }
 
 /// What is wrong with a configuration.
@@ -228,7 +232,7 @@ impl Config {
                 return Err(ConfigError::Value { key, reason: reason.into() });
             }
         }
-        Ok(())
+        self.simulation.check()
     }
 
     /// The training tasks.
