@@ -2,6 +2,7 @@
 
 use crate::{
     client::{Client, ClientConfig, ClientError, ClientHandle, Joined},
+    slow_oracle::{Pause, SlowOracle},
     walker::{Walker, WalkerError},
 };
 use srnas_common::{
@@ -12,6 +13,7 @@ use srnas_common::{
 use srnas_oracle::{
     catalog::{Catalog, CatalogError},
     run_tasks::{RunTasks, RunTasksError},
+    simulated::Delays,
 };
 use srnas_proto::v1;
 use std::{sync::Arc, time::Duration};
@@ -113,13 +115,18 @@ fn spawn_walker(
 ) -> Result<std::thread::JoinHandle<Result<(), ActorError>>, ActorError> {
     let (catalog, experience, mut policy) =
         (catalog.clone(), handle.experience.clone(), handle.policy.clone());
+    let pause = Pause::until(stop.clone());
     let thread = std::thread::Builder::new().name("environment".into());
     thread
         .spawn(move || {
             let config = Config::parse(&joined.config, "the learner's configuration")?;
             let tasks = RunTasks::resolve(&config, &catalog)?;
             let place = (joined.first_episode as usize, joined.total_episodes as usize);
+            let delays = Delays::resolve(&config, &catalog, joined.seed).map_err(RunTasksError::from)?;
             let mut walker = Walker::new(config, tasks, joined.episodes as usize, place, joined.seed)?;
+            if let Some(delays) = delays {
+                walker.slow_down(SlowOracle::new(delays, pause));
+            }
             let mut first = true;
             while !stop.is_cancelled() {
                 if let Some(snapshot) = newest(&mut policy) {

@@ -14,6 +14,7 @@ use srnas_common::{
 use srnas_oracle::{
     catalog::{Catalog, CatalogError},
     run_tasks::{RunTasks, RunTasksError},
+    simulated,
 };
 use std::{
     collections::BTreeSet,
@@ -108,6 +109,8 @@ pub async fn run(options: LearnerOptions, stop: CancellationToken) -> Result<Sum
         let config = config.clone();
         tokio::task::spawn_blocking(move || -> Result<_, LearnerError> {
             let tasks = RunTasks::resolve(&config, &catalog)?;
+            // Actors simulate; what they would refuse is refused here, before they come.
+            simulated::check(&config, &catalog, &tasks).map_err(RunTasksError::from)?;
             let benchmarks = digests(&catalog, &config, &tasks)?;
             let shape = Shape {
                 candidate_features: CANDIDATE_FEATURES,

@@ -306,11 +306,8 @@ mod tests {
         let cells = [0, 0, 0, 1, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 3, 0, 0];
         let mut writer = BenchmarkWriter::new("toy", &space(), cells.to_vec(), "made up", "none");
         for (name, unit, values) in [("d/val", "%", &[1.0, 2.0, 3.0][..]), ("d/time", "s", times)] {
-            let info = MetricInfo {
-                unit: unit.into(),
-                direction: Direction::Maximise,
-                description: String::new(),
-            };
+            let info =
+                MetricInfo { unit: unit.into(), direction: Direction::Maximise, description: String::new() };
             writer.metric(name, info, 1, values);
         }
         writer.write(&folder.path().join("toy.safetensors")).unwrap();

@@ -1,6 +1,6 @@
 //! `srnas learner`: the learner as a process of its own.
 
-use super::{report, run::default_run_dir};
+use super::{report, run::default_run_dir, simulation::SimulationArgs};
 use anyhow::Context;
 use clap::Args;
 use srnas_common::config::Config;
@@ -39,6 +39,8 @@ pub struct LearnerArgs {
     /// Folder of benchmark files, searched before $SRNAS_BENCH_DIR and the user's data directory
     #[arg(long, value_name = "DIR")]
     bench_dir: Option<PathBuf>,
+    #[command(flatten)]
+    simulation: SimulationArgs,
 }
 
 impl LearnerArgs {
@@ -64,6 +66,7 @@ impl LearnerArgs {
         }
         config.run.steps = self.steps.or(config.run.steps);
         config.seed = self.seed.unwrap_or(config.seed);
+        self.simulation.change(&mut config.simulation);
         config.check()?;
         Ok(config)
     }

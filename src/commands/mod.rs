@@ -6,6 +6,7 @@ mod learner;
 mod report;
 mod run;
 mod search;
+mod simulation;
 
 use clap::{Parser, Subcommand};
 use srnas_common::{config::ConfigError, telemetry};

@@ -1,0 +1,29 @@
+//! What a run simulates on top of its oracle.
+
+use clap::Args;
+use srnas_common::config::{Latency, SimulationConfig};
+
+/// Changes to `[simulation]` of the configuration.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Simulated oracle (one machine shows what costly measurements would do)")]
+pub struct SimulationArgs {
+    /// Each measurement takes so long: 20ms, lognormal:20ms:0.5 (median, sigma) or
+    /// column:cifar10/train_time*0.00001 (a metric of the benchmark in seconds, scaled)
+    #[arg(long = "simulate-latency", value_name = "L")]
+    latency: Option<Latency>,
+    /// Normal noise on each measurement, as a share of the task's gap (best − median)
+    #[arg(long = "simulate-noise", value_name = "SHARE")]
+    noise: Option<f64>,
+    /// Share of the measurements that fail: such an architecture counts as not in the table
+    #[arg(long = "simulate-failures", value_name = "SHARE")]
+    failures: Option<f64>,
+}
+
+impl SimulationArgs {
+    /// Puts what was given in the place of what the configuration says.
+    pub fn change(&self, simulation: &mut SimulationConfig) {
+        simulation.latency = self.latency.clone().or(simulation.latency.take());
+        simulation.noise = self.noise.unwrap_or(simulation.noise);
+        simulation.failures = self.failures.unwrap_or(simulation.failures);
+    }
+}
