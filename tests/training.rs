@@ -5,7 +5,7 @@ use srnas_oracle::benchmark::{BenchmarkWriter, Direction, MetricInfo};
 use std::{
     io::{BufRead, BufReader},
     path::Path,
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     sync::mpsc,
     thread,
     time::{Duration, Instant},
@@ -149,6 +149,17 @@ impl Process {
         }
     }
 
+    fn exits(&mut self, within: Duration) -> ExitStatus {
+        let deadline = Instant::now() + within;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "still running after {within:?}");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     fn signal(&self, signal: &str) {
         let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
@@ -255,15 +266,7 @@ fn actors_come_and_go_while_the_learner_trains() {
 
     // An interrupted learner exports what it has and exits with 0.
     learner.signal("-INT");
-    let deadline = Instant::now() + SOON;
-    let status = loop {
-        if let Some(status) = learner.child.try_wait().unwrap() {
-            break status;
-        }
-        assert!(Instant::now() < deadline, "the learner does not stop");
-        thread::sleep(Duration::from_millis(50));
-    };
-    assert!(status.success());
+    assert!(learner.exits(SOON).success());
     assert!(setup.path().join("out/policy.safetensors").is_file());
 }
 
@@ -283,7 +286,7 @@ fn bad_input_is_refused_with_what_is_wrong_and_the_right_exit_code() {
     std::fs::create_dir(setup.path().join("damaged")).unwrap();
     std::fs::write(setup.path().join("damaged/nb201.safetensors"), &benchmark[..benchmark.len() / 2])
         .unwrap();
-    let cases: [(&[&str], i32, &[&str]); 11] = [
+    let cases: [(&[&str], i32, &[&str]); 15] = [
         (&["run", "--config", "misspelt.toml"], 2, &["horizn", "did you mean `horizon`", "line"]),
         (&["run", "--config", "absent.toml"], 2, &["absent.toml"]),
         (&["run", "--config", "metric.toml"], 2, &["dpeth", "depth"]),
@@ -293,6 +296,26 @@ fn bad_input_is_refused_with_what_is_wrong_and_the_right_exit_code() {
         (&["run", "--config", "run.toml", "--bench-dir", "damaged"], 1, &["nb201.safetensors"]),
         (&["run", "--config", "seen.toml"], 2, &["nb201/made/depth", "held"]),
         (&["run"], 2, &["--config"]),
+        (
+            &["run", "--config", "run.toml", "--simulate-latency", "20"],
+            2,
+            &["not a time", "lognormal:20ms:0.5"],
+        ),
+        (
+            &["run", "--config", "run.toml", "--simulate-latency", "column:made/dpeth*1"],
+            2,
+            &["simulation.latency", "did you mean `made/depth`"],
+        ),
+        (
+            &["run", "--config", "run.toml", "--simulate-latency", "column:made/depth*1"],
+            2,
+            &["made/depth", "not in seconds"],
+        ),
+        (
+            &["learner", "--config", "run.toml", "--simulate-failures", "1"],
+            2,
+            &["simulation.failures", "below 1"],
+        ),
         (
             &["search", "--policy", "foreign.safetensors", "--task", "nb201/made/other"],
             1,
@@ -394,4 +417,53 @@ fn an_actor_with_another_benchmark_is_refused_on_both_sides() {
     let said = text(&out.stderr);
     assert!(said.contains("refused") && said.contains("nb201"), "{said}");
     learner.wait_for(&["stranger", "refused", "nb201"], SOON);
+}
+
+#[test]
+fn a_slow_oracle_sets_the_pace_and_an_interrupt_ends_its_waits() {
+    let setup = Setup::new();
+    // 8 episodes that wait 50 ms a step: 160 steps a second at most. Without the wait it would be thousands.
+    let mut run = Process::start(setup.command(&[
+        "run",
+        "--config",
+        "run.toml",
+        "--run-dir",
+        "out",
+        "--simulate-latency",
+        "50ms",
+    ]));
+    run.wait_for(&["joined the learner"], SOON);
+    let began = Instant::now();
+    thread::sleep(Duration::from_secs(4));
+    run.signal("-INT");
+    let most = 160.0 * began.elapsed().as_secs_f64() + 160.0;
+    assert!(run.exits(SOON).success());
+    let printed = std::io::read_to_string(run.child.stdout.take().unwrap()).unwrap();
+    let steps = printed.split(" environment steps").next().and_then(|s| s.rsplit(' ').next());
+    let steps: f64 = steps.unwrap().parse().unwrap();
+    assert!(steps > 0.0 && steps <= most, "{steps} of {most} at most: {printed}");
+
+    // Waits that nobody would outlast.
+    let mut run = Process::start(setup.command(&[
+        "run",
+        "--config",
+        "run.toml",
+        "--run-dir",
+        "hours",
+        "--simulate-latency",
+        "lognormal:2h:0.1",
+        "--simulate-noise",
+        "0.1",
+        "--simulate-failures",
+        "0.05",
+    ]));
+    run.wait_for(&["acts with the policy"], SOON);
+    thread::sleep(Duration::from_millis(300));
+    run.signal("-INT");
+    assert!(run.exits(Duration::from_secs(15)).success());
+    let config = std::fs::read_to_string(setup.path().join("hours/config.toml")).unwrap();
+    let simulation = config.split("[simulation]").nth(1).unwrap();
+    for line in ["latency = \"lognormal:2h:0.1\"", "noise = 0.1", "failures = 0.05"] {
+        assert!(simulation.contains(line), "{simulation}");
+    }
 }
