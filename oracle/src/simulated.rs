@@ -128,7 +128,7 @@ pub struct Delays(Kind);
 #[derive(Clone, Debug)]
 enum Kind {
     Constant(Duration),
-    LogNormal(LogNormal<f64>, ChaCha8Rng),
+    LogNormal(LogNormal<f64>, Box<ChaCha8Rng>),
     /// By rank.
     Column(HashMap<u64, Duration>),
 }
@@ -146,7 +146,7 @@ impl Delays {
             Some(Latency::LogNormal { median, sigma }) => {
                 let logarithm = median.as_secs_f64().ln();
                 let distribution = LogNormal::new(logarithm, *sigma).expect("a sigma of 0 or more");
-                Kind::LogNormal(distribution, ChaCha8Rng::seed_from_u64(seed))
+                Kind::LogNormal(distribution, Box::new(ChaCha8Rng::seed_from_u64(seed)))
             }
             Some(Latency::Column { metric, scale }) => {
                 let tasks = config.train_tasks()?;
@@ -170,7 +170,7 @@ impl Delays {
         match &mut self.0 {
             Kind::Constant(latency) => *latency,
             Kind::LogNormal(distribution, rng) => {
-                Duration::try_from_secs_f64(distribution.sample(rng)).unwrap_or(Duration::MAX)
+                Duration::try_from_secs_f64(distribution.sample(rng.as_mut())).unwrap_or(Duration::MAX)
             }
             Kind::Column(column) => column[&rank],
         }
