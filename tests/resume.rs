@@ -2,7 +2,7 @@
 
 mod harness;
 
-use harness::{Process, SOON, Setup, text, write_benchmark};
+use harness::{Process, SOON, Setup, text, write_benchmark_from};
 use rusqlite::Connection;
 use std::{
     collections::BTreeMap,
@@ -164,13 +164,7 @@ fn what_cannot_be_resumed_is_refused_and_left_as_it_was() {
 
     // The same names, another content.
     let other = setup.path().join("other");
-    write_benchmark(&other);
-    let path = other.join("nb201.safetensors");
-    let mut bytes = fs::read(&path).unwrap();
-    // The lowest bits of a value: the choices lie behind the metrics.
-    let value = bytes.len() - 15_625 * 6 - 8;
-    bytes[value] ^= 1;
-    fs::write(&path, bytes).unwrap();
+    write_benchmark_from(&other, 40.0);
     let out = setup
         .command(&["run", "--resume", "--run-dir", "out"])
         .env("SRNAS_BENCH_DIR", &other)

@@ -96,9 +96,9 @@ minutes = 0.02
         (learner, address)
     }
 
-    /// A learner of `run.toml`.
+    /// A learner of `run.toml`, which goes on with its run if there is one.
     pub fn start_learner(&self, arguments: &[&str]) -> (Process, String) {
-        self.learner(&[&["--config", "run.toml"], arguments].concat())
+        self.learner(&[&["--config", "run.toml", "--resume=auto"], arguments].concat())
     }
 
     /// The command of an actor of the learner at an address.
@@ -118,6 +118,11 @@ minutes = 0.02
 
 /// Four smooth objectives over the whole nb201 space: how much each operation is worth on each edge.
 pub fn write_benchmark(folder: &Path) {
+    write_benchmark_from(folder, 50.0);
+}
+
+/// As [`write_benchmark`], with another value of the worst architecture.
+pub fn write_benchmark_from(folder: &Path, least: f64) {
     let space = SearchSpace::named("nb201").unwrap();
     let mut architectures = Vec::new();
     for rank in 0..space.size().unwrap() {
@@ -139,7 +144,7 @@ pub fn write_benchmark(folder: &Path) {
                 let value = |table: &[f64; 5]| -> f64 {
                     active.iter().zip(1..).map(|(&c, i)| table[c as usize] / f64::from(i)).sum()
                 };
-                (50.0 + 10.0 * (shares[0] * value(&worth[0]) + shares[1] * value(&worth[1]))) as f32
+                (least + 10.0 * (shares[0] * value(&worth[0]) + shares[1] * value(&worth[1]))) as f32
             })
             .collect();
         let info =
