@@ -259,6 +259,23 @@ fn a_full_disk_stops_acknowledgements_and_nothing_else() {
 }
 
 #[test]
+fn a_disk_that_is_read_only_is_said_so_and_nothing_hangs() {
+    let setup = setup();
+    let disk = setup.path().join("readonly");
+    let Some(_disk) = SmallDisk::mount(&disk, 8) else {
+        eprintln!("skipped: a tmpfs cannot be mounted here");
+        return;
+    };
+    let remounted = Command::new("mount").args(["-o", "remount,ro"]).arg(&disk).status().unwrap();
+    assert!(remounted.success());
+    let run = disk.join("run");
+    let out = setup.output(&["run", "--config", "quick.toml", "--run-dir", run.to_str().unwrap()]);
+    let said = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(1), "{said}");
+    assert!(said.contains("Read-only") && said.contains("--run-dir") && !said.contains("panicked"), "{said}");
+}
+
+#[test]
 fn actors_leave_when_the_run_is_over() {
     let setup = setup();
     let address = free_address();

@@ -72,7 +72,8 @@ fn nothing_listens_beyond_this_machine_without_a_token() {
     let setup = Setup::new();
     setup.write("token", TOKEN);
     setup.write("weak", "1234\n");
-    let learner = ["learner", "--config", "run.toml", "--run-dir", "out", "--listen", "0.0.0.0:0"];
+    let learner =
+        ["learner", "--config", "run.toml", "--resume=auto", "--run-dir", "out", "--listen", "0.0.0.0:0"];
     for (arguments, parts) in [
         (&[][..], &["0.0.0.0:0", "127.0.0.1", "--token-file", "--insecure"][..]),
         (&["--token-file", "weak"], &["weak", "fewer than 16", "openssl rand"]),

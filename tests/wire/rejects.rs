@@ -2,7 +2,10 @@
 
 use crate::harness::*;
 use bytes::Bytes;
-use srnas_common::wire::{Experience, Snapshot};
+use srnas_common::{
+    space::SearchSpace,
+    wire::{Experience, Measurements, Shape, Snapshot},
+};
 use srnas_learner::service::ServiceConfig;
 use srnas_proto::v1::{self, RejectReason, experience_request::Kind};
 use std::sync::Arc;
@@ -62,6 +65,24 @@ async fn a_malformed_batch_is_rejected_and_the_next_one_is_taken() {
     assert_eq!(learner.take_in(1).await, [2]);
     stream.acknowledged(2).await;
     assert_eq!(learner.members.report().total.malformed, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_space_has_not_is_malformed() {
+    let space = SearchSpace::named("nb201").unwrap();
+    let shape = Shape { decisions: space.len(), ..SHAPE };
+    let config = ServiceConfig { space: Some(space), max_candidates: 2, shape, ..service_config() };
+    let mut learner = Learner::start(config).await;
+    let (_raw, mut stream) = joined(&learner, "a").await;
+    let architectures = vec![9; 6];
+    let foreign =
+        Experience { measurements: Measurements { architectures, ..measurements() }, ..experience(1) };
+    stream.batch(&foreign, 1).await;
+    let (acknowledged, reject) = stream.reject().await;
+    assert_eq!((acknowledged, reject.reason()), (1, RejectReason::Malformed));
+    assert!(reject.detail.contains("a valid architecture of the run's space"), "{}", reject.detail);
+    stream.batch(&experience(2), 2).await;
+    assert_eq!(learner.take_in(1).await, [2]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

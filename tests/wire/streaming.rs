@@ -34,6 +34,35 @@ async fn batches_arrive_in_order_and_exactly_once_and_the_actor_leaves() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn credits_in_bytes_are_shared_and_one_batch_always_goes() {
+    use prost::Message;
+    let bytes = experience(1).encode(1).encoded_len();
+    let config = ServiceConfig { credits: 100, in_flight_bytes: 2 * bytes, ..service_config() };
+    let mut learner = Learner::start(config).await;
+    let first = Actor::start(client_config(&learner.url, "a")).await.unwrap();
+    let (handed, _sending) = first.send_counted(1..=12);
+    let (one, two) = (learner.next().await, learner.next().await);
+    // Two in flight, one in the queue, and the environment thread waits with the fourth.
+    eventually("filling the queue", || handed.load(Relaxed) == 3).await;
+    assert_eq!(first.handle.counters.sent.load(Relaxed), 2);
+
+    // Half of it each: less than a batch, so one at a time.
+    let second = Actor::start(client_config(&learner.url, "b")).await.unwrap();
+    let _sending = second.send_counted(101..=112).1;
+    let hers = learner.next().await;
+    assert_eq!(hers.experience.environment_steps, 101);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(second.handle.counters.sent.load(Relaxed), 1);
+    one.done();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(first.handle.counters.sent.load(Relaxed), 2, "one of its own is still in flight");
+    two.done();
+    assert_eq!(learner.next().await.experience.environment_steps, 3);
+    hers.done();
+    assert_eq!(learner.next().await.experience.environment_steps, 102);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn credits_bound_what_is_in_flight_and_a_stalled_learner_drops_nobody() {
     let lease = Duration::from_millis(600);
     let config = ServiceConfig { credits: 3, lease, ..service_config() };

@@ -68,6 +68,8 @@ pub(super) enum JoinError {
     Unreachable(String),
     /// The client was stopped.
     Stopped,
+    /// The run is over.
+    Over,
 }
 
 impl JoinError {
@@ -83,6 +85,7 @@ impl JoinError {
                 ClientError::Unreachable { learner, waited: since.elapsed(), reason }
             }
             JoinError::Stopped => ClientError::Stopped { learner },
+            JoinError::Over => ClientError::Over { learner },
         }
     }
 }
@@ -225,6 +228,9 @@ pub(super) fn client(link: Link) -> LearnerClient<Link> {
 pub(super) fn refusal(status: &Status) -> Option<JoinError> {
     if let Some(problem) = certificate_problem(status) {
         return Some(JoinError::Untrusted(problem));
+    }
+    if status.code() == Code::OutOfRange {
+        return Some(JoinError::Over);
     }
     let last_word = matches!(
         status.code(),

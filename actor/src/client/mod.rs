@@ -208,6 +208,12 @@ pub enum ClientError {
         /// Address of the learner.
         learner: String,
     },
+    /// The learner's run is over: nothing is needed of this actor.
+    #[error("the run of learner {learner} is over; start the actor again when there is another")]
+    Over {
+        /// Address of the learner.
+        learner: String,
+    },
     /// The client's task panicked.
     #[error("the client of learner {learner} broke down: {reason}; this is a bug in srnas")]
     Broken {

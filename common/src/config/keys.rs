@@ -161,7 +161,7 @@ mod tests {
         }
         let mut n = 0;
         walk(&table, "", &declared, &mut n);
-        // run.steps has no default, and nobody has named a task set.
-        assert_eq!(n + 2, declared.len());
+        // run.steps and simulation.latency have no default, and nobody has named a task set.
+        assert_eq!(n + 3, declared.len());
     }
 }

@@ -263,3 +263,58 @@ fn load(folder: &Path) -> Result<Loaded, CheckpointError> {
     let replay = MappedFile::open(&replay).map_err(at)?;
     Ok(Loaded { path: folder.to_path_buf(), state, networks, best, replay })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A folder with these files and a manifest that vouches for them.
+    fn folder_of(files: &[(&str, &[u8])]) -> (tempfile::TempDir, Checkpoints) {
+        let folder = tempfile::tempdir().unwrap();
+        let checkpoint = folder.path().join("000000007");
+        fs::create_dir(&checkpoint).unwrap();
+        let mut hashes = BTreeMap::new();
+        for (name, bytes) in files {
+            fs::write(checkpoint.join(name), bytes).unwrap();
+            hashes.insert(name.to_string(), hash_of(&checkpoint.join(name)).unwrap());
+        }
+        let manifest = Manifest { format: FORMAT, software: "test".into(), files: hashes };
+        fs::write(checkpoint.join(MANIFEST), serde_json::to_vec(&manifest).unwrap()).unwrap();
+        let checkpoints = Checkpoints::new(folder.path().to_path_buf(), 2);
+        (folder, checkpoints)
+    }
+
+    proptest! {
+        /// Also where the hashes are right: whoever writes the files may write the manifest.
+        #[test]
+        fn arbitrary_bytes_are_refused(
+            networks in proptest::collection::vec(any::<u8>(), 0..200),
+            state in proptest::collection::vec(any::<u8>(), 0..200),
+            best in proptest::collection::vec(any::<u8>(), 0..200),
+        ) {
+            let files: [(&str, &[u8]); 4] =
+                [(NETWORKS, &networks), (STATE, &state), (BEST, &best), (REPLAY, &networks)];
+            let (_folder, checkpoints) = folder_of(&files);
+            let refused = matches!(checkpoints.newest(), Err(CheckpointError::NoneGood { count: 1, .. }));
+            prop_assert!(refused);
+        }
+
+        #[test]
+        fn an_arbitrary_manifest_is_refused(manifest in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let (folder, checkpoints) = folder_of(&[]);
+            fs::write(folder.path().join("000000007").join(MANIFEST), &manifest).unwrap();
+            prop_assert!(checkpoints.newest().is_err());
+        }
+    }
+
+    #[test]
+    fn a_newer_format_is_refused_by_name_and_no_folder_is_no_checkpoint() {
+        let (folder, checkpoints) = folder_of(&[]);
+        let manifest = folder.path().join("000000007").join(MANIFEST);
+        fs::write(&manifest, r#"{"format": 2, "whatever": []}"#).unwrap();
+        assert!(matches!(checkpoints.newest(), Err(CheckpointError::Newer { found: 2, .. })));
+        let none = Checkpoints::new(folder.path().join("absent"), 2);
+        assert!(none.newest().unwrap().is_none());
+    }
+}
