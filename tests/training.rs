@@ -2,8 +2,14 @@
 
 mod harness;
 
-use harness::{SOON, Setup, text};
-use std::time::{Duration, Instant};
+use harness::{Process, SOON, Setup, text};
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
 use tempfile::TempDir;
 
 #[test]
@@ -67,7 +73,7 @@ fn actors_come_and_go_while_the_learner_trains() {
     let (mut first, mut second) = (actor("first"), actor("second"));
     first.wait_for(&["joined the learner"], SOON);
     second.wait_for(&["joined the learner"], SOON);
-    learner.wait_for(&["2 actor(s)", "updates/s"], SOON);
+    learner.wait_for(&["2 actor(s)", "updates/s", " · limited by "], SOON);
 
     first.signal("-KILL");
     let killed = Instant::now();
@@ -187,6 +193,81 @@ fn a_port_in_use_is_said_so() {
     assert_eq!(out.status.code(), Some(1));
     let said = text(&out.stderr);
     assert!(said.contains(&address) && said.contains("in use"), "{said}");
+    for command in ["run", "learner"] {
+        let out = setup.output(&[command, "--config", "run.toml", "--run-dir", "out", "--http", &address]);
+        assert_eq!(out.status.code(), Some(1));
+        let said = text(&out.stderr);
+        assert!(said.contains(&address) && said.contains("in use") && said.contains("--http"), "{said}");
+    }
+}
+
+/// Status and body of what a process serves.
+fn http(address: &str, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: srnas\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.into())
+}
+
+#[test]
+fn a_run_is_seen_from_outside_and_leaves_its_curves_behind() {
+    let setup = Setup::new();
+    let arguments = ["run", "--config", "run.toml", "--run-dir", "out", "--http", "127.0.0.1:0"];
+    let mut run = Process::start(setup.command(&arguments));
+    let line = run.wait_for(&["HTTP serves"], SOON);
+    let address = line.split("address=").nth(1).unwrap().trim().to_string();
+    assert_eq!(http(&address, "/healthz").0, 200);
+    run.wait_for(&["acts with the policy"], SOON);
+    assert_eq!(http(&address, "/readyz"), (200, "ready\n".into()));
+    let deadline = Instant::now() + SOON;
+    let learns = |text: &str| {
+        let value = |name: &str| {
+            text.lines().find_map(|l| l.strip_prefix(name)?.trim().parse::<f64>().ok()).unwrap_or(0.0)
+        };
+        value("srnas_updates_total ") > 0.0
+            && value("srnas_actor_environment_steps_total{actor=\"local-0\"} ") > 0.0
+            && value("srnas_actor_seconds_total ") > 0.0
+    };
+    loop {
+        let (status, metrics) = http(&address, "/metrics");
+        assert_eq!(status, 200);
+        if learns(&metrics) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{metrics}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    run.signal("-INT");
+    assert!(run.child.wait().unwrap().success());
+    let rows = std::fs::read_to_string(setup.path().join("out/metrics.csv")).unwrap();
+    let lines: Vec<&str> = rows.lines().collect();
+    assert!(lines.len() >= 2 && lines[0].starts_with("elapsed_seconds,"), "{rows}");
+    assert!(lines[0].ends_with(",regret/related,regret/synthetic"), "{rows}");
+    read_with_tensorboard(&setup.path().join("out"));
+}
+
+/// Where Python has TensorBoard (`pip install tensorboard`), it reads what a run wrote.
+fn read_with_tensorboard(run_dir: &Path) {
+    let python = |script: &str| Command::new("python3").args(["-c", script]).arg(run_dir).output();
+    if !python("import tensorboard").is_ok_and(|out| out.status.success()) {
+        eprintln!("skipped: python3 has no tensorboard");
+        return;
+    }
+    let read = python(
+        "import sys\n\
+         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator\n\
+         events = EventAccumulator(sys.argv[1]).Reload()\n\
+         for tag in events.Tags()['scalars']: print(tag, [(e.step, e.value) for e in events.Scalars(tag)])",
+    );
+    let read = read.unwrap();
+    let printed = text(&read.stdout);
+    assert!(read.status.success(), "{}", text(&read.stderr));
+    for tag in ["train/updates_per_second", "actors/environment_steps_per_second", "regret/related"] {
+        assert!(printed.contains(&format!("{tag} [(")), "no {tag} in {printed}");
+    }
 }
 
 #[test]

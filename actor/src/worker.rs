@@ -15,7 +15,10 @@ use srnas_oracle::{
     run_tasks::{RunTasks, RunTasksError},
 };
 use srnas_proto::v1;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -129,13 +132,20 @@ fn spawn_walker(
             let Some(first) = runtime.block_on(first(&mut policy, &stop)) else { return Ok(()) };
             walker.adopt(&first.bytes)?;
             info!(version = first.version, "acts with the policy of the learner");
+            // For the learner, which says what limits the run. A wait is over when its batch is gone: the next one tells.
+            let (mut since, mut waited) = (Instant::now(), Duration::ZERO);
             while !stop.is_cancelled() {
                 if let Some(snapshot) = newest(&mut policy) {
                     walker.adopt(&snapshot.bytes)?;
                 }
-                for batch in walker.step()? {
-                    if experience.send(batch).is_err() {
-                        return Ok(());
+                for mut batch in walker.step()? {
+                    let now = Instant::now();
+                    batch.elapsed_us = (now - since).as_micros() as u64;
+                    batch.credit_us = waited.as_micros() as u64;
+                    since = now;
+                    match experience.send(batch) {
+                        Ok(time) => waited = time,
+                        Err(_) => return Ok(()),
                     }
                 }
             }

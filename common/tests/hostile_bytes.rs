@@ -50,6 +50,9 @@ fn batch() -> v1::ExperienceBatch {
         },
         episodes: EpisodeEnds { tasks: vec![1], normalised_regrets: vec![0.25], returns: vec![1.5] },
         environment_steps: 9,
+        elapsed_us: 3,
+        credit_us: 2,
+        oracle_us: 1,
     };
     experience.encode(1)
 }

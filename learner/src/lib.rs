@@ -1,10 +1,17 @@
 //! The learner: takes experience in, trains the policy and the predictor, broadcasts both back, and decides what is
 //! exported.
 
+mod append;
 mod checkpoint;
+mod curves;
+mod events;
+pub mod http;
 mod interleaved;
 mod ledger;
 mod limiter;
+mod limits;
+mod metrics;
+mod metrics_csv;
 mod predictor;
 mod progress;
 mod replay;
@@ -19,6 +26,7 @@ mod validation;
 pub use checkpoint::CheckpointError;
 pub use interleaved::{Interleaved, Turn};
 pub use ledger::{Entry, Incumbent, Incumbents, Ledger, LedgerError};
+pub use limits::{Limit, Times, limit};
 pub use progress::{GroupRegret, Progress};
 pub use replay::{Draw, Replay, ReplayConfig};
 pub use run::{LearnerError, LearnerOptions, Summary, bind, run};

@@ -1,6 +1,9 @@
 //! What a run reports of itself while it goes on.
 
-use crate::service::{Lags, MembersReport};
+use crate::{
+    limits::{Limit, Times},
+    service::{Lags, MembersReport},
+};
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 /// Recent episodes of one group of tasks.
@@ -25,7 +28,9 @@ pub struct Progress {
     pub environment_steps: u64,
     /// See `environment_steps`.
     pub environment_rate: f64,
-    /// Transitions accepted per second.
+    /// Transitions accepted in all and per second.
+    pub transitions: u64,
+    /// See `transitions`.
     pub transition_rate: f64,
     /// Updates in all and per second.
     pub updates: u64,
@@ -45,31 +50,35 @@ pub struct Progress {
     pub measurements: usize,
     /// Updates skipped because a loss or a gradient was not a number.
     pub skipped: u64,
-    /// Mean loss since the report before.
-    pub loss: f64,
+    /// Mean loss since the report before; `None` without an update since.
+    pub loss: Option<f64>,
     /// Recent episodes by task group.
     pub groups: BTreeMap<String, GroupRegret>,
     /// Gain of the trained policy over the rule in the newest check, in shaped quality, with its 95 % interval.
     pub gain: Option<(f64, [f64; 2])>,
+    /// Where actors and learner spent their time since the start.
+    pub times: Times,
+    /// What holds the throughput down, over the last ten seconds or so.
+    pub limit: Limit,
 }
 
 impl Progress {
     /// Fills in what the members say; `before` is the report before, for the rates.
-    pub(crate) fn count(
-        &mut self,
-        members: &MembersReport,
-        before: &Progress,
-        transitions_before: u64,
-    ) -> u64 {
-        let seconds = (self.elapsed - before.elapsed).as_secs_f64().max(1e-3);
+    pub(crate) fn count(&mut self, members: &MembersReport, before: &Progress) {
         self.actors = members.live.len();
         self.environment_steps = members.total.environment_steps;
-        self.environment_rate =
-            self.environment_steps.saturating_sub(before.environment_steps) as f64 / seconds;
-        self.transition_rate = members.total.transitions.saturating_sub(transitions_before) as f64 / seconds;
-        self.update_rate = self.updates.saturating_sub(before.updates) as f64 / seconds;
+        self.transitions = members.total.transitions;
         self.rejects = (members.total.stale, members.total.malformed);
-        members.total.transitions
+        self.rate(before);
+    }
+
+    /// Makes the rates those over the time since `before`.
+    pub fn rate(&mut self, before: &Progress) {
+        let seconds = self.elapsed.saturating_sub(before.elapsed).as_secs_f64().max(1e-3);
+        let rate = |now: u64, then: u64| now.saturating_sub(then) as f64 / seconds;
+        self.environment_rate = rate(self.environment_steps, before.environment_steps);
+        self.transition_rate = rate(self.transitions, before.transitions);
+        self.update_rate = rate(self.updates, before.updates);
     }
 }
 
@@ -78,7 +87,7 @@ impl fmt::Display for Progress {
         write!(
             f,
             "{} actor(s) · {:.0} env steps/s · {:.0} transitions/s · {:.1} updates/s · replay {} · policy {} · lag {}/{:.1}/{} · \
-             rejects {} stale {} malformed · {} measurements · loss {:.4}",
+             rejects {} stale {} malformed · {} measurements",
             self.actors,
             self.environment_rate,
             self.transition_rate,
@@ -91,8 +100,10 @@ impl fmt::Display for Progress {
             self.rejects.0,
             self.rejects.1,
             self.measurements,
-            self.loss,
         )?;
+        if let Some(loss) = self.loss {
+            write!(f, " · loss {loss:.4}")?;
+        }
         if self.skipped > 0 {
             write!(f, " · {} updates skipped", self.skipped)?;
         }
@@ -105,6 +116,6 @@ impl fmt::Display for Progress {
         if let Some((gain, [low, high])) = self.gain {
             write!(f, " · gain over the rule {gain:+.3} [{low:+.3}, {high:+.3}]")?;
         }
-        Ok(())
+        write!(f, " · {}", self.limit)
     }
 }

@@ -2,6 +2,8 @@
 
 use crate::{
     checkpoint::{CheckpointError, CheckpointWriter, Checkpoints, State},
+    curves::{self, Failures},
+    http::{self, Outlook},
     ledger::{ActorRecord, Database, LedgerError, Recorder, RunRecord},
     progress::Progress,
     run_dir::{RunDir, RunDirError, Start},
@@ -56,6 +58,8 @@ pub struct LearnerOptions {
     pub listener: TcpListener,
     /// What they must show.
     pub security: ServerSecurity,
+    /// Where metrics, health and readiness are served, see [`http::bind`].
+    pub http: Option<TcpListener>,
     /// Reports of progress go here, one a second.
     pub progress: watch::Sender<Progress>,
     /// Cancelled when the run directory is there and actors may join.
@@ -252,7 +256,24 @@ fn first_difference(
 /// # Errors
 /// See [`LearnerError`].
 pub async fn run(options: LearnerOptions, stop: CancellationToken) -> Result<Summary, LearnerError> {
-    let LearnerOptions { config, run_dir, start, catalog, listener, security, progress, ready } = options;
+    let LearnerOptions { config, run_dir, start, catalog, listener, security, http, progress, ready } =
+        options;
+    let members = Arc::new(Members::new());
+    let failures = Arc::new(Failures::default());
+    let ended = CancellationToken::new();
+    // However this function is left, HTTP ends.
+    let _ended = ended.clone().drop_guard();
+    let outlook = Outlook {
+        progress: progress.subscribe(),
+        members: members.clone(),
+        failures: failures.clone(),
+        token: security.token.clone(),
+        open: ready.clone(),
+        over: members.over(),
+    };
+    let http = http.map(|listener| tokio::spawn(http::serve(listener, Arc::new(outlook), ended.clone())));
+    let recording =
+        curves::record(run_dir.clone(), groups(&config), failures, progress.subscribe(), ended.clone());
     let prepare = {
         let config = config.clone();
         tokio::task::spawn_blocking(move || prepare(config, &run_dir, start, &catalog))
@@ -289,7 +310,7 @@ pub async fn run(options: LearnerOptions, stop: CancellationToken) -> Result<Sum
     let (sender, deliveries) = mpsc::channel(DELIVERIES);
     let (policy_sender, policy) = watch::channel(None);
     let (orders, incoming_orders) = mpsc::channel(ORDERS);
-    let members = Arc::new(Members::recover(actors.into_iter().map(recovered)));
+    members.recover(actors.into_iter().map(recovered));
     let served = CancellationToken::new();
     let admin = Admin {
         run_id: run_dir.name(),
@@ -318,15 +339,21 @@ pub async fn run(options: LearnerOptions, stop: CancellationToken) -> Result<Sum
         orders: incoming_orders,
         runtime: Handle::current(),
     };
-    ready.cancel();
     let training = {
         let path = path.clone();
         std::thread::Builder::new().name("learner".into()).spawn(move || trainer.run(channels, &path))
     }
     .map_err(TrainerError::Thread)?;
+    ready.cancel();
+    let recording = tokio::spawn(recording);
     let trained = tokio::task::spawn_blocking(move || training.join()).await;
     served.cancel();
     let server = server.await.map_err(|_| LearnerError::Broken)?;
+    ended.cancel();
+    recording.await.map_err(|_| LearnerError::Broken)?;
+    if let Some(http) = http {
+        http.await.map_err(|_| LearnerError::Broken)?;
+    }
     let (policy, ending) = trained.map_err(|_| LearnerError::Broken)?.map_err(|_| LearnerError::Broken)??;
     server?;
     let progress = reports.borrow().clone();
@@ -345,6 +372,12 @@ fn recovered(record: ActorRecord) -> Recovered {
             ..Counters::default()
         },
     }
+}
+
+/// The groups of tasks whose regrets are reported.
+fn groups(config: &Config) -> Vec<String> {
+    let synthetic = (config.acting.synthetic > 0.0).then(|| "synthetic".into());
+    config.tasks.train.iter().cloned().chain(synthetic).collect()
 }
 
 /// The benchmarks that an actor must have too.

@@ -12,6 +12,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
 };
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 const EXAMPLES: &str = "Examples:
@@ -115,6 +116,14 @@ fn link_latest(run_dir: &Path) -> std::io::Result<()> {
     std::fs::rename(&new, &link)
 }
 
+/// Listens where `--http` says, if it does.
+pub async fn bind_http(address: Option<SocketAddr>) -> anyhow::Result<Option<TcpListener>> {
+    Ok(match address {
+        Some(address) => Some(srnas_learner::http::bind(address).await?),
+        None => None,
+    })
+}
+
 /// Run the learner alone; actors join it
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -126,6 +135,9 @@ pub struct LearnerCommand {
     listen: SocketAddr,
     #[command(flatten)]
     security: ListenerSecurity,
+    /// Address that serves /metrics, /healthz and /readyz [default: none]
+    #[arg(long, value_name = "ADDR")]
+    http: Option<SocketAddr>,
 }
 
 impl LearnerCommand {
@@ -136,12 +148,13 @@ impl LearnerCommand {
             let reason = "a deterministic run is one process: use `srnas run`";
             return Err(super::Usage(reason.into()).into());
         }
-        let security = self.security.load(self.listen)?;
+        let security = self.security.load(self.listen, self.http)?;
         let (run_dir, shown) = (self.args.run_dir("learner"), config.clone());
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let summary = runtime.block_on(async {
             let stop = super::stop_on_signal();
             let listener = srnas_learner::bind(self.listen).await?;
+            let http = bind_http(self.http).await?;
             tracing::info!(address = %listener.local_addr()?, run_dir = %run_dir.display(), "waiting for actors");
             let (progress, watched) = tokio::sync::watch::channel(Default::default());
             let display = tokio::spawn(report::show(watched));
@@ -152,6 +165,7 @@ impl LearnerCommand {
                 catalog: self.args.catalog(),
                 listener,
                 security,
+                http,
                 progress,
                 ready: self.args.remember_when_ready(&run_dir),
             };

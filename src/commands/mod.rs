@@ -1,6 +1,7 @@
 //! One file per subcommand: argument parsing and printing, nothing else.
 
 mod actor;
+mod admin;
 mod bench;
 mod config;
 mod doctor;
@@ -66,6 +67,10 @@ enum Command {
     Bench(bench::BenchCommand),
     Config(config::ConfigCommand),
     Doctor(doctor::DoctorCommand),
+    Status(admin::StatusCommand),
+    Best(admin::BestCommand),
+    Checkpoint(admin::CheckpointCommand),
+    Drain(admin::DrainCommand),
 }
 
 impl Cli {
@@ -80,6 +85,10 @@ impl Cli {
             Command::Bench(c) => c.run(),
             Command::Config(c) => c.run(),
             Command::Doctor(c) => c.run(),
+            Command::Status(c) => c.run(),
+            Command::Best(c) => c.run(),
+            Command::Checkpoint(c) => c.run(),
+            Command::Drain(c) => c.run(),
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,

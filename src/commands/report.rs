@@ -25,14 +25,18 @@ pub async fn show(mut reports: watch::Receiver<Progress>) {
     }
     let mut timer = tokio::time::interval(LINE);
     timer.tick().await;
+    let mut before = Progress::default();
     loop {
         timer.tick().await;
         // Nothing new while the last check runs.
         if !reports.has_changed().unwrap_or(false) {
             continue;
         }
-        let progress = reports.borrow_and_update().clone();
+        let mut progress = reports.borrow_and_update().clone();
+        // A line speaks for the time since the line before it.
+        progress.rate(&before);
         info!("{:.0} % · {progress}", 100.0 * progress.share);
+        before = progress;
     }
 }
 

@@ -1,15 +1,21 @@
 //! `srnas run`: a learner and its actors in one command, over gRPC on loopback.
 
-use super::{learner::LearnerArgs, report};
+use super::{
+    learner::{LearnerArgs, bind_http},
+    report,
+};
 use crate::deterministic;
 use clap::Args;
 use srnas_actor::ActorOptions;
 use srnas_common::{
     config::layers::Override,
-    security::{ClientSecurity, ServerSecurity},
+    security::{ClientSecurity, ServerSecurity, may_listen},
 };
 use srnas_oracle::catalog::Catalog;
-use std::{net::Ipv4Addr, path::PathBuf};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -34,6 +40,9 @@ pub struct RunCommand {
     /// Take turns in one process, so that the run repeats to the last bit; needs --steps
     #[arg(long)]
     deterministic: bool,
+    /// Address that serves /metrics, /healthz and /readyz [default: none]
+    #[arg(long, value_name = "ADDR")]
+    http: Option<SocketAddr>,
 }
 
 impl RunCommand {
@@ -61,6 +70,10 @@ impl RunCommand {
                 return summary;
             }
             let listener = srnas_learner::bind((Ipv4Addr::LOCALHOST, 0).into()).await?;
+            if let Some(address) = self.http {
+                may_listen(address, None, false)?;
+            }
+            let http = bind_http(self.http).await?;
             let address = format!("http://{}", listener.local_addr()?);
             let actors_stop = stop.child_token();
             let (progress, watched) = tokio::sync::watch::channel(Default::default());
@@ -73,6 +86,7 @@ impl RunCommand {
                 listener,
                 // Nobody beyond this machine reaches it.
                 security: ServerSecurity::default(),
+                http,
                 progress,
                 ready: self.learner.remember_when_ready(&run_dir),
             };

@@ -43,13 +43,15 @@ pub struct ListenerSecurity {
 }
 
 impl ListenerSecurity {
-    /// Reads the files, and refuses to listen on `address` if anybody could come.
+    /// Reads the files, and refuses to listen on an address if anybody could come; `http` is that of the metrics.
     ///
     /// # Errors
     /// [`SecurityError`].
-    pub fn load(&self, address: SocketAddr) -> anyhow::Result<ServerSecurity> {
+    pub fn load(&self, address: SocketAddr, http: Option<SocketAddr>) -> anyhow::Result<ServerSecurity> {
         let token = self.token.load()?;
-        may_listen(address, token.as_ref(), self.insecure)?;
+        for address in [Some(address), http].into_iter().flatten() {
+            may_listen(address, token.as_ref(), self.insecure)?;
+        }
         let tls = match (&self.tls_cert, &self.tls_key) {
             (Some(certificate), Some(key)) => {
                 let clients = self.tls_ca.as_deref().map(Authority::load).transpose()?;

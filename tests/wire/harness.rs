@@ -65,6 +65,9 @@ pub fn experience(mark: u64) -> Experience {
         measurements: Measurements::default(),
         episodes: EpisodeEnds::default(),
         environment_steps: mark,
+        elapsed_us: 10,
+        credit_us: 2,
+        oracle_us: 3,
     }
 }
 

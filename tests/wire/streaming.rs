@@ -27,6 +27,8 @@ async fn batches_arrive_in_order_and_exactly_once_and_the_actor_leaves() {
     assert_eq!(learner.members.live(), 0, "it left before its lease");
     let total = learner.members.report().total;
     assert_eq!((total.batches, total.transitions, total.environment_steps), (300, 300, 300 * 301 / 2));
+    assert_eq!((total.elapsed_us, total.credit_us, total.oracle_us), (3000, 600, 900));
+    assert!(total.held_us > 0, "batches were with the learner for some time");
     assert_eq!(learner.members.take_lags().batches, 300);
     assert!(learner.deliveries.try_recv().is_err());
 }

@@ -51,6 +51,12 @@ pub struct Experience {
     pub episodes: EpisodeEnds,
     /// Environment steps made since the last batch, also those that are not in it.
     pub environment_steps: u64,
+    /// Microseconds of the environment thread since the last batch: in all.
+    pub elapsed_us: u64,
+    /// Of these, spent waiting for credit.
+    pub credit_us: u64,
+    /// Of these, spent waiting for the oracle.
+    pub oracle_us: u64,
 }
 
 /// Measurements of local oracles, one per canonical key and fidelity.
@@ -108,13 +114,16 @@ impl Experience {
             && self.environment_steps == 0
     }
 
-    /// The facts alone: measurements, episode ends and step count hold however old the policy was that acted.
+    /// The facts alone: measurements, episode ends, step count and times hold however old the policy was that acted.
     pub fn without_transitions(self) -> Experience {
         Experience {
             policy_version: self.policy_version,
             measurements: self.measurements,
             episodes: self.episodes,
             environment_steps: self.environment_steps,
+            elapsed_us: self.elapsed_us,
+            credit_us: self.credit_us,
+            oracle_us: self.oracle_us,
             ..Experience::default()
         }
     }
@@ -150,6 +159,9 @@ impl Experience {
                 returns: Element::pack(&episodes.returns),
             }),
             environment_steps: self.environment_steps,
+            elapsed_us: self.elapsed_us,
+            credit_us: self.credit_us,
+            oracle_us: self.oracle_us,
         }
     }
 
@@ -181,6 +193,9 @@ impl Experience {
                 None => EpisodeEnds::default(),
             },
             environment_steps: batch.environment_steps,
+            elapsed_us: batch.elapsed_us,
+            credit_us: batch.credit_us,
+            oracle_us: batch.oracle_us,
         };
         // Counts are added up over batches.
         let steps = [experience.environment_steps];

@@ -24,7 +24,14 @@ fn bytes(n: usize) -> Vec<u8> {
 
 /// A well-formed batch with these segments (task, ends of the last step, candidates of each observation).
 fn batch(segments: &[(u16, u8, Vec<u16>)], measured: usize, ended: usize, shape: &Shape) -> Experience {
-    let mut experience = Experience { policy_version: 7, environment_steps: 9, ..Experience::default() };
+    let mut experience = Experience {
+        policy_version: 7,
+        environment_steps: 9,
+        elapsed_us: 5000,
+        credit_us: 300,
+        oracle_us: 2000,
+        ..Experience::default()
+    };
     for (task, end, counts) in segments {
         let steps = counts.len() - 1;
         experience.lengths.push(steps as u16);

@@ -61,6 +61,7 @@ impl admin_server::Admin for Admin {
             malformed_batches: members.total.malformed,
             skipped_updates: progress.skipped,
             actors: members.live.iter().map(actor).collect(),
+            limit: progress.limit.to_string(),
         }))
     }
 

@@ -2,7 +2,7 @@
 
 use super::member::Member;
 use srnas_common::wire::Experience;
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 /// A checked batch for the ingest thread.
 #[derive(Debug)]
@@ -37,18 +37,20 @@ pub struct Acknowledgement {
     /// `None` once done.
     member: Option<Arc<Member>>,
     sequence: u64,
+    /// When the batch came.
+    arrived: Instant,
 }
 
 impl Acknowledgement {
-    pub(super) fn new(member: Arc<Member>, sequence: u64) -> Acknowledgement {
-        Acknowledgement { member: Some(member), sequence }
+    pub(super) fn new(member: Arc<Member>, sequence: u64, arrived: Instant) -> Acknowledgement {
+        Acknowledgement { member: Some(member), sequence, arrived }
     }
 
     /// The batch is taken in. Acknowledgements are cumulative: the actor hears of it once all before it are done too.
     /// Never blocks.
     pub fn done(mut self) {
         if let Some(member) = self.member.take() {
-            member.settle(self.sequence);
+            member.settle(self.sequence, self.arrived.elapsed());
         }
     }
 }

@@ -11,7 +11,12 @@ use super::{
 use prost::Message;
 use srnas_common::wire::{Experience, Snapshot};
 use srnas_proto::v1::{self, RejectReason, experience_request::Kind};
-use std::{collections::VecDeque, future::poll_fn, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::{CancellationToken, PollSender};
@@ -98,7 +103,7 @@ struct Stream {
     read: u64,
     /// Batches read and not yet judged: as many as there are credits at most. They wait for the ingest thread here,
     /// so that heartbeats are read all the while.
-    waiting: VecDeque<v1::ExperienceBatch>,
+    waiting: VecDeque<(v1::ExperienceBatch, Instant)>,
     /// Bytes of them.
     waiting_bytes: usize,
     /// Rejects for the next response.
@@ -264,13 +269,13 @@ impl Stream {
         }
         self.read = sequence;
         self.waiting_bytes += bytes;
-        self.waiting.push_back(batch);
+        self.waiting.push_back((batch, Instant::now()));
         Ok(())
     }
 
     /// Enters the next waiting batch; what of it goes to the ingest thread.
     fn judge(&mut self) -> Result<Option<Delivery>, Superseded> {
-        let Some(batch) = self.waiting.pop_front() else { return Ok(None) };
+        let Some((batch, arrived)) = self.waiting.pop_front() else { return Ok(None) };
         self.waiting_bytes -= batch.encoded_len();
         let decoded = Experience::decode(&batch, &self.config.shape).and_then(|decoded| {
             let space = self.config.space.as_deref();
@@ -309,6 +314,9 @@ impl Stream {
             measurements: experience.measurements.tasks.len() as u64,
             episodes: experience.episodes.tasks.len() as u64,
             environment_steps: experience.environment_steps,
+            elapsed_us: experience.elapsed_us,
+            credit_us: experience.credit_us,
+            oracle_us: experience.oracle_us,
             stale: u64::from(stale),
             ..Counters::default()
         };
@@ -320,7 +328,7 @@ impl Stream {
             self.rejects.push(reject(sequence, RejectReason::Stale, &detail));
             self.due = true;
         }
-        let acknowledgement = Acknowledgement::new(self.member.clone(), sequence);
+        let acknowledgement = Acknowledgement::new(self.member.clone(), sequence, arrived);
         let (actor, incarnation) = (self.member.id.clone(), self.member.incarnation);
         Ok((!empty).then_some(Delivery { actor, incarnation, sequence, experience, lag, acknowledgement }))
     }

@@ -39,6 +39,14 @@ pub struct Counters {
     pub malformed: u64,
     /// Batches ignored because they had been received before.
     pub duplicates: u64,
+    /// Microseconds of the actors' environment threads.
+    pub elapsed_us: u64,
+    /// Of these, spent waiting for credit.
+    pub credit_us: u64,
+    /// Of these, spent waiting for the oracle.
+    pub oracle_us: u64,
+    /// Microseconds from the arrival of a batch here until it was taken in, over all batches.
+    pub held_us: u64,
 }
 
 impl AddAssign for Counters {
@@ -51,6 +59,11 @@ impl AddAssign for Counters {
         self.stale += other.stale;
         self.malformed += other.malformed;
         self.duplicates += other.duplicates;
+        // The actors' own words: whatever they say, sums stay sums.
+        self.elapsed_us = self.elapsed_us.saturating_add(other.elapsed_us);
+        self.credit_us = self.credit_us.saturating_add(other.credit_us);
+        self.oracle_us = self.oracle_us.saturating_add(other.oracle_us);
+        self.held_us += other.held_us;
     }
 }
 
@@ -67,6 +80,11 @@ pub struct Lags {
 }
 
 impl Lags {
+    /// Of one batch.
+    pub(crate) fn of(lag: u64) -> Lags {
+        Lags { batches: 1, min: lag, max: lag, sum: lag }
+    }
+
     /// Average lag; 0 when there was no batch.
     pub fn mean(&self) -> f64 {
         self.sum as f64 / self.batches.max(1) as f64
@@ -226,11 +244,11 @@ impl Member {
         state.counters += counts;
         if let Some(lag) = lag {
             state.last_lag = lag;
-            state.lags.merge(Lags { batches: 1, min: lag, max: lag, sum: lag });
+            state.lags.merge(Lags::of(lag));
         }
         drop(state);
         if settled {
-            self.settle(sequence);
+            self.settle(sequence, Duration::ZERO);
         }
         Ok(())
     }
@@ -240,9 +258,10 @@ impl Member {
         self.state().counters += counts;
     }
 
-    /// A batch is taken in or rejected for good.
-    pub fn settle(&self, sequence: u64) {
+    /// A batch is taken in or rejected for good, so long after it arrived.
+    pub fn settle(&self, sequence: u64, held: Duration) {
         let mut state = self.state();
+        state.counters.held_us += held.as_micros() as u64;
         if state.window.settle(sequence) {
             // Under the lock, so that the acknowledged number never falls.
             self.acknowledged.send_replace(state.window.acknowledged());

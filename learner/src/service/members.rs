@@ -90,17 +90,13 @@ impl Members {
         Members::default()
     }
 
-    /// Nobody yet, but what earlier processes of this learner knew is remembered: an actor that joins again hears what
-    /// was taken in of it.
-    pub fn recover(recovered: impl IntoIterator<Item = Recovered>) -> Members {
-        let members = Members::default();
-        let mut state = members.state();
+    /// Remembers what earlier processes of this learner knew: an actor that joins again hears what was taken in of it.
+    pub fn recover(&self, recovered: impl IntoIterator<Item = Recovered>) {
+        let mut state = self.state();
         for r in recovered {
             state.past += r.counters;
             state.recovered.entry(r.actor).or_default().insert(r.incarnation, r.acknowledged);
         }
-        drop(state);
-        members
     }
 
     /// Lets all actors go: the run is over, and whoever asks hears so.
@@ -109,7 +105,7 @@ impl Members {
     }
 
     /// Cancelled when the run is over.
-    pub(super) fn over(&self) -> CancellationToken {
+    pub fn over(&self) -> CancellationToken {
         self.over.clone()
     }
 
@@ -278,11 +274,12 @@ mod tests {
         assert_eq!(member.enter(&old, counts, Some(3), false), Err(Superseded));
         member.enter(&new, counts, Some(7), true).unwrap();
         assert_eq!(member.acknowledged(), 0, "the first batch is still under way");
-        member.settle(1);
+        member.settle(1, Duration::from_micros(40));
         assert_eq!(member.acknowledged(), 2);
         members.leave(&member);
         assert_eq!(member.enter(&new, counts, None, false), Err(Superseded));
-        assert_eq!(members.report().total, Counters { batches: 2, transitions: 128, ..Counters::default() });
+        let total = Counters { batches: 2, transitions: 128, held_us: 40, ..Counters::default() };
+        assert_eq!(members.report().total, total);
         let lags = members.take_lags();
         assert_eq!((lags.batches, lags.min, lags.max, lags.mean()), (2, 3, 7, 5.0));
         assert_eq!(members.take_lags().batches, 0);

@@ -8,6 +8,7 @@ use crate::{
     checkpoint::{CheckpointError, CheckpointWriter, Loaded},
     ledger::{Incumbents, Ledger, LedgerError, Recorder},
     limiter::RatioLimiter,
+    limits::{Activity, Laps, Recent, Times, limit},
     predictor::PredictorTrainer,
     progress::{GroupRegret, Progress},
     replay::{Draw, Replay, ReplayConfig},
@@ -147,7 +148,8 @@ pub(crate) struct Trainer {
     next_check: Duration,
     regrets: BTreeMap<String, (f64, f64, u64)>,
     losses: (f64, u64),
-    transitions: u64,
+    laps: Laps,
+    recent: Recent,
 }
 
 fn dqn(config: &Config) -> DqnConfig {
@@ -227,7 +229,8 @@ impl Trainer {
             next_check: check_period(&config),
             regrets: BTreeMap::new(),
             losses: (0.0, 0),
-            transitions: 0,
+            laps: Laps::start(),
+            recent: Recent::default(),
             rng,
             config,
             tasks,
@@ -265,6 +268,7 @@ impl Trainer {
     /// Trains until the time or the steps are over, or until a stop; then writes the policy to `path` and returns it.
     pub fn run(mut self, mut channels: Channels, path: &Path) -> Result<(Policy, Ending), TrainerError> {
         self.started = Instant::now();
+        self.laps = Laps::start();
         channels.policy.send_replace(Some(self.broadcast()?));
         let validator = self.validator.clone().until(channels.stop.clone());
         let mut checks = match self.validator.has_tasks() {
@@ -281,12 +285,15 @@ impl Trainer {
                 break Ending::Finished;
             }
             let took = self.take_in(&mut channels)?;
+            self.laps.lap(Activity::Intake);
             if self.limiter.may_sample() && !self.replay.is_empty() {
                 if self.learn(path)? {
                     channels.policy.send_replace(Some(self.broadcast()?));
                 }
+                self.laps.lap(Activity::Updates);
             } else if !took {
                 self.wait(&mut channels)?;
+                self.laps.lap(Activity::Waiting);
             }
             if let Some(checks) = &mut checks {
                 self.check_now_and_then(checks)?;
@@ -301,6 +308,7 @@ impl Trainer {
             if reported.0.elapsed() >= REPORT {
                 reported = (Instant::now(), self.report(&channels, &reported.1));
             }
+            self.laps.lap(Activity::Other);
         };
         if ending == Ending::Finished {
             channels.members.dismiss();
@@ -462,7 +470,7 @@ impl Trainer {
             lags,
             measurements: self.ledger.len(),
             skipped: self.skipped.1,
-            loss: self.losses.0 / self.losses.1.max(1) as f64,
+            loss: (self.losses.1 > 0).then(|| self.losses.0 / self.losses.1 as f64),
             groups: self
                 .regrets
                 .iter()
@@ -474,7 +482,10 @@ impl Trainer {
             ..Progress::default()
         };
         self.losses = (0.0, 0);
-        self.transitions = progress.count(members, before, self.transitions);
+        progress.count(members, before);
+        progress.times = Times::new(&members.total, &self.laps);
+        let recent = self.recent.push(progress.times);
+        progress.limit = limit(&recent, progress.actors, self.config.wire.credits);
         progress
     }
 }

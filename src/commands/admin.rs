@@ -1,0 +1,242 @@
+//! `srnas status`, `best`, `checkpoint` and `drain`: asking a learner that runs.
+
+use super::security::CallerSecurity;
+use anyhow::{Context, anyhow};
+use clap::Args;
+use serde_json::json;
+use srnas_common::security::Bearer;
+use srnas_proto::v1::{self, admin_client::AdminClient};
+use std::time::Duration;
+use tonic::{
+    Status,
+    service::interceptor::InterceptedService,
+    transport::{Channel, Endpoint},
+};
+
+const CONNECT: Duration = Duration::from_secs(5);
+/// A checkpoint takes as long as the disk needs.
+const ANSWER: Duration = Duration::from_secs(90);
+
+/// Which learner is asked.
+#[derive(Debug, Args)]
+pub struct LearnerAddress {
+    /// Address of the learner
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7777")]
+    learner: String,
+    #[command(flatten)]
+    security: CallerSecurity,
+}
+
+type Admin = AdminClient<InterceptedService<Channel, Bearer>>;
+
+impl LearnerAddress {
+    /// Connects and asks.
+    fn ask<T>(&self, question: impl AsyncFnOnce(Admin) -> Result<T, Status>) -> anyhow::Result<T> {
+        let security = self.security.load(&self.learner)?;
+        let learner = &self.learner;
+        let url = if learner.contains("://") { learner.clone() } else { format!("http://{learner}") };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let mut endpoint = Endpoint::from_shared(url)
+                .with_context(|| {
+                    format!("`{learner}` is not the address of a learner; expected http://HOST:PORT")
+                })?
+                .connect_timeout(CONNECT)
+                .timeout(ANSWER);
+            if learner.starts_with("https://") {
+                endpoint = endpoint.tls_config(security.tls.config().timeout(CONNECT))?;
+            }
+            let channel = endpoint.connect().await.with_context(|| {
+                format!("no learner at {learner}; is it running, and is the address right? (--learner URL)")
+            })?;
+            let admin = AdminClient::with_interceptor(channel, Bearer::from(security.token.as_ref()));
+            question(admin).await.map_err(|status| anyhow!("learner {learner}: {}", status.message()))
+        })
+    }
+}
+
+/// Show how a run goes: throughput, actors, policy
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  srnas status
+  srnas status --learner http://learner:7777 --token-file token --json")]
+pub struct StatusCommand {
+    #[command(flatten)]
+    learner: LearnerAddress,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl StatusCommand {
+    /// Runs the command.
+    pub fn run(self) -> anyhow::Result<()> {
+        let status = self.learner.ask(async |mut admin: Admin| admin.status(v1::StatusRequest {}).await)?;
+        let s = status.into_inner();
+        if self.json {
+            println!("{}", status_json(&s));
+            return Ok(());
+        }
+        println!(
+            "run {} · {:.1} % · {:.0} s · {} · policy {} · {}",
+            s.run_id,
+            100.0 * s.share,
+            s.elapsed_s,
+            s.software,
+            s.policy_version,
+            s.limit
+        );
+        println!(
+            "{} environment steps ({:.0}/s) · {} transitions ({:.0}/s) · {} updates ({:.1}/s) · {} measurements",
+            s.environment_steps,
+            s.environment_steps_per_s,
+            s.transitions,
+            s.transitions_per_s,
+            s.updates,
+            s.updates_per_s,
+            s.measurements
+        );
+        println!(
+            "replay {} · {:.2} draws per transition · rejected batches {} stale {} malformed · {} updates skipped",
+            s.replay, s.samples_per_insert, s.stale_batches, s.malformed_batches, s.skipped_updates
+        );
+        if s.actors.is_empty() {
+            println!("no actor is connected");
+            return Ok(());
+        }
+        let width = s.actors.iter().map(|a| a.id.chars().count()).max().unwrap_or(0).max("actor".len());
+        println!();
+        println!(
+            "{:width$}  {:>8}  {:>9}  {:>12}  {:>4}  {:>7}  rejects",
+            "actor", "episodes", "joined", "env steps/s", "lag", "silent"
+        );
+        for a in &s.actors {
+            println!(
+                "{:width$}  {:>8}  {:>7.0} s  {:>12.0}  {:>4}  {:>5.1} s  {} stale, {} malformed",
+                a.id,
+                a.episodes,
+                a.joined_s,
+                a.environment_steps_per_s,
+                a.policy_lag,
+                a.silent_s,
+                a.stale_batches,
+                a.malformed_batches
+            );
+        }
+        Ok(())
+    }
+}
+
+fn status_json(s: &v1::StatusResponse) -> serde_json::Value {
+    let actor = |a: &v1::ActorStatus| {
+        json!({
+            "id": a.id,
+            "software": a.software,
+            "episodes": a.episodes,
+            "joined_s": a.joined_s,
+            "silent_s": a.silent_s,
+            "environment_steps": a.environment_steps,
+            "environment_steps_per_s": a.environment_steps_per_s,
+            "transitions": a.transitions,
+            "policy_lag": a.policy_lag,
+            "stale_batches": a.stale_batches,
+            "malformed_batches": a.malformed_batches,
+        })
+    };
+    json!({
+        "run": s.run_id,
+        "software": s.software,
+        "share": s.share,
+        "elapsed_s": s.elapsed_s,
+        "limit": s.limit,
+        "environment_steps": s.environment_steps,
+        "environment_steps_per_s": s.environment_steps_per_s,
+        "transitions": s.transitions,
+        "transitions_per_s": s.transitions_per_s,
+        "updates": s.updates,
+        "updates_per_s": s.updates_per_s,
+        "replay": s.replay,
+        "samples_per_insert": s.samples_per_insert,
+        "policy_version": s.policy_version,
+        "measurements": s.measurements,
+        "stale_batches": s.stale_batches,
+        "malformed_batches": s.malformed_batches,
+        "skipped_updates": s.skipped_updates,
+        "actors": s.actors.iter().map(actor).collect::<Vec<_>>(),
+    })
+}
+
+/// Show the best architecture measured so far of each training task
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  srnas best
+  srnas best --learner http://learner:7777 --task nb201/cifar10/val --json")]
+pub struct BestCommand {
+    #[command(flatten)]
+    learner: LearnerAddress,
+    /// Only tasks whose names contain this; may be repeated
+    #[arg(long, value_name = "T")]
+    task: Vec<String>,
+    /// Print one JSON object per task
+    #[arg(long)]
+    json: bool,
+}
+
+impl BestCommand {
+    /// Runs the command.
+    pub fn run(self) -> anyhow::Result<()> {
+        let best = self.learner.ask(async |mut admin: Admin| admin.best(v1::BestRequest {}).await)?;
+        let wanted = |name: &str| self.task.is_empty() || self.task.iter().any(|t| name.contains(t.as_str()));
+        let mut incumbents = best.into_inner().incumbents;
+        incumbents.retain(|i| wanted(&i.task));
+        if self.json {
+            for i in &incumbents {
+                let line = json!({ "task": i.task, "value": i.value, "architecture": i.architecture, "measurements": i.measurements });
+                println!("{line}");
+            }
+            return Ok(());
+        }
+        if incumbents.is_empty() {
+            println!("nothing was measured yet");
+            return Ok(());
+        }
+        let width = incumbents.iter().map(|i| i.task.len()).max().unwrap_or(0).max("task".len());
+        println!("{:width$}  {:>10}  {:>12}  architecture", "task", "best", "measurements");
+        for i in &incumbents {
+            println!("{:width$}  {:>10.4}  {:>12}  {}", i.task, i.value, i.measurements, i.architecture);
+        }
+        Ok(())
+    }
+}
+
+/// Let a learner write a checkpoint now
+#[derive(Debug, Args)]
+pub struct CheckpointCommand {
+    #[command(flatten)]
+    learner: LearnerAddress,
+}
+
+impl CheckpointCommand {
+    /// Runs the command.
+    pub fn run(self) -> anyhow::Result<()> {
+        let ask = async |mut admin: Admin| admin.checkpoint(v1::CheckpointRequest {}).await;
+        println!("{}", self.learner.ask(ask)?.into_inner().path);
+        Ok(())
+    }
+}
+
+/// Let a learner stop: it acknowledges what is in, writes a checkpoint and ends
+#[derive(Debug, Args)]
+pub struct DrainCommand {
+    #[command(flatten)]
+    learner: LearnerAddress,
+}
+
+impl DrainCommand {
+    /// Runs the command.
+    pub fn run(self) -> anyhow::Result<()> {
+        self.learner.ask(async |mut admin: Admin| admin.drain(v1::DrainRequest {}).await)?;
+        println!("the learner drains; `srnas learner --resume` goes on with its run");
+        Ok(())
+    }
+}
