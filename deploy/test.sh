@@ -79,8 +79,7 @@ eventually() {
 
 learner() { compose ps -q learner; }
 actors() { compose ps -q actor; }
-status() { docker exec "$(learner)" srnas status --learner http://127.0.0.1:7777 --json; }
-admin() { docker exec "$(learner)" srnas "$@" --learner http://127.0.0.1:7777; }
+status() { docker exec "$(learner)" srnas status --json; }
 
 # What the learner's HTTP answers, asked on the containers' network by the learner's name there.
 http() {
@@ -207,7 +206,9 @@ eventually 60 live 4
 trains
 
 step "a checkpoint is written when asked for"
-admin checkpoint
+written=$(docker exec "$(learner)" srnas checkpoint)
+docker exec "$(learner)" test -d "$written" || fail "there is no checkpoint $written"
+say "  ok: $written"
 
 step "everything stops in time, with nothing left to do"
 containers="$(actors) $(learner)"
