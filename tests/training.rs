@@ -110,7 +110,27 @@ fn bad_input_is_refused_with_what_is_wrong_and_the_right_exit_code() {
     std::fs::create_dir(setup.path().join("damaged")).unwrap();
     std::fs::write(setup.path().join("damaged/nb201.safetensors"), &benchmark[..benchmark.len() / 2])
         .unwrap();
-    let cases: [(&[&str], i32, &[&str]); 11] = [
+    let cases: [(&[&str], i32, &[&str]); 15] = [
+        (
+            &["run", "--config", "run.toml", "--simulate-latency", "20"],
+            2,
+            &["not a time", "lognormal:20ms:0.5"],
+        ),
+        (
+            &["run", "--config", "run.toml", "--simulate-latency", "column:made/dpeth*1"],
+            2,
+            &["simulation.latency", "did you mean `made/depth`"],
+        ),
+        (
+            &["run", "--config", "run.toml", "--simulate-latency", "column:made/depth*1"],
+            2,
+            &["made/depth", "not in seconds"],
+        ),
+        (
+            &["learner", "--config", "run.toml", "--simulate-failures", "1"],
+            2,
+            &["simulation.failures", "below 1"],
+        ),
         (&["run", "--config", "misspelt.toml"], 2, &["horizn", "did you mean `horizon`", "line"]),
         (&["run", "--config", "absent.toml"], 2, &["absent.toml"]),
         (&["run", "--config", "metric.toml"], 2, &["dpeth", "depth"]),
@@ -267,6 +287,55 @@ fn read_with_tensorboard(run_dir: &Path) {
     assert!(read.status.success(), "{}", text(&read.stderr));
     for tag in ["train/updates_per_second", "actors/environment_steps_per_second", "regret/related"] {
         assert!(printed.contains(&format!("{tag} [(")), "no {tag} in {printed}");
+    }
+}
+
+#[test]
+fn a_slow_oracle_sets_the_pace_and_an_interrupt_ends_its_waits() {
+    let setup = Setup::new();
+    // 8 episodes that wait 50 ms a step: 160 steps a second at most. Without the wait it would be thousands.
+    let mut run = Process::start(setup.command(&[
+        "run",
+        "--config",
+        "run.toml",
+        "--run-dir",
+        "out",
+        "--simulate-latency",
+        "50ms",
+    ]));
+    run.wait_for(&["joined the learner"], SOON);
+    let began = Instant::now();
+    std::thread::sleep(Duration::from_secs(4));
+    run.signal("-INT");
+    let most = 160.0 * began.elapsed().as_secs_f64() + 160.0;
+    assert!(run.wait(SOON).success());
+    let printed = std::io::read_to_string(run.child.stdout.take().unwrap()).unwrap();
+    let steps = printed.split(" environment steps").next().and_then(|s| s.rsplit(' ').next());
+    let steps: f64 = steps.unwrap().parse().unwrap();
+    assert!(steps > 0.0 && steps <= most, "{steps} of {most} at most: {printed}");
+
+    // Waits that nobody would outlast.
+    let mut run = Process::start(setup.command(&[
+        "run",
+        "--config",
+        "run.toml",
+        "--run-dir",
+        "hours",
+        "--simulate-latency",
+        "lognormal:2h:0.1",
+        "--simulate-noise",
+        "0.1",
+        "--simulate-failures",
+        "0.05",
+    ]));
+    run.wait_for(&["acts with the policy"], SOON);
+    std::thread::sleep(Duration::from_millis(300));
+    run.signal("-INT");
+    assert!(run.wait(Duration::from_secs(15)).success());
+    let config = std::fs::read_to_string(setup.path().join("hours/config.toml")).unwrap();
+    let simulation = config.split("[simulation]").nth(1).unwrap();
+    for line in ["latency = \"lognormal:2h:0.1\"", "noise = 0.1", "failures = 0.05"] {
+        assert!(simulation.contains(line), "{simulation}");
     }
 }
 

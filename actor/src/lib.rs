@@ -2,8 +2,10 @@
 
 pub mod client;
 mod segment;
+mod slow_oracle;
 mod walker;
 mod worker;
 
+pub use slow_oracle::{Pause, SlowOracle};
 pub use walker::{Walker, WalkerError};
 pub use worker::{ActorError, ActorOptions, run};

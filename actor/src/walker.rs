@@ -1,6 +1,9 @@
 //! Many episodes walked at the same time: one network call serves one step of all of them.
 
-use crate::segment::{Done, Seen, Segment};
+use crate::{
+    segment::{Done, Seen, Segment},
+    slow_oracle::SlowOracle,
+};
 use hashbrown::HashSet;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -16,8 +19,11 @@ use srnas_common::{
     task::Task,
     wire::{Experience, SYNTHETIC_TASK},
 };
-use srnas_oracle::run_tasks::RunTasks;
-use std::sync::Arc;
+use srnas_oracle::{
+    run_tasks::RunTasks,
+    simulated::{self, SimulationError},
+};
+use std::{sync::Arc, time::Duration};
 
 /// Why a walk cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +45,9 @@ pub enum WalkerError {
     /// The predictor network's estimates are no prior.
     #[error(transparent)]
     LearnedPrior(#[from] LearnedPriorError),
+    /// The oracle cannot be simulated.
+    #[error(transparent)]
+    Simulation(#[from] SimulationError),
 }
 
 /// One of the episodes walked at the same time.
@@ -64,6 +73,8 @@ pub struct Walker {
     /// Synthetic tasks in use on the run's space, each with the episodes that it still serves.
     synthetic: Option<(Arc<Task>, usize)>,
     measured: HashSet<(u16, u64)>,
+    oracle: Option<SlowOracle>,
+    oracle_time: Duration,
     batch: Experience,
     observations: ObservationBatch,
 }
@@ -73,7 +84,7 @@ impl Walker {
     /// their exploration rates; everything random comes from `seed`.
     ///
     /// # Errors
-    /// When the prior cannot be tabulated.
+    /// When the prior cannot be tabulated, or the simulated oracle leaves nothing to find.
     pub fn new(
         config: Config,
         tasks: RunTasks,
@@ -87,6 +98,8 @@ impl Walker {
             // The network's estimates come with the policy.
             PriorSource::Network | PriorSource::None => None,
         };
+        // The past is known as it is; noise and failures are of this run's measurements.
+        let tasks = simulated::disturb(tasks, &config.simulation, config.seed)?;
         let environment = Arc::new(Environment::new(
             space.clone(),
             config.environment.clone(),
@@ -104,6 +117,8 @@ impl Walker {
             rng: ChaCha8Rng::seed_from_u64(seed),
             synthetic: None,
             measured: HashSet::new(),
+            oracle: None,
+            oracle_time: Duration::ZERO,
             batch: Experience::default(),
             observations: ObservationBatch { identities: identity.then(Vec::new), ..Default::default() },
             config,
@@ -116,6 +131,19 @@ impl Walker {
             walker.report(i);
         }
         Ok(walker)
+    }
+
+    /// Waits for every measurement from now on; the next step also for the starts of the episodes at hand.
+    pub fn slow_down(&mut self, mut oracle: SlowOracle) {
+        for lane in self.lanes.iter().filter(|lane| lane.task != SYNTHETIC_TASK) {
+            oracle.ask(lane.episode.current_measurement().rank);
+        }
+        self.oracle = Some(oracle);
+    }
+
+    /// Time spent waiting for the oracle since it was last taken.
+    pub fn take_oracle_time(&mut self) -> Duration {
+        std::mem::take(&mut self.oracle_time)
     }
 
     /// Version of the policy that acts; 0 before the first.
@@ -206,7 +234,7 @@ impl Walker {
         self.tasks.weights(&prior, |other| task.family() == other.family() || rng.random_bool(dropout))
     }
 
-    /// Puts the measurement at a lane's place into the batch, if this actor made it for the first time.
+    /// Takes in the measurement at a lane's place. Synthetic tasks are computed, not measured.
     fn report(&mut self, lane: usize) {
         let lane = &self.lanes[lane];
         if lane.task != SYNTHETIC_TASK {
@@ -216,7 +244,11 @@ impl Walker {
         }
     }
 
+    /// Asks the oracle, if it is slow, and puts the measurement into the batch if this actor made it for the first time.
     fn record(&mut self, task: u16, measurement: Measurement, choices: &[u8]) {
+        if let Some(oracle) = &mut self.oracle {
+            oracle.ask(measurement.rank);
+        }
         if self.measured.insert((task, measurement.key)) {
             let m = &mut self.batch.measurements;
             m.tasks.push(task);
@@ -227,7 +259,8 @@ impl Walker {
         }
     }
 
-    /// One step of every episode. Returns the batches that became full.
+    /// One step of every episode, which takes as long as its slowest measurement where the oracle is slow. Returns the
+    /// batches that became full.
     ///
     /// # Errors
     /// The network's, if its policy does not fit the observations; [`WalkerError::NothingToSearch`].
@@ -250,6 +283,9 @@ impl Walker {
             if self.batch.lengths.len() >= self.config.acting.segments_per_batch {
                 full.push(std::mem::take(&mut self.batch));
             }
+        }
+        if let Some(oracle) = &mut self.oracle {
+            self.oracle_time += oracle.wait();
         }
         Ok(full)
     }

@@ -2,6 +2,7 @@
 
 use crate::{
     client::{Client, ClientConfig, ClientError, ClientHandle, Joined},
+    slow_oracle::{Pause, SlowOracle},
     walker::{Walker, WalkerError},
 };
 use srnas_common::{
@@ -13,6 +14,7 @@ use srnas_common::{
 use srnas_oracle::{
     catalog::{Catalog, CatalogError},
     run_tasks::{RunTasks, RunTasksError},
+    simulated::Delays,
 };
 use srnas_proto::v1;
 use std::{
@@ -121,13 +123,18 @@ fn spawn_walker(
     let (catalog, experience, mut policy) =
         (catalog.clone(), handle.experience.clone(), handle.policy.clone());
     let runtime = tokio::runtime::Handle::current();
+    let pause = Pause::until(stop.clone());
     let thread = std::thread::Builder::new().name("environment".into());
     thread
         .spawn(move || {
             let config = Config::parse(&joined.config, "the learner's configuration")?;
             let tasks = RunTasks::resolve(&config, &catalog)?;
             let place = (joined.first_episode as usize, joined.total_episodes as usize);
+            let delays = Delays::resolve(&config, &catalog, joined.seed).map_err(RunTasksError::from)?;
             let mut walker = Walker::new(config, tasks, joined.episodes as usize, place, joined.seed)?;
+            if let Some(delays) = delays {
+                walker.slow_down(SlowOracle::new(delays, pause));
+            }
             // Nothing to act with before the first policy, which the learner broadcasts at once.
             let Some(first) = runtime.block_on(first(&mut policy, &stop)) else { return Ok(()) };
             walker.adopt(&first.bytes)?;
@@ -142,6 +149,7 @@ fn spawn_walker(
                     let now = Instant::now();
                     batch.elapsed_us = (now - since).as_micros() as u64;
                     batch.credit_us = waited.as_micros() as u64;
+                    batch.oracle_us = walker.take_oracle_time().as_micros() as u64;
                     since = now;
                     match experience.send(batch) {
                         Ok(time) => waited = time,

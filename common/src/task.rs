@@ -217,6 +217,25 @@ impl Task {
         Ok(Self { name, family: family.into(), space, values, count, best, median })
     }
 
+    /// The same task with other values: what `f` makes of each canonical key and its value, or nothing. Best and median
+    /// are those of the new values. Encodings that share a key are to get the same.
+    ///
+    /// # Errors
+    /// As [`Task::new`].
+    pub fn map_values(&self, mut f: impl FnMut(u64, f32) -> Option<f32>) -> Result<Self, TaskError> {
+        let mut choices = vec![0; self.space.len()];
+        let mut map = |rank: u64, value: f32| {
+            self.space.unrank(rank, &mut choices);
+            let known = value.is_finite().then_some(value);
+            known.and_then(|value| f(self.key(&choices, rank), value)).unwrap_or(f32::NAN)
+        };
+        let values = match &self.values {
+            Values::Dense(v) => Values::Dense(v.iter().zip(0..).map(|(&v, rank)| map(rank, v)).collect()),
+            Values::Sparse(v) => Values::Sparse(Arc::new(v.iter().map(|(&r, &v)| (r, map(r, v))).collect())),
+        };
+        Self::new(self.name.clone(), self.family.clone(), self.space.clone(), values, self.count)
+    }
+
     /// The task's name.
     pub fn name(&self) -> &str {
         &self.name

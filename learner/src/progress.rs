@@ -86,10 +86,11 @@ impl fmt::Display for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} actor(s) · {:.0} env steps/s · {:.0} transitions/s · {:.1} updates/s · replay {} · policy {} · lag {}/{:.1}/{} · \
+            "{} actor(s) · {:.0} env steps/s ({} in all) · {:.0} transitions/s · {:.1} updates/s · replay {} · policy {} · lag {}/{:.1}/{} · \
              rejects {} stale {} malformed · {} measurements",
             self.actors,
             self.environment_rate,
+            self.environment_steps,
             self.transition_rate,
             self.update_rate,
             self.replay,

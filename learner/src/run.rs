@@ -20,6 +20,7 @@ use srnas_common::{
 use srnas_oracle::{
     catalog::{Catalog, CatalogError},
     run_tasks::{RunTasks, RunTasksError},
+    simulated,
 };
 use std::{
     collections::BTreeSet,
@@ -153,6 +154,8 @@ pub(crate) fn prepare(
     catalog: &Catalog,
 ) -> Result<Prepared, LearnerError> {
     let tasks = RunTasks::resolve(&config, catalog)?;
+    // Actors simulate; what they would refuse is refused here, before they come.
+    simulated::check(&config, catalog, &tasks).map_err(RunTasksError::from)?;
     let benchmarks = digests(catalog, &config, &tasks)?;
     info!(
         tasks = tasks.all.len(),

@@ -1,9 +1,10 @@
 //! Where measurements come from: benchmark files, the folders they lie in, the importers that make them from published
-//! tables, and the tasks built on them.
+//! tables, the tasks built on them, and what is simulated on top.
 
 pub mod benchmark;
 pub mod catalog;
 pub mod importers;
 pub mod run_tasks;
+pub mod simulated;
 pub mod tasks;
 pub mod verify;

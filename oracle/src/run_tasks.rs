@@ -2,6 +2,7 @@
 
 use crate::{
     catalog::{Catalog, CatalogError},
+    simulated::SimulationError,
     tasks::{TaskBuildError, resolve_tasks},
 };
 use srnas_common::{
@@ -36,6 +37,9 @@ pub enum RunTasksError {
     /// A benchmark cannot be opened.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
+    /// What is to be simulated on top of them cannot be.
+    #[error(transparent)]
+    Simulation(#[from] SimulationError),
 }
 
 impl RunTasksError {
@@ -45,6 +49,7 @@ impl RunTasksError {
             Self::Config(_) => true,
             Self::Task(task) => task.is_usage(),
             Self::Catalog(_) => false,
+            Self::Simulation(simulation) => simulation.is_usage(),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! `srnas learner`: the learner as a process of its own.
 
-use super::{config::ConfigArgs, report, run::default_run_dir, security::ListenerSecurity};
+use super::{
+    config::ConfigArgs, report, run::default_run_dir, security::ListenerSecurity, simulation::SimulationArgs,
+};
 use clap::{Args, ValueEnum};
 use srnas_common::config::{
     Config,
@@ -47,6 +49,8 @@ pub struct LearnerArgs {
     /// Folder of benchmark files, searched before $SRNAS_BENCH_DIR and the user's data directory
     #[arg(long, value_name = "DIR")]
     bench_dir: Option<PathBuf>,
+    #[command(flatten)]
+    simulation: SimulationArgs,
 }
 
 impl LearnerArgs {
@@ -55,7 +59,8 @@ impl LearnerArgs {
     pub fn config(&self, more: impl IntoIterator<Item = Override>) -> anyhow::Result<Config> {
         let own = self.resume.map(|_| self.run_dir("").join("config.toml"));
         let own = own.filter(|file| self.resume == Some(Resume::Always) || file.is_file());
-        let resolved = self.config.resolve_over(own.as_deref(), more)?;
+        let resolved =
+            self.config.resolve_over(own.as_deref(), more.into_iter().chain(self.simulation.overrides()))?;
         if resolved.origin.get("tasks.train") == Some(&Origin::Default) {
             return Err(super::Usage(
                 "nothing to train on: name tasks with --task T or in a configuration (--config F; configs/ has some)"

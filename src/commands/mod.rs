@@ -10,6 +10,7 @@ mod report;
 mod run;
 mod search;
 mod security;
+mod simulation;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use srnas_common::{config::ConfigError, security::SecurityError, telemetry};

@@ -6,9 +6,11 @@ pub mod keys;
 pub mod layers;
 mod operation;
 mod sections;
+mod simulation;
 
 pub use operation::*;
 pub use sections::*;
+pub use simulation::{Latency, LatencyError, SimulationConfig};
 
 use crate::{
     environment::EnvironmentConfig,
@@ -51,6 +53,8 @@ pub struct Config {
     pub wire: WireConfig,
     /// The check that the trained part has earned its export.
     pub validation: ValidationConfig,
+    /// What is simulated on top of the oracle.
+    pub simulation: SimulationConfig,
 }
 
 /// What is wrong with a configuration.
@@ -150,7 +154,8 @@ impl Config {
         self.acting.check()?;
         self.checkpoint.check()?;
         self.wire.check()?;
-        self.validation.check()
+        self.validation.check()?;
+        self.simulation.check()
     }
 
     /// The training tasks.
