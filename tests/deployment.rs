@@ -1,0 +1,83 @@
+//! What deploy/ says of the program holds: metrics that exist, a Dockerfile that knows every crate.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = root().join(path);
+    fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// Words of the form `srnas_…`.
+fn metrics(text: &str) -> BTreeSet<&str> {
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    text.split(|c| !word(c)).filter(|w| w.starts_with("srnas_")).collect()
+}
+
+/// The metrics that docs/metrics.md tells of in the first column of its table.
+fn documented(page: &str) -> BTreeSet<&str> {
+    page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect()
+}
+
+fn dashboard() -> serde_json::Value {
+    serde_json::from_str(&read("deploy/grafana/dashboards/srnas.json")).unwrap()
+}
+
+#[test]
+fn alerts_and_dashboard_ask_only_for_metrics_that_exist() {
+    let page = read("docs/metrics.md");
+    let documented = documented(&page);
+    assert!(documented.contains("srnas_actors"), "{documented:?}");
+    for file in ["deploy/prometheus/alerts.yml", "deploy/grafana/dashboards/srnas.json"] {
+        let text = read(file);
+        let asked = metrics(&text);
+        assert!(asked.len() > 3, "{file}: {asked:?}");
+        let unknown: Vec<_> = asked.difference(&documented).collect();
+        assert!(unknown.is_empty(), "{file} asks for {unknown:?}, which docs/metrics.md does not have");
+    }
+}
+
+#[test]
+fn every_panel_of_the_dashboard_has_a_place_and_a_query_of_its_own() {
+    let dashboard = dashboard();
+    let (mut ids, mut cells) = (BTreeSet::new(), BTreeSet::new());
+    for panel in dashboard["panels"].as_array().unwrap() {
+        let title = panel["title"].as_str().unwrap();
+        assert!(ids.insert(panel["id"].as_u64().unwrap()), "{title}: its id is another's");
+        let queries = panel["targets"].as_array().unwrap();
+        assert!(!queries.is_empty(), "{title}: no query");
+        for query in queries {
+            assert!(!query["expr"].as_str().unwrap().is_empty(), "{title}");
+        }
+        let place = |key| panel["gridPos"][key].as_u64().unwrap();
+        for x in place("x")..place("x") + place("w") {
+            assert!(x < 24, "{title}: beyond the right edge");
+            for y in place("y")..place("y") + place("h") {
+                assert!(cells.insert((x, y)), "{title}: lies over another panel");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_image_is_built_from_every_crate_of_the_workspace() {
+    let dockerfile = read("deploy/Dockerfile");
+    let manifests: Vec<PathBuf> = fs::read_dir(root())
+        .unwrap()
+        .map(|entry| entry.unwrap().path().join("Cargo.toml"))
+        .filter(|manifest| manifest.is_file())
+        .collect();
+    assert!(manifests.len() > 3);
+    for manifest in manifests {
+        let folder = manifest.parent().unwrap().file_name().unwrap().to_str().unwrap();
+        let copied = format!("COPY {folder}/Cargo.toml {folder}/\n");
+        assert!(dockerfile.contains(&copied), "deploy/Dockerfile lacks the line: {copied}");
+    }
+}
