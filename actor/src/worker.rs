@@ -85,7 +85,13 @@ pub async fn run(options: ActorOptions, stop: CancellationToken) -> Result<(), A
         security: options.security,
         ..ClientConfig::default()
     };
-    let (joined, handle) = Client::start(client, stop.clone()).await?;
+    let (joined, handle) = match Client::start(client, stop.clone()).await {
+        Err(ClientError::Over { .. }) => {
+            info!(actor = options.id, learner = options.learner, "the run is over");
+            return Ok(());
+        }
+        started => started?,
+    };
     info!(actor = options.id, run = joined.run_id, episodes = joined.episodes, "joined the learner");
     // Cancelled also when the client fails, so that the environment thread never outlives it.
     let ended = stop.child_token();
@@ -93,7 +99,10 @@ pub async fn run(options: ActorOptions, stop: CancellationToken) -> Result<(), A
     let client_result = handle.finished().await;
     ended.cancel();
     let walked = tokio::task::spawn_blocking(move || thread.join()).await;
-    client_result?;
+    match client_result {
+        Ok(()) | Err(ClientError::Over { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
     walked.map_err(|_| ActorError::Broken)?.map_err(|_| ActorError::Broken)?
 }
 

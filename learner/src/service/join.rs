@@ -30,9 +30,8 @@ pub(super) async fn join(
         return Err(super::shutting_down());
     }
     if service.members.over().is_cancelled() {
-        return Err(Status::failed_precondition(
-            "the run is over: start the actor again when there is another",
-        ));
+        // Past the end, in gRPC's words: an actor knows by this code that it may leave in peace.
+        return Err(Status::out_of_range("the run is over: start the actor again when there is another"));
     }
     if let Err(refusal) = check(service, &request) {
         // A refused id may be anything: debug format escapes it.
