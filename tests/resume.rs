@@ -85,6 +85,37 @@ fn a_stopped_run_drains_goes_on_and_says_how() {
 }
 
 #[test]
+fn a_learner_says_how_it_goes_and_drains_when_asked() {
+    let setup = Setup::new();
+    let (mut learner, address) = setup.learner(&["--config", "run.toml"]);
+    let mut actor = setup.actor(&address, "a");
+    actor.wait_for(&["acts with the policy"], SOON);
+    let ask = |command: &str, more: &[&str]| {
+        let out = setup.output(&[&[command, "--learner", &address], more].concat());
+        assert!(out.status.success(), "{command}: {}", text(&out.stderr));
+        text(&out.stdout)
+    };
+    let written = ask("checkpoint", &[]);
+    assert!(setup.path().join(written.trim()).join("manifest.json").is_file(), "{written}");
+    // Reports come once a second.
+    learner.wait_for(&["1 actor(s)"], SOON);
+    let status: serde_json::Value = serde_json::from_str(&ask("status", &["--json"])).unwrap();
+    assert_eq!(status["actors"][0]["id"], "a");
+    assert!(status["actors"][0]["environment_steps_per_s"].as_f64().unwrap() > 0.0, "{status}");
+    assert!(status["checkpoint"].is_u64() && status["measurements"].as_u64().unwrap() > 0, "{status}");
+    assert!(ask("status", &[]).contains("newest checkpoint: after"));
+    let best = ask("best", &["--task", "depth", "--json"]);
+    let best: serde_json::Value = serde_json::from_str(&best).unwrap();
+    assert_eq!(best["task"], "nb201/made/depth");
+    assert!(best["architecture"].as_str().unwrap().starts_with('|'), "{best}");
+    ask("drain", &[]);
+    assert!(learner.wait(SOON).success());
+    let out = setup.output(&["status", "--learner", &address]);
+    assert_eq!(out.status.code(), Some(1));
+    assert!(text(&out.stderr).contains("no learner at"), "{}", text(&out.stderr));
+}
+
+#[test]
 fn a_damaged_checkpoint_is_said_and_skipped() {
     let setup = Setup::new();
     let (mut learner, address) = setup.learner(&["--config", "run.toml"]);

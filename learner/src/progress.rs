@@ -46,6 +46,8 @@ pub struct Progress {
     pub lags: Lags,
     /// Batches rejected as too old, and as malformed.
     pub rejects: (u64, u64),
+    /// Updates in the newest checkpoint of this process.
+    pub checkpoint: Option<u64>,
     /// Distinct measurements.
     pub measurements: usize,
     /// Updates skipped because a loss or a gradient was not a number.

@@ -100,6 +100,10 @@ impl StatusCommand {
             "replay {} · {:.2} draws per transition · rejected batches {} stale {} malformed · {} updates skipped",
             s.replay, s.samples_per_insert, s.stale_batches, s.malformed_batches, s.skipped_updates
         );
+        match s.checkpoint {
+            Some(updates) => println!("newest checkpoint: after {updates} updates"),
+            None => println!("no checkpoint yet since the learner started; `srnas checkpoint` writes one"),
+        }
         if s.actors.is_empty() {
             println!("no actor is connected");
             return Ok(());
@@ -162,6 +166,7 @@ fn status_json(s: &v1::StatusResponse) -> serde_json::Value {
         "stale_batches": s.stale_batches,
         "malformed_batches": s.malformed_batches,
         "skipped_updates": s.skipped_updates,
+        "checkpoint": s.checkpoint,
         "actors": s.actors.iter().map(actor).collect::<Vec<_>>(),
     })
 }

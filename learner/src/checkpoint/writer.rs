@@ -10,6 +10,8 @@ pub(crate) struct CheckpointWriter {
     requests: Option<mpsc::SyncSender<Checkpoint>>,
     reports: mpsc::Receiver<Result<PathBuf, CheckpointError>>,
     busy: bool,
+    /// Updates in the newest one that is whole.
+    newest: Option<u64>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
@@ -28,7 +30,14 @@ impl CheckpointWriter {
                 }
             })
             .map_err(CheckpointError::Thread)?;
-        Ok(Self { checkpoints, requests: Some(requests), reports, busy: false, thread: Some(thread) })
+        Ok(Self {
+            checkpoints,
+            requests: Some(requests),
+            reports,
+            busy: false,
+            newest: None,
+            thread: Some(thread),
+        })
     }
 
     /// Whether one is being written.
@@ -37,7 +46,7 @@ impl CheckpointWriter {
             && let Ok(result) = self.reports.try_recv()
         {
             self.busy = false;
-            tell(&result);
+            self.note(&result);
         }
         self.busy
     }
@@ -56,11 +65,30 @@ impl CheckpointWriter {
         if std::mem::take(&mut self.busy)
             && let Ok(result) = self.reports.recv()
         {
-            tell(&result);
+            self.note(&result);
         }
         let result = self.checkpoints.write(checkpoint);
-        tell(&result);
+        self.note(&result);
         result
+    }
+
+    /// Updates in the newest checkpoint of this process that is whole.
+    pub fn newest(&mut self) -> Option<u64> {
+        self.busy();
+        self.newest
+    }
+
+    /// A checkpoint that fails does not end the training: the one before is still there, and the next may work.
+    fn note(&mut self, result: &Result<PathBuf, CheckpointError>) {
+        match result {
+            Ok(path) => {
+                self.newest = path.file_name().and_then(|name| name.to_string_lossy().parse().ok());
+                info!(path = %path.display(), "checkpoint");
+            }
+            Err(error) => {
+                warn!(%error, "a checkpoint could not be written; the one before stays, the training goes on");
+            }
+        }
     }
 }
 
@@ -69,16 +97,6 @@ impl Drop for CheckpointWriter {
         self.requests = None;
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
-        }
-    }
-}
-
-/// A checkpoint that fails does not end the training: the one before is still there, and the next may work.
-fn tell(result: &Result<PathBuf, CheckpointError>) {
-    match result {
-        Ok(path) => info!(path = %path.display(), "checkpoint"),
-        Err(error) => {
-            warn!(%error, "a checkpoint could not be written; the one before stays, the training goes on")
         }
     }
 }

@@ -62,6 +62,7 @@ impl admin_server::Admin for Admin {
             skipped_updates: progress.skipped,
             actors: members.live.iter().map(actor).collect(),
             limit: progress.limit.to_string(),
+            checkpoint: progress.checkpoint,
         }))
     }
 

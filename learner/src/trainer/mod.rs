@@ -306,7 +306,7 @@ impl Trainer {
                 self.obey(order, &mut channels)?;
             }
             if reported.0.elapsed() >= REPORT {
-                reported = (Instant::now(), self.report(&channels, &reported.1));
+                reported = (Instant::now(), self.report(&mut channels, &reported.1));
             }
             self.laps.lap(Activity::Other);
         };
@@ -320,7 +320,7 @@ impl Trainer {
         channels.recorder.flush(PATIENCE)?;
         // A checkpoint that fails has been said; what is measured is in the ledger.
         let _ = channels.checkpoints.write(&self.checkpoint(Vec::new())?);
-        self.report(&channels, &reported.1);
+        self.report(&mut channels, &reported.1);
         match ending {
             Ending::Finished => self.export(path, &channels.stop),
             Ending::Stopped => Ok((self.save_unchecked(path)?, ending)),
@@ -445,8 +445,9 @@ impl Trainer {
         Ok(self.updates.is_multiple_of(self.config.learning.broadcast))
     }
 
-    fn report(&mut self, channels: &Channels, before: &Progress) -> Progress {
-        let progress = self.progress(&channels.members.report(), channels.members.take_lags(), before);
+    fn report(&mut self, channels: &mut Channels, before: &Progress) -> Progress {
+        let mut progress = self.progress(&channels.members.report(), channels.members.take_lags(), before);
+        progress.checkpoint = channels.checkpoints.newest();
         channels.progress.send_replace(progress.clone());
         progress
     }
