@@ -47,8 +47,8 @@ line_after() {
         if [[ -n $found ]]; then echo "$found"; return; fi
         sleep 0.2
     done
-    echo "no line with $* in the learner's log:" >&2
-    tail -5 "$file" >&2
+    echo "no line with $* in the learner's log; the ends of all logs:" >&2
+    tail -n 3 "$work"/*.log >&2
     return 1
 }
 steps_in() { sed -E 's/.* env steps\/s \(([0-9]+) in all\).*/\1/' <<<"$1"; }
@@ -57,7 +57,9 @@ seconds_of() { date -d "$(awk '{ print $2 }' <<<"$1")" +%s.%N; }
 # One point: prints steps a second and the processors used by learner, its training thread, actors and others.
 measure() {
     local latency=$1 actors=$2 log=$work/learner.log line number address pids=()
-    rm -rf "$work/run"
+    # The log of the point before would name a learner that is gone.
+    rm -rf "$work/run" "$work"/*.log
+    touch "$log"
     NO_COLOR=1 "$SRNAS" learner --config "$CONFIG" --minutes 60 --run-dir "$work/run" --listen 127.0.0.1:0 \
         --simulate-latency "$latency" >"$work/stdout" 2>"$log" &
     local learner=$!
