@@ -1,5 +1,8 @@
 //! `srnas bench`, the program itself: made-up benchmarks, exit codes, output for people and for programs.
 
+mod harness;
+
+use harness::{failure, stdout};
 use serde_json::Value;
 use srnas_common::space::SearchSpace;
 use srnas_oracle::benchmark::{BenchmarkWriter, Direction, MetricInfo};
@@ -22,17 +25,6 @@ fn command(folder: &Path, args: &[&str]) -> Command {
     command.arg("bench").args(args).env("SRNAS_BENCH_DIR", folder);
     command.env("HOME", folder.join("home")).env_remove("XDG_DATA_HOME");
     command
-}
-
-fn stdout(output: &Output) -> String {
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-/// Exit code and complaint of a command that fails and prints nothing else.
-fn failure(output: &Output) -> (i32, String) {
-    assert!(output.stdout.is_empty(), "{output:?}");
-    (output.status.code().unwrap(), String::from_utf8(output.stderr.clone()).unwrap())
 }
 
 fn json_lines(output: &Output) -> Vec<Value> {

@@ -1,5 +1,8 @@
 //! `srnas config`, the program itself: layers, origins, exit codes, and the page that lists every key.
 
+mod harness;
+
+use harness::{failure, stdout};
 use serde_json::Value;
 use srnas_common::config::Config;
 use std::{
@@ -14,17 +17,6 @@ fn srnas(folder: &Path, environment: &[(&str, &str)], arguments: &[&str]) -> Out
     let mut command = Command::new(env!("CARGO_BIN_EXE_srnas"));
     command.args(arguments).current_dir(folder).env_clear().env("HOME", folder);
     command.envs(environment.iter().copied()).output().unwrap()
-}
-
-fn stdout(output: &Output) -> String {
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-/// Exit code and complaint of a command that fails and prints nothing else.
-fn failure(output: &Output) -> (i32, String) {
-    assert!(output.stdout.is_empty(), "{output:?}");
-    (output.status.code().unwrap(), String::from_utf8(output.stderr.clone()).unwrap())
 }
 
 #[test]

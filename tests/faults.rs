@@ -138,7 +138,12 @@ fn setup() -> Setup {
 fn learner(setup: &Setup, address: &str, resume: bool) -> Process {
     let mut arguments = vec!["learner", "--run-dir", "out", "--listen", address];
     arguments.extend(if resume { vec!["--resume"] } else { vec!["--config", "quick.toml"] });
-    Process::start(setup.command(&arguments))
+    let mut learner = Process::start(setup.command(&arguments));
+    // How long a resumed one takes is for its test to measure.
+    if !resume {
+        learner.wait_for(&["learner listens for actors"], SOON);
+    }
+    learner
 }
 
 #[test]
@@ -147,7 +152,6 @@ fn twenty_kills_lose_nothing_acknowledged_and_count_nothing_twice() {
     let run = setup.path().join("out");
     let address = free_address();
     let mut chief = learner(&setup, &address, false);
-    chief.wait_for(&["learner listens for actors"], SOON);
     let mut actors = [setup.actor(&address, "a"), setup.actor(&address, "b")];
     let witness = Witness::start(&setup, &address);
     let mut rng = ChaCha8Rng::seed_from_u64(20);
@@ -195,7 +199,6 @@ fn a_frozen_actor_is_dropped_and_joins_again_when_it_thaws() {
     let setup = setup();
     let address = free_address();
     let mut chief = learner(&setup, &address, false);
-    chief.wait_for(&["learner listens for actors"], SOON);
     let mut actor = setup.actor(&address, "sleeper");
     actor.wait_for(&["acts with the policy"], SOON);
     actor.signal("-STOP");
@@ -237,7 +240,6 @@ fn a_full_disk_stops_acknowledgements_and_nothing_else() {
     };
     let address = free_address();
     let mut chief = learner(&setup, &address, false);
-    chief.wait_for(&["learner listens for actors"], SOON);
     let witness = Witness::start(&setup, &address);
     witness.goes_on(SOON);
     let filler = disk.join("filler");

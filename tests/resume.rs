@@ -36,11 +36,17 @@ fn content(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     files
 }
 
-/// A run of a few seconds that was stopped by SIGTERM, with at least one checkpoint.
-fn stopped_run(setup: &Setup) {
-    let (mut learner, address) = setup.learner(&["--config", "run.toml"]);
+/// A learner and an actor that acts.
+fn started(setup: &Setup) -> (Process, Process, String) {
+    let (learner, address) = setup.learner(&["--config", "run.toml"]);
     let mut actor = setup.actor(&address, "a");
     actor.wait_for(&["acts with the policy"], SOON);
+    (learner, actor, address)
+}
+
+/// A run of a few seconds that was stopped by SIGTERM, with at least one checkpoint.
+fn stopped_run(setup: &Setup) {
+    let (mut learner, _actor, _) = started(&setup);
     learner.wait_for(&["checkpoint", "path="], SOON);
     learner.signal("-TERM");
     assert!(learner.wait(SOON).success());
@@ -49,9 +55,7 @@ fn stopped_run(setup: &Setup) {
 #[test]
 fn a_stopped_run_drains_goes_on_and_says_how() {
     let setup = Setup::new();
-    let (mut learner, address) = setup.learner(&["--config", "run.toml"]);
-    let mut actor = setup.actor(&address, "a");
-    actor.wait_for(&["acts with the policy"], SOON);
+    let (mut learner, mut actor, address) = started(&setup);
     learner.wait_for(&["checkpoint", "path="], SOON);
 
     // One learner at a time: the other hears who has the directory.
@@ -87,9 +91,7 @@ fn a_stopped_run_drains_goes_on_and_says_how() {
 #[test]
 fn a_learner_says_how_it_goes_and_drains_when_asked() {
     let setup = Setup::new();
-    let (mut learner, address) = setup.learner(&["--config", "run.toml"]);
-    let mut actor = setup.actor(&address, "a");
-    actor.wait_for(&["acts with the policy"], SOON);
+    let (mut learner, _actor, address) = started(&setup);
     let ask = |command: &str, more: &[&str]| {
         let out = setup.output(&[&[command, "--learner", &address], more].concat());
         assert!(out.status.success(), "{command}: {}", text(&out.stderr));

@@ -146,11 +146,6 @@ impl Walker {
         std::mem::take(&mut self.oracle_time)
     }
 
-    /// Version of the policy that acts; 0 before the first.
-    pub fn policy_version(&self) -> u64 {
-        self.policy_version
-    }
-
     /// Acts with another policy from the next step on.
     ///
     /// # Errors

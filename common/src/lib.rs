@@ -4,6 +4,7 @@
 pub mod config;
 pub mod environment;
 pub mod evaluation;
+pub mod files;
 pub mod names;
 pub mod network;
 pub mod policy;
@@ -13,4 +14,5 @@ pub mod space;
 pub mod statistics;
 pub mod task;
 pub mod telemetry;
+pub mod text;
 pub mod wire;

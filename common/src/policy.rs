@@ -4,6 +4,7 @@
 use crate::{
     config::Config,
     environment::{CANDIDATE_FEATURES, CONTEXT_FEATURES, EnvironmentConfig, layout_hash},
+    files::write_whole,
     network::{self, FrozenPredictor, FrozenQNetwork, Named, PredictorConfig, QNetworkConfig},
     posterior::{PosteriorSettings, Prior, PriorError},
     wire::MAX_SNAPSHOT_BYTES,
@@ -14,7 +15,7 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, HashMap},
-    io::{Read, Write},
+    io::Read,
     path::Path,
 };
 
@@ -311,11 +312,7 @@ impl Policy {
     /// When the folder cannot be written.
     pub fn save(&self, path: &Path) -> Result<(), PolicyError> {
         let io = |source| PolicyError::Io { what: "write", path: path.display().to_string(), source };
-        let temporary = path.with_extension("safetensors.tmp");
-        let bytes = self.to_bytes()?;
-        let mut file = std::fs::File::create(&temporary).map_err(io)?;
-        file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(io)?;
-        std::fs::rename(&temporary, path).map_err(io)
+        write_whole(path, &self.to_bytes()?).map_err(io)
     }
 
     /// Reads a file, or the `policy.safetensors` of a run directory.

@@ -1,4 +1,4 @@
-//! The recorder: writes `metrics.csv` and TensorBoard's events of the run directory. Neither may stop the training: a
+//! The curves of a run: writes `metrics.csv` and TensorBoard's events of the run directory. Neither may stop the training: a
 //! write that fails is counted, and said once.
 
 use crate::{events::EventFile, metrics_csv::MetricsCsv, progress::Progress};
@@ -26,7 +26,7 @@ pub(crate) struct Failures {
 }
 
 /// The two files, and what the newest row said.
-struct Recorder {
+struct Curves {
     run_dir: PathBuf,
     /// Groups of tasks that have a column.
     groups: Vec<String>,
@@ -45,7 +45,7 @@ pub(crate) async fn record(
     end: CancellationToken,
 ) {
     let (csv, events, before) = (None, None, Progress::default());
-    let mut recorder = Recorder { run_dir, groups, failures, csv, events, before };
+    let mut curves = Curves { run_dir, groups, failures, csv, events, before };
     let mut timer = tokio::time::interval(PERIOD);
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     timer.tick().await;
@@ -57,15 +57,15 @@ pub(crate) async fn record(
         };
         let newest = progress.borrow_and_update().clone();
         // No news while the last check runs.
-        if newest.elapsed == recorder.before.elapsed {
+        if newest.elapsed == curves.before.elapsed {
             continue;
         }
         let written = tokio::task::spawn_blocking(move || {
-            recorder.write(newest);
-            recorder
+            curves.write(newest);
+            curves
         });
-        recorder = match written.await {
-            Ok(recorder) => recorder,
+        curves = match written.await {
+            Ok(curves) => curves,
             Err(error) => {
                 error!(%error, "metrics.csv and TensorBoard's events are not written any more; this is a bug in srnas");
                 return;
@@ -74,7 +74,7 @@ pub(crate) async fn record(
     }
 }
 
-impl Recorder {
+impl Curves {
     fn write(&mut self, mut now: Progress) {
         now.rate(&self.before);
         let csv = self.write_csv(&now);
@@ -144,7 +144,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let run_dir = folder.path().join("not there yet");
         let failures = Arc::new(Failures::default());
-        let mut recorder = Recorder {
+        let mut curves = Curves {
             run_dir: run_dir.clone(),
             groups: Vec::new(),
             failures: failures.clone(),
@@ -152,11 +152,11 @@ mod tests {
             events: None,
             before: Progress::default(),
         };
-        recorder.write(at(10));
-        recorder.write(at(20));
+        curves.write(at(10));
+        curves.write(at(20));
         assert_eq!((failures.csv.load(Relaxed), failures.events.load(Relaxed)), (2, 2));
         std::fs::create_dir(&run_dir).unwrap();
-        recorder.write(at(30));
+        curves.write(at(30));
         assert_eq!((failures.csv.load(Relaxed), failures.events.load(Relaxed)), (2, 2));
         assert_eq!(std::fs::read_dir(&run_dir).unwrap().count(), 2);
     }

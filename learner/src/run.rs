@@ -15,6 +15,7 @@ use srnas_common::{
     environment::{CANDIDATE_FEATURES, CONTEXT_FEATURES, layout_hash},
     policy::Policy,
     security::ServerSecurity,
+    text::hex,
     wire::Shape,
 };
 use srnas_oracle::{
@@ -203,7 +204,6 @@ pub(crate) fn prepare(
 }
 
 fn record(run_dir: &RunDir, config: &Config, tasks: &RunTasks, benchmarks: &[BenchmarkDigest]) -> RunRecord {
-    let hex = |hash: &[u8]| hash.iter().map(|b| format!("{b:02x}")).collect();
     RunRecord {
         name: run_dir.name(),
         space: tasks.space().name().into(),
@@ -279,9 +279,14 @@ pub async fn run(options: LearnerOptions, stop: CancellationToken) -> Result<Sum
         curves::record(run_dir.clone(), groups(&config), failures, progress.subscribe(), ended.clone());
     let prepare = {
         let config = config.clone();
-        tokio::task::spawn_blocking(move || prepare(config, &run_dir, start, &catalog))
+        // Files are opened where they may block.
+        tokio::task::spawn_blocking(move || -> Result<_, LearnerError> {
+            let Prepared { run_dir, benchmarks, trainer, database, actors, .. } =
+                prepare(config, &run_dir, start, &catalog)?;
+            Ok((run_dir, benchmarks, trainer, Recorder::start(database)?, actors))
+        })
     };
-    let Prepared { run_dir, benchmarks, trainer, database, actors, .. } =
+    let (run_dir, benchmarks, trainer, recorder, actors) =
         prepare.await.map_err(|_| LearnerError::Broken)??;
     let (space, task_names, incumbents) = (trainer.space(), trainer.tasks(), trainer.incumbents());
     let shape = Shape {
@@ -337,7 +342,7 @@ pub async fn run(options: LearnerOptions, stop: CancellationToken) -> Result<Sum
         members,
         progress,
         stop: stop.clone(),
-        recorder: Recorder::start(database)?,
+        recorder,
         checkpoints: CheckpointWriter::start(checkpoints)?,
         orders: incoming_orders,
         runtime: Handle::current(),

@@ -1,5 +1,6 @@
 //! The run directory: where everything of a run lies, and the lock that keeps a second learner out of it.
 
+use srnas_common::files::write_whole;
 use std::{
     fs::{self, File, TryLockError},
     io::{self, Read, Seek, Write},
@@ -149,17 +150,6 @@ impl RunDir {
         let io = |source| RunDirError::Io { what: "write", path: self.path.display().to_string(), source };
         write_whole(&self.config(), toml.as_bytes()).map_err(io)
     }
-}
-
-/// Writes a file under a temporary name, then gives it its own: a crash leaves the old one or the new one.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".tmp");
-    let temporary = PathBuf::from(temporary);
-    let mut file = File::create(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)
 }
 
 #[cfg(test)]

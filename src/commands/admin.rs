@@ -14,8 +14,9 @@ use tonic::{
 };
 
 const CONNECT: Duration = Duration::from_secs(5);
+const ANSWER: Duration = Duration::from_secs(10);
 /// A checkpoint takes as long as the disk needs.
-const ANSWER: Duration = Duration::from_secs(90);
+const CHECKPOINT: Duration = Duration::from_secs(90);
 
 /// Which learner is asked.
 #[derive(Debug, Args)]
@@ -30,8 +31,12 @@ pub struct LearnerAddress {
 type Admin = AdminClient<InterceptedService<Channel, Bearer>>;
 
 impl LearnerAddress {
-    /// Connects and asks.
-    fn ask<T>(&self, question: impl AsyncFnOnce(Admin) -> Result<T, Status>) -> anyhow::Result<T> {
+    /// Connects and asks; waits for the answer for `patience` at most.
+    fn ask<T>(
+        &self,
+        patience: Duration,
+        question: impl AsyncFnOnce(Admin) -> Result<T, Status>,
+    ) -> anyhow::Result<T> {
         let security = self.security.load(&self.learner)?;
         let learner = &self.learner;
         let url = if learner.contains("://") { learner.clone() } else { format!("http://{learner}") };
@@ -41,8 +46,7 @@ impl LearnerAddress {
                 .with_context(|| {
                     format!("`{learner}` is not the address of a learner; expected http://HOST:PORT")
                 })?
-                .connect_timeout(CONNECT)
-                .timeout(ANSWER);
+                .connect_timeout(CONNECT);
             if learner.starts_with("https://") {
                 endpoint = endpoint.tls_config(security.tls.config().timeout(CONNECT))?;
             }
@@ -50,7 +54,12 @@ impl LearnerAddress {
                 format!("no learner at {learner}; is it running, and is the address right? (--learner URL)")
             })?;
             let admin = AdminClient::with_interceptor(channel, Bearer::from(security.token.as_ref()));
-            question(admin).await.map_err(|status| anyhow!("learner {learner}: {}", status.message()))
+            // A learner that is still building its tasks listens, and answers nobody yet.
+            let answered = tokio::time::timeout(patience, question(admin)).await.map_err(|_| {
+                let seconds = patience.as_secs();
+                anyhow!("learner {learner} does not answer within {seconds} s; its log says what it does")
+            })?;
+            answered.map_err(|status| anyhow!("learner {learner}: {}", status.message()))
         })
     }
 }
@@ -71,7 +80,8 @@ pub struct StatusCommand {
 impl StatusCommand {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
-        let status = self.learner.ask(async |mut admin: Admin| admin.status(v1::StatusRequest {}).await)?;
+        let status =
+            self.learner.ask(ANSWER, async |mut admin: Admin| admin.status(v1::StatusRequest {}).await)?;
         let s = status.into_inner();
         if self.json {
             println!("{}", status_json(&s));
@@ -190,7 +200,7 @@ pub struct BestCommand {
 impl BestCommand {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
-        let best = self.learner.ask(async |mut admin: Admin| admin.best(v1::BestRequest {}).await)?;
+        let best = self.learner.ask(ANSWER, async |mut admin: Admin| admin.best(v1::BestRequest {}).await)?;
         let wanted = |name: &str| self.task.is_empty() || self.task.iter().any(|t| name.contains(t.as_str()));
         let mut incumbents = best.into_inner().incumbents;
         incumbents.retain(|i| wanted(&i.task));
@@ -225,7 +235,7 @@ impl CheckpointCommand {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
         let ask = async |mut admin: Admin| admin.checkpoint(v1::CheckpointRequest {}).await;
-        println!("{}", self.learner.ask(ask)?.into_inner().path);
+        println!("{}", self.learner.ask(CHECKPOINT, ask)?.into_inner().path);
         Ok(())
     }
 }
@@ -240,7 +250,7 @@ pub struct DrainCommand {
 impl DrainCommand {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
-        self.learner.ask(async |mut admin: Admin| admin.drain(v1::DrainRequest {}).await)?;
+        self.learner.ask(ANSWER, async |mut admin: Admin| admin.drain(v1::DrainRequest {}).await)?;
         println!("the learner drains; `srnas learner --resume` goes on with its run");
         Ok(())
     }

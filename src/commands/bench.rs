@@ -5,6 +5,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand, builder::PossibleValuesParser};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
+use srnas_common::text::with_causes;
 use srnas_oracle::{
     benchmark::{Benchmark, EXTENSION, MetricView},
     catalog::Catalog,
@@ -355,11 +356,6 @@ fn query(
     }
     out.line(format!("{architecture}\n"))?;
     out.table(&["metric", "value", "unit", ""], &rows)
-}
-
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |&e| e.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// Whether a cell of a table is a number as printed here, or stands for one.

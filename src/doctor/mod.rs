@@ -62,12 +62,3 @@ impl fmt::Display for Check {
         write!(f, "{status:<9}{:<15}{}", self.name, self.message)
     }
 }
-
-/// An error with its causes, on one line.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |&e| e.source());
-    causes.fold(error.to_string(), |text, cause| {
-        let cause = cause.to_string();
-        if text.contains(&cause) { text } else { format!("{text}: {cause}") }
-    })
-}

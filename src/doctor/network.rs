@@ -1,6 +1,7 @@
 //! The network: ports to listen on, and the learner to reach.
 
-use super::{Check, with_causes};
+use super::Check;
+use srnas_common::text::with_causes;
 use std::{
     io::ErrorKind,
     net::{SocketAddr, TcpListener},

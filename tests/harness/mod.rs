@@ -238,3 +238,15 @@ pub const SOON: Duration = Duration::from_secs(60);
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
+
+/// What a command printed that must have worked.
+pub fn stdout(output: &Output) -> String {
+    assert!(output.status.success(), "{output:?}");
+    text(&output.stdout)
+}
+
+/// Exit code and complaint of a command that fails and prints nothing else.
+pub fn failure(output: &Output) -> (i32, String) {
+    assert!(output.stdout.is_empty(), "{output:?}");
+    (output.status.code().unwrap(), text(&output.stderr))
+}

@@ -10,14 +10,15 @@ mod writer;
 pub(crate) use state::{PredictorState, State};
 pub(crate) use writer::CheckpointWriter;
 
-use crate::{
-    replay::{ReplaySnapshot, SnapshotError},
-    run_dir::write_whole,
-};
+use crate::replay::{ReplaySnapshot, SnapshotError};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use srnas_common::policy::{Policy, PolicyError};
+use srnas_common::{
+    files::write_whole,
+    policy::{Policy, PolicyError},
+    text::hex,
+};
 use srnas_oracle::benchmark::MappedFile;
 use std::{
     collections::{BTreeMap, HashMap},
@@ -220,7 +221,7 @@ fn hash_of(path: &Path) -> Result<String, CheckpointError> {
     let at = |source| CheckpointError::Io { path: path.display().to_string(), source };
     let mut hash = Sha256::new();
     io::copy(&mut File::open(path).map_err(at)?, &mut hash).map_err(at)?;
-    Ok(hash.finalize().iter().map(|b| format!("{b:02x}")).collect())
+    Ok(hex(&hash.finalize()))
 }
 
 /// Reads a checkpoint whole, every file compared with the manifest.

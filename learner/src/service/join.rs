@@ -4,7 +4,10 @@ use super::{
     Service, ServiceConfig,
     member::{Applicant, Member},
 };
-use srnas_common::wire::{PROTOCOL_MAJOR, PROTOCOL_MINOR};
+use srnas_common::{
+    text::hex,
+    wire::{PROTOCOL_MAJOR, PROTOCOL_MINOR},
+};
 use srnas_proto::v1;
 use std::{net::SocketAddr, time::Duration};
 use tonic::{Code, Status};
@@ -143,7 +146,7 @@ fn check(service: &Service, request: &v1::JoinRequest) -> Result<(), Status> {
 }
 
 fn short_hash(hash: &[u8]) -> String {
-    hash.iter().take(6).map(|b| format!("{b:02x}")).collect()
+    hex(&hash[..hash.len().min(6)])
 }
 
 fn milliseconds(duration: Duration) -> u32 {

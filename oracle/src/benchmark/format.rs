@@ -9,8 +9,8 @@ use hashbrown::HashMap;
 use safetensors::{Dtype, SafeTensorError, SafeTensors, tensor::TensorInfo};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use srnas_common::space::SearchSpace;
-use std::{collections::BTreeMap, fmt::Write, ops::Range, sync::Arc};
+use srnas_common::{space::SearchSpace, text::hex};
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 /// The metadata entry that makes a safetensors file a benchmark.
 pub(super) const METADATA_KEY: &str = "srnas_benchmark";
@@ -172,14 +172,6 @@ pub(super) fn read(bytes: &[u8]) -> Result<Layout, Refusal> {
         ))),
         _ => Ok(Layout { descriptor, space, rows, choices, metrics, index, content_hash }),
     }
-}
-
-/// Lower-case hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, b| {
-        let _ = write!(text, "{b:02x}");
-        text
-    })
 }
 
 /// The names of benchmarks are file names and the first part of a task's name.

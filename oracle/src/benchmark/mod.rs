@@ -12,7 +12,7 @@ pub use writer::BenchmarkWriter;
 
 use format::{Layout, Refusal};
 use serde::{Deserialize, Serialize};
-use srnas_common::{names, space::SearchSpace};
+use srnas_common::{names, space::SearchSpace, text};
 use std::{
     fmt, io,
     ops::Range,
@@ -229,7 +229,7 @@ impl Benchmark {
 
     /// [`Self::content_hash`] as 64 hexadecimal digits.
     pub fn content_hash_hex(&self) -> String {
-        format::hex(&self.layout.content_hash)
+        text::hex(&self.layout.content_hash)
     }
 
     /// The content hash that the file states, which [`Self::open`] compared; files of other programs may state none.

@@ -5,12 +5,10 @@ use super::{
     format::{self, CHOICES, Descriptor, FORMAT_VERSION, METADATA_KEY, Refusal},
 };
 use safetensors::{Dtype, View};
-use srnas_common::space::SearchSpace;
+use srnas_common::{files::write_whole, space::SearchSpace, text::hex};
 use std::{
     borrow::Cow,
     collections::{BTreeMap, HashMap},
-    fs::{self, File},
-    io::{self, Write},
     path::Path,
     sync::Arc,
 };
@@ -105,10 +103,10 @@ impl BenchmarkWriter {
     pub fn write(mut self, path: &Path) -> Result<u64, BenchmarkError> {
         // The hash is known once the contents are laid out, and is then part of them.
         let unsigned = self.serialise()?;
-        self.descriptor.content_sha256 = Some(format::hex(&self.check(&unsigned)?));
+        self.descriptor.content_sha256 = Some(hex(&self.check(&unsigned)?));
         let bytes = self.serialise()?;
         self.check(&bytes)?;
-        replace(path, &bytes).map_err(|source| BenchmarkError::Write { path: path.into(), source })?;
+        write_whole(path, &bytes).map_err(|source| BenchmarkError::Write { path: path.into(), source })?;
         Ok(bytes.len() as u64)
     }
 
@@ -137,27 +135,4 @@ impl BenchmarkWriter {
     fn malformed(&self, reason: String) -> BenchmarkError {
         BenchmarkError::Malformed { name: self.descriptor.name.clone(), reason }
     }
-}
-
-/// Puts a file in place whole: readers see the old one or the new one, also after a power cut.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    fs::create_dir_all(folder)?;
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".srnas-");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(fs::Permissions::from_mode(0o666)); // less the umask, as for any new file
-    }
-    let mut file = builder.tempfile_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|e| e.error)?;
-    #[cfg(unix)]
-    File::open(folder)?.sync_all()?;
-    Ok(())
 }
