@@ -46,7 +46,7 @@ fn started(setup: &Setup) -> (Process, Process, String) {
 
 /// A run of a few seconds that was stopped by SIGTERM, with at least one checkpoint.
 fn stopped_run(setup: &Setup) {
-    let (mut learner, _actor, _) = started(&setup);
+    let (mut learner, _actor, _) = started(setup);
     learner.wait_for(&["checkpoint", "path="], SOON);
     learner.signal("-TERM");
     assert!(learner.wait(SOON).success());

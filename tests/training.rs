@@ -13,6 +13,17 @@ use std::{
 use tempfile::TempDir;
 
 #[test]
+fn with_the_predictor_network_the_posteriors_are_fitted_to_what_was_measured() {
+    let setup = Setup::new();
+    let arguments = ["run", "--config", "run.toml", "--steps", "6000", "--run-dir", "out"];
+    let out = setup.output(&[&arguments[..], &["--set", "prior=network"]].concat());
+    let log = text(&out.stderr);
+    assert!(out.status.success(), "{log}");
+    assert!(log.contains("posteriors fitted by evidence on the training tasks"), "{log}");
+    assert!(text(&out.stdout).contains("Exported: the"), "{log}");
+}
+
+#[test]
 fn a_run_trains_exports_and_its_policy_searches_an_unseen_task() {
     let setup = Setup::new();
     let out = setup.output(&["run", "--config", "run.toml", "--steps", "6000", "--run-dir", "out"]);

@@ -79,6 +79,11 @@ impl PredictorTrainer {
         Ok(self.steps.is_multiple_of(self.config.broadcast))
     }
 
+    /// Whether it ever made a step.
+    pub fn has_learned(&self) -> bool {
+        self.steps > 0
+    }
+
     /// The network as it is now, under a version that no other of the run ever had.
     pub fn publish(&self, version: u64) -> network::Result<LearnedPrior> {
         Ok(self.prior(version, self.network.frozen()?))

@@ -130,14 +130,16 @@ impl Validator {
 }
 
 /// Gain in shaped quality of the base rule with `fitted` in place of `start`, with its 95 % interval: searches of some
-/// learned tasks, each without its family and a random half of the others in the prior, from paired starts.
+/// learned tasks, each without its family and a random half of the others in the prior, from paired starts. `None` if `stop`
+/// came first.
 pub(crate) fn gain_of_settings(
     config: &Config,
     tasks: &RunTasks,
     prior: &Arc<Prior>,
     start: PosteriorSettings,
     fitted: PosteriorSettings,
-) -> network::Result<(f64, [f64; 2])> {
+    stop: &CancellationToken,
+) -> network::Result<Option<(f64, [f64; 2])>> {
     const TASKS: usize = 24;
     const STARTS: usize = 4;
     let mut rng = ChaCha8Rng::seed_from_u64(config.seed ^ 0xf17);
@@ -152,6 +154,7 @@ pub(crate) fn gain_of_settings(
     chosen.truncate(TASKS);
     let gains: network::Result<Vec<Vec<f64>>> = chosen
         .iter()
+        .take_while(|_| !stop.is_cancelled())
         .map(|&index| {
             let task = &tasks.all[index];
             let weights =
@@ -161,7 +164,8 @@ pub(crate) fn gain_of_settings(
             Ok(before.iter().zip(&after).map(|(b, a)| quality(a, &at) - quality(b, &at)).collect())
         })
         .collect();
-    Ok(bootstrap_mean_of_others(&gains?))
+    let gains = gains?;
+    Ok((!stop.is_cancelled()).then(|| bootstrap_mean_of_others(&gains)))
 }
 
 /// Mean shaped quality of a search over the points of report.

@@ -12,7 +12,12 @@ pub use incumbents::{Incumbent, Incumbents};
 pub use recorder::{Record, Recorder};
 
 use hashbrown::HashSet;
-use srnas_common::{statistics, wire::Measurements};
+use srnas_common::{
+    posterior::Prior,
+    statistics,
+    task::{Task, Values},
+    wire::Measurements,
+};
 use std::sync::Arc;
 
 /// One measurement.
@@ -105,6 +110,20 @@ impl Ledger {
         (best > median).then_some((best, median))
     }
 
+    /// What is known of a task by its measurements alone; `None` while nothing can be found among them, and in spaces too large to
+    /// be tabulated.
+    pub fn measured(&self, index: usize, task: &Task) -> Option<Task> {
+        let space = task.space();
+        let size = space.size().filter(|&size| size <= Prior::LARGEST)? as usize;
+        let mut values = vec![f32::NAN; size];
+        for entry in self.entries.iter().filter(|entry| usize::from(entry.task) == index) {
+            let choices = &self.architectures[entry.architecture..][..self.decisions];
+            values[space.rank(choices) as usize] = entry.value;
+        }
+        let values = Values::Dense(values.into());
+        Task::new(task.name(), task.family(), space.clone(), values, task.count()).ok()
+    }
+
     /// The best of each task so far, for readers on other threads.
     pub fn incumbents(&self) -> Arc<Incumbents> {
         self.incumbents.clone()
@@ -114,6 +133,10 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use srnas_common::{
+        space::{Conditional, Decision},
+        task::Count,
+    };
 
     pub(super) fn measurements(rows: &[(u16, u64, f32, f32)]) -> Measurements {
         let mut m = Measurements::default();
@@ -142,6 +165,28 @@ mod tests {
         let best = ledger.incumbents().get(0).unwrap();
         assert_eq!((best.value, best.measurements, &best.architecture[..]), (0.5, 2, &[0, 7][..]));
         assert!(ledger.incumbents().get(2).is_none());
+    }
+
+    #[test]
+    fn what_was_measured_of_a_task_is_a_task_with_the_rest_missing() {
+        let space = Conditional::space(
+            "made-up",
+            vec![Decision::new("a", &["0", "1", "2"]), Decision::new("b", &["0", "1"])],
+            vec![],
+        )
+        .unwrap();
+        let table: Vec<f32> = (0..6).map(|rank| rank as f32).collect();
+        let task = Task::new("t", "f", space.into(), Values::Dense(table.into()), Count::Strings).unwrap();
+        let mut ledger = Ledger::new(2, 2);
+        // Choices 0,1 of the other task, then 1,0 and 1,1 of this one.
+        let rows = [(0, 1, 1.0, 9.0), (1, 0, 1.0, 0.25), (1, 1, 1.0, 0.75)];
+        ledger.enter(&measurements(&rows[..2]));
+        assert!(ledger.measured(1, &task).is_none(), "one value has no best beside its median");
+        ledger.enter(&measurements(&rows[2..]));
+        let known = ledger.measured(1, &task).unwrap();
+        let values: Vec<Option<f32>> = (0..6).map(|rank| known.value_of_rank(rank)).collect();
+        assert_eq!(values, [None, None, Some(0.25), Some(0.75), None, None]);
+        assert_eq!((known.name(), known.family(), known.best()), ("t", "f", 0.75));
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! What leaves the trainer: broadcasts, checks, and at the end the policy that has earned it.
 
-use super::{Ending, Trainer, TrainerError};
+use super::{Ending, Trainer, TrainerError, fitted_settings};
 use crate::validation::{Check, Validator};
 use srnas_common::{
     network::FrozenQNetwork,
     policy::{Acts, Policy, ValidationReport},
     posterior::Prior,
+    task::Task,
     wire::Snapshot,
 };
 use std::{collections::BTreeMap, path::Path, sync::Arc};
@@ -99,16 +100,35 @@ impl Trainer {
         self.save_rule(network, path)
     }
 
+    /// `prior = "network"`: the prior of the network as it ended, and the posteriors' numbers fitted to what the run measured.
+    /// Where the prior comes from tables this was done before the training.
+    fn finish_predictor(&mut self, stop: &CancellationToken) -> Result<(), TrainerError> {
+        let Some(predictor) = self.predictor.as_ref().filter(|predictor| predictor.has_learned()) else {
+            return Ok(());
+        };
+        self.learned = Some(predictor.publish(self.version + 1)?);
+        if self.config.posterior.fit
+            && let Some(prior) = self.prior()?
+        {
+            let learned = self.tasks.learned.iter();
+            let known = learned.filter_map(|&index| self.ledger.measured(index, &self.tasks.all[index]));
+            let known: Vec<Arc<Task>> = known.map(Arc::new).collect();
+            self.settings = fitted_settings(&self.config, &self.tasks, &known, &prior, self.settings, stop)?;
+        }
+        Ok(())
+    }
+
     /// The last check, with fresh starts; then the trained part is exported if it wins beyond its interval.
     /// A stop during the check leaves the rule, and the check to a resume.
-    pub fn export(self, path: &Path, stop: &CancellationToken) -> Result<(Policy, Ending), TrainerError> {
+    pub fn export(mut self, path: &Path, stop: &CancellationToken) -> Result<(Policy, Ending), TrainerError> {
         let (network, margins) = match &self.best {
             Some((network, report)) => (network.clone(), vec![report.margin]),
             None => (self.update.acting()?, vec![self.config.validation.margins[0]]),
         };
         let (mut acts, mut report) = (Acts::Rule, None);
-        // Whatever happens during the last check, there is a policy.
+        // Whatever happens from here on, there is a policy.
         let rule = self.save_rule(network.clone(), path)?;
+        self.finish_predictor(stop)?;
         if self.validator.has_tasks() && self.updates > 0 {
             info!("last check of the best weights, with fresh starts");
             let check =

@@ -194,9 +194,14 @@ impl Trainer {
             PriorSource::Table => Some(Arc::new(Prior::from_tables(&space, &tasks.all)?)),
             PriorSource::Network | PriorSource::None => None,
         };
-        let settings = match &resumed {
-            Some(loaded) => loaded.state.settings,
-            None => fitted_settings(&config, &tasks, table.as_ref())?,
+        let settings = match (&resumed, &table) {
+            (Some(loaded), _) => loaded.state.settings,
+            (None, Some(table)) if config.posterior.fit => {
+                let learned: Vec<Arc<Task>> = tasks.learned.iter().map(|&i| tasks.all[i].clone()).collect();
+                let (before, never) = (config.posterior.settings, CancellationToken::new());
+                fitted_settings(&config, &tasks, &learned, table, before, &never)?
+            }
+            (None, _) => config.posterior.settings,
         };
         let predictor = match config.prior {
             PriorSource::Network => {
@@ -495,18 +500,21 @@ fn check_period(config: &Config) -> Duration {
     Duration::from_secs_f64(60.0 * config.validation.minutes.max(0.05))
 }
 
-/// Numbers of the posteriors: fitted by evidence if the rule searches the training tasks better so.
+/// Numbers of the posteriors: fitted by evidence on what is known of the training tasks, if the rule searches these better
+/// so; else those it had `before`.
 fn fitted_settings(
     config: &Config,
     tasks: &RunTasks,
-    table: Option<&Arc<Prior>>,
+    known: &[Arc<Task>],
+    prior: &Arc<Prior>,
+    before: PosteriorSettings,
+    stop: &CancellationToken,
 ) -> Result<PosteriorSettings, TrainerError> {
-    let settings = config.posterior.settings;
-    let Some(prior) = table.filter(|_| config.posterior.fit) else { return Ok(settings) };
-    let learned: Vec<Arc<Task>> = tasks.learned.iter().map(|&i| tasks.all[i].clone()).collect();
     let visible = tasks.weights(prior, |_| false);
-    let fitted = fit(tasks.space(), &learned, prior, &visible, settings, config.seed);
-    let (gain, [low, high]) = gain_of_settings(config, tasks, prior, settings, fitted)?;
+    let fitted = fit(tasks.space(), known, prior, &visible, before, config.seed);
+    let Some((gain, [low, high])) = gain_of_settings(config, tasks, prior, before, fitted, stop)? else {
+        return Ok(before);
+    };
     let earned = low > 0.0;
     info!(
         ?fitted,
@@ -514,7 +522,7 @@ fn fitted_settings(
         used = earned,
         "posteriors fitted by evidence on the training tasks; used if the rule searches them better so"
     );
-    Ok(if earned { fitted } else { settings })
+    Ok(if earned { fitted } else { before })
 }
 
 /// The first task set of the configuration that each task is in.
