@@ -69,7 +69,7 @@ pub fn search(
 }
 
 /// Seed of a start: depends on the task's name, so that tasks do not share their starts.
-fn start_seed(seed: u64, task: &str, start: usize) -> u64 {
+pub fn start_seed(seed: u64, task: &str, start: usize) -> u64 {
     let hash = task
         .bytes()
         .chain(start.to_le_bytes())
@@ -97,14 +97,13 @@ fn search_group(
         .collect();
     while !going.is_empty() {
         let choices: Vec<usize> = match searcher {
-            Searcher::Rule => going.iter().map(|&i| episodes[i].rule_choice()).collect(),
-            Searcher::Bound(kind, beta) => {
-                going.iter().map(|&i| episodes[i].bound_choice(Some(*kind), *beta)).collect()
-            }
-            Searcher::Random => going.iter().map(|&i| random_choice(&episodes[i])).collect(),
             Searcher::Network(network, margin) => {
                 let batch = observe(env, network, going.iter().copied(), &mut episodes);
                 cautious_best_of(&network.q_values(&batch)?, &batch, *margin)
+            }
+            other => {
+                let each = going.iter().map(|&i| choose(other, &mut episodes[i]));
+                each.collect::<network::Result<_>>()?
             }
         };
         going = going
@@ -128,6 +127,23 @@ fn search_group(
         search.best = episode.incumbent().to_vec();
     }
     Ok(searches)
+}
+
+/// The candidate that a searcher moves to next.
+///
+/// # Errors
+/// The network's, if it does not fit the observation.
+pub fn choose(searcher: &Searcher, episode: &mut Episode) -> network::Result<usize> {
+    Ok(match searcher {
+        Searcher::Rule => episode.rule_choice(),
+        Searcher::Bound(kind, beta) => episode.bound_choice(Some(*kind), *beta),
+        Searcher::Random => random_choice(episode),
+        Searcher::Network(network, margin) => {
+            let env = episode.environment().clone();
+            let batch = observe(&env, network, std::iter::once(0), std::slice::from_mut(episode));
+            cautious_best_of(&network.q_values(&batch)?, &batch, *margin)[0]
+        }
+    })
 }
 
 fn random_choice(episode: &Episode) -> usize {

@@ -3,6 +3,7 @@
 mod actor;
 mod admin;
 mod bench;
+mod compare;
 mod config;
 mod doctor;
 mod learner;
@@ -16,6 +17,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use srnas_common::{config::ConfigError, security::SecurityError, telemetry};
 use srnas_learner::{LearnerError, RunDirError};
 use srnas_oracle::tasks::TaskBuildError;
+use srnas_search::{ComparisonError, ProblemError, SpecError};
 use std::process::ExitCode;
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +26,9 @@ const EXAMPLES: &str = "Examples:
   srnas bench import nasbench201 DIR…                       make the NAS-Bench-201 benchmark from its tables
   srnas run --config configs/nb201-transfer.toml            train a search policy
   srnas search --policy runs/latest --task nb201/imagenet16/val --budget 25
-                                                            search a task it has never seen";
+                                                            search a task it has never seen
+  srnas compare --task nb201/cifar10/val --budget 25,50 --out reports/first
+                                                            search methods side by side";
 
 /// Learns to search for neural architectures
 #[derive(Debug, Parser)]
@@ -65,6 +69,7 @@ enum Command {
     Learner(learner::LearnerCommand),
     Actor(actor::ActorCommand),
     Search(search::SearchCommand),
+    Compare(compare::CompareCommand),
     Bench(bench::BenchCommand),
     Config(config::ConfigCommand),
     Doctor(doctor::DoctorCommand),
@@ -83,6 +88,7 @@ impl Cli {
             Command::Learner(c) => c.run(),
             Command::Actor(c) => c.run(),
             Command::Search(c) => c.run(),
+            Command::Compare(c) => c.run(),
             Command::Bench(c) => c.run(),
             Command::Config(c) => c.run(),
             Command::Doctor(c) => c.run(),
@@ -116,6 +122,9 @@ fn exit_code(error: &anyhow::Error) -> u8 {
             || cause.is::<Usage>()
             || cause.is::<SecurityError>()
             || cause.downcast_ref().is_some_and(TaskBuildError::is_usage)
+            || cause.is::<SpecError>()
+            || cause.downcast_ref().is_some_and(ProblemError::is_usage)
+            || cause.downcast_ref().is_some_and(ComparisonError::is_usage)
             || cause.downcast_ref().is_some_and(|e| match e {
                 LearnerError::Tasks(tasks) => tasks.is_usage(),
                 LearnerError::RunDir(RunDirError::Taken { .. } | RunDirError::Nothing { .. })

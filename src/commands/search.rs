@@ -1,20 +1,19 @@
 //! `srnas search`: a trained policy alone on a task.
 
 use super::Usage;
-use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use srnas_common::{
     config::Config,
-    environment::{CandidateMode, Environment, EnvironmentConfig, Reach},
-    evaluation::{Search, Searcher, search},
+    environment::Environment,
+    evaluation::{Search, search},
     policy::{Acts, Policy},
-    posterior::{Kind, Prior},
     statistics::bootstrap_mean,
     task::{Count, Task, TaskName, expand_braces},
 };
 use srnas_oracle::{catalog::Catalog, tasks::resolve_tasks};
+use srnas_search::{Acting, policy_environment};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -89,6 +88,18 @@ enum By {
     Random,
 }
 
+impl From<By> for Acting {
+    fn from(by: By) -> Self {
+        match by {
+            By::Exported => Self::Exported,
+            By::Rule => Self::Rule,
+            By::Trained => Self::Trained,
+            By::Plain => Self::Plain,
+            By::Random => Self::Random,
+        }
+    }
+}
+
 impl SearchCommand {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
@@ -103,7 +114,8 @@ impl SearchCommand {
         let tasks = resolve_tasks(&Catalog::new(self.bench_dir.clone()), &names, count)?;
         let budget = self.budget as usize;
         let at = self.report_at(budget)?;
-        let searcher = self.searcher(&policy);
+        let acting = Acting::from(self.by);
+        let searcher = acting.searcher(&policy);
         let mut done: Vec<(Arc<Task>, Vec<Search>)> = Vec::new();
         let progress = ProgressBar::new(tasks.len() as u64).with_style(
             ProgressStyle::with_template("{bar:30} {pos}/{len} tasks, {eta} left").expect("a valid template"),
@@ -113,7 +125,7 @@ impl SearchCommand {
             let known = environment.take().filter(|e| e.space().name() == task.space().name());
             let env = match known {
                 Some(env) => env,
-                None => Arc::new(self.environment(&policy, &task, budget)?),
+                None => Arc::new(policy_environment(&policy, task.space(), budget, acting)?),
             };
             let weights = env.prior().map_or_else(Vec::new, |p| p.all());
             let searches = search(&env, &task, &weights, &searcher, self.repeats as usize, self.seed)?;
@@ -169,56 +181,6 @@ impl SearchCommand {
         at.sort_unstable();
         at.dedup();
         Ok(at)
-    }
-
-    fn searcher(&self, policy: &Policy) -> Searcher {
-        match (self.by, policy.acts) {
-            (By::Rule, _) | (By::Exported, Acts::Rule) => Searcher::Rule,
-            (By::Trained, _) | (By::Exported, Acts::Trained) => {
-                Searcher::Network(policy.network.clone(), policy.margin)
-            }
-            (By::Plain, _) => Searcher::Bound(Kind::Plain, policy.environment.rule_beta),
-            (By::Random, _) => Searcher::Random,
-        }
-    }
-
-    fn environment(&self, policy: &Policy, task: &Task, budget: usize) -> anyhow::Result<Environment> {
-        let space = task.space();
-        let network_acts = match self.by {
-            By::Trained => true,
-            By::Exported => policy.acts == Acts::Trained,
-            By::Rule | By::Plain | By::Random => false,
-        };
-        let config = EnvironmentConfig {
-            horizon: budget,
-            // The rules are bounds of the posteriors, also where the policy was trained without them.
-            posteriors: self.by != By::Random && (policy.environment.posteriors || !network_acts),
-            candidates: if network_acts { policy.environment.candidates } else { CandidateMode::Proposals },
-            ..policy.environment.clone()
-        };
-        // A prior is about one space; elsewhere the plain posterior searches.
-        let mut prior = None;
-        if policy.space == space.name() && matches!(self.by, By::Exported | By::Rule | By::Trained) {
-            prior = policy.prior.clone();
-            if let Some(learned) = policy.learned_prior.as_ref().filter(|_| prior.is_none()) {
-                prior = Some(
-                    Prior::from_network(
-                        space,
-                        &learned.network,
-                        learned.tasks.clone(),
-                        learned.families.clone(),
-                    )
-                    .context("the policy's predictor network")?,
-                );
-            }
-        }
-        if let Some(prior) = &prior
-            && space.size() != Some(prior.encodings() as u64)
-        {
-            let (name, found) = (space.name(), prior.encodings());
-            bail!("the policy's prior is over {found} architectures, and {name} has others: train it again");
-        }
-        Ok(Environment::new(space.clone(), config, policy.settings, prior.map(Arc::new), Reach::Whole))
     }
 
     fn print(&self, policy: &Policy, done: &[(Arc<Task>, Vec<Search>)], at: &[usize]) {

@@ -1,0 +1,388 @@
+//! Many methods on many problems from shared starts, under one protocol, into a directory that remembers what is done.
+
+use crate::{
+    method::{Begin, MethodError, MethodSpec, SpecError, Whole},
+    methods::{Preparation, Prepared},
+    problem::Problem,
+    search::{Query, Trace, search},
+};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use srnas_common::{
+    evaluation::start_seed,
+    files::write_whole,
+    task::{Count, Task},
+    text::hex,
+};
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, OpenOptions},
+    io::{self, BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+};
+use tokio_util::sync::CancellationToken;
+
+/// What is compared; two comparisons with the same plan are the same comparison.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Version of the program.
+    pub software: String,
+    /// Methods by their names and options.
+    pub methods: Vec<String>,
+    /// Problems: the objectives of each.
+    pub problems: Vec<Vec<String>>,
+    /// By which the incumbents are reported.
+    pub report: Vec<String>,
+    /// What counts as one architecture.
+    pub count: Count,
+    /// Paid queries after which is reported; the highest is searched for.
+    pub budgets: Vec<usize>,
+    /// Searches of each method on each problem.
+    pub seeds: usize,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Tasks of the past, for methods that know one.
+    pub past: Vec<String>,
+    /// SHA-256 of what is read: benchmarks and policies.
+    pub content: BTreeMap<String, String>,
+}
+
+/// Why a comparison cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ComparisonError {
+    /// A method is refused.
+    #[error(transparent)]
+    Method(#[from] SpecError),
+    /// A method occurs twice.
+    #[error("method `{0}` is given twice")]
+    Twice(String),
+    /// More is to be paid than there is.
+    #[error("a budget of {budget} is more than the {distinct} distinct architectures of {space}")]
+    Budget {
+        /// The budget.
+        budget: usize,
+        /// Distinct keys of the space.
+        distinct: usize,
+        /// The space.
+        space: String,
+    },
+    /// The directory has other results.
+    #[error("{path} holds another comparison (`{key}` differs); give another --out, or remove it")]
+    Other {
+        /// The directory.
+        path: String,
+        /// The first thing that differs.
+        key: String,
+    },
+    /// The directory has something else in it.
+    #[error("{0} is not empty and not a comparison; give another --out")]
+    Foreign(String),
+    /// Another process is at it.
+    #[error("{0} is being written by another process")]
+    Busy(String),
+    /// A file cannot be read or written.
+    #[error("cannot {what} {path}: {source}")]
+    Io {
+        /// "read" or "write".
+        what: &'static str,
+        /// The file.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// It was stopped; the same command goes on.
+    #[error("stopped; the same command goes on where it was")]
+    Stopped,
+}
+
+impl ComparisonError {
+    /// Whether what was asked for is to blame.
+    pub fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            Self::Method(_) | Self::Twice(_) | Self::Budget { .. } | Self::Other { .. } | Self::Foreign(_)
+        )
+    }
+}
+
+/// What came of one method on one problem: for each seed its queries, or why it failed.
+pub type Outcome = Vec<Result<Trace, String>>;
+
+/// A comparison and where it is written.
+pub struct Comparison {
+    plan: Plan,
+    methods: Vec<MethodSpec>,
+    problems: Vec<Problem>,
+    past: Vec<Arc<Task>>,
+    dir: PathBuf,
+}
+
+/// A finished search as the journal keeps it.
+#[derive(Clone, Serialize, Deserialize)]
+struct Line {
+    problem: usize,
+    method: usize,
+    seed: usize,
+    /// Choices of each paid query, two hexadecimal digits a decision.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    queries: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    failed: Option<String>,
+}
+
+const PLAN: &str = "plan.json";
+const JOURNAL: &str = "searches.jsonl";
+
+impl Comparison {
+    /// A comparison in a directory that is new, empty, or holds the same comparison.
+    ///
+    /// # Errors
+    /// Refuses methods that occur twice and budgets beyond the space.
+    pub fn new(
+        plan: Plan,
+        methods: Vec<MethodSpec>,
+        problems: Vec<Problem>,
+        past: Vec<Arc<Task>>,
+        dir: &Path,
+    ) -> Result<Self, ComparisonError> {
+        for (i, method) in methods.iter().enumerate() {
+            if methods[..i].contains(method) {
+                return Err(ComparisonError::Twice(method.to_string()));
+            }
+        }
+        Ok(Self { plan, methods, problems, past, dir: dir.to_path_buf() })
+    }
+
+    /// What is compared.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The problems, in their order.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// Number of searches in all.
+    pub fn searches(&self) -> usize {
+        self.problems.len() * self.methods.len() * self.plan.seeds
+    }
+
+    /// Makes every search that was not made before, on the current rayon pool, and returns them all: by problem, then by
+    /// method. `done` is called with the number of finished searches.
+    ///
+    /// # Errors
+    /// See [`ComparisonError`]. A search that fails is no error: it is in the outcome.
+    pub fn run(
+        &self,
+        stop: &CancellationToken,
+        done: &(dyn Fn(usize) + Sync),
+    ) -> Result<Vec<Vec<Outcome>>, ComparisonError> {
+        let budget = self.plan.budgets.iter().copied().max().unwrap_or(0);
+        let prepared = self.prepare(budget)?;
+        let journal = self.open()?;
+        let before = self.read_journal()?;
+        let mut all: Vec<Vec<Vec<Option<Result<Trace, String>>>>> =
+            vec![vec![vec![None; self.plan.seeds]; self.methods.len()]; self.problems.len()];
+        for line in before {
+            let result = self.restore(&line);
+            all[line.problem][line.method][line.seed] = Some(result);
+        }
+        let mut jobs = Vec::new();
+        for (p, of_problem) in all.iter().enumerate() {
+            for (m, of_method) in of_problem.iter().enumerate() {
+                jobs.extend(
+                    of_method.iter().enumerate().filter(|(_, r)| r.is_none()).map(|(s, _)| (p, m, s)),
+                );
+            }
+        }
+        let finished = Mutex::new(self.searches() - jobs.len());
+        done(self.searches() - jobs.len());
+        let journal = Mutex::new(journal);
+        let results: Result<Vec<_>, ComparisonError> = jobs
+            .into_par_iter()
+            .with_max_len(1)
+            .map(|(p, m, s)| {
+                if stop.is_cancelled() {
+                    return Err(ComparisonError::Stopped);
+                }
+                let result = self.one(&prepared[p].0, &prepared[p].1[m], p, m, s, budget).map_err(|e| e.0);
+                self.write_line(&journal, &line(p, m, s, &result))?;
+                let mut finished = finished.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                *finished += 1;
+                done(*finished);
+                Ok((p, m, s, result))
+            })
+            .collect();
+        for (p, m, s, result) in results? {
+            all[p][m][s] = Some(result);
+        }
+        let all: Vec<Vec<Outcome>> = all
+            .into_iter()
+            .map(|problem| problem.into_iter().map(|seeds| seeds.into_iter().flatten().collect()).collect())
+            .collect();
+        self.sort_journal(&all)?;
+        Ok(all)
+    }
+
+    /// Everything that is refused is refused here, before the first search.
+    #[allow(clippy::type_complexity, reason = "what the seeds of a problem share, method by method")]
+    fn prepare(&self, budget: usize) -> Result<Vec<(Option<Arc<Whole>>, Vec<Prepared>)>, ComparisonError> {
+        let mut known: Option<(String, Option<Arc<Whole>>)> = None;
+        let mut all = Vec::with_capacity(self.problems.len());
+        for problem in &self.problems {
+            let space = problem.space();
+            let whole = match &known {
+                Some((name, whole)) if name == space.name() => whole.clone(),
+                _ => Whole::new(space, self.plan.count).map(Arc::new),
+            };
+            known = Some((space.name().into(), whole.clone()));
+            let distinct = whole.as_ref().map_or(usize::MAX, |w| w.distinct());
+            if budget > distinct {
+                return Err(ComparisonError::Budget { budget, distinct, space: space.name().into() });
+            }
+            let past: Vec<Arc<Task>> =
+                self.past.iter().filter(|t| t.space().name() == space.name()).cloned().collect();
+            let preparation = Preparation { space, tasks: &problem.signals, budget, past: &past };
+            let methods: Result<Vec<Prepared>, SpecError> =
+                self.methods.iter().map(|spec| spec.prepare(&preparation)).collect();
+            all.push((whole, methods?));
+        }
+        Ok(all)
+    }
+
+    fn one(
+        &self,
+        whole: &Option<Arc<Whole>>,
+        prepared: &Prepared,
+        p: usize,
+        m: usize,
+        s: usize,
+        budget: usize,
+    ) -> Result<Trace, MethodError> {
+        let problem = &self.problems[p];
+        let start_seed = start_seed(self.plan.seed, &problem.name, s);
+        let mut start = vec![0; problem.space().len()];
+        // The first draw, as an episode draws it: all methods of a seed begin here.
+        problem.space().sample(&mut ChaCha8Rng::seed_from_u64(start_seed), &mut start);
+        let own = self.methods[m].as_str().bytes();
+        let seed = own.fold(start_seed, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3));
+        let begin = Begin {
+            space: problem.space().clone(),
+            count: self.plan.count,
+            objectives: problem.signals.len(),
+            budget,
+            start,
+            seed: seed ^ (seed >> 29),
+            start_seed,
+            whole: whole.clone(),
+            past: prepared.past.clone(),
+            tasks: problem.signals.clone(),
+        };
+        let mut method = (prepared.start)(&begin)?;
+        search(method.as_mut(), &begin, |choices| problem.signals.iter().map(|t| t.value(choices)).collect())
+    }
+
+    fn restore(&self, line: &Line) -> Result<Trace, String> {
+        if let Some(why) = &line.failed {
+            return Err(why.clone());
+        }
+        let signals = &self.problems[line.problem].signals;
+        let queries = line.queries.iter().map(|digits| {
+            let digit = |i| u8::from_str_radix(digits.get(i..i + 2)?, 16).ok();
+            let choices: Vec<u8> = (0..digits.len()).step_by(2).map(digit).collect::<Option<_>>()?;
+            let values = signals.iter().map(|t| t.value(&choices)).collect::<Option<_>>()?;
+            Some(Query { choices, values })
+        });
+        queries.collect::<Option<Trace>>().ok_or_else(|| "its line in searches.jsonl is damaged".into())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    fn io<'a>(what: &'static str, path: &'a Path) -> impl Fn(io::Error) -> ComparisonError + 'a {
+        move |source| ComparisonError::Io { what, path: path.display().to_string(), source }
+    }
+
+    /// Makes the directory or finds the same comparison in it; the journal, locked.
+    fn open(&self) -> Result<File, ComparisonError> {
+        let plan = self.path(PLAN);
+        fs::create_dir_all(&self.dir).map_err(Self::io("write", &self.dir))?;
+        if plan.exists() {
+            let text = fs::read_to_string(&plan).map_err(Self::io("read", &plan))?;
+            let mine = serde_json::to_value(&self.plan).expect("a plan is JSON");
+            let there = serde_json::from_str::<serde_json::Value>(&text).unwrap_or_default();
+            if mine != there {
+                let differs = |key: &&String| mine.get(key.as_str()) != there.get(key.as_str());
+                let keys = mine.as_object().into_iter().flat_map(|o| o.keys());
+                let key = keys.into_iter().find(differs).cloned().unwrap_or_else(|| "plan".into());
+                return Err(ComparisonError::Other { path: self.dir.display().to_string(), key });
+            }
+        } else {
+            let mut entries = fs::read_dir(&self.dir).map_err(Self::io("read", &self.dir))?;
+            if entries.next().is_some() {
+                return Err(ComparisonError::Foreign(self.dir.display().to_string()));
+            }
+            let text = serde_json::to_string_pretty(&self.plan).expect("a plan is JSON") + "\n";
+            write_whole(&plan, text.as_bytes()).map_err(Self::io("write", &plan))?;
+        }
+        let path = self.path(JOURNAL);
+        let journal = OpenOptions::new().create(true).append(true).read(true).open(&path);
+        let journal = journal.map_err(Self::io("write", &path))?;
+        journal.try_lock().map_err(|_| ComparisonError::Busy(self.dir.display().to_string()))?;
+        Ok(journal)
+    }
+
+    /// What is done; a last line that was cut short by a kill is left out, and so is what does not fit the plan.
+    fn read_journal(&self) -> Result<Vec<Line>, ComparisonError> {
+        let path = self.path(JOURNAL);
+        let file = File::open(&path).map_err(Self::io("read", &path))?;
+        let mut lines = Vec::new();
+        for text in BufReader::new(file).lines() {
+            let text = text.map_err(Self::io("read", &path))?;
+            let Ok(line) = serde_json::from_str::<Line>(&text) else { continue };
+            if line.problem < self.problems.len()
+                && line.method < self.methods.len()
+                && line.seed < self.plan.seeds
+            {
+                lines.push(line);
+            }
+        }
+        Ok(lines)
+    }
+
+    fn write_line(&self, journal: &Mutex<File>, line: &Line) -> Result<(), ComparisonError> {
+        let path = self.path(JOURNAL);
+        // A leading end of line keeps what a kill has cut short apart.
+        let text = format!("\n{}", serde_json::to_string(line).expect("a line is JSON"));
+        let mut journal = journal.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        journal.write_all(text.as_bytes()).map_err(Self::io("write", &path))
+    }
+
+    /// In order, so that the same comparison is the same bytes.
+    fn sort_journal(&self, all: &[Vec<Outcome>]) -> Result<(), ComparisonError> {
+        let mut text = String::new();
+        for (p, problem) in all.iter().enumerate() {
+            for (m, outcome) in problem.iter().enumerate() {
+                for (s, result) in outcome.iter().enumerate() {
+                    text += &serde_json::to_string(&line(p, m, s, result)).expect("a line is JSON");
+                    text.push('\n');
+                }
+            }
+        }
+        let path = self.path(JOURNAL);
+        write_whole(&path, text.as_bytes()).map_err(Self::io("write", &path))
+    }
+}
+
+fn line(problem: usize, method: usize, seed: usize, result: &Result<Trace, String>) -> Line {
+    let (queries, failed) = match result {
+        Ok(trace) => (trace.iter().map(|q| hex(&q.choices)).collect(), None),
+        Err(why) => (Vec::new(), Some(why.clone())),
+    };
+    Line { problem, method, seed, queries, failed }
+}

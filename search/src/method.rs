@@ -1,0 +1,335 @@
+//! What a search method is, and how one is named.
+
+use crate::methods;
+use hashbrown::HashSet;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use srnas_common::{
+    names::did_you_mean,
+    posterior::{Prior, WholeSpace},
+    space::{Choices, SearchSpace},
+    task::{Count, Task},
+};
+use std::{fmt, path::PathBuf, str::FromStr, sync::Arc};
+
+/// A search: it asks for architectures, and is told what was measured.
+pub trait Method: Send {
+    /// The next architecture to measure; `None` when it has nothing left to ask. What was measured before is told again and
+    /// costs nothing.
+    ///
+    /// # Errors
+    /// When the method cannot go on; its search has then failed.
+    fn ask(&mut self) -> Result<Option<Vec<u8>>, MethodError>;
+
+    /// What a measurement found: one value for each objective, each to be maximised. The start is told before anything is
+    /// asked.
+    ///
+    /// # Errors
+    /// As [`Method::ask`].
+    fn tell(&mut self, choices: &Choices, values: &[f32]) -> Result<(), MethodError>;
+}
+
+/// Why a search failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct MethodError(pub String);
+
+/// What a search begins with.
+#[derive(Clone)]
+pub struct Begin {
+    /// The space.
+    pub space: Arc<SearchSpace>,
+    /// What counts as one architecture.
+    pub count: Count,
+    /// Number of objectives.
+    pub objectives: usize,
+    /// Paid queries, the start included.
+    pub budget: usize,
+    /// The first architecture, shared with every method of the same seed.
+    pub start: Vec<u8>,
+    /// Seed of everything random in the method.
+    pub seed: u64,
+    /// Seed that drew the start.
+    pub start_seed: u64,
+    /// Every encoding of the space, where there are few enough.
+    pub whole: Option<Arc<Whole>>,
+    /// What the training tasks say; for methods that know a past.
+    pub past: Option<Arc<Prior>>,
+    /// The measurements themselves. Only an episode of a trained policy, which measures for itself, is given them.
+    pub(crate) tasks: Arc<[Arc<Task>]>,
+}
+
+impl Begin {
+    /// The key by which an architecture is paid for.
+    pub fn key(&self, choices: &Choices) -> u64 {
+        match self.count {
+            Count::Strings => self.space.rank(choices),
+            Count::Classes => self.space.canonical_key(choices),
+        }
+    }
+
+    /// A generator of random numbers for the method.
+    pub fn rng(&self) -> ChaCha8Rng {
+        ChaCha8Rng::seed_from_u64(self.seed)
+    }
+}
+
+/// Every valid encoding of a small space.
+pub struct Whole {
+    /// u8 [encodings, decisions], by rank; also of encodings that are not valid.
+    pub choices: Vec<u8>,
+    /// Key of each encoding.
+    pub keys: Vec<u64>,
+    /// Whether each encoding is valid.
+    pub valid: Vec<bool>,
+    /// What the posteriors see of them.
+    pub forms: WholeSpace,
+}
+
+impl Whole {
+    /// All encodings of a space; `None` if they are too many.
+    pub fn new(space: &SearchSpace, count: Count) -> Option<Self> {
+        let forms = WholeSpace::new(space).ok()?;
+        let size = space.size()?;
+        let mut all = Self { choices: Vec::new(), keys: Vec::new(), valid: Vec::new(), forms };
+        let mut choices = vec![0; space.len()];
+        for rank in 0..size {
+            space.unrank(rank, &mut choices);
+            let valid = space.is_valid(&choices);
+            all.valid.push(valid);
+            all.keys.push(match count {
+                Count::Classes if valid => space.canonical_key(&choices),
+                _ => rank,
+            });
+            all.choices.extend_from_slice(&choices);
+        }
+        Some(all)
+    }
+
+    /// Number of distinct keys among valid encodings.
+    pub fn distinct(&self) -> usize {
+        let keys: HashSet<u64> =
+            self.keys.iter().zip(&self.valid).filter(|(_, valid)| **valid).map(|(key, _)| *key).collect();
+        keys.len()
+    }
+}
+
+/// Why a text names no method.
+#[derive(Debug, thiserror::Error, PartialEq)]
+pub enum SpecError {
+    /// No method has this name.
+    #[error("unknown method `{name}`{hint}")]
+    Unknown {
+        /// The name as given.
+        name: String,
+        /// Known names, ready to print.
+        hint: String,
+    },
+    /// The method has no such option.
+    #[error("method `{method}` has no option `{option}`{hint}")]
+    Option {
+        /// The method.
+        method: String,
+        /// The option as given.
+        option: String,
+        /// Known options, ready to print.
+        hint: String,
+    },
+    /// The option cannot have this value.
+    #[error("method `{method}`: option `{option}` {reason}")]
+    Value {
+        /// The method.
+        method: String,
+        /// The option.
+        option: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The method cannot be used on this.
+    #[error("method `{method}` {reason}")]
+    Unfit {
+        /// The method.
+        method: String,
+        /// Why not.
+        reason: String,
+    },
+}
+
+/// A method by its name and options: `evolution`, `evolution:population=50,tournament=10`, `policy:runs/latest`,
+/// `cmd:python3 solver.py`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MethodSpec {
+    text: String,
+    name: String,
+    /// What follows the colon.
+    rest: String,
+}
+
+/// Options of a method while they are read; what is left over is refused.
+pub(crate) struct Options<'a> {
+    method: &'a str,
+    pairs: Vec<(&'a str, &'a str)>,
+    known: Vec<&'static str>,
+}
+
+impl MethodSpec {
+    /// The text that named it; also its label in reports.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Its name without options.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What follows the colon: options, a policy's file, or a command.
+    pub(crate) fn rest(&self) -> &str {
+        &self.rest
+    }
+
+    /// The policy file of `policy:FILE` or `policy:DIR`.
+    pub fn policy_file(&self) -> Option<PathBuf> {
+        let path = PathBuf::from(self.policy()?.0);
+        Some(if path.is_dir() { path.join("policy.safetensors") } else { path })
+    }
+
+    /// The path of `policy:PATH,by=WORD`, and the word.
+    pub(crate) fn policy(&self) -> Option<(&str, &str)> {
+        (self.name == "policy").then(|| self.rest.rsplit_once(",by=").unwrap_or((&self.rest, "exported")))
+    }
+
+    pub(crate) fn options(&self) -> Result<Options<'_>, SpecError> {
+        let mut pairs = Vec::new();
+        for part in self.rest.split(',').filter(|p| !p.is_empty()) {
+            let (key, value) = part.split_once('=').ok_or_else(|| SpecError::Value {
+                method: self.name.clone(),
+                option: part.into(),
+                reason: "needs a value: option=value".into(),
+            })?;
+            if pairs.iter().any(|(known, _)| *known == key) {
+                let reason = "is given twice".into();
+                return Err(SpecError::Value { method: self.name.clone(), option: key.into(), reason });
+            }
+            pairs.push((key, value));
+        }
+        Ok(Options { method: &self.name, pairs, known: Vec::new() })
+    }
+
+    pub(crate) fn unfit(&self, reason: impl Into<String>) -> SpecError {
+        SpecError::Unfit { method: self.text.clone(), reason: reason.into() }
+    }
+}
+
+impl FromStr for MethodSpec {
+    type Err = SpecError;
+
+    fn from_str(text: &str) -> Result<Self, SpecError> {
+        let (name, rest) = text.split_once(':').unwrap_or((text, ""));
+        if !methods::NAMES.contains(&name) {
+            let hint = did_you_mean(name, methods::NAMES.iter().copied());
+            return Err(SpecError::Unknown { name: name.into(), hint });
+        }
+        Ok(Self { text: text.into(), name: name.into(), rest: rest.into() })
+    }
+}
+
+impl fmt::Display for MethodSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl<'a> Options<'a> {
+    fn take(&mut self, option: &'static str) -> Option<&'a str> {
+        self.known.push(option);
+        let at = self.pairs.iter().position(|(key, _)| *key == option)?;
+        Some(self.pairs.remove(at).1)
+    }
+
+    fn wrong(&self, option: &str, reason: String) -> SpecError {
+        SpecError::Value { method: self.method.into(), option: option.into(), reason }
+    }
+
+    /// A whole number within bounds.
+    pub fn whole(&mut self, option: &'static str, default: usize, least: usize) -> Result<usize, SpecError> {
+        let Some(text) = self.take(option) else { return Ok(default) };
+        match text.parse() {
+            Ok(number) if (least..=1_000_000).contains(&number) => Ok(number),
+            _ => Err(self.wrong(option, format!("is `{text}`, not a whole number from {least} to 1000000"))),
+        }
+    }
+
+    /// A finite number within bounds.
+    pub fn number(&mut self, option: &'static str, default: f64, least: f64) -> Result<f64, SpecError> {
+        let Some(text) = self.take(option) else { return Ok(default) };
+        match text.parse::<f64>() {
+            Ok(number) if number.is_finite() && number >= least => Ok(number),
+            _ => Err(self.wrong(option, format!("is `{text}`, not a number from {least} on"))),
+        }
+    }
+
+    /// One of some words; the first is the default.
+    pub fn word(&mut self, option: &'static str, words: &[&'static str]) -> Result<&'static str, SpecError> {
+        let Some(text) = self.take(option) else { return Ok(words[0]) };
+        words
+            .iter()
+            .find(|word| **word == text)
+            .copied()
+            .ok_or_else(|| self.wrong(option, format!("is `{text}`, not one of {}", words.join(", "))))
+    }
+
+    /// A word, or a number.
+    pub fn word_or_number(
+        &mut self,
+        option: &'static str,
+        word: &str,
+        default: f64,
+    ) -> Result<Option<f64>, SpecError> {
+        if self.pairs.iter().any(|(key, value)| *key == option && *value == word) {
+            self.take(option);
+            return Ok(None);
+        }
+        self.number(option, default, 0.0).map(Some)
+    }
+
+    /// Refuses what no method asked for.
+    pub fn end(self) -> Result<(), SpecError> {
+        let Some((option, _)) = self.pairs.first() else { return Ok(()) };
+        let hint = did_you_mean(option, self.known.iter().copied());
+        Err(SpecError::Option { method: self.method.into(), option: (*option).into(), hint })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_options_are_read_and_refused_by_name() {
+        let spec: MethodSpec = "evolution:population=50,tournament=10".parse().unwrap();
+        let mut options = spec.options().unwrap();
+        assert_eq!(options.whole("population", 100, 1).unwrap(), 50);
+        assert_eq!(options.whole("tournament", 10, 1).unwrap(), 10);
+        options.end().unwrap();
+
+        let unknown = "evolutoin".parse::<MethodSpec>().unwrap_err().to_string();
+        assert!(unknown.contains("`evolution`"), "{unknown}");
+        let refused = |text: &str| {
+            let spec: MethodSpec = text.parse().unwrap();
+            let mut options = spec.options()?;
+            options.whole("population", 100, 1)?;
+            options.end()
+        };
+        for (text, says) in [
+            ("evolution:populaton=5", "did you mean `population`"),
+            ("evolution:population", "needs a value"),
+            ("evolution:population=0", "not a whole number from 1"),
+            ("evolution:population=x", "not a whole number"),
+            ("evolution:population=5,population=6", "given twice"),
+        ] {
+            let error = refused(text).unwrap_err().to_string();
+            assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+}

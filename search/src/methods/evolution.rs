@@ -1,0 +1,67 @@
+//! Regularised evolution: Real et al., "Regularized Evolution for Image Classifier Architecture Search" (arXiv 1802.01548),
+//! with population 100 and tournament 10 as in NAS-Bench-101 (arXiv 1902.09635).
+
+use super::{
+    Begin, Method, MethodError, MethodSpec, SpecError, Starter,
+    random::{mutate, unmeasured},
+};
+use hashbrown::HashSet;
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+use srnas_common::space::Choices;
+use std::collections::VecDeque;
+
+pub fn prepare(spec: &MethodSpec) -> Result<Starter, SpecError> {
+    let mut options = spec.options()?;
+    let population = options.whole("population", 100, 1)?;
+    let tournament = options.whole("tournament", 10, 1)?;
+    options.end()?;
+    Ok(Box::new(move |begin| {
+        Ok(Box::new(Evolution {
+            rng: begin.rng(),
+            begin: begin.clone(),
+            population,
+            tournament,
+            alive: VecDeque::new(),
+            measured: HashSet::new(),
+        }))
+    }))
+}
+
+struct Evolution {
+    begin: Begin,
+    rng: ChaCha8Rng,
+    population: usize,
+    tournament: usize,
+    /// The oldest first.
+    alive: VecDeque<(Vec<u8>, f32)>,
+    measured: HashSet<u64>,
+}
+
+impl Method for Evolution {
+    fn ask(&mut self) -> Result<Option<Vec<u8>>, MethodError> {
+        if self.alive.len() < self.population
+            && let Some(random) = unmeasured(&self.begin, &self.measured, &mut self.rng)
+        {
+            return Ok(Some(random));
+        }
+        // The tournament is drawn with replacement, as in the published code.
+        let mut parent = self.rng.random_range(0..self.alive.len());
+        for _ in 1..self.tournament {
+            let other = self.rng.random_range(0..self.alive.len());
+            if self.alive[other].1 > self.alive[parent].1 {
+                parent = other;
+            }
+        }
+        Ok(Some(mutate(&self.begin, &self.alive[parent].0, &mut self.rng)))
+    }
+
+    fn tell(&mut self, choices: &Choices, values: &[f32]) -> Result<(), MethodError> {
+        self.measured.insert(self.begin.key(choices));
+        self.alive.push_back((choices.to_vec(), values[0]));
+        if self.alive.len() > self.population {
+            self.alive.pop_front();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,281 @@
+//! The search methods, one file each.
+
+mod bananas;
+mod command;
+mod evolution;
+mod gp;
+mod linas;
+mod local;
+mod mlp;
+mod nsga2;
+mod pool;
+mod random;
+mod reinforce;
+mod ridge;
+mod trained;
+mod transfer;
+
+use crate::method::{Begin, Method, MethodError, MethodSpec, SpecError};
+use srnas_common::{posterior::Prior, space::SearchSpace, task::Task};
+use std::sync::Arc;
+
+/// Names of the methods, as they are listed for people.
+pub const NAMES: &[&str] = &[
+    "random",
+    "random-walk",
+    "local",
+    "local-full",
+    "evolution",
+    "reinforce",
+    "ridge",
+    "gp",
+    "transfer-gp",
+    "bananas",
+    "nsga2",
+    "linas",
+    "policy",
+    "cmd",
+];
+
+/// What the methods are, one line each, in the order of [`NAMES`].
+pub const DESCRIPTIONS: &[(&str, &str)] = &[
+    ("random", "a random architecture each time"),
+    ("random-walk", "to a random neighbour each time"),
+    ("local", "local search: first improvement, random restarts"),
+    ("local-full", "local search: the best of all neighbours, random restarts"),
+    ("evolution", "regularised evolution; population=100, tournament=10"),
+    ("reinforce", "independent categoricals; rate=0.05, baseline=0.95"),
+    ("ridge", "greedy ridge regression on choices and their pairs; initial=20, batch=10, alpha=1"),
+    ("gp", "plain posterior; acquisition=ucb|thompson, beta=3, kernel=counts|hamming"),
+    ("transfer-gp", "posterior that knows the past tasks; beta=3, slope=0.5|fixed, residual=0.06, n=all|N"),
+    (
+        "bananas",
+        "ensemble of networks, Thompson sampling, mutations of the best; networks=5, initial=10, batch=10",
+    ),
+    ("nsga2", "several objectives: NSGA-II; population=50"),
+    ("linas", "several objectives: NSGA-II on predictors; population=50"),
+    ("policy", "policy:FILE, a trained srnas policy; policy:FILE,by=exported|rule|trained|plain"),
+    ("cmd", "cmd:PROGRAM, anybody's method, asked and told by JSON lines"),
+];
+
+/// What a method is prepared for: one problem, many seeds.
+pub struct Preparation<'a> {
+    /// The space.
+    pub space: &'a Arc<SearchSpace>,
+    /// The objectives that are searched.
+    pub tasks: &'a [Arc<Task>],
+    /// Paid queries at most.
+    pub budget: usize,
+    /// Past tasks on the same space, for methods that learn from them.
+    pub past: &'a [Arc<Task>],
+}
+
+/// Begins searches of one problem.
+pub type Starter = Box<dyn Fn(&Begin) -> Result<Box<dyn Method>, MethodError> + Send + Sync>;
+
+/// A method that is ready for a problem.
+pub struct Prepared {
+    /// Begins a search.
+    pub start: Starter,
+    /// What its searches know of past tasks.
+    pub past: Option<Arc<Prior>>,
+}
+
+impl MethodSpec {
+    /// Reads the options and makes everything that the seeds share.
+    ///
+    /// # Errors
+    /// Refuses unknown options and values, and problems that the method is not for.
+    pub fn prepare(&self, p: &Preparation) -> Result<Prepared, SpecError> {
+        if p.tasks.len() > 1 && !matches!(self.name(), "random" | "random-walk" | "nsga2" | "linas" | "cmd") {
+            let reason =
+                "searches one objective; for several there are random, random-walk, nsga2, linas, cmd";
+            return Err(self.unfit(reason));
+        }
+        let mut past = None;
+        let start = match self.name() {
+            "random" => random::prepare(self)?,
+            "random-walk" => random::prepare_walk(self)?,
+            "local" => local::prepare(self, local::Improvement::First)?,
+            "local-full" => local::prepare(self, local::Improvement::Best)?,
+            "evolution" => evolution::prepare(self)?,
+            "reinforce" => reinforce::prepare(self)?,
+            "ridge" => ridge::prepare(self)?,
+            "gp" => gp::prepare(self)?,
+            "transfer-gp" => {
+                let (start, prior) = transfer::prepare(self, p)?;
+                past = Some(prior);
+                start
+            }
+            "bananas" => bananas::prepare(self)?,
+            "nsga2" => nsga2::prepare(self)?,
+            "linas" => linas::prepare(self)?,
+            "policy" => trained::prepare(self, p)?,
+            "cmd" => command::prepare(self, p)?,
+            other => unreachable!("{other} is listed and not made"),
+        };
+        Ok(Prepared { start, past })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        method::Whole,
+        search::{Trace, search},
+    };
+    use srnas_common::{
+        space::{Choices, Condition, Conditional, Decision},
+        task::{Count, Values},
+    };
+    use std::collections::HashSet;
+
+    /// Every method that needs no file and no program.
+    const OURS: [&str; 12] = [
+        "random",
+        "random-walk",
+        "local",
+        "local-full",
+        "evolution:population=10,tournament=3",
+        "reinforce",
+        "ridge",
+        "gp",
+        "gp:acquisition=thompson,kernel=hamming",
+        "bananas:networks=2",
+        "nsga2:population=10",
+        "linas:population=10",
+    ];
+
+    #[test]
+    fn every_method_is_described() {
+        assert_eq!(NAMES, DESCRIPTIONS.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+    }
+
+    /// Decisions of three choices; the last ones are inactive where the first has its first choice.
+    fn space(decisions: usize) -> Arc<SearchSpace> {
+        let named = |d: usize| Decision::new(format!("d{d}"), &["a", "b", "c"]);
+        let condition = |d| Condition { decision: d, depends_on: 0, active_if: vec![1, 2] };
+        let conditions = (decisions - 2..decisions).map(condition).collect();
+        Arc::new(Conditional::space("made-up", (0..decisions).map(named).collect(), conditions).unwrap())
+    }
+
+    /// Good is a high choice, and equal choices next to each other.
+    fn value(choices: &Choices) -> f32 {
+        let high: f32 =
+            choices.iter().zip([1.0, 0.8, 0.5].iter().cycle()).map(|(&c, w)| w * f32::from(c)).sum();
+        let alike = choices.windows(2).filter(|w| w[0] == w[1]).count();
+        high + 0.3 * alike as f32
+    }
+
+    fn begin(space: &Arc<SearchSpace>, budget: usize, seed: u64) -> Begin {
+        Begin {
+            space: space.clone(),
+            count: Count::Strings,
+            objectives: 1,
+            budget,
+            start: vec![0; space.len()],
+            seed,
+            start_seed: seed,
+            whole: Whole::new(space, Count::Strings).map(Arc::new),
+            past: None,
+            tasks: Arc::from([]),
+        }
+    }
+
+    fn run(text: &str, begin: &Begin) -> Trace {
+        let spec: MethodSpec = text.parse().unwrap();
+        let preparation = Preparation { space: &begin.space, tasks: &[], budget: begin.budget, past: &[] };
+        let mut method = (spec.prepare(&preparation).unwrap().start)(begin).unwrap();
+        search(method.as_mut(), begin, |choices| Some(vec![value(choices); begin.objectives])).unwrap()
+    }
+
+    #[test]
+    fn every_method_spends_its_budget_on_distinct_architectures_and_repeats_by_seed() {
+        let small = begin(&space(5), 40, 7);
+        for method in OURS {
+            let trace = run(method, &small);
+            assert_eq!(trace.len(), 40, "{method}");
+            assert_eq!(trace[0].choices, small.start, "{method}");
+            let keys: HashSet<u64> = trace.iter().map(|q| small.key(&q.choices)).collect();
+            assert_eq!(keys.len(), 40, "{method}");
+            assert_eq!(trace, run(method, &small), "{method}");
+            // A Gaussian process that maximises its bound draws nothing at random.
+            let same = trace == run(method, &begin(&space(5), 40, 8));
+            assert_eq!(same, method == "gp", "{method}");
+        }
+    }
+
+    #[test]
+    fn every_method_searches_a_space_too_large_to_be_listed() {
+        let large = begin(&space(30), 30, 3);
+        assert!(large.whole.is_none());
+        for method in OURS {
+            let trace = run(method, &large);
+            assert_eq!(trace.len(), 30, "{method}");
+            assert!(trace.iter().all(|q| large.space.is_valid(&q.choices)), "{method}");
+        }
+    }
+
+    #[test]
+    fn a_whole_space_is_searched_to_its_end() {
+        let all = begin(&space(3), 27, 1);
+        for method in
+            ["random", "local", "local-full", "ridge", "gp", "bananas:networks=1", "linas:population=5"]
+        {
+            assert_eq!(run(method, &all).len(), 27, "{method}");
+        }
+    }
+
+    #[test]
+    fn methods_that_learn_find_more_than_random_search() {
+        let small = space(6);
+        let mean = |method: &str| {
+            let best = |seed| {
+                let values = run(method, &begin(&small, 40, seed)).into_iter().map(|q| q.values[0]);
+                values.fold(f32::NEG_INFINITY, f32::max)
+            };
+            (0..10).map(best).sum::<f32>() / 10.0
+        };
+        let random = mean("random");
+        for method in
+            ["local", "ridge", "gp", "bananas:networks=3", "linas:population=10", "evolution:population=10"]
+        {
+            let found = mean(method);
+            assert!(found > random, "{method} {found} random {random}");
+        }
+    }
+
+    #[test]
+    fn the_past_is_known_but_not_of_the_task_itself_or_its_relatives() {
+        let space = space(5);
+        let task = |name: &str, family: &str| {
+            let mut choices = vec![0; 5];
+            let values = (0..243).map(|rank| {
+                space.unrank(rank, &mut choices);
+                value(&choices)
+            });
+            let values = Values::Dense(values.collect());
+            Arc::new(Task::new(name, family, space.clone(), values, Count::Strings).unwrap())
+        };
+        let (own, relative, other) = (task("b/d/x@1", "x"), task("b/d/x@2", "x"), task("b/d/y", "y"));
+        let prepare = |text: &str, past: &[Arc<Task>]| {
+            let spec: MethodSpec = text.parse().unwrap();
+            let tasks = [own.clone()];
+            spec.prepare(&Preparation { space: &space, tasks: &tasks, budget: 9, past })
+                .map(|p| p.past.unwrap())
+        };
+        let known = |past: &[Arc<Task>]| prepare("transfer-gp", past).map(|p| p.tasks().to_vec());
+        assert_eq!(known(&[own.clone(), relative.clone(), other.clone()]).unwrap(), ["b/d/y"]);
+        assert_eq!(known(&[relative.clone(), other.clone()]).unwrap(), ["b/d/x@2", "b/d/y"]);
+        assert!(
+            known(&[own.clone(), relative.clone()]).unwrap_err().to_string().contains("needs past tasks")
+        );
+        // From few measurements the past is an estimate, near the truth and not it.
+        let few = prepare("transfer-gp:n=60", std::slice::from_ref(&other)).unwrap();
+        let whole = Prior::from_tables(&space, std::slice::from_ref(&other)).unwrap();
+        let error: f32 =
+            few.values().iter().zip(whole.values()).map(|(a, b)| (a - b).abs()).sum::<f32>() / 243.0;
+        assert!(error > 1e-4 && error < 0.35, "{error}");
+    }
+}

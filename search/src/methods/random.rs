@@ -1,0 +1,88 @@
+//! Random search, and a random walk.
+
+use super::{Begin, Method, MethodError, MethodSpec, SpecError, Starter};
+use hashbrown::HashSet;
+use rand::{Rng, seq::IndexedRandom};
+use rand_chacha::ChaCha8Rng;
+use srnas_common::space::Choices;
+
+pub fn prepare(spec: &MethodSpec) -> Result<Starter, SpecError> {
+    spec.options()?.end()?;
+    Ok(Box::new(|begin| {
+        Ok(Box::new(Random { rng: begin.rng(), begin: begin.clone(), measured: HashSet::new() }))
+    }))
+}
+
+pub fn prepare_walk(spec: &MethodSpec) -> Result<Starter, SpecError> {
+    spec.options()?.end()?;
+    Ok(Box::new(|begin| {
+        Ok(Box::new(Walk { rng: begin.rng(), current: begin.start.clone(), begin: begin.clone() }))
+    }))
+}
+
+/// Uniform over the valid encodings that were not measured.
+struct Random {
+    begin: Begin,
+    rng: ChaCha8Rng,
+    measured: HashSet<u64>,
+}
+
+impl Method for Random {
+    fn ask(&mut self) -> Result<Option<Vec<u8>>, MethodError> {
+        Ok(unmeasured(&self.begin, &self.measured, &mut self.rng))
+    }
+
+    fn tell(&mut self, choices: &Choices, _values: &[f32]) -> Result<(), MethodError> {
+        self.measured.insert(self.begin.key(choices));
+        Ok(())
+    }
+}
+
+/// A random architecture that was not measured; `None` where there is none left (or none is found in a space too large to
+/// be listed).
+pub(super) fn unmeasured(begin: &Begin, measured: &HashSet<u64>, rng: &mut impl Rng) -> Option<Vec<u8>> {
+    let mut choices = vec![0; begin.space.len()];
+    for _ in 0..1000 {
+        begin.space.sample(rng, &mut choices);
+        if !measured.contains(&begin.key(&choices)) {
+            return Some(choices);
+        }
+    }
+    // Nearly everything is measured: look at what is left.
+    let whole = begin.whole.as_ref()?;
+    let left: Vec<usize> = (0..whole.keys.len())
+        .filter(|&rank| whole.valid[rank] && !measured.contains(&whole.keys[rank]))
+        .collect();
+    let d = begin.space.len();
+    left.choose(rng).map(|&rank| whole.choices[rank * d..][..d].to_vec())
+}
+
+/// Valid neighbours of an architecture, in order of decision and choice.
+pub(super) fn neighbours(begin: &Begin, of: &Choices) -> Vec<Vec<u8>> {
+    let mut all = Vec::new();
+    let mut scratch = of.to_vec();
+    begin.space.for_each_edit(&mut scratch, |edited, _, _| all.push(edited.to_vec()));
+    all
+}
+
+/// One edit, drawn uniformly among those that lead to a valid neighbour; the architecture itself if there is none.
+pub(super) fn mutate(begin: &Begin, of: &Choices, rng: &mut impl Rng) -> Vec<u8> {
+    neighbours(begin, of).choose(rng).cloned().unwrap_or_else(|| of.to_vec())
+}
+
+struct Walk {
+    begin: Begin,
+    rng: ChaCha8Rng,
+    current: Vec<u8>,
+}
+
+impl Method for Walk {
+    fn ask(&mut self) -> Result<Option<Vec<u8>>, MethodError> {
+        self.current = mutate(&self.begin, &self.current, &mut self.rng);
+        Ok(Some(self.current.clone()))
+    }
+
+    fn tell(&mut self, _choices: &Choices, _values: &[f32]) -> Result<(), MethodError> {
+        Ok(())
+    }
+}

@@ -1,0 +1,106 @@
+//! Search by the transfer posterior: the past tasks' mean with a free slope, their covariance, and the plain kernel as
+//! residual ([`srnas_common::posterior::Predictor`]).
+
+use super::{
+    Begin, MethodSpec, Preparation, SpecError, Starter,
+    gp::{Acquisition, Gp, acquisition},
+    random::unmeasured,
+};
+use crate::method::{Method, Whole};
+use hashbrown::HashSet;
+use rayon::prelude::*;
+use srnas_common::{
+    posterior::{Kind, PosteriorSettings, Prior},
+    task::Task,
+};
+use std::sync::Arc;
+
+/// A past task of which only some measurements are known is searched for half of them by this bound.
+const PAST_BETA: f32 = 3.0;
+
+pub fn prepare(spec: &MethodSpec, p: &Preparation) -> Result<(Starter, Arc<Prior>), SpecError> {
+    let mut options = spec.options()?;
+    let acquisition = acquisition(&mut options)?;
+    let mut settings = PosteriorSettings::default();
+    let slope = options.word_or_number("slope", "fixed", settings.transfer.slope.into())?;
+    settings.transfer.slope = slope.unwrap_or(0.0) as f32;
+    settings.transfer.residual = options.number("residual", settings.transfer.residual.into(), 0.0)? as f32;
+    let measurements = options.word_or_number("n", "all", 0.0)?.filter(|n| *n > 0.0);
+    options.end()?;
+    let task = &p.tasks[0];
+    // What is searched must not be looked up in the past, nor must its nearest relatives.
+    let known = p.past.iter().any(|past| past.name() == task.name());
+    let past: Vec<Arc<Task>> =
+        p.past.iter().filter(|past| !known || past.family() != task.family()).cloned().collect();
+    if past.is_empty() {
+        return Err(spec.unfit("needs past tasks on the same space: give --past T or --past-set NAME"));
+    }
+    let prior = match measurements {
+        None => Prior::from_tables(p.space, &past),
+        Some(n) => sampled_prior(p, &past, n as usize),
+    };
+    let prior = Arc::new(prior.map_err(|e| spec.unfit(e.to_string()))?);
+    let start: Starter =
+        Box::new(move |begin| Ok(Box::new(Gp::new(begin, settings, Kind::Transfer, acquisition))));
+    Ok((start, prior))
+}
+
+/// A prior from `n` measurements of each past task, half of them uniform and half as a search visits them; the rest is filled
+/// by the task's own plain posterior.
+fn sampled_prior(
+    p: &Preparation,
+    past: &[Arc<Task>],
+    n: usize,
+) -> Result<Prior, srnas_common::posterior::PriorError> {
+    let whole = Whole::new(p.space, past[0].count()).map(Arc::new);
+    let Some(whole) = whole else {
+        return Err(srnas_common::posterior::PriorError::TooLarge(p.space.name().into()));
+    };
+    let n = n.min(whole.distinct());
+    let values: Vec<Vec<f32>> =
+        past.par_iter().enumerate().map(|(index, task)| filled(p, task, &whole, n, index as u64)).collect();
+    let names = |f: fn(&Task) -> &str| past.iter().map(|t| f(t).to_string()).collect();
+    Prior::new(names(Task::name), names(Task::family), whole.keys.len(), values.concat())
+}
+
+fn filled(p: &Preparation, task: &Arc<Task>, whole: &Arc<Whole>, n: usize, index: u64) -> Vec<f32> {
+    let begin = Begin {
+        space: p.space.clone(),
+        count: task.count(),
+        objectives: 1,
+        budget: n,
+        start: vec![0; p.space.len()],
+        seed: 0x9a57 + index,
+        start_seed: 0,
+        whole: Some(whole.clone()),
+        past: None,
+        tasks: Arc::from([]),
+    };
+    let mut rng = begin.rng();
+    let mut gp = Gp::new(&begin, PosteriorSettings::default(), Kind::Plain, Acquisition::Bound(PAST_BETA));
+    let mut measured = HashSet::new();
+    let mut known: Vec<(u64, f32)> = Vec::with_capacity(n);
+    for turn in 0..n {
+        let next = match turn < n.div_ceil(2) {
+            true => unmeasured(&begin, &measured, &mut rng),
+            false => gp.ask().expect("a Gaussian process does not fail"),
+        };
+        let Some(choices) = next else { break };
+        let Some(value) = task.value(&choices) else { continue };
+        measured.insert(begin.key(&choices));
+        known.push((begin.key(&choices), value));
+        gp.tell(&choices, &[value]).expect("a Gaussian process does not fail");
+    }
+    let mut values = gp.means();
+    let known: hashbrown::HashMap<u64, f32> = known.into_iter().collect();
+    for (value, key) in values.iter_mut().zip(&whole.keys) {
+        if let Some(measured) = known.get(key) {
+            *value = *measured;
+        }
+    }
+    let median = srnas_common::statistics::median(&mut values.clone());
+    let best = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let gap = best - median;
+    let scale = |v: f32| if gap > 0.0 { ((v - median) / gap).clamp(-3.0, 1.0) } else { 0.0 };
+    values.into_iter().map(scale).collect()
+}

@@ -1,0 +1,96 @@
+//! The environment in which a trained policy, or a rule that it carries, searches a task.
+
+use srnas_common::{
+    environment::{CandidateMode, Environment, EnvironmentConfig, Reach},
+    evaluation::Searcher,
+    policy::{Acts, Policy},
+    posterior::{Kind, LearnedPriorError, Prior},
+    space::SearchSpace,
+};
+use std::sync::Arc;
+
+/// Who searches with a policy file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acting {
+    /// What the run exported: the trained policy if it earned it, else the rule.
+    Exported,
+    /// The base rule: the best upper bound of the transfer posterior.
+    Rule,
+    /// The trained policy, exported or not.
+    Trained,
+    /// The best upper bound of the plain posterior: no training tasks at all.
+    Plain,
+    /// Random search.
+    Random,
+}
+
+/// Why a policy cannot search a space.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicySearchError {
+    /// Its predictor network fails.
+    #[error("the policy's predictor network: {0}")]
+    Network(#[from] LearnedPriorError),
+    /// Its prior is over something else.
+    #[error("the policy's prior is over {found} architectures, and {space} has others: train it again")]
+    OtherSpace {
+        /// Encodings of the prior.
+        found: usize,
+        /// The space.
+        space: String,
+    },
+}
+
+impl Acting {
+    fn by_network(self, policy: &Policy) -> bool {
+        match self {
+            Self::Trained => true,
+            Self::Exported => policy.acts == Acts::Trained,
+            Self::Rule | Self::Plain | Self::Random => false,
+        }
+    }
+
+    /// Who decides where to move.
+    pub fn searcher(self, policy: &Policy) -> Searcher {
+        match self {
+            Self::Plain => Searcher::Bound(Kind::Plain, policy.environment.rule_beta),
+            Self::Random => Searcher::Random,
+            _ if self.by_network(policy) => Searcher::Network(policy.network.clone(), policy.margin),
+            _ => Searcher::Rule,
+        }
+    }
+}
+
+/// The environment in which a policy searches a space for `budget` paid queries.
+///
+/// # Errors
+/// Refuses a policy whose prior is not over this space.
+pub fn policy_environment(
+    policy: &Policy,
+    space: &Arc<SearchSpace>,
+    budget: usize,
+    acting: Acting,
+) -> Result<Environment, PolicySearchError> {
+    let by_network = acting.by_network(policy);
+    let config = EnvironmentConfig {
+        horizon: budget,
+        // The rules are bounds of the posteriors, also where the policy was trained without them.
+        posteriors: acting != Acting::Random && (policy.environment.posteriors || !by_network),
+        candidates: if by_network { policy.environment.candidates } else { CandidateMode::Proposals },
+        ..policy.environment.clone()
+    };
+    // A prior is about one space; elsewhere the plain posterior searches.
+    let mut prior = None;
+    if policy.space == space.name() && matches!(acting, Acting::Exported | Acting::Rule | Acting::Trained) {
+        prior = policy.prior.clone();
+        if let Some(learned) = policy.learned_prior.as_ref().filter(|_| prior.is_none()) {
+            let (tasks, families) = (learned.tasks.clone(), learned.families.clone());
+            prior = Some(Prior::from_network(space, &learned.network, tasks, families)?);
+        }
+    }
+    if let Some(found) = prior.as_ref().map(Prior::encodings)
+        && space.size() != Some(found as u64)
+    {
+        return Err(PolicySearchError::OtherSpace { found, space: space.name().into() });
+    }
+    Ok(Environment::new(space.clone(), config, policy.settings, prior.map(Arc::new), Reach::Whole))
+}

@@ -1,0 +1,190 @@
+//! What is searched, and what is reported of it.
+
+use crate::pareto::Front;
+use srnas_common::{
+    space::SearchSpace,
+    task::{Count, Task, TaskName},
+};
+use srnas_oracle::{
+    benchmark::BenchmarkError,
+    catalog::Catalog,
+    tasks::{TaskBuildError, resolve_tasks},
+};
+use std::sync::Arc;
+
+/// One or several objectives that are searched, and the metric by which the incumbent is reported.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    /// Its name in reports.
+    pub name: String,
+    /// The objectives that are searched.
+    pub signals: Arc<[Arc<Task>]>,
+    /// By which the incumbent is reported; the signal itself where nothing else is named.
+    pub report: Arc<Task>,
+    /// Unit of the report, such as `%`; empty for sums.
+    pub unit: String,
+    /// With several objectives: the front of the whole table.
+    pub front: Option<Front>,
+}
+
+/// Why tasks are not a problem.
+#[derive(Debug, thiserror::Error)]
+pub enum ProblemError {
+    /// A task cannot be built.
+    #[error(transparent)]
+    Task(#[from] TaskBuildError),
+    /// A name cannot be read.
+    #[error(transparent)]
+    Name(#[from] srnas_common::task::TaskNameError),
+    /// A metric is not there.
+    #[error(transparent)]
+    Metric(#[from] BenchmarkError),
+    /// The two metrics do not measure the same.
+    #[error(
+        "{signal} is in {signal_unit} and {report} in {report_unit}: report a metric in the unit that is searched"
+    )]
+    Units {
+        /// What is searched.
+        signal: String,
+        /// Its unit.
+        signal_unit: String,
+        /// What is reported.
+        report: String,
+        /// Its unit.
+        report_unit: String,
+    },
+    /// The table has holes.
+    #[error(
+        "{task} has no value for {missing} of its {all} architectures, so its optimum is not known: a comparison needs a whole table"
+    )]
+    Missing {
+        /// The task.
+        task: String,
+        /// Valid architectures without a value.
+        missing: u64,
+        /// Valid architectures.
+        all: u64,
+    },
+    /// Objectives on different spaces.
+    #[error("{0} and {1} are on different spaces, and no architecture has both")]
+    Spaces(String, String),
+    /// The space cannot be listed.
+    #[error("{task}: {space} is too large to know its optimum; comparisons need a table of the whole space")]
+    TooLarge {
+        /// The task.
+        task: String,
+        /// The space.
+        space: String,
+    },
+}
+
+impl ProblemError {
+    /// Whether what was asked for is to blame, not a benchmark that is missing or damaged.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::Task(task) => task.is_usage(),
+            _ => true,
+        }
+    }
+}
+
+impl Problem {
+    /// One objective; `report` is another metric of the same data set, if one is to be reported.
+    ///
+    /// # Errors
+    /// See [`ProblemError`].
+    pub fn single(
+        catalog: &Catalog,
+        task: &TaskName,
+        report: Option<&str>,
+        count: Count,
+    ) -> Result<Self, ProblemError> {
+        let mut names = vec![task.clone()];
+        if let Some(metric) = report {
+            // The same benchmark and data set, another objective.
+            let dataset = task.as_str().splitn(3, '/').nth(1).unwrap_or_default();
+            names.push(format!("{}/{dataset}/{metric}", task.benchmark).parse()?);
+        }
+        let tasks = resolve_tasks(catalog, &names, count)?;
+        let unit = unit(catalog, task)?;
+        if let Some(other) = names.get(1) {
+            let found = self::unit(catalog, other)?;
+            if found != unit {
+                let named = |unit: String| if unit.is_empty() { "scaled units".into() } else { unit };
+                return Err(ProblemError::Units {
+                    signal: task.to_string(),
+                    signal_unit: named(unit),
+                    report: other.to_string(),
+                    report_unit: named(found),
+                });
+            }
+        }
+        for task in &tasks {
+            complete(task)?;
+        }
+        let report = tasks[tasks.len() - 1].clone();
+        Ok(Self { name: task.to_string(), signals: Arc::from([tasks[0].clone()]), report, unit, front: None })
+    }
+
+    /// Several objectives on one space.
+    ///
+    /// # Errors
+    /// See [`ProblemError`].
+    pub fn several(catalog: &Catalog, names: &[TaskName], count: Count) -> Result<Self, ProblemError> {
+        let tasks = resolve_tasks(catalog, names, count)?;
+        for task in &tasks {
+            complete(task)?;
+            if task.space().name() != tasks[0].space().name() {
+                return Err(ProblemError::Spaces(tasks[0].name().into(), task.name().into()));
+            }
+        }
+        let size = tasks[0].space().size().unwrap_or(0);
+        let table: Vec<Vec<f32>> =
+            (0..size).filter_map(|rank| tasks.iter().map(|t| t.value_of_rank(rank)).collect()).collect();
+        let name = names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" & ");
+        Ok(Self {
+            name,
+            report: tasks[0].clone(),
+            unit: String::new(),
+            front: Front::new(&table),
+            signals: tasks.into(),
+        })
+    }
+
+    /// The space searched.
+    pub fn space(&self) -> &Arc<SearchSpace> {
+        self.signals[0].space()
+    }
+}
+
+/// Unit of a task: of its metric, empty for a sum of scaled ones.
+fn unit(catalog: &Catalog, task: &TaskName) -> Result<String, ProblemError> {
+    let [alone] = &task.terms[..] else { return Ok(String::new()) };
+    if alone.log {
+        return Ok(String::new());
+    }
+    let open = catalog.open(&task.benchmark);
+    let benchmark = open.map_err(|source| TaskBuildError::Catalog { task: task.to_string(), source })?;
+    Ok(benchmark.metric(&alone.metric)?.info().unit.clone())
+}
+
+/// Refuses a task with holes: the regret of a search needs the optimum.
+fn complete(task: &Task) -> Result<(), ProblemError> {
+    let space = task.space();
+    let Some(size) = space.size().filter(|&size| size <= srnas_common::posterior::Prior::LARGEST) else {
+        return Err(ProblemError::TooLarge { task: task.name().into(), space: space.name().into() });
+    };
+    let (mut all, mut missing) = (0, 0);
+    let mut choices = vec![0; space.len()];
+    for rank in 0..size {
+        space.unrank(rank, &mut choices);
+        if space.is_valid(&choices) {
+            all += 1;
+            missing += u64::from(task.value_of_rank(rank).is_none());
+        }
+    }
+    if missing > 0 {
+        return Err(ProblemError::Missing { task: task.name().into(), missing, all });
+    }
+    Ok(())
+}

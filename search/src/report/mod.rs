@@ -1,0 +1,135 @@
+//! The report of a comparison: `results.csv`, `summary.json`, `summary.md`, `report.html` and SVG plots.
+
+mod plots;
+mod series;
+mod summary;
+mod table;
+
+pub use summary::Summary;
+
+use crate::{
+    comparison::{Outcome, Plan},
+    problem::Problem,
+};
+use series::Series;
+use srnas_common::files::write_whole;
+use std::{
+    fs::{self, File},
+    io::{self, BufWriter},
+    path::Path,
+};
+
+/// Why a report cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// A file.
+    #[error("cannot write {path}: {source}")]
+    Io {
+        /// The file.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A plot.
+    #[error("cannot draw {name}: {reason}")]
+    Plot {
+        /// The plot.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+    /// No such method is compared.
+    #[error("--against {name} is not one of the methods compared: {methods}")]
+    Against {
+        /// The method as given.
+        name: String,
+        /// Those compared.
+        methods: String,
+    },
+}
+
+/// Writes the report of a comparison into `dir` and returns its numbers. `against` is the method that the others are paired
+/// with; the last one if none is given.
+///
+/// # Errors
+/// See [`ReportError`].
+pub fn write(
+    dir: &Path,
+    plan: &Plan,
+    problems: &[Problem],
+    outcomes: &[Vec<Outcome>],
+    against: Option<&str>,
+) -> Result<Summary, ReportError> {
+    let against =
+        match against {
+            None => plan.methods.len().saturating_sub(1),
+            Some(name) => plan.methods.iter().position(|m| m == name).ok_or_else(|| {
+                ReportError::Against { name: name.into(), methods: plan.methods.join(", ") }
+            })?,
+        };
+    let budget = plan.budgets.iter().copied().max().unwrap_or(0);
+    let series: Vec<Vec<Vec<Option<Series>>>> = problems
+        .iter()
+        .zip(outcomes)
+        .map(|(problem, methods)| {
+            let of = |outcome: &Outcome| {
+                outcome.iter().map(|r| r.as_ref().ok().map(|t| Series::new(problem, t, budget))).collect()
+            };
+            methods.iter().map(of).collect()
+        })
+        .collect();
+    let summary = Summary::new(plan, problems, outcomes, &series, against);
+    let io = |path: &Path| {
+        let path = path.display().to_string();
+        move |source| ReportError::Io { path, source }
+    };
+    let put = |name: &str, text: String| {
+        let path = dir.join(name);
+        write_whole(&path, text.as_bytes()).map_err(io(&path))
+    };
+    let csv = dir.join("results.csv");
+    results(&csv, plan, problems, outcomes, &series).map_err(io(&csv))?;
+    let json = serde_json::to_string_pretty(&summary).expect("a summary is JSON");
+    put("summary.json", json + "\n")?;
+    let plots = plots::all(plan, problems, outcomes, &series, &summary)?;
+    let folder = dir.join("plots");
+    fs::create_dir_all(&folder).map_err(io(&folder))?;
+    for plot in &plots {
+        put(&format!("plots/{}.svg", plot.name), plot.svg.clone())?;
+    }
+    let document = summary::document(&summary, &plots);
+    put("summary.md", table::markdown(&document))?;
+    put("report.html", table::html(&document, &plots))?;
+    Ok(summary)
+}
+
+/// One row for each paid query.
+fn results(
+    path: &Path,
+    plan: &Plan,
+    problems: &[Problem],
+    outcomes: &[Vec<Outcome>],
+    series: &[Vec<Vec<Option<Series>>>],
+) -> io::Result<()> {
+    let mut csv = csv::Writer::from_writer(BufWriter::new(File::create(path)?));
+    csv.write_record(["method", "task", "seed", "query", "architecture", "incumbent", "regret"])?;
+    for (p, problem) in problems.iter().enumerate() {
+        for (m, method) in plan.methods.iter().enumerate() {
+            for (s, result) in outcomes[p][m].iter().enumerate() {
+                let (Ok(trace), Some(series)) = (result, &series[p][m][s]) else { continue };
+                for (q, query) in trace.iter().enumerate() {
+                    csv.write_record([
+                        method,
+                        &problem.name,
+                        &s.to_string(),
+                        &(q + 1).to_string(),
+                        &problem.space().format(&query.choices),
+                        &series.incumbents[q].to_string(),
+                        &series.regrets[q].to_string(),
+                    ])?;
+                }
+            }
+        }
+    }
+    csv.flush()
+}

@@ -1,0 +1,105 @@
+//! What a search had found after each of its paid queries.
+
+use crate::{pareto::non_dominated, problem::Problem, search::Trace};
+
+/// Values after 1, 2, … paid queries, up to the budget; a search that ended early keeps what it had.
+#[derive(Clone, Debug)]
+pub struct Series {
+    /// The reported metric of the incumbent (the best by what is searched); with several objectives the share of the
+    /// front's hypervolume.
+    pub incumbents: Vec<f64>,
+    /// Best of the table minus the incumbent, in the metric's unit; with several objectives the share of the hypervolume
+    /// that is missing.
+    pub regrets: Vec<f64>,
+    /// The same over (best − median).
+    pub normalised: Vec<f64>,
+    /// Paid queries until what is searched was within [`near`] of its best; `None` if it never was.
+    pub near: Option<usize>,
+    /// Paid queries until the best by what is searched was found.
+    pub optimum: Option<usize>,
+}
+
+/// How near to the best counts as near: 0.1 points of a percentage, else 1 % of the gap between median and best.
+pub fn near(problem: &Problem) -> f64 {
+    let signal = &problem.signals[0];
+    if problem.unit == "%" { 0.1 } else { 0.01 * f64::from(signal.best() - signal.median()) }
+}
+
+impl Series {
+    pub fn new(problem: &Problem, trace: &Trace, budget: usize) -> Self {
+        match &problem.front {
+            Some(_) => Self::of_several(problem, trace, budget),
+            None => Self::of_one(problem, trace, budget),
+        }
+    }
+
+    fn of_one(problem: &Problem, trace: &Trace, budget: usize) -> Self {
+        let (signal, report) = (&problem.signals[0], &problem.report);
+        let (best, gap) = (f64::from(report.best()), f64::from(report.best() - report.median()));
+        let near = f64::from(signal.best()) - near(problem);
+        let mut series = Self::empty();
+        let (mut highest, mut incumbent) = (f32::NEG_INFINITY, f64::NAN);
+        for (q, query) in trace.iter().enumerate() {
+            if query.values[0] > highest {
+                highest = query.values[0];
+                incumbent = report.value(&query.choices).map_or(f64::NAN, f64::from);
+            }
+            if f64::from(highest) >= near {
+                series.near.get_or_insert(q + 1);
+            }
+            if highest >= signal.best() {
+                series.optimum.get_or_insert(q + 1);
+            }
+            series.push(incumbent, best - incumbent, (best - incumbent) / gap);
+        }
+        series.extend(budget)
+    }
+
+    fn of_several(problem: &Problem, trace: &Trace, budget: usize) -> Self {
+        let front = problem.front.as_ref().expect("several objectives have a front");
+        let mut series = Self::empty();
+        let mut found: Vec<Vec<f32>> = Vec::new();
+        for (q, query) in trace.iter().enumerate() {
+            let before = found.len();
+            found.push(query.values.clone());
+            found = non_dominated(&found);
+            let volume = match series.incumbents.last() {
+                // Dominated: nothing changes.
+                Some(&last) if before == found.len() && !found.contains(&query.values) => last,
+                _ => front.hypervolume(&found),
+            };
+            if volume >= 0.99 {
+                series.near.get_or_insert(q + 1);
+            }
+            if volume >= 1.0 - 1e-9 {
+                series.optimum.get_or_insert(q + 1);
+            }
+            series.push(volume, 1.0 - volume, 1.0 - volume);
+        }
+        series.extend(budget)
+    }
+
+    fn empty() -> Self {
+        Self {
+            incumbents: Vec::new(),
+            regrets: Vec::new(),
+            normalised: Vec::new(),
+            near: None,
+            optimum: None,
+        }
+    }
+
+    fn push(&mut self, incumbent: f64, regret: f64, normalised: f64) {
+        self.incumbents.push(incumbent);
+        self.regrets.push(regret);
+        self.normalised.push(normalised);
+    }
+
+    fn extend(mut self, budget: usize) -> Self {
+        for values in [&mut self.incumbents, &mut self.regrets, &mut self.normalised] {
+            let last = values.last().copied().unwrap_or(f64::NAN);
+            values.resize(budget, last);
+        }
+        self
+    }
+}

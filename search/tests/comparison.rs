@@ -1,0 +1,248 @@
+//! Comparisons on a made-up table: the protocol, what is remembered, what is refused, what is written.
+
+use srnas_common::{
+    space::{Conditional, Decision, SearchSpace},
+    task::{Count, Task, Values},
+};
+use srnas_search::{Comparison, ComparisonError, Front, MethodSpec, Outcome, Plan, Problem, report};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
+use tokio_util::sync::CancellationToken;
+
+fn space() -> Arc<SearchSpace> {
+    let decisions = (0..5).map(|d| Decision::new(format!("d{d}"), &["a", "b", "c"])).collect();
+    Arc::new(Conditional::space("made-up", decisions, vec![]).unwrap())
+}
+
+/// A table of 243 architectures by a weight for each decision.
+fn task(name: &str, weights: [f32; 5]) -> Arc<Task> {
+    let space = space();
+    let mut choices = vec![0; 5];
+    let values = (0..243).map(|rank| {
+        space.unrank(rank, &mut choices);
+        choices.iter().zip(weights).map(|(&c, w)| w * f32::from(c)).sum::<f32>()
+            + 0.01 * (rank as f32 * 1.7).sin()
+    });
+    let values = Values::Dense(values.collect());
+    Arc::new(Task::new(name, name, space.clone(), values, Count::Strings).unwrap())
+}
+
+fn single(name: &str, weights: [f32; 5]) -> Problem {
+    let task = task(name, weights);
+    Problem {
+        name: name.into(),
+        signals: Arc::from([task.clone()]),
+        report: task,
+        unit: "%".into(),
+        front: None,
+    }
+}
+
+fn several() -> Problem {
+    let tasks = [task("b/d/x", [1.0, 0.5, 0.2, 0.1, 0.4]), task("b/d/y", [-1.0, 0.5, -0.3, 0.2, -0.2])];
+    let table: Vec<Vec<f32>> =
+        (0..243).map(|rank| tasks.iter().map(|t| t.value_of_rank(rank).unwrap()).collect()).collect();
+    Problem {
+        name: "b/d/x & b/d/y".into(),
+        report: tasks[0].clone(),
+        unit: String::new(),
+        front: Front::new(&table),
+        signals: Arc::from(tasks),
+    }
+}
+
+fn comparison(dir: &Path, methods: &[&str], problems: Vec<Problem>, budget: usize) -> Comparison {
+    let plan = Plan {
+        software: "test".into(),
+        methods: methods.iter().map(|m| (*m).to_string()).collect(),
+        problems: problems.iter().map(|p| p.signals.iter().map(|t| t.name().into()).collect()).collect(),
+        report: problems.iter().map(|p| p.report.name().into()).collect(),
+        count: Count::Strings,
+        budgets: vec![5, budget],
+        seeds: 6,
+        seed: 1,
+        past: vec![],
+        content: BTreeMap::new(),
+    };
+    let methods: Vec<MethodSpec> = methods.iter().map(|m| m.parse().unwrap()).collect();
+    Comparison::new(plan, methods, problems, vec![], dir).unwrap()
+}
+
+fn run(comparison: &Comparison) -> Result<Vec<Vec<Outcome>>, ComparisonError> {
+    comparison.run(&CancellationToken::new(), &|_| {})
+}
+
+fn written(comparison: &Comparison, dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    let outcomes = run(comparison).unwrap();
+    report::write(dir, comparison.plan(), comparison.problems(), &outcomes, None).unwrap();
+    let mut files = BTreeMap::new();
+    for folder in [dir.to_path_buf(), dir.join("plots")] {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() {
+                files.insert(path.strip_prefix(dir).unwrap().display().to_string(), fs::read(&path).unwrap());
+            }
+        }
+    }
+    files
+}
+
+fn two() -> Vec<Problem> {
+    vec![single("b/d/x", [1.0, 0.5, 0.2, 0.1, 0.4]), single("b/d/y", [0.1, 0.9, 0.3, -0.5, 0.2])]
+}
+
+#[test]
+fn all_methods_of_a_seed_share_their_start_and_the_same_comparison_is_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b) = (folder.path().join("a"), folder.path().join("b"));
+    let methods = ["random", "local", "evolution:population=8,tournament=3", "ridge"];
+    let first = comparison(&a, &methods, two(), 30);
+    let outcomes = run(&first).unwrap();
+    for problem in &outcomes {
+        for seed in 0..6 {
+            let starts: Vec<&[u8]> =
+                problem.iter().map(|m| m[seed].as_ref().unwrap()[0].choices.as_slice()).collect();
+            assert!(starts.iter().all(|s| *s == starts[0]));
+            assert!(problem.iter().all(|m| m[seed].as_ref().unwrap().len() == 30));
+        }
+        assert_ne!(problem[0][0].as_ref().unwrap()[0], problem[0][1].as_ref().unwrap()[0]);
+    }
+    let files = written(&first, &a);
+    assert_eq!(files, written(&comparison(&b, &methods, two(), 30), &b));
+    for name in ["plan.json", "searches.jsonl", "results.csv", "summary.json", "summary.md", "report.html"] {
+        assert!(files.contains_key(name), "{name}");
+    }
+    assert!(files.contains_key("plots/regret.svg") && files.contains_key("plots/ranks.svg"));
+    let rows = String::from_utf8(files["results.csv"].clone()).unwrap();
+    assert_eq!(rows.lines().count(), 1 + 2 * 4 * 6 * 30);
+    assert_eq!(rows.lines().next().unwrap(), "method,task,seed,query,architecture,incumbent,regret");
+}
+
+#[test]
+fn an_interrupted_comparison_goes_on_and_ends_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b) = (folder.path().join("a"), folder.path().join("b"));
+    let methods = ["random", "gp"];
+    let whole = written(&comparison(&a, &methods, two(), 20), &a);
+    // Stopped after some searches, the last line cut short by a kill.
+    let stopped = comparison(&b, &methods, two(), 20);
+    let stop = CancellationToken::new();
+    let interrupted = stopped.run(&stop, &|done| {
+        if done >= 7 {
+            stop.cancel();
+        }
+    });
+    assert!(matches!(interrupted, Err(ComparisonError::Stopped)));
+    let journal = b.join("searches.jsonl");
+    let text = fs::read_to_string(&journal).unwrap();
+    let lines = text.lines().filter(|l| !l.is_empty()).count();
+    assert!((7..24).contains(&lines), "{lines}");
+    fs::write(&journal, &text[..text.len() - 9]).unwrap();
+    assert_eq!(written(&comparison(&b, &methods, two(), 20), &b), whole);
+}
+
+#[test]
+fn other_comparisons_other_folders_and_impossible_budgets_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("a");
+    run(&comparison(&dir, &["random"], two(), 10)).unwrap();
+    let other = run(&comparison(&dir, &["random", "local"], two(), 10)).unwrap_err();
+    assert!(other.to_string().contains("another comparison (`methods` differs)"), "{other}");
+    assert!(other.is_usage());
+    let foreign = folder.path().join("b");
+    fs::create_dir(&foreign).unwrap();
+    fs::write(foreign.join("thesis.tex"), "my only copy").unwrap();
+    let refused = run(&comparison(&foreign, &["random"], two(), 10)).unwrap_err();
+    assert!(refused.to_string().contains("is not empty and not a comparison"), "{refused}");
+    assert_eq!(fs::read_dir(&foreign).unwrap().count(), 1);
+    let beyond = run(&comparison(&folder.path().join("c"), &["random"], two(), 244)).unwrap_err();
+    assert!(beyond.to_string().contains("more than the 243 distinct architectures"), "{beyond}");
+    for (method, says) in [
+        ("gp:bta=3", "did you mean `beta`"),
+        ("policy:/nowhere/at/all", "cannot be used"),
+        ("transfer-gp", "needs past tasks"),
+        ("cmd:", "needs a program"),
+    ] {
+        let refused = run(&comparison(&folder.path().join("d"), &[method], two(), 10)).unwrap_err();
+        assert!(refused.to_string().contains(says), "{method}: {refused}");
+        assert!(!folder.path().join("d").exists(), "nothing is written for what is refused");
+    }
+    let one = run(&comparison(&folder.path().join("e"), &["local"], vec![several()], 10)).unwrap_err();
+    assert!(one.to_string().contains("searches one objective"), "{one}");
+}
+
+/// A program for `sh` that answers each ask with the next of some lines, the last one for ever.
+fn program(dir: &Path, name: &str, answers: &[&str]) -> String {
+    let mut script =
+        String::from("n=0\nwhile read -r line; do\ncase \"$line\" in *'\"ask\"'*)\nn=$((n+1))\ncase $n in\n");
+    for (i, answer) in answers.iter().enumerate() {
+        let pattern = if i + 1 == answers.len() { "*".to_string() } else { (i + 1).to_string() };
+        script += &format!("{pattern}) {answer} ;;\n");
+    }
+    script += "esac ;;\nesac\ndone\n";
+    let path = dir.join(name);
+    fs::write(&path, script).unwrap();
+    format!("cmd:sh {}", path.display())
+}
+
+#[test]
+fn a_foreign_method_that_misbehaves_fails_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let say = |names: &str| format!("echo '{{\"architecture\": [{names}]}}'");
+    let good = say(r#""a","b","c","a","b""#);
+    let cases = [
+        (vec![good.clone(), say(r#""a","b""#)], "asked for 2 choices; made-up has 5"),
+        (vec![say(r#""a","b","c","a","z""#)], "decision `d4` has no choice `z`"),
+        (vec!["echo hello".into()], "answered `hello`, which is not"),
+        (vec![good.clone(), "echo I am out of ideas >&2; exit 3".into()], "I am out of ideas"),
+        (vec![good.clone()], "times in a row for what was measured already"),
+    ];
+    let mut methods: Vec<String> = cases
+        .iter()
+        .enumerate()
+        .map(|(i, (answers, _))| {
+            let answers: Vec<&str> = answers.iter().map(String::as_str).collect();
+            program(folder.path(), &format!("{i}.sh"), &answers)
+        })
+        .collect();
+    // One that is content after two.
+    let content = [good.as_str(), "echo '{\"done\": true}'"];
+    methods.push(program(folder.path(), "content.sh", &content));
+    methods.push("random".into());
+    let names: Vec<&str> = methods.iter().map(String::as_str).collect();
+    let dir = folder.path().join("out");
+    let compared = comparison(&dir, &names, two()[..1].to_vec(), 10);
+    let outcomes = run(&compared).unwrap();
+    for (outcome, (_, says)) in outcomes[0].iter().zip(&cases) {
+        for result in outcome {
+            let why = result.as_ref().unwrap_err();
+            assert!(why.contains(says), "{why} has not: {says}");
+        }
+    }
+    assert!(outcomes[0][5].iter().all(|r| r.as_ref().unwrap().len() == 2));
+    assert!(outcomes[0][6].iter().all(|r| r.as_ref().unwrap().len() == 10));
+    let files = written(&compared, &dir);
+    let text = String::from_utf8(files["summary.md"].clone()).unwrap();
+    assert!(text.contains("## Failed") && text.contains("6 of 6 searches failed"), "{text}");
+    // Failures are not in the means.
+    assert!(text.contains("| random | 0."), "{text}");
+}
+
+#[test]
+fn several_objectives_have_fronts_and_hypervolumes() {
+    let folder = tempfile::tempdir().unwrap();
+    let methods = ["random", "nsga2:population=10", "linas:population=10"];
+    let compared = comparison(folder.path(), &methods, vec![several()], 60);
+    let files = written(&compared, folder.path());
+    let summary: serde_json::Value = serde_json::from_slice(&files["summary.json"]).unwrap();
+    let missing = |m: usize, at: &str| {
+        summary["problems"][0]["methods"][m]["normalised_regret"][at]["mean"].as_f64().unwrap()
+    };
+    for m in 0..3 {
+        assert!(missing(m, "60") < missing(m, "5"));
+    }
+    assert!(missing(2, "60") < missing(0, "60"), "predictors find more of the front than chance");
+    for plot in ["plots/hypervolume-b-d-x-b-d-y.svg", "plots/front-b-d-x-b-d-y.svg"] {
+        let svg = String::from_utf8(files[plot].clone()).unwrap();
+        assert!(svg.starts_with("<svg") && svg.contains("prefers-color-scheme"), "{plot}");
+    }
+}

@@ -1,0 +1,271 @@
+//! `srnas compare`: search methods under one protocol, and a report.
+
+use super::{Usage, stop_on_signal};
+use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use sha2::{Digest, Sha256};
+use srnas_common::{
+    config::{Config, ConfigError},
+    task::{Count, TaskName, expand_braces},
+    text::hex,
+};
+use srnas_oracle::{catalog::Catalog, tasks::resolve_tasks};
+use srnas_search::{
+    Comparison, MethodSpec, Plan, Problem, methods,
+    report::{self, Summary},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::PathBuf,
+};
+
+const EXAMPLES: &str = "Examples:
+  srnas compare --task nb201/cifar10/val --report test --method random --method local \\
+      --method evolution:population=50,tournament=10 --budget 50,100,150 --seeds 200 --out reports/cifar10
+  srnas compare --config configs/nb201-transfer.toml --task-set held-out --method transfer-gp \\
+      --method gp --method policy:runs/latest --budget 5,10,25,50 --seeds 64 --out reports/transfer
+  srnas compare --objectives 'nb201/cifar10/{val,edgegpu_latency}' --method nsga2 --method linas --out reports/pareto
+  srnas compare --task nb201/cifar10/val --method 'cmd:python3 examples/optuna_solver.py' --out reports/tpe";
+
+/// Compare search methods on tasks, under one protocol, and write a report
+#[derive(Debug, Args)]
+#[command(after_help = format!("{}\n\n{EXAMPLES}", described()))]
+pub struct CompareCommand {
+    /// Task to search, such as nb201/cifar10/val; braces abbreviate, may be repeated
+    #[arg(long, value_name = "T")]
+    task: Vec<String>,
+    /// Named task set of the configuration
+    #[arg(long, value_name = "NAME")]
+    task_set: Vec<String>,
+    /// One problem with several objectives: the tasks that the pattern names
+    #[arg(long, value_name = "PATTERN")]
+    objectives: Vec<String>,
+    /// Metric of the same data set by which incumbents are reported, such as test [default: what is searched]
+    #[arg(long, value_name = "METRIC")]
+    report: Option<String>,
+    /// Method, such as local or evolution:population=50; may be repeated [default: random, local, evolution, ridge, gp]
+    #[arg(long, value_name = "METHOD")]
+    method: Vec<String>,
+    /// The method that the others are paired with in the report [default: the last one]
+    #[arg(long, value_name = "METHOD")]
+    against: Option<String>,
+    /// Past task that methods may know, as transfer-gp does; braces abbreviate, may be repeated
+    #[arg(long, value_name = "T")]
+    past: Vec<String>,
+    /// Named task set of past tasks [default: what the configuration trains on]
+    #[arg(long, value_name = "NAME")]
+    past_set: Vec<String>,
+    /// Configuration that names the task sets
+    #[arg(long, value_name = "F")]
+    config: Option<PathBuf>,
+    /// Paid queries, the random start included: reported after each, searched to the highest
+    #[arg(long, value_delimiter = ',', default_value = "5,10,25,50,100", value_name = "N,…")]
+    budget: Vec<usize>,
+    /// Searches of each method on each problem, from shared starts
+    #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    seeds: u32,
+    /// Seed of everything random; the starts are those of srnas search with the same seed
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// What counts as one architecture [default: as in the configuration]
+    #[arg(long, value_enum)]
+    count: Option<CountArg>,
+    /// Folder of the report; the same command goes on with what is in it
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Threads [default: all cores]
+    #[arg(long, default_value_t = 0, value_name = "N", hide_default_value = true)]
+    threads: usize,
+    /// Folder of benchmark files, searched before $SRNAS_BENCH_DIR and the user's data directory
+    #[arg(long, value_name = "DIR")]
+    bench_dir: Option<PathBuf>,
+    /// Print the numbers of the report as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+enum CountArg {
+    Classes,
+    Strings,
+}
+
+fn described() -> String {
+    let lines = methods::DESCRIPTIONS.iter().map(|(name, what)| format!("  {name:<12} {what}"));
+    format!("Methods:\n{}", lines.collect::<Vec<_>>().join("\n"))
+}
+
+impl CompareCommand {
+    /// Runs the command.
+    pub fn run(self) -> anyhow::Result<()> {
+        let config = match &self.config {
+            Some(path) => Config::load(path)?,
+            None => Config::default(),
+        };
+        let catalog = Catalog::new(self.bench_dir.clone());
+        let count = match self.count {
+            Some(CountArg::Classes) => Count::Classes,
+            Some(CountArg::Strings) => Count::Strings,
+            None => config.tasks.count,
+        };
+        let mut problems = Vec::new();
+        for name in names(&config, &self.task_set, &self.task)? {
+            problems.push(Problem::single(&catalog, &name, self.report.as_deref(), count)?);
+        }
+        for pattern in &self.objectives {
+            let objectives = names(&config, &[], std::slice::from_ref(pattern))?;
+            if objectives.len() < 2 {
+                let says =
+                    format!("--objectives {pattern} names {} task; give two or more", objectives.len());
+                return Err(Usage(says).into());
+            }
+            problems.push(Problem::several(&catalog, &objectives, count)?);
+        }
+        if problems.is_empty() {
+            let says = "nothing to compare on: give --task T, --task-set NAME or --objectives PATTERN";
+            return Err(Usage(says.into()).into());
+        }
+        let methods = self.methods()?;
+        let knows_past = methods.iter().any(|m| m.name() == "transfer-gp");
+        let past = if knows_past { self.past_names(&config)? } else { Vec::new() };
+        let plan = Plan {
+            software: env!("CARGO_PKG_VERSION").into(),
+            methods: methods.iter().map(ToString::to_string).collect(),
+            problems: problems
+                .iter()
+                .map(|p| p.signals.iter().map(|t| t.name().to_string()).collect())
+                .collect(),
+            report: problems.iter().map(|p| p.report.name().to_string()).collect(),
+            count,
+            budgets: self.budgets()?,
+            seeds: self.seeds as usize,
+            seed: self.seed,
+            past: past.iter().map(ToString::to_string).collect(),
+            content: content(&catalog, &problems, &past, &methods)?,
+        };
+        let past = if past.is_empty() { Vec::new() } else { resolve_tasks(&catalog, &past, count)? };
+        let comparison = Comparison::new(plan, methods, problems, past, &self.out)?;
+        let summary = self.search(&comparison)?;
+        if self.json {
+            println!("{}", serde_json::to_string(&summary)?);
+        } else {
+            self.print(&summary);
+        }
+        Ok(())
+    }
+
+    fn methods(&self) -> anyhow::Result<Vec<MethodSpec>> {
+        const DEFAULT: [&str; 5] = ["random", "local", "evolution", "ridge", "gp"];
+        let methods = match self.method.is_empty() {
+            true => DEFAULT.iter().map(|text| text.parse()).collect::<Result<Vec<_>, _>>()?,
+            false => self.method.iter().map(|text| text.parse()).collect::<Result<Vec<MethodSpec>, _>>()?,
+        };
+        // Said before anything is searched, not after.
+        if let Some(against) = self.against.as_ref().filter(|a| !methods.iter().any(|m| m.as_str() == **a)) {
+            let known: Vec<&str> = methods.iter().map(MethodSpec::as_str).collect();
+            let says =
+                format!("--against {against} is not one of the methods compared: {}", known.join(", "));
+            return Err(Usage(says).into());
+        }
+        Ok(methods)
+    }
+
+    fn past_names(&self, config: &Config) -> anyhow::Result<Vec<TaskName>> {
+        let named = names(config, &self.past_set, &self.past)?;
+        Ok(if named.is_empty() && self.config.is_some() { config.train_tasks()? } else { named })
+    }
+
+    fn budgets(&self) -> anyhow::Result<Vec<usize>> {
+        let mut budgets = self.budget.clone();
+        if budgets.contains(&0) || budgets.is_empty() {
+            return Err(Usage("--budget is a list of whole numbers from 1 on".into()).into());
+        }
+        budgets.sort_unstable();
+        budgets.dedup();
+        Ok(budgets)
+    }
+
+    fn search(&self, comparison: &Comparison) -> anyhow::Result<Summary> {
+        let progress = ProgressBar::new(comparison.searches() as u64).with_style(
+            ProgressStyle::with_template("{elapsed_precise} {bar:30} {pos}/{len} searches, {eta} left")
+                .expect("a valid template"),
+        );
+        // Signals are waited for on a runtime of their own; the searches run on these threads.
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let stop = runtime.block_on(async { stop_on_signal() });
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(self.threads).build()?;
+        let outcomes = pool.install(|| comparison.run(&stop, &|done| progress.set_position(done as u64)))?;
+        progress.finish_and_clear();
+        let against = self.against.as_deref();
+        Ok(pool.install(|| {
+            report::write(&self.out, comparison.plan(), comparison.problems(), &outcomes, against)
+        })?)
+    }
+
+    fn print(&self, summary: &Summary) {
+        let plan = &summary.plan;
+        println!(
+            "Normalised regret (0 is the best of the table, 1 its median), mean over {} problem(s) × {} starts:\n",
+            plan.problems.len(),
+            plan.seeds
+        );
+        let wide = plan.methods.iter().map(|m| m.len()).max().unwrap_or(6).max(6);
+        print!("{:wide$}", "method");
+        plan.budgets.iter().for_each(|b| print!("  {:>9}", format!("after {b}")));
+        println!("  rank");
+        for o in &summary.overall {
+            print!("{:wide$}", o.method);
+            for b in &plan.budgets {
+                let mean = o.normalised_regret.get(b).map_or(f64::NAN, |e| e.mean);
+                print!("  {mean:>9.4}");
+            }
+            println!("  {:>4.2}", o.average_rank.values().next_back().unwrap_or(&f64::NAN));
+        }
+        for problem in &summary.problems {
+            for m in problem.methods.iter().filter(|m| !m.failed.is_empty()) {
+                let why = m.failed.values().next().expect("not empty");
+                println!("\n{} on {}: {} searches failed: {why}", m.method, problem.problem, m.failed.len());
+            }
+        }
+        println!("\nReport: {}", self.out.join("report.html").display());
+    }
+}
+
+/// The tasks of some sets and patterns, each once.
+fn names(config: &Config, sets: &[String], patterns: &[String]) -> Result<Vec<TaskName>, ConfigError> {
+    let mut names = config.resolve(sets)?;
+    for pattern in patterns.iter().flat_map(|p| expand_braces(p)) {
+        let name: TaskName = pattern.parse()?;
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+/// SHA-256 of everything that is read: a report is about these files and no others.
+fn content(
+    catalog: &Catalog,
+    problems: &[Problem],
+    past: &[TaskName],
+    methods: &[MethodSpec],
+) -> anyhow::Result<BTreeMap<String, String>> {
+    let searched = problems.iter().flat_map(|p| p.signals.iter());
+    let mut benchmarks: BTreeSet<String> =
+        searched.filter_map(|t| t.name().split('/').next().map(String::from)).collect();
+    benchmarks.extend(past.iter().map(|t| t.benchmark.clone()));
+    let mut content = BTreeMap::new();
+    for name in benchmarks {
+        let hash = catalog.open(&name)?.content_hash_hex();
+        content.insert(name, hash);
+    }
+    for method in methods {
+        if let Some(file) = method.policy_file() {
+            // What cannot be read is refused when the method is prepared.
+            let Ok(bytes) = fs::read(&file) else { continue };
+            content.insert(method.to_string(), hex(&Sha256::digest(bytes)));
+        }
+    }
+    Ok(content)
+}
