@@ -2,6 +2,7 @@
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use statrs::distribution::{ContinuousCDF, StudentsT};
 
 /// Median of finite numbers; reorders them. The mean of the middle two where their number is even; NaN for none.
 pub fn median(values: &mut [f32]) -> f32 {
@@ -41,6 +42,16 @@ pub fn bootstrap_mean_of_others(groups: &[Vec<f64>]) -> (f64, [f64; 2]) {
     })
 }
 
+/// The mean of some units with its 95 % interval by Student's t: how sure the mean over *other units like these* is, also where
+/// they are so few that resampling them would look too sure. A point for fewer than two.
+pub fn mean_of_few(units: &[f64]) -> (f64, [f64; 2]) {
+    let (n, centre) = (units.len() as f64, mean(units));
+    let Ok(t) = StudentsT::new(0.0, 1.0, n - 1.0) else { return (centre, [centre; 2]) };
+    let variance = units.iter().map(|u| (u - centre).powi(2)).sum::<f64>() / (n - 1.0);
+    let half = t.inverse_cdf(0.975) * (variance / n).sqrt();
+    (centre, [centre - half, centre + half])
+}
+
 /// Mean of a resampled group.
 type DrawMean = fn(&mut ChaCha8Rng, &[f64]) -> f64;
 
@@ -73,6 +84,18 @@ mod tests {
         let (centre, [low, high]) = bootstrap_mean(&[vec![0.0, 1.0, 2.0], vec![10.0, 12.0]]);
         assert_eq!(centre, 6.0);
         assert!(low < centre && centre < high);
+    }
+
+    #[test]
+    fn few_units_are_not_trusted_much() {
+        // The 97.5 % quantiles of Student's t with 1 and 3 degrees of freedom are 12.706 and 3.182.
+        let (centre, [low, high]) = mean_of_few(&[0.1, 0.3]);
+        assert!((centre - 0.2).abs() < 1e-12 && (high - centre - 12.706 * 0.1).abs() < 1e-3);
+        assert!((centre - low - (high - centre)).abs() < 1e-9);
+        let (_, [low, _]) = mean_of_few(&[0.2, 0.3, 0.25, 0.25]);
+        assert!((0.25 - low - 3.182 * 0.0408248 / 2.0).abs() < 1e-4, "{low}");
+        assert_eq!(mean_of_few(&[0.4]), (0.4, [0.4, 0.4]));
+        assert_eq!(mean_of_few(&[0.4, 0.4]).1, [0.4, 0.4]);
     }
 
     #[test]

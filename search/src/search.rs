@@ -5,7 +5,7 @@ use hashbrown::HashMap;
 use srnas_common::space::Choices;
 
 /// A method that asks for nothing new so many times in a row has failed.
-const REPEATS: usize = 20_000;
+const REPEATS: usize = 1000;
 
 /// A paid query.
 #[derive(Clone, Debug, PartialEq)]

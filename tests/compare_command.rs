@@ -1,0 +1,189 @@
+//! End to end: `srnas compare` on a made-up benchmark, on the published tables, and with Optuna.
+
+mod harness;
+
+use harness::{Setup, text};
+use std::{
+    env,
+    path::PathBuf,
+    process::{Command, Output},
+};
+
+fn json(out: &Output) -> serde_json::Value {
+    assert!(out.status.success(), "{}", text(&out.stderr));
+    serde_json::from_str(text(&out.stdout).trim()).unwrap()
+}
+
+#[test]
+fn a_policy_is_compared_as_it_searches() {
+    let setup = Setup::new();
+    let out = setup.output(&["run", "--config", "run.toml", "--steps", "3000", "--run-dir", "out"]);
+    assert!(out.status.success(), "{}", text(&out.stderr));
+    let searched = setup.output(&[
+        "search",
+        "--policy",
+        "out",
+        "--task-set",
+        "foreign",
+        "--budget",
+        "12",
+        "--repeats",
+        "8",
+        "--at",
+        "4,12",
+        "--json",
+    ]);
+    let last: serde_json::Value =
+        serde_json::from_str(text(&searched.stdout).lines().last().unwrap()).unwrap();
+    let compared = json(&setup.output(&[
+        "compare",
+        "--config",
+        "run.toml",
+        "--task-set",
+        "foreign",
+        "--method",
+        "transfer-gp",
+        "--method",
+        "gp",
+        "--method",
+        "policy:out",
+        "--budget",
+        "4,12",
+        "--seeds",
+        "8",
+        "--out",
+        "report",
+        "--json",
+    ]));
+    for at in ["4", "12"] {
+        let alone = last["summary"]["normalised_regret"][at].as_f64().unwrap();
+        let beside = compared["overall"][2]["normalised_regret"][at]["mean"].as_f64().unwrap();
+        assert!((alone - beside).abs() < 1e-6, "after {at}: {alone} alone, {beside} compared");
+    }
+    let page = std::fs::read_to_string(setup.path().join("report/report.html")).unwrap();
+    assert!(page.contains("<svg") && page.contains("Against policy:out"));
+}
+
+#[test]
+fn what_cannot_be_compared_is_refused_by_name() {
+    let setup = Setup::new();
+    let task = ["compare", "--task", "nb201/made/other", "--out", "report"];
+    for (arguments, says) in [
+        (&["--method", "lokal"][..], "did you mean `local`"),
+        (&["--method", "evolution:populaton=5"], "did you mean `population`"),
+        (&["--method", "random", "--method", "random"], "`random` is given twice"),
+        (&["--budget", "20000"], "more than the"),
+        (&["--budget", "0"], "from 1 on"),
+        (&["--report", "nothing"], "nothing"),
+        (&["--method", "random", "--against", "local"], "not one of the methods compared"),
+        (&["--objectives", "nb201/made/other"], "give two or more"),
+        (&["--method", "transfer-gp"], "needs past tasks"),
+    ] {
+        let out = setup.output(&[&task[..], arguments].concat());
+        assert_eq!(out.status.code(), Some(2), "{arguments:?}: {}", text(&out.stderr));
+        assert!(text(&out.stderr).contains(says), "{arguments:?}: {}", text(&out.stderr));
+        assert!(!setup.path().join("report").exists(), "{arguments:?} wrote something");
+    }
+    let nothing = setup.output(&["compare", "--out", "report"]);
+    assert_eq!(nothing.status.code(), Some(2));
+    assert!(text(&nothing.stderr).contains("nothing to compare on"));
+}
+
+/// The published tables as a benchmark; `None`, said so, where they are not at hand.
+fn published(setup: &Setup) -> Option<()> {
+    let Some(sources) = env::var_os("SRNAS_BENCH_SOURCES").map(PathBuf::from) else {
+        eprintln!("skipped: SRNAS_BENCH_SOURCES names no folder of published tables");
+        return None;
+    };
+    // In place of the made-up one.
+    std::fs::remove_dir_all(setup.path().join("bench")).unwrap();
+    let folder = sources.join("nasbench201");
+    let robustness = sources.join("robustness");
+    let imported = setup.output(&[
+        "bench",
+        "--bench-dir",
+        "bench",
+        "import",
+        "nasbench201",
+        folder.to_str().unwrap(),
+        robustness.to_str().unwrap(),
+        sources.join("hw").to_str().unwrap(),
+    ]);
+    assert!(imported.status.success(), "{}", text(&imported.stderr));
+    Some(())
+}
+
+/// Fewer seeds than docs/results.md has, and wider bands.
+#[test]
+fn published_figures_are_met_on_the_published_table() {
+    let setup = Setup::new();
+    let Some(()) = published(&setup) else { return };
+    let evolution = "evolution:population=50,tournament=10";
+    let methods = ["--method", "random", "--method", evolution, "--method", "local", "--method", "ridge"];
+    let compare = |task: &str, rest: &[&str]| {
+        let head = ["compare", "--task", task, "--count", "strings", "--seeds", "60", "--json", "--out"];
+        json(&setup.output(&[&head[..], rest, &methods].concat()))
+    };
+    let cifar10 = compare("nb201/cifar10/val", &["a", "--report", "test", "--budget", "50,100,150"]);
+    let accuracy = |method: usize, at: &str| {
+        cifar10["problems"][0]["methods"][method]["incumbent"][at]["mean"].as_f64().unwrap()
+    };
+    for (at, published) in [("50", 93.62), ("100", 93.75), ("150", 93.81)] {
+        assert!((accuracy(0, at) - published).abs() < 0.15, "random after {at}: {}", accuracy(0, at));
+    }
+    for method in 1..4 {
+        assert!(accuracy(method, "150") > 94.1, "{method}: {}", accuracy(method, "150"));
+    }
+    let cifar100 = compare("nb201/cifar100/val", &["b", "--budget", "300"]);
+    let queries = |method: usize| {
+        cifar100["problems"][0]["methods"][method]["median_queries_to_optimum"].as_f64().unwrap()
+    };
+    assert!((queries(1) - 138.0).abs() < 30.0, "evolution: {}", queries(1));
+    assert!((queries(2) - 57.0).abs() < 18.0, "local: {}", queries(2));
+
+    let other = ["compare", "--task", "nb201/cifar10/val", "--report", "edgegpu_latency", "--out", "c"];
+    let units = setup.output(&other);
+    assert_eq!(units.status.code(), Some(2));
+    assert!(
+        text(&units.stderr).contains("report a metric in the unit that is searched"),
+        "{}",
+        text(&units.stderr)
+    );
+}
+
+#[test]
+fn optuna_searches_by_the_lines_of_anybody() {
+    let python = env::var("OPTUNA_PYTHON").unwrap_or_else(|_| "python3".into());
+    let there = Command::new(&python).args(["-c", "import optuna"]).output();
+    if !there.is_ok_and(|out| out.status.success()) {
+        eprintln!(
+            "skipped: {python} has no optuna (pip install optuna; OPTUNA_PYTHON names another python)"
+        );
+        return;
+    }
+    let setup = Setup::new();
+    let solver = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/optuna_solver.py");
+    let method = format!("cmd:{python} {solver} --sampler tpe");
+    let compared = json(&setup.output(&[
+        "compare",
+        "--task",
+        "nb201/made/other",
+        "--method",
+        "random",
+        "--method",
+        &method,
+        "--budget",
+        "10,40",
+        "--seeds",
+        "4",
+        "--out",
+        "report",
+        "--json",
+    ]));
+    let tpe = &compared["problems"][0]["methods"][1];
+    assert_eq!(tpe["searches"], 4, "{tpe}");
+    let regret =
+        |m: usize, at: &str| compared["overall"][m]["normalised_regret"][at]["mean"].as_f64().unwrap();
+    assert!(regret(1, "40") < regret(1, "10"));
+    assert!(regret(1, "40") < regret(0, "40"), "TPE finds more than chance");
+}
