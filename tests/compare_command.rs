@@ -156,9 +156,7 @@ fn optuna_searches_by_the_lines_of_anybody() {
     let python = env::var("OPTUNA_PYTHON").unwrap_or_else(|_| "python3".into());
     let there = Command::new(&python).args(["-c", "import optuna"]).output();
     if !there.is_ok_and(|out| out.status.success()) {
-        eprintln!(
-            "skipped: {python} has no optuna (pip install optuna; OPTUNA_PYTHON names another python)"
-        );
+        eprintln!("skipped: {python} has no optuna (pip install optuna; OPTUNA_PYTHON names another python)");
         return;
     }
     let setup = Setup::new();

@@ -2,7 +2,7 @@
 
 use crate::{
     method::{Begin, MethodError, MethodSpec, SpecError, Whole},
-    methods::{Preparation, Prepared},
+    methods::{Preparation, Prepared, Priors},
     problem::Problem,
     search::{Query, Trace, search},
 };
@@ -109,7 +109,10 @@ impl ComparisonError {
 }
 
 /// What came of one method on one problem: for each seed its queries, or why it failed.
-pub type Outcome = Vec<Result<Trace, String>>;
+pub type Outcome = Vec<SearchResult>;
+
+/// The queries of a search, or why it failed.
+pub type SearchResult = Result<Trace, String>;
 
 /// A comparison and where it is written.
 pub struct Comparison {
@@ -185,7 +188,7 @@ impl Comparison {
         let prepared = self.prepare(budget)?;
         let journal = self.open()?;
         let before = self.read_journal()?;
-        let mut all: Vec<Vec<Vec<Option<Result<Trace, String>>>>> =
+        let mut all: Vec<Vec<Vec<Option<SearchResult>>>> =
             vec![vec![vec![None; self.plan.seeds]; self.methods.len()]; self.problems.len()];
         for line in before {
             let result = self.restore(&line);
@@ -232,7 +235,7 @@ impl Comparison {
     #[allow(clippy::type_complexity, reason = "what the seeds of a problem share, method by method")]
     fn prepare(&self, budget: usize) -> Result<Vec<(Option<Arc<Whole>>, Vec<Prepared>)>, ComparisonError> {
         let mut known: Option<(String, Option<Arc<Whole>>)> = None;
-        let mut all = Vec::with_capacity(self.problems.len());
+        let (mut all, priors) = (Vec::with_capacity(self.problems.len()), Priors::default());
         for problem in &self.problems {
             let space = problem.space();
             let whole = match &known {
@@ -246,7 +249,8 @@ impl Comparison {
             }
             let past: Vec<Arc<Task>> =
                 self.past.iter().filter(|t| t.space().name() == space.name()).cloned().collect();
-            let preparation = Preparation { space, tasks: &problem.signals, budget, past: &past };
+            let preparation =
+                Preparation { space, tasks: &problem.signals, budget, past: &past, priors: &priors };
             let methods: Result<Vec<Prepared>, SpecError> =
                 self.methods.iter().map(|spec| spec.prepare(&preparation)).collect();
             all.push((whole, methods?));

@@ -14,7 +14,7 @@ pub mod report;
 mod search;
 mod statistics;
 
-pub use comparison::{Comparison, ComparisonError, Outcome, Plan};
+pub use comparison::{Comparison, ComparisonError, Outcome, Plan, SearchResult};
 pub use method::{Begin, Method, MethodError, MethodSpec, SpecError};
 pub use pareto::Front;
 pub use policy::{Acting, PolicySearchError, policy_environment};

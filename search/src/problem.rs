@@ -102,7 +102,7 @@ impl Problem {
         let mut names = vec![task.clone()];
         if let Some(metric) = report {
             // The same benchmark and data set, another objective.
-            let dataset = task.as_str().splitn(3, '/').nth(1).unwrap_or_default();
+            let dataset = task.as_str().split('/').nth(1).unwrap_or_default();
             names.push(format!("{}/{dataset}/{metric}", task.benchmark).parse()?);
         }
         let tasks = resolve_tasks(catalog, &names, count)?;

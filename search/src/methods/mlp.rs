@@ -159,14 +159,14 @@ mod tests {
             output.iter().zip(upstream).map(|(o, u)| o * u).sum()
         };
         let analytic = layer.gradient.clone();
-        for i in 0..layer.weights.len() {
+        for (i, expected) in analytic.into_iter().enumerate() {
             let before = layer.weights[i];
             layer.weights[i] = before + 0.01;
             let up = value(&layer, &input);
             layer.weights[i] = before - 0.01;
             let down = value(&layer, &input);
             layer.weights[i] = before;
-            assert!(((up - down) / 0.02 - analytic[i]).abs() < 1e-3);
+            assert!(((up - down) / 0.02 - expected).abs() < 1e-3);
         }
         for i in 0..3 {
             let (mut up, mut down) = (input, input);

@@ -17,7 +17,10 @@ mod transfer;
 
 use crate::method::{Begin, Method, MethodError, MethodSpec, SpecError};
 use srnas_common::{posterior::Prior, space::SearchSpace, task::Task};
-use std::sync::Arc;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
 
 /// Names of the methods, as they are listed for people.
 pub const NAMES: &[&str] = &[
@@ -68,7 +71,12 @@ pub struct Preparation<'a> {
     pub budget: usize,
     /// Past tasks on the same space, for methods that learn from them.
     pub past: &'a [Arc<Task>],
+    /// Priors that other problems of the comparison made already.
+    pub priors: &'a Priors,
 }
+
+/// Priors by the method and the past tasks that they are made of: they cost seconds, and problems share them.
+pub type Priors = Mutex<BTreeMap<String, Arc<Prior>>>;
 
 /// Begins searches of one problem.
 pub type Starter = Box<dyn Fn(&Begin) -> Result<Box<dyn Method>, MethodError> + Send + Sync>;
@@ -185,7 +193,9 @@ mod tests {
 
     fn run(text: &str, begin: &Begin) -> Trace {
         let spec: MethodSpec = text.parse().unwrap();
-        let preparation = Preparation { space: &begin.space, tasks: &[], budget: begin.budget, past: &[] };
+        let priors = Priors::default();
+        let preparation =
+            Preparation { space: &begin.space, tasks: &[], budget: begin.budget, past: &[], priors: &priors };
         let mut method = (spec.prepare(&preparation).unwrap().start)(begin).unwrap();
         search(method.as_mut(), begin, |choices| Some(vec![value(choices); begin.objectives])).unwrap()
     }
@@ -262,7 +272,8 @@ mod tests {
         let prepare = |text: &str, past: &[Arc<Task>]| {
             let spec: MethodSpec = text.parse().unwrap();
             let tasks = [own.clone()];
-            spec.prepare(&Preparation { space: &space, tasks: &tasks, budget: 9, past })
+            let priors = Priors::default();
+            spec.prepare(&Preparation { space: &space, tasks: &tasks, budget: 9, past, priors: &priors })
                 .map(|p| p.past.unwrap())
         };
         let known = |past: &[Arc<Task>]| prepare("transfer-gp", past).map(|p| p.tasks().to_vec());

@@ -126,7 +126,7 @@ fn mutate(space: &SearchSpace, choices: &mut Choices, rng: &mut impl Rng) {
     let (rate, index) = MUTATION;
     // At least one decision in expectation, where there are few.
     let rate = rate.max(1.0 / choices.len() as f64);
-    for d in 0..choices.len() {
+    for (d, choice) in choices.iter_mut().enumerate() {
         if space.arity(d) < 2 || !rng.random_bool(rate) {
             continue;
         }
@@ -136,11 +136,11 @@ fn mutate(space: &SearchSpace, choices: &mut Choices, rng: &mut impl Rng) {
             false => 1.0 - (2.0 * (1.0 - u)).powf(1.0 / (index + 1.0)),
         };
         let range = f64::from(space.arity(d) - 1);
-        let moved = rounded(space, d, f64::from(choices[d]) + delta * range);
-        choices[d] = match moved == choices[d] {
+        let moved = rounded(space, d, f64::from(*choice) + delta * range);
+        *choice = match moved == *choice {
             false => moved,
-            true if delta > 0.0 && choices[d] + 1 < space.arity(d) => choices[d] + 1,
-            true => choices[d].checked_sub(1).unwrap_or(1),
+            true if delta > 0.0 && *choice + 1 < space.arity(d) => *choice + 1,
+            true => choice.checked_sub(1).unwrap_or(1),
         };
     }
 }

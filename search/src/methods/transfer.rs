@@ -10,7 +10,7 @@ use crate::method::{Method, Whole};
 use hashbrown::HashSet;
 use rayon::prelude::*;
 use srnas_common::{
-    posterior::{Kind, PosteriorSettings, Prior},
+    posterior::{Kind, PosteriorSettings, Prior, PriorError},
     task::Task,
 };
 use std::sync::Arc;
@@ -35,11 +35,17 @@ pub fn prepare(spec: &MethodSpec, p: &Preparation) -> Result<(Starter, Arc<Prior
     if past.is_empty() {
         return Err(spec.unfit("needs past tasks on the same space: give --past T or --past-set NAME"));
     }
-    let prior = match measurements {
-        None => Prior::from_tables(p.space, &past),
-        Some(n) => sampled_prior(p, &past, n as usize),
+    let names: Vec<&str> = past.iter().map(|t| t.name()).collect();
+    let key = format!("{spec} {}", names.join(" "));
+    let known = p.priors.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get(&key).cloned();
+    let prior = match (known, measurements) {
+        (Some(prior), _) => prior,
+        (None, None) => Arc::new(Prior::from_tables(p.space, &past).map_err(|e| spec.unfit(e.to_string()))?),
+        (None, Some(n)) => {
+            Arc::new(sampled_prior(p, &past, n as usize).map_err(|e| spec.unfit(e.to_string()))?)
+        }
     };
-    let prior = Arc::new(prior.map_err(|e| spec.unfit(e.to_string()))?);
+    p.priors.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(key, prior.clone());
     let start: Starter =
         Box::new(move |begin| Ok(Box::new(Gp::new(begin, settings, Kind::Transfer, acquisition))));
     Ok((start, prior))
@@ -47,14 +53,10 @@ pub fn prepare(spec: &MethodSpec, p: &Preparation) -> Result<(Starter, Arc<Prior
 
 /// A prior from `n` measurements of each past task, half of them uniform and half as a search visits them; the rest is filled
 /// by the task's own plain posterior.
-fn sampled_prior(
-    p: &Preparation,
-    past: &[Arc<Task>],
-    n: usize,
-) -> Result<Prior, srnas_common::posterior::PriorError> {
+fn sampled_prior(p: &Preparation, past: &[Arc<Task>], n: usize) -> Result<Prior, PriorError> {
     let whole = Whole::new(p.space, past[0].count()).map(Arc::new);
     let Some(whole) = whole else {
-        return Err(srnas_common::posterior::PriorError::TooLarge(p.space.name().into()));
+        return Err(PriorError::TooLarge(p.space.name().into()));
     };
     let n = n.min(whole.distinct());
     let values: Vec<Vec<f32>> =
