@@ -13,6 +13,14 @@ use std::{
 /// # Errors
 /// What the system says; the file that was there is untouched then.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_whole_by(path, |file| file.write_all(bytes))
+}
+
+/// The same for what is too large to be in memory: `write` is given the file.
+///
+/// # Errors
+/// As [`write_whole`], and what `write` says.
+pub fn write_whole_by(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -22,7 +30,7 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     // Less the umask, as for any new file.
     builder.prefix(".srnas-").permissions(fs::Permissions::from_mode(0o666));
     let mut file = builder.tempfile_in(folder)?;
-    file.write_all(bytes)?;
+    write(file.as_file_mut())?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|e| e.error)?;
     File::open(folder)?.sync_all()
@@ -40,6 +48,11 @@ mod tests {
         write_whole(&path, b"two").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert!(write_whole(&path.join("below"), b"three").is_err(), "a file is no folder");
+        let cut_short = write_whole_by(&path, |file| {
+            file.write_all(b"thr")?;
+            Err(io::Error::other("no space"))
+        });
+        assert!(cut_short.is_err());
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "nothing is left beside it");
     }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, HashMap},
     io::Read,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 /// Format of the file; another number is refused.
@@ -315,12 +315,20 @@ impl Policy {
         write_whole(path, &self.to_bytes()?).map_err(io)
     }
 
+    /// Name of the file in a run directory.
+    pub const FILE: &str = "policy.safetensors";
+
+    /// The file that [`Policy::load`] reads.
+    pub fn file(path: &Path) -> PathBuf {
+        if path.is_dir() { path.join(Self::FILE) } else { path.to_path_buf() }
+    }
+
     /// Reads a file, or the `policy.safetensors` of a run directory.
     ///
     /// # Errors
     /// As [`Policy::from_bytes`], with the file's name.
     pub fn load(path: &Path) -> Result<Self, PolicyError> {
-        let path = if path.is_dir() { path.join("policy.safetensors") } else { path.to_path_buf() };
+        let path = Self::file(path);
         let name = || path.display().to_string();
         let mut bytes = Vec::new();
         std::fs::File::open(&path)

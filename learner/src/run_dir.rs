@@ -1,6 +1,6 @@
 //! The run directory: where everything of a run lies, and the lock that keeps a second learner out of it.
 
-use srnas_common::files::write_whole;
+use srnas_common::{files::write_whole, policy::Policy};
 use std::{
     fs::{self, File, TryLockError},
     io::{self, Read, Seek, Write},
@@ -139,7 +139,7 @@ impl RunDir {
 
     /// The exported policy.
     pub fn policy(&self) -> PathBuf {
-        self.path.join("policy.safetensors")
+        self.path.join(Policy::FILE)
     }
 
     /// Writes the resolved configuration.

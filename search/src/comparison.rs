@@ -11,7 +11,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use srnas_common::{
-    evaluation::start_seed,
+    evaluation,
     files::write_whole,
     task::{Count, Task},
     text::hex,
@@ -136,6 +136,13 @@ struct Line {
     failed: Option<String>,
 }
 
+/// What the seeds of a problem share.
+struct Ready {
+    whole: Option<Arc<Whole>>,
+    /// By method.
+    methods: Vec<Prepared>,
+}
+
 const PLAN: &str = "plan.json";
 const JOURNAL: &str = "searches.jsonl";
 
@@ -191,8 +198,7 @@ impl Comparison {
         let mut all: Vec<Vec<Vec<Option<SearchResult>>>> =
             vec![vec![vec![None; self.plan.seeds]; self.methods.len()]; self.problems.len()];
         for line in before {
-            let result = self.restore(&line);
-            all[line.problem][line.method][line.seed] = Some(result);
+            all[line.problem][line.method][line.seed] = self.restore(&line).map(Ok);
         }
         let mut jobs = Vec::new();
         for (p, of_problem) in all.iter().enumerate() {
@@ -212,7 +218,7 @@ impl Comparison {
                 if stop.is_cancelled() {
                     return Err(ComparisonError::Stopped);
                 }
-                let result = self.one(&prepared[p].0, &prepared[p].1[m], p, m, s, budget).map_err(|e| e.0);
+                let result = self.one(&prepared[p], p, m, s, budget).map_err(|e| e.0);
                 self.write_line(&journal, &line(p, m, s, &result))?;
                 let mut finished = finished.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
                 *finished += 1;
@@ -232,8 +238,7 @@ impl Comparison {
     }
 
     /// Everything that is refused is refused here, before the first search.
-    #[allow(clippy::type_complexity, reason = "what the seeds of a problem share, method by method")]
-    fn prepare(&self, budget: usize) -> Result<Vec<(Option<Arc<Whole>>, Vec<Prepared>)>, ComparisonError> {
+    fn prepare(&self, budget: usize) -> Result<Vec<Ready>, ComparisonError> {
         let mut known: Option<(String, Option<Arc<Whole>>)> = None;
         let (mut all, priors) = (Vec::with_capacity(self.problems.len()), Priors::default());
         for problem in &self.problems {
@@ -253,55 +258,48 @@ impl Comparison {
                 Preparation { space, tasks: &problem.signals, budget, past: &past, priors: &priors };
             let methods: Result<Vec<Prepared>, SpecError> =
                 self.methods.iter().map(|spec| spec.prepare(&preparation)).collect();
-            all.push((whole, methods?));
+            all.push(Ready { whole, methods: methods? });
         }
         Ok(all)
     }
 
-    fn one(
-        &self,
-        whole: &Option<Arc<Whole>>,
-        prepared: &Prepared,
-        p: usize,
-        m: usize,
-        s: usize,
-        budget: usize,
-    ) -> Result<Trace, MethodError> {
+    fn one(&self, ready: &Ready, p: usize, m: usize, s: usize, budget: usize) -> Result<Trace, MethodError> {
         let problem = &self.problems[p];
-        let start_seed = start_seed(self.plan.seed, &problem.name, s);
+        let start_seed = evaluation::start_seed(self.plan.seed, &problem.name, s);
         let mut start = vec![0; problem.space().len()];
         // The first draw, as an episode draws it: all methods of a seed begin here.
         problem.space().sample(&mut ChaCha8Rng::seed_from_u64(start_seed), &mut start);
-        let own = self.methods[m].as_str().bytes();
-        let seed = own.fold(start_seed, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3));
         let begin = Begin {
             space: problem.space().clone(),
             count: self.plan.count,
             objectives: problem.signals.len(),
             budget,
             start,
-            seed: seed ^ (seed >> 29),
+            seed: evaluation::start_seed(start_seed, self.methods[m].as_str(), s),
             start_seed,
-            whole: whole.clone(),
-            past: prepared.past.clone(),
+            whole: ready.whole.clone(),
+            past: ready.methods[m].past.clone(),
             tasks: problem.signals.clone(),
         };
-        let mut method = (prepared.start)(&begin)?;
+        let mut method = (ready.methods[m].start)(&begin)?;
         search(method.as_mut(), &begin, |choices| problem.signals.iter().map(|t| t.value(choices)).collect())
     }
 
-    fn restore(&self, line: &Line) -> Result<Trace, String> {
-        if let Some(why) = &line.failed {
-            return Err(why.clone());
-        }
-        let signals = &self.problems[line.problem].signals;
-        let queries = line.queries.iter().map(|digits| {
+    /// The queries of a line; `None` if it is damaged, or of a search that failed: both are made again, for what made a program
+    /// fail may be mended.
+    fn restore(&self, line: &Line) -> Option<Trace> {
+        let problem = &self.problems[line.problem];
+        let query = |digits: &String| {
             let digit = |i| u8::from_str_radix(digits.get(i..i + 2)?, 16).ok();
             let choices: Vec<u8> = (0..digits.len()).step_by(2).map(digit).collect::<Option<_>>()?;
-            let values = signals.iter().map(|t| t.value(&choices)).collect::<Option<_>>()?;
+            if !problem.space().is_valid(&choices) {
+                return None;
+            }
+            let values = problem.signals.iter().map(|t| t.value(&choices)).collect::<Option<_>>()?;
             Some(Query { choices, values })
-        });
-        queries.collect::<Option<Trace>>().ok_or_else(|| "its line in searches.jsonl is damaged".into())
+        };
+        let queries: Option<Trace> = line.queries.iter().map(query).collect();
+        queries.filter(|trace| !trace.is_empty())
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -6,11 +6,17 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use srnas_common::{
     names::did_you_mean,
+    policy::Policy,
     posterior::{Prior, WholeSpace},
     space::{Choices, SearchSpace},
     task::{Count, Task},
 };
-use std::{fmt, path::PathBuf, str::FromStr, sync::Arc};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+    sync::Arc,
+};
 
 /// A search: it asks for architectures, and is told what was measured.
 pub trait Method: Send {
@@ -190,8 +196,7 @@ impl MethodSpec {
 
     /// The policy file of `policy:FILE` or `policy:DIR`.
     pub fn policy_file(&self) -> Option<PathBuf> {
-        let path = PathBuf::from(self.policy()?.0);
-        Some(if path.is_dir() { path.join("policy.safetensors") } else { path })
+        Some(Policy::file(Path::new(self.policy()?.0)))
     }
 
     /// The path of `policy:PATH,by=WORD`, and the word.
@@ -226,8 +231,9 @@ impl FromStr for MethodSpec {
 
     fn from_str(text: &str) -> Result<Self, SpecError> {
         let (name, rest) = text.split_once(':').unwrap_or((text, ""));
-        if !methods::NAMES.contains(&name) {
-            let hint = did_you_mean(name, methods::NAMES.iter().copied());
+        let known = || methods::METHODS.iter().map(|(known, _)| *known);
+        if !known().any(|known| known == name) {
+            let hint = did_you_mean(name, known());
             return Err(SpecError::Unknown { name: name.into(), hint });
         }
         Ok(Self { text: text.into(), name: name.into(), rest: rest.into() })

@@ -4,9 +4,10 @@
 use serde::Serialize;
 use statrs::distribution::{ChiSquared, ContinuousCDF};
 
-/// Studentised range over √2 at α = 0.05 for 2, 3, … methods (Demšar 2006, table 5, and its continuation).
+/// The 95 % quantile of the studentised range with infinitely many degrees of freedom over √2, for 2, 3, … methods: Demšar 2006,
+/// table 5, for more methods and exact, `scipy.stats.studentized_range.ppf(0.95, k, inf) / sqrt(2)`.
 const NEMENYI: [f64; 19] = [
-    1.960, 2.343, 2.569, 2.728, 2.850, 2.949, 3.031, 3.102, 3.164, 3.219, 3.268, 3.313, 3.354, 3.391, 3.426,
+    1.960, 2.344, 2.569, 2.728, 2.850, 2.948, 3.031, 3.102, 3.164, 3.219, 3.268, 3.313, 3.354, 3.391, 3.426,
     3.458, 3.489, 3.517, 3.544,
 ];
 

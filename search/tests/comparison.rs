@@ -73,7 +73,14 @@ fn run(comparison: &Comparison) -> Result<Vec<Vec<Outcome>>, ComparisonError> {
 
 fn written(comparison: &Comparison, dir: &Path) -> BTreeMap<String, Vec<u8>> {
     let outcomes = run(comparison).unwrap();
-    report::write(dir, comparison.plan(), comparison.problems(), &outcomes, None).unwrap();
+    report::write(
+        dir,
+        comparison.plan(),
+        comparison.problems(),
+        &outcomes,
+        comparison.plan().methods.len() - 1,
+    )
+    .unwrap();
     let mut files = BTreeMap::new();
     for folder in [dir.to_path_buf(), dir.join("plots")] {
         for entry in fs::read_dir(folder).unwrap() {
@@ -225,6 +232,40 @@ fn a_foreign_method_that_misbehaves_fails_alone() {
     assert!(text.contains("## Failed") && text.contains("6 of 6 searches failed"), "{text}");
     // Failures are not in the means.
     assert!(text.contains("| random | 0."), "{text}");
+}
+
+#[test]
+fn what_failed_is_tried_again_when_its_program_is_mended() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("out");
+    let method = program(folder.path(), "solver.sh", &["exit 1"]);
+    let compared = comparison(&dir, &[&method], two()[..1].to_vec(), 10);
+    assert!(run(&compared).unwrap()[0][0].iter().all(Result::is_err));
+    let mended = ["echo '{\"architecture\": [\"a\",\"b\",\"c\",\"a\",\"b\"]}'", "echo '{\"done\": true}'"];
+    program(folder.path(), "solver.sh", &mended);
+    assert!(run(&compared).unwrap()[0][0].iter().all(|r| r.as_ref().unwrap().len() == 2));
+}
+
+#[test]
+fn a_damaged_journal_is_searched_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("out");
+    let compared = comparison(&dir, &["random"], two()[..1].to_vec(), 10);
+    let outcomes = run(&compared).unwrap();
+    let journal = dir.join("searches.jsonl");
+    let text = fs::read_to_string(&journal).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let damaged = [
+        lines[0],
+        r#"{"problem":0,"method":0,"seed":1,"queries":["ffffffffff"]}"#,
+        r#"{"problem":0,"method":0,"seed":2,"queries":["00"]}"#,
+        r#"{"problem":0,"method":0,"seed":3,"queries":["xyz"]}"#,
+        r#"{"problem":9,"method":0,"seed":4,"queries":[]}"#,
+        "not JSON",
+    ];
+    fs::write(&journal, damaged.join("\n")).unwrap();
+    assert_eq!(run(&compared).unwrap(), outcomes);
+    assert_eq!(fs::read_to_string(&journal).unwrap(), text);
 }
 
 #[test]

@@ -1,17 +1,16 @@
 //! `srnas compare`: search methods under one protocol, and a report.
 
-use super::{Usage, stop_on_signal};
-use clap::{Args, ValueEnum};
+use super::{
+    Usage, stop_on_signal,
+    tasks::{TaskArguments, names},
+};
+use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use sha2::{Digest, Sha256};
-use srnas_common::{
-    config::{Config, ConfigError},
-    task::{Count, TaskName, expand_braces},
-    text::hex,
-};
+use srnas_common::{config::Config, task::TaskName, text::hex};
 use srnas_oracle::{catalog::Catalog, tasks::resolve_tasks};
 use srnas_search::{
-    Comparison, MethodSpec, Plan, Problem, methods,
+    Comparison, METHODS, MethodSpec, Plan, Problem,
     report::{self, Summary},
 };
 use std::{
@@ -32,12 +31,8 @@ const EXAMPLES: &str = "Examples:
 #[derive(Debug, Args)]
 #[command(after_help = format!("{}\n\n{EXAMPLES}", described()))]
 pub struct CompareCommand {
-    /// Task to search, such as nb201/cifar10/val; braces abbreviate, may be repeated
-    #[arg(long, value_name = "T")]
-    task: Vec<String>,
-    /// Named task set of the configuration
-    #[arg(long, value_name = "NAME")]
-    task_set: Vec<String>,
+    #[command(flatten)]
+    tasks: TaskArguments,
     /// One problem with several objectives: the tasks that the pattern names
     #[arg(long, value_name = "PATTERN")]
     objectives: Vec<String>,
@@ -68,31 +63,19 @@ pub struct CompareCommand {
     /// Seed of everything random; the starts are those of srnas search with the same seed
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// What counts as one architecture [default: as in the configuration]
-    #[arg(long, value_enum)]
-    count: Option<CountArg>,
     /// Folder of the report; the same command goes on with what is in it
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Threads [default: all cores]
     #[arg(long, default_value_t = 0, value_name = "N", hide_default_value = true)]
     threads: usize,
-    /// Folder of benchmark files, searched before $SRNAS_BENCH_DIR and the user's data directory
-    #[arg(long, value_name = "DIR")]
-    bench_dir: Option<PathBuf>,
     /// Print the numbers of the report as one JSON object
     #[arg(long)]
     json: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
-enum CountArg {
-    Classes,
-    Strings,
-}
-
 fn described() -> String {
-    let lines = methods::DESCRIPTIONS.iter().map(|(name, what)| format!("  {name:<12} {what}"));
+    let lines = METHODS.iter().map(|(name, what)| format!("  {name:<12} {what}"));
     format!("Methods:\n{}", lines.collect::<Vec<_>>().join("\n"))
 }
 
@@ -103,14 +86,10 @@ impl CompareCommand {
             Some(path) => Config::load(path)?,
             None => Config::default(),
         };
-        let catalog = Catalog::new(self.bench_dir.clone());
-        let count = match self.count {
-            Some(CountArg::Classes) => Count::Classes,
-            Some(CountArg::Strings) => Count::Strings,
-            None => config.tasks.count,
-        };
+        let catalog = self.tasks.catalog();
+        let count = self.tasks.count(&config);
         let mut problems = Vec::new();
-        for name in names(&config, &self.task_set, &self.task)? {
+        for name in self.tasks.names(&config)? {
             problems.push(Problem::single(&catalog, &name, self.report.as_deref(), count)?);
         }
         for pattern in &self.objectives {
@@ -127,6 +106,7 @@ impl CompareCommand {
             return Err(Usage(says.into()).into());
         }
         let methods = self.methods()?;
+        let against = self.against(&methods)?;
         let knows_past = methods.iter().any(|m| m.name() == "transfer-gp");
         let past = if knows_past { self.past_names(&config)? } else { Vec::new() };
         let plan = Plan {
@@ -146,7 +126,7 @@ impl CompareCommand {
         };
         let past = if past.is_empty() { Vec::new() } else { resolve_tasks(&catalog, &past, count)? };
         let comparison = Comparison::new(plan, methods, problems, past, &self.out)?;
-        let summary = self.search(&comparison)?;
+        let summary = self.search(&comparison, against)?;
         if self.json {
             println!("{}", serde_json::to_string(&summary)?);
         } else {
@@ -161,14 +141,16 @@ impl CompareCommand {
             true => DEFAULT.iter().map(|text| text.parse()).collect::<Result<Vec<_>, _>>()?,
             false => self.method.iter().map(|text| text.parse()).collect::<Result<Vec<MethodSpec>, _>>()?,
         };
-        // Said before anything is searched, not after.
-        if let Some(against) = self.against.as_ref().filter(|a| !methods.iter().any(|m| m.as_str() == **a)) {
-            let known: Vec<&str> = methods.iter().map(MethodSpec::as_str).collect();
-            let says =
-                format!("--against {against} is not one of the methods compared: {}", known.join(", "));
-            return Err(Usage(says).into());
-        }
         Ok(methods)
+    }
+
+    /// Place of the method that the others are paired with.
+    fn against(&self, methods: &[MethodSpec]) -> Result<usize, Usage> {
+        let Some(against) = &self.against else { return Ok(methods.len() - 1) };
+        methods.iter().position(|m| m.as_str() == against).ok_or_else(|| {
+            let known: Vec<&str> = methods.iter().map(MethodSpec::as_str).collect();
+            Usage(format!("--against {against} is not one of the methods compared: {}", known.join(", ")))
+        })
     }
 
     fn past_names(&self, config: &Config) -> anyhow::Result<Vec<TaskName>> {
@@ -186,7 +168,7 @@ impl CompareCommand {
         Ok(budgets)
     }
 
-    fn search(&self, comparison: &Comparison) -> anyhow::Result<Summary> {
+    fn search(&self, comparison: &Comparison, against: usize) -> anyhow::Result<Summary> {
         let progress = ProgressBar::new(comparison.searches() as u64).with_style(
             ProgressStyle::with_template("{elapsed_precise} {bar:30} {pos}/{len} searches, {eta} left")
                 .expect("a valid template"),
@@ -197,7 +179,6 @@ impl CompareCommand {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(self.threads).build()?;
         let outcomes = pool.install(|| comparison.run(&stop, &|done| progress.set_position(done as u64)))?;
         progress.finish_and_clear();
-        let against = self.against.as_deref();
         Ok(pool.install(|| {
             report::write(&self.out, comparison.plan(), comparison.problems(), &outcomes, against)
         })?)
@@ -230,18 +211,6 @@ impl CompareCommand {
         }
         println!("\nReport: {}", self.out.join("report.html").display());
     }
-}
-
-/// The tasks of some sets and patterns, each once.
-fn names(config: &Config, sets: &[String], patterns: &[String]) -> Result<Vec<TaskName>, ConfigError> {
-    let mut names = config.resolve(sets)?;
-    for pattern in patterns.iter().flat_map(|p| expand_braces(p)) {
-        let name: TaskName = pattern.parse()?;
-        if !names.contains(&name) {
-            names.push(name);
-        }
-    }
-    Ok(names)
 }
 
 /// SHA-256 of everything that is read: a report is about these files and no others.

@@ -12,6 +12,7 @@ mod run;
 mod search;
 mod security;
 mod simulation;
+mod tasks;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use srnas_common::{config::ConfigError, security::SecurityError, telemetry};

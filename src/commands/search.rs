@@ -1,6 +1,6 @@
 //! `srnas search`: a trained policy alone on a task.
 
-use super::Usage;
+use super::{Usage, tasks::TaskArguments};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -10,9 +10,9 @@ use srnas_common::{
     evaluation::{Search, search},
     policy::{Acts, Policy},
     statistics::bootstrap_mean,
-    task::{Count, Task, TaskName, expand_braces},
+    task::{Task, TaskName},
 };
-use srnas_oracle::{catalog::Catalog, tasks::resolve_tasks};
+use srnas_oracle::tasks::resolve_tasks;
 use srnas_search::{Acting, policy_environment};
 use std::{
     path::{Path, PathBuf},
@@ -32,12 +32,8 @@ pub struct SearchCommand {
     /// Run directory, or policy file
     #[arg(long, value_name = "DIR|FILE")]
     policy: PathBuf,
-    /// Task to search, such as nb201/cifar10/val; braces abbreviate, may be repeated
-    #[arg(long, value_name = "T")]
-    task: Vec<String>,
-    /// Named task set of the configuration
-    #[arg(long, value_name = "NAME")]
-    task_set: Vec<String>,
+    #[command(flatten)]
+    tasks: TaskArguments,
     /// Configuration that names the task sets [default: the run directory's config.toml]
     #[arg(long, value_name = "F")]
     config: Option<PathBuf>,
@@ -50,27 +46,15 @@ pub struct SearchCommand {
     /// Report after so many paid queries [default: 5,10,25,50 as far as the budget goes, and the budget]
     #[arg(long, value_delimiter = ',', value_name = "N,…")]
     at: Vec<usize>,
-    /// What counts as one architecture [default: as in the configuration]
-    #[arg(long, value_enum)]
-    count: Option<CountArg>,
     /// Who searches
     #[arg(long, value_enum, default_value_t = By::Exported)]
     by: By,
     /// Seed of the starts: the same for every --by
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Folder of benchmark files, searched before $SRNAS_BENCH_DIR and the user's data directory
-    #[arg(long, value_name = "DIR")]
-    bench_dir: Option<PathBuf>,
     /// Print one JSON object per task, then a summary
     #[arg(long)]
     json: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
-enum CountArg {
-    Classes,
-    Strings,
 }
 
 /// Who searches.
@@ -106,12 +90,8 @@ impl SearchCommand {
         let policy = Policy::load(&self.policy)?;
         let config = self.load_config()?;
         let names = self.task_names(&config)?;
-        let count = match self.count {
-            Some(CountArg::Classes) => Count::Classes,
-            Some(CountArg::Strings) => Count::Strings,
-            None => config.tasks.count,
-        };
-        let tasks = resolve_tasks(&Catalog::new(self.bench_dir.clone()), &names, count)?;
+        let count = self.tasks.count(&config);
+        let tasks = resolve_tasks(&self.tasks.catalog(), &names, count)?;
         let budget = self.budget as usize;
         let at = self.report_at(budget)?;
         let acting = Acting::from(self.by);
@@ -155,13 +135,7 @@ impl SearchCommand {
     }
 
     fn task_names(&self, config: &Config) -> anyhow::Result<Vec<TaskName>> {
-        let mut wanted = config.resolve(&self.task_set)?;
-        for pattern in self.task.iter().flat_map(|t| expand_braces(t)) {
-            let name: TaskName = pattern.parse().map_err(srnas_common::config::ConfigError::from)?;
-            if !wanted.contains(&name) {
-                wanted.push(name);
-            }
-        }
+        let wanted = self.tasks.names(config)?;
         if wanted.is_empty() {
             let known: Vec<&str> = config.task_sets.keys().map(String::as_str).collect();
             let sets = if known.is_empty() { String::new() } else { format!(" ({})", known.join(", ")) };

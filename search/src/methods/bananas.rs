@@ -1,7 +1,7 @@
-//! BANANAS: White, Neiswanger and Savani (arXiv 1910.11858). An ensemble of five networks of ten layers of width 20 (Adam 0.01,
-//! mean absolute error, batches of 32, 150 epochs), independent Thompson sampling, candidates by mutation of the best, batches
-//! of 10 after 10 random ones. Here the networks see one-hot choices of the active form in place of the cell's paths, so
-//! that the method runs on any space.
+//! BANANAS: White, Neiswanger and Savani (arXiv 1910.11858), with the settings of their program: an ensemble of five networks of ten
+//! layers of width 20 (Adam 0.01, mean absolute error, batches of 32, 150 epochs), independent Thompson sampling, 100 candidates by
+//! mutation of the best, batches of 10 after 10 random ones. Here the networks see one-hot choices of the active form in place of the
+//! cell's paths, and a mutation is one edit, so that the method runs on any space.
 
 use super::{
     Begin, Method, MethodError, MethodSpec, SpecError, Starter,
@@ -20,6 +20,8 @@ use srnas_common::{
 
 /// Candidates of a batch.
 const CANDIDATES: usize = 100;
+/// The best measured that are mutated, at most.
+const PARENTS: usize = 5;
 
 pub fn prepare(spec: &MethodSpec) -> Result<Starter, SpecError> {
     let mut options = spec.options()?;
@@ -60,26 +62,22 @@ impl Bananas {
         row
     }
 
-    /// Distinct unmeasured mutations of the best measured, one or two edits away.
+    /// Distinct unmeasured mutations of the best measured: 100 tries with each of the first five, until there are enough.
     fn candidates(&mut self) -> Vec<Vec<u8>> {
         let mut best: Vec<usize> = (0..self.told.len()).collect();
         best.sort_by(|&a, &b| self.told[b].1.total_cmp(&self.told[a].1));
-        best.truncate(self.batch);
         let mut seen = HashSet::new();
         let mut all = Vec::new();
-        for turn in 0..20 * CANDIDATES {
-            let parent = &self.told[best[turn % best.len()]].0;
-            let mut child = mutate(&self.begin, parent, &mut self.rng);
-            // Where the neighbourhood is used up, farther.
-            if turn >= CANDIDATES && self.rng.random_bool(0.5) {
-                child = mutate(&self.begin, &child, &mut self.rng);
-            }
-            let key = self.begin.key(&child);
-            if !self.measured.contains(&key) && seen.insert(key) {
-                all.push(child);
-            }
+        for parent in best.into_iter().take(PARENTS) {
             if all.len() >= CANDIDATES {
                 break;
+            }
+            for _ in 0..CANDIDATES {
+                let child = mutate(&self.begin, &self.told[parent].0, &mut self.rng);
+                let key = self.begin.key(&child);
+                if !self.measured.contains(&key) && seen.insert(key) {
+                    all.push(child);
+                }
             }
         }
         all

@@ -9,10 +9,11 @@ use srnas_common::{
 use std::{
     io::{BufRead, BufReader, Read, Write},
     process::{Child, ChildStdin, Command, Stdio},
-    sync::{Arc, Mutex, mpsc},
+    sync::{Arc, mpsc},
     thread,
     time::Duration,
 };
+use wait_timeout::ChildExt;
 
 /// Version of the protocol, in the first line.
 const PROTOCOL: u32 = 1;
@@ -71,7 +72,8 @@ struct Program {
     child: Child,
     stdin: Option<ChildStdin>,
     lines: mpsc::Receiver<String>,
-    last_words: Arc<Mutex<Vec<u8>>>,
+    /// The end of what it says on stderr, once it says no more.
+    last_words: mpsc::Receiver<String>,
 }
 
 impl Program {
@@ -85,33 +87,34 @@ impl Program {
             .spawn()
             .map_err(|e| MethodError(format!("`{command}` cannot be started: {e}")))?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        let last_words = Arc::new(Mutex::new(Vec::new()));
         // One line waits at most: the program speaks when it is asked.
         let (sender, lines) = mpsc::sync_channel(1);
         if let Some(stdout) = stdout {
             thread::spawn(move || {
                 let mut stdout = BufReader::new(stdout);
-                let mut line = String::new();
                 loop {
-                    line.clear();
-                    match stdout.by_ref().take(LONGEST).read_line(&mut line) {
+                    let mut line = Vec::new();
+                    match stdout.by_ref().take(LONGEST).read_until(b'\n', &mut line) {
                         Ok(0) | Err(_) => return,
-                        Ok(_) if sender.send(std::mem::take(&mut line)).is_err() => return,
                         Ok(_) => {}
+                    }
+                    if sender.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
+                        return;
                     }
                 }
             });
         }
+        let (sender, last_words) = mpsc::sync_channel(1);
         if let Some(mut stderr) = stderr {
-            let words = last_words.clone();
             thread::spawn(move || {
-                let mut block = [0; 4096];
+                let (mut words, mut block) = (Vec::new(), [0; 4096]);
                 while let Ok(n @ 1..) = stderr.read(&mut block) {
-                    let mut words = words.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
                     words.extend_from_slice(&block[..n]);
                     let surplus = words.len().saturating_sub(LAST_WORDS);
                     words.drain(..surplus);
                 }
+                // Nobody may wait for them.
+                let _ = sender.send(String::from_utf8_lossy(&words).into_owned());
             });
         }
         let stdin = child.stdin.take();
@@ -141,15 +144,12 @@ impl Program {
 
     /// Why the program is not there any more, as far as it said.
     fn died(&mut self) -> MethodError {
-        let status = match self.child.try_wait() {
+        let words = self.last_words.recv_timeout(FAREWELL).unwrap_or_default();
+        let status = match self.child.wait_timeout(FAREWELL) {
             Ok(Some(status)) => format!("the program ended ({status})"),
-            _ => "the program closed its input or output".into(),
+            Ok(None) | Err(_) => "the program closed its input or output".into(),
         };
-        // What it said on stderr may still be on its way.
-        thread::sleep(Duration::from_millis(50));
-        let words = self.last_words.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let words = String::from_utf8_lossy(&words);
-        let last = words.trim().lines().last().unwrap_or_default().to_string();
+        let last = words.trim().lines().last().unwrap_or_default();
         MethodError(if last.is_empty() { status } else { format!("{status}: {last}") })
     }
 
@@ -212,12 +212,7 @@ impl Drop for Program {
     fn drop(&mut self) {
         let _ = self.say(&Said::End);
         self.stdin = None;
-        let step = Duration::from_millis(5);
-        let mut waited = Duration::ZERO;
-        while waited < FAREWELL && matches!(self.child.try_wait(), Ok(None)) {
-            thread::sleep(step);
-            waited += step;
-        }
+        let _ = self.child.wait_timeout(FAREWELL);
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

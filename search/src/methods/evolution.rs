@@ -45,7 +45,7 @@ impl Method for Evolution {
         {
             return Ok(Some(random));
         }
-        // The tournament is drawn with replacement, as in the published code.
+        // The tournament is drawn with replacement, as in the published algorithm.
         let mut parent = self.rng.random_range(0..self.alive.len());
         for _ in 1..self.tournament {
             let other = self.rng.random_range(0..self.alive.len());

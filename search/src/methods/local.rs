@@ -1,6 +1,5 @@
-//! Local search with random restarts. White, Nolen and Savani, "Exploring the Loss Landscape in Neural Architecture Search"
-//! (arXiv 2005.02960), measure all neighbours and move to the best (`local-full`); moving to the first better one of a
-//! shuffled neighbourhood (`local`) is the stronger variant of the benchmarks' own baselines.
+//! Local search with random restarts: to the first better one of a shuffled neighbourhood (`local`, the baseline of SRNAS, arXiv
+//! 2410.01431), or to the best of all neighbours (`local-full`; White, Nolen and Savani, arXiv 2005.02960).
 
 use super::{
     Begin, Method, MethodError, MethodSpec, SpecError, Starter,

@@ -22,26 +22,8 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-/// Names of the methods, as they are listed for people.
-pub const NAMES: &[&str] = &[
-    "random",
-    "random-walk",
-    "local",
-    "local-full",
-    "evolution",
-    "reinforce",
-    "ridge",
-    "gp",
-    "transfer-gp",
-    "bananas",
-    "nsga2",
-    "linas",
-    "policy",
-    "cmd",
-];
-
-/// What the methods are, one line each, in the order of [`NAMES`].
-pub const DESCRIPTIONS: &[(&str, &str)] = &[
+/// The methods: name, and what it is in one line.
+pub const METHODS: &[(&str, &str)] = &[
     ("random", "a random architecture each time"),
     ("random-walk", "to a random neighbour each time"),
     ("local", "local search: first improvement, random restarts"),
@@ -94,7 +76,7 @@ impl MethodSpec {
     ///
     /// # Errors
     /// Refuses unknown options and values, and problems that the method is not for.
-    pub fn prepare(&self, p: &Preparation) -> Result<Prepared, SpecError> {
+    pub(crate) fn prepare(&self, p: &Preparation) -> Result<Prepared, SpecError> {
         if p.tasks.len() > 1 && !matches!(self.name(), "random" | "random-walk" | "nsga2" | "linas" | "cmd") {
             let reason =
                 "searches one objective; for several there are random, random-walk, nsga2, linas, cmd";
@@ -154,11 +136,6 @@ mod tests {
         "nsga2:population=10",
         "linas:population=10",
     ];
-
-    #[test]
-    fn every_method_is_described() {
-        assert_eq!(NAMES, DESCRIPTIONS.iter().map(|(name, _)| *name).collect::<Vec<_>>());
-    }
 
     /// Decisions of three choices; the last ones are inactive where the first has its first choice.
     fn space(decisions: usize) -> Arc<SearchSpace> {

@@ -12,12 +12,8 @@ use crate::{
     problem::Problem,
 };
 use series::Series;
-use srnas_common::files::write_whole;
-use std::{
-    fs::{self, File},
-    io::{self, BufWriter},
-    path::Path,
-};
+use srnas_common::files::{write_whole, write_whole_by};
+use std::{fs::File, io, path::Path};
 
 /// Why a report cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -38,18 +34,10 @@ pub enum ReportError {
         /// Why.
         reason: String,
     },
-    /// No such method is compared.
-    #[error("--against {name} is not one of the methods compared: {methods}")]
-    Against {
-        /// The method as given.
-        name: String,
-        /// Those compared.
-        methods: String,
-    },
 }
 
-/// Writes the report of a comparison into `dir` and returns its numbers. `against` is the method that the others are paired
-/// with; the last one if none is given.
+/// Writes the report of a comparison into `dir` and returns its numbers. `against` is the place of the method that the others
+/// are paired with.
 ///
 /// # Errors
 /// See [`ReportError`].
@@ -58,15 +46,8 @@ pub fn write(
     plan: &Plan,
     problems: &[Problem],
     outcomes: &[Vec<Outcome>],
-    against: Option<&str>,
+    against: usize,
 ) -> Result<Summary, ReportError> {
-    let against =
-        match against {
-            None => plan.methods.len().saturating_sub(1),
-            Some(name) => plan.methods.iter().position(|m| m == name).ok_or_else(|| {
-                ReportError::Against { name: name.into(), methods: plan.methods.join(", ") }
-            })?,
-        };
     let budget = plan.budgets.iter().copied().max().unwrap_or(0);
     let series: Vec<Vec<Vec<Option<Series>>>> = problems
         .iter()
@@ -88,12 +69,10 @@ pub fn write(
         write_whole(&path, text.as_bytes()).map_err(io(&path))
     };
     let csv = dir.join("results.csv");
-    results(&csv, plan, problems, outcomes, &series).map_err(io(&csv))?;
+    write_whole_by(&csv, |file| results(file, plan, problems, outcomes, &series)).map_err(io(&csv))?;
     let json = serde_json::to_string_pretty(&summary).expect("a summary is JSON");
     put("summary.json", json + "\n")?;
     let plots = plots::all(plan, problems, outcomes, &series, &summary)?;
-    let folder = dir.join("plots");
-    fs::create_dir_all(&folder).map_err(io(&folder))?;
     for plot in &plots {
         put(&format!("plots/{}.svg", plot.name), plot.svg.clone())?;
     }
@@ -105,13 +84,13 @@ pub fn write(
 
 /// One row for each paid query.
 fn results(
-    path: &Path,
+    file: &mut File,
     plan: &Plan,
     problems: &[Problem],
     outcomes: &[Vec<Outcome>],
     series: &[Vec<Vec<Option<Series>>>],
 ) -> io::Result<()> {
-    let mut csv = csv::Writer::from_writer(BufWriter::new(File::create(path)?));
+    let mut csv = csv::Writer::from_writer(file);
     csv.write_record(["method", "task", "seed", "query", "architecture", "incumbent", "regret"])?;
     for (p, problem) in problems.iter().enumerate() {
         for (m, method) in plan.methods.iter().enumerate() {

@@ -210,10 +210,7 @@ fn estimate(groups: &[Vec<f64>]) -> Option<Estimate> {
         return None;
     }
     let (mean, ci95) = bootstrap_mean(&groups);
-    let mut all: Vec<f64> = groups.concat();
-    all.sort_by(f64::total_cmp);
-    let middle = all.len() / 2;
-    let median = if all.len() % 2 == 1 { all[middle] } else { (all[middle - 1] + all[middle]) / 2.0 };
+    let median = median(groups.concat())?;
     Some(Estimate { mean, median, ci95 })
 }
 
@@ -223,15 +220,18 @@ fn failures(outcome: &Outcome) -> BTreeMap<usize, String> {
 
 /// Median over searches, of which some may never have come there.
 fn median_queries(found: impl Iterator<Item = Option<usize>>) -> Option<f64> {
-    let mut all: Vec<f64> = found.map(|n| n.map_or(f64::INFINITY, |n| n as f64)).collect();
-    all.sort_by(f64::total_cmp);
-    let middle = all.len() / 2;
-    let median = match all.len() {
-        0 => return None,
-        n if n % 2 == 1 => all[middle],
-        _ => (all[middle - 1] + all[middle]) / 2.0,
-    };
-    median.is_finite().then_some(median)
+    median(found.map(|n| n.map_or(f64::INFINITY, |n| n as f64)).collect()).filter(|median| median.is_finite())
+}
+
+/// Median, the mean of the middle two where their number is even; `None` for none.
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() {
+        0 => None,
+        n if n % 2 == 1 => Some(values[middle]),
+        _ => Some((values[middle - 1] + values[middle]) / 2.0),
+    }
 }
 
 /// Differences from the starts that both methods searched.

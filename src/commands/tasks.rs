@@ -1,0 +1,65 @@
+//! The arguments that name tasks, shared by the commands that search them.
+
+use clap::{Args, ValueEnum};
+use srnas_common::{
+    config::{Config, ConfigError},
+    task::{Count, TaskName, expand_braces},
+};
+use srnas_oracle::catalog::Catalog;
+use std::path::PathBuf;
+
+/// What is searched, and where its measurements are.
+#[derive(Debug, Args)]
+pub struct TaskArguments {
+    /// Task to search, such as nb201/cifar10/val; braces abbreviate, may be repeated
+    #[arg(long, value_name = "T")]
+    task: Vec<String>,
+    /// Named task set of the configuration
+    #[arg(long, value_name = "NAME")]
+    task_set: Vec<String>,
+    /// What counts as one architecture [default: as in the configuration]
+    #[arg(long, value_enum)]
+    count: Option<CountArgument>,
+    /// Folder of benchmark files, searched before $SRNAS_BENCH_DIR and the user's data directory
+    #[arg(long, value_name = "DIR")]
+    bench_dir: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+enum CountArgument {
+    Classes,
+    Strings,
+}
+
+impl TaskArguments {
+    /// The tasks, each once; there may be none.
+    pub fn names(&self, config: &Config) -> Result<Vec<TaskName>, ConfigError> {
+        names(config, &self.task_set, &self.task)
+    }
+
+    /// What counts as one architecture.
+    pub fn count(&self, config: &Config) -> Count {
+        match self.count {
+            Some(CountArgument::Classes) => Count::Classes,
+            Some(CountArgument::Strings) => Count::Strings,
+            None => config.tasks.count,
+        }
+    }
+
+    /// The benchmarks.
+    pub fn catalog(&self) -> Catalog {
+        Catalog::new(self.bench_dir.clone())
+    }
+}
+
+/// The tasks of some sets and patterns, each once.
+pub fn names(config: &Config, sets: &[String], patterns: &[String]) -> Result<Vec<TaskName>, ConfigError> {
+    let mut names = config.resolve(sets)?;
+    for pattern in patterns.iter().flat_map(|p| expand_braces(p)) {
+        let name: TaskName = pattern.parse()?;
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
