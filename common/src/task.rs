@@ -1,7 +1,8 @@
 //! Tasks: a benchmark plus an objective over its metrics, always maximised.
 //!
 //! A task's name says all of it: `nb201/cifar10/val` is one metric (the mean over its seeds), `nb201/cifar10/val:0` its
-//! first seed, `nb201/cifar10/val-0.15*log(edgegpu_latency)` a weighted sum of scaled metrics. Names may be abbreviated
+//! first seed, `nb201/cifar10/val-0.15*log(edgegpu_latency)` a weighted sum of scaled metrics; a term may name another data
+//! set, as in `digits/val/clean-0.15*log(cost/latency_ms)`. Names may be abbreviated
 //! with braces: `nb201/{cifar10,cifar100}/val` are two tasks.
 
 use crate::{
@@ -115,7 +116,9 @@ impl FromStr for TaskName {
                 None => (inner, None),
             };
             let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '@' | '.');
-            if metric.is_empty() || !metric.chars().all(plain) {
+            // A term may name a metric of another data set: `val/clean-0.15*log(cost/latency_ms)`.
+            let (dataset, metric) = metric.split_once('/').unwrap_or((dataset, metric));
+            if [dataset, metric].iter().any(|part| part.is_empty() || !part.chars().all(plain)) {
                 return Err(error(&format!("`{term}` is not a metric")));
             }
             terms.push(Term { weight, metric: format!("{dataset}/{metric}"), seed, log });

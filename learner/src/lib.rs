@@ -25,10 +25,10 @@ mod validation;
 
 pub use checkpoint::CheckpointError;
 pub use interleaved::{Interleaved, Turn};
-pub use ledger::{Entry, Incumbent, Incumbents, Ledger, LedgerError};
+pub use ledger::{AnswerRecord, Database, Entry, Incumbent, Incumbents, Ledger, LedgerError, RunRecord};
 pub use limits::{Limit, Times, limit};
 pub use progress::{GroupRegret, Progress};
 pub use replay::{Draw, Replay, ReplayConfig};
 pub use run::{LearnerError, LearnerOptions, Summary, bind, run};
-pub use run_dir::{RunDirError, Start};
+pub use run_dir::{RunDir, RunDirError, Start};
 pub use sum_tree::SumTree;

@@ -1,6 +1,9 @@
 //! The folders that benchmark files lie in, and what is in them.
 
-use crate::benchmark::{Benchmark, BenchmarkError, EXTENSION};
+use crate::{
+    benchmark::{BUILT_IN, Benchmark, BenchmarkError, EXTENSION},
+    digits,
+};
 use srnas_common::names;
 use std::{
     collections::BTreeMap,
@@ -60,7 +63,7 @@ pub enum CatalogError {
 pub struct Entry {
     /// Name of the benchmark.
     pub name: String,
-    /// Its file.
+    /// Its file, or [`BUILT_IN`].
     pub path: PathBuf,
 }
 
@@ -91,7 +94,8 @@ impl Catalog {
         self.folders.first().map(PathBuf::as_path).ok_or(CatalogError::NoFolder)
     }
 
-    /// The benchmark files there are, by name. They are not opened: one may still turn out to be damaged.
+    /// The benchmarks there are, by name: files, and what is built in where no file has its name. Files are not opened:
+    /// one may still turn out to be damaged.
     ///
     /// # Errors
     /// A folder that exists and cannot be read.
@@ -115,6 +119,7 @@ impl Catalog {
                 }
             }
         }
+        found.entry(digits::BENCHMARK.to_string()).or_insert_with(|| BUILT_IN.into());
         Ok(found.into_iter().map(|(name, path)| Entry { name, path }).collect())
     }
 
@@ -127,6 +132,9 @@ impl Catalog {
         let Some(entry) = entries.iter().find(|e| e.name == name) else {
             return Err(self.absent(name, &entries));
         };
+        if entry.path == Path::new(BUILT_IN) {
+            return Ok(digits::benchmark());
+        }
         let benchmark = Benchmark::open(&entry.path)?;
         if benchmark.name() != name {
             return Err(CatalogError::OtherName { path: entry.path.clone(), name: benchmark.name().into() });

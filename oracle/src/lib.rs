@@ -3,8 +3,11 @@
 
 pub mod benchmark;
 pub mod catalog;
+pub mod costly;
+pub mod digits;
 pub mod importers;
 pub mod run_tasks;
 pub mod simulated;
 pub mod tasks;
+pub mod training;
 pub mod verify;

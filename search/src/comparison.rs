@@ -10,14 +10,16 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use srnas_common::{
     evaluation,
     files::write_whole,
-    task::{Count, Task},
+    task::{Count, Task, TaskName},
     text::hex,
 };
+use srnas_oracle::catalog::{Catalog, CatalogError};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File, OpenOptions},
     io::{self, BufRead, BufReader, Write},
     path::{Path, PathBuf},
@@ -48,6 +50,36 @@ pub struct Plan {
     pub past: Vec<String>,
     /// SHA-256 of what is read: benchmarks and policies.
     pub content: BTreeMap<String, String>,
+}
+
+impl Plan {
+    /// SHA-256 of everything that is read: a report is about these files and no others.
+    ///
+    /// # Errors
+    /// A benchmark that is missing or damaged. A policy that cannot be read is refused when its method is prepared.
+    pub fn content_of(
+        catalog: &Catalog,
+        problems: &[Problem],
+        past: &[TaskName],
+        methods: &[MethodSpec],
+    ) -> Result<BTreeMap<String, String>, CatalogError> {
+        let searched = problems.iter().flat_map(|p| p.signals.iter());
+        let mut benchmarks: BTreeSet<String> =
+            searched.filter_map(|t| t.name().split('/').next().map(String::from)).collect();
+        benchmarks.extend(past.iter().map(|t| t.benchmark.clone()));
+        let mut content = BTreeMap::new();
+        for name in benchmarks {
+            let hash = catalog.open(&name)?.content_hash_hex();
+            content.insert(name, hash);
+        }
+        for method in methods {
+            if let Some(file) = method.policy_file() {
+                let Ok(bytes) = fs::read(&file) else { continue };
+                content.insert(method.to_string(), hex(&Sha256::digest(bytes)));
+            }
+        }
+        Ok(content)
+    }
 }
 
 /// Why a comparison cannot be made.

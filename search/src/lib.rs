@@ -2,9 +2,11 @@
 //!
 //! A method (`methods/`) asks for architectures and is told what was measured. A search (`search.rs`) pays for what it asks (each canonical key
 //! once) from a start that it shares with every other method; a [`Comparison`] does so for many methods, problems and seeds;
-//! [`report`] writes down what came of it.
+//! [`report`] writes down what came of it. A [`LiveSearch`] asks an oracle whose answers cost seconds to days.
 
 mod comparison;
+mod held_out;
+mod live;
 mod method;
 mod methods;
 mod pareto;
@@ -15,6 +17,8 @@ mod search;
 mod statistics;
 
 pub use comparison::{Comparison, ComparisonError, Outcome, Plan, SearchResult};
+pub use held_out::{HeldOut, HeldOutError, compare_held_out};
+pub use live::{Event, Guide, Journal, LiveError, LiveSearch, Measured, Objective};
 pub use method::{MethodError, MethodSpec, SpecError};
 pub use methods::METHODS;
 pub use pareto::Front;

@@ -89,7 +89,8 @@ impl ProblemError {
 }
 
 impl Problem {
-    /// One objective; `report` is another metric of the same data set, if one is to be reported.
+    /// One objective; `report` is what is to be reported in its place: another metric of the same data set, such as `test`,
+    /// or the same of another data set, such as `test/`.
     ///
     /// # Errors
     /// See [`ProblemError`].
@@ -101,9 +102,14 @@ impl Problem {
     ) -> Result<Self, ProblemError> {
         let mut names = vec![task.clone()];
         if let Some(metric) = report {
-            // The same benchmark and data set, another objective.
-            let dataset = task.as_str().split('/').nth(1).unwrap_or_default();
-            names.push(format!("{}/{dataset}/{metric}", task.benchmark).parse()?);
+            let mut parts = task.as_str().splitn(3, '/').skip(1);
+            let (dataset, objective) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+            let reported = match metric.split_once('/') {
+                None => format!("{dataset}/{metric}"),
+                Some((_, "")) => format!("{metric}{objective}"),
+                Some(_) => metric.to_string(),
+            };
+            names.push(format!("{}/{reported}", task.benchmark).parse()?);
         }
         let tasks = resolve_tasks(catalog, &names, count)?;
         let unit = unit(catalog, task)?;

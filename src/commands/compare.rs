@@ -6,18 +6,13 @@ use super::{
 };
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use sha2::{Digest, Sha256};
-use srnas_common::{config::Config, task::TaskName, text::hex};
-use srnas_oracle::{catalog::Catalog, tasks::resolve_tasks};
+use srnas_common::{config::Config, task::TaskName};
+use srnas_oracle::tasks::resolve_tasks;
 use srnas_search::{
     Comparison, METHODS, MethodSpec, Plan, Problem,
     report::{self, Summary},
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    path::PathBuf,
-};
+use std::path::PathBuf;
 
 const EXAMPLES: &str = "Examples:
   srnas compare --task nb201/cifar10/val --report test --method random --method local \\
@@ -36,8 +31,9 @@ pub struct CompareCommand {
     /// One problem with several objectives: the tasks that the pattern names
     #[arg(long, value_name = "PATTERN")]
     objectives: Vec<String>,
-    /// Metric of the same data set by which incumbents are reported, such as test [default: what is searched]
-    #[arg(long, value_name = "METRIC")]
+    /// What incumbents are reported by: a metric of the same data set, such as test, or the same metric of another data set,
+    /// such as test/ [default: what is searched]
+    #[arg(long, value_name = "METRIC|DATASET/")]
     report: Option<String>,
     /// Method, such as local or evolution:population=50; may be repeated [default: random, local, evolution, ridge, gp]
     #[arg(long, value_name = "METHOD")]
@@ -122,7 +118,7 @@ impl CompareCommand {
             seeds: self.seeds as usize,
             seed: self.seed,
             past: past.iter().map(ToString::to_string).collect(),
-            content: content(&catalog, &problems, &past, &methods)?,
+            content: Plan::content_of(&catalog, &problems, &past, &methods)?,
         };
         let past = if past.is_empty() { Vec::new() } else { resolve_tasks(&catalog, &past, count)? };
         let comparison = Comparison::new(plan, methods, problems, past, &self.out)?;
@@ -211,30 +207,4 @@ impl CompareCommand {
         }
         println!("\nReport: {}", self.out.join("report.html").display());
     }
-}
-
-/// SHA-256 of everything that is read: a report is about these files and no others.
-fn content(
-    catalog: &Catalog,
-    problems: &[Problem],
-    past: &[TaskName],
-    methods: &[MethodSpec],
-) -> anyhow::Result<BTreeMap<String, String>> {
-    let searched = problems.iter().flat_map(|p| p.signals.iter());
-    let mut benchmarks: BTreeSet<String> =
-        searched.filter_map(|t| t.name().split('/').next().map(String::from)).collect();
-    benchmarks.extend(past.iter().map(|t| t.benchmark.clone()));
-    let mut content = BTreeMap::new();
-    for name in benchmarks {
-        let hash = catalog.open(&name)?.content_hash_hex();
-        content.insert(name, hash);
-    }
-    for method in methods {
-        if let Some(file) = method.policy_file() {
-            // What cannot be read is refused when the method is prepared.
-            let Ok(bytes) = fs::read(&file) else { continue };
-            content.insert(method.to_string(), hex(&Sha256::digest(bytes)));
-        }
-    }
-    Ok(content)
 }

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use srnas_common::config::{
     Config, ConfigError, keys,
-    layers::{ConfigFile, Override, PREFIX, Resolved, resolve},
+    layers::{ConfigFile, Origin, Override, PREFIX, Resolved, resolve},
 };
 use std::{
     io::{self, Write},
@@ -18,10 +18,14 @@ const EXAMPLES: &str = "Examples:
 
 Later layers win: defaults, the file, environment variables (SRNAS_SECTION__KEY), flags such as --seed, --set.";
 
+/// The run that needs nothing but the program.
+const BUILT_IN: ConfigFile =
+    ConfigFile { text: include_str!("../../configs/digits.toml"), place: "configs/digits.toml, built in" };
+
 /// The layers of a configuration that the command line decides on.
 #[derive(Debug, Args)]
 pub struct ConfigArgs {
-    /// Configuration of the run, TOML; `configs/` has some
+    /// Configuration of the run, TOML; `configs/` has some [default: the built-in benchmark, unless tasks are named]
     #[arg(long, value_name = "F")]
     config: Option<PathBuf>,
     /// Train on these tasks in place of the configuration's; braces abbreviate, may be repeated
@@ -74,7 +78,12 @@ impl ConfigArgs {
         flags.extend(more);
         // What is set by its full name comes last.
         flags.extend(self.set.iter().cloned());
-        resolve(file, variables(), flags)
+        let resolved = resolve(file, variables(), flags.clone())?;
+        // Where nobody says what to train on, it is the built-in benchmark.
+        match resolved.origin.get("tasks.train") {
+            Some(Origin::Default) if file.is_none() => resolve(Some(BUILT_IN), variables(), flags),
+            _ => Ok(resolved),
+        }
     }
 }
 

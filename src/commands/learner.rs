@@ -62,11 +62,8 @@ impl LearnerArgs {
         let resolved =
             self.config.resolve_over(own.as_deref(), more.into_iter().chain(self.simulation.overrides()))?;
         if resolved.origin.get("tasks.train") == Some(&Origin::Default) {
-            return Err(super::Usage(
-                "nothing to train on: name tasks with --task T or in a configuration (--config F; configs/ has some)"
-                    .into(),
-            )
-            .into());
+            let reason = "nothing to train on: name tasks with --task T or as `tasks.train` in the configuration";
+            return Err(super::Usage(reason.into()).into());
         }
         Ok(resolved.config)
     }

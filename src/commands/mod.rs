@@ -7,6 +7,7 @@ mod compare;
 mod config;
 mod doctor;
 mod learner;
+mod live;
 mod report;
 mod run;
 mod search;

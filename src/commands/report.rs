@@ -3,6 +3,8 @@
 use indicatif::{ProgressBar, ProgressStyle};
 use srnas_common::{config::Config, policy::Acts};
 use srnas_learner::{Progress, Summary};
+use srnas_oracle::catalog::Catalog;
+use srnas_search::{HeldOut, compare_held_out};
 use std::{io::IsTerminal, path::Path, time::Duration};
 use tokio::sync::watch;
 use tracing::info;
@@ -41,7 +43,7 @@ pub async fn show(mut reports: watch::Receiver<Progress>) {
 }
 
 /// The arguments that search what the run has never seen.
-fn held_out(config: &Config) -> String {
+fn held_out_arguments(config: &Config) -> String {
     let arguments = config.tasks.held_out.iter().map(|name| {
         let option = if config.task_sets.contains_key(name) { "--task-set" } else { "--task" };
         format!("{option} {name}")
@@ -87,5 +89,81 @@ pub fn print_summary(summary: &Summary, command: &str, run_dir: &Path, config: &
     if summary.stopped {
         println!("Go on: srnas {command} --resume --run-dir {}", run_dir.display());
     }
-    println!("Next: srnas search --policy {} {} --budget 25", run_dir.display(), held_out(config));
+    println!("Next: srnas search --policy {} {} --budget 25", run_dir.display(), held_out_arguments(config));
+}
+
+/// Compares what the run exported with other methods on its held-out tasks, and prints what came of it.
+///
+/// # Errors
+/// Why there is no comparison.
+pub fn held_out(config: &Config, catalog: &Catalog, run_dir: &Path) -> anyhow::Result<()> {
+    let style = ProgressStyle::with_template("{elapsed_precise} {bar:30} {pos}/{len} searches, {eta} left");
+    let bar = ProgressBar::new(0).with_style(style.expect("a valid template"));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let stop = runtime.block_on(async { super::stop_on_signal() });
+    let compared = compare_held_out(config, catalog, run_dir, &stop, &|done, of| {
+        bar.set_length(of as u64);
+        bar.set_position(done as u64);
+    });
+    bar.finish_and_clear();
+    let Some(HeldOut { summary, best }) = compared? else { return Ok(()) };
+    let plan = &summary.plan;
+    println!(
+        "\nOn {} tasks that the run never saw, {} starts each: normalised regret (0 is the best, 1 the median) after",
+        plan.problems.len(),
+        plan.seeds
+    );
+    let named = |method: &str| match method.starts_with("policy:") {
+        true => "this policy".to_string(),
+        false => method.to_string(),
+    };
+    let wide = summary.overall.iter().map(|o| named(&o.method).len()).max().unwrap_or(0);
+    print!("  {:wide$}", "");
+    plan.budgets.iter().for_each(|b| print!("  {:<22}", format!("{b} queries")));
+    println!();
+    for of in &summary.overall {
+        print!("  {:wide$}", named(&of.method));
+        for budget in &plan.budgets {
+            let Some(e) = of.normalised_regret.get(budget) else { continue };
+            print!("  {:<22}", format!("{:.3} [{:.3}, {:.3}]", e.mean, e.ci95[0], e.ci95[1]));
+        }
+        println!();
+    }
+    println!("  (mean, 95 % bootstrap interval over the starts)");
+    if let (Some(best), Some([task])) = (best, plan.problems.first().map(Vec::as_slice)) {
+        print_best(catalog, task, &best)?;
+    }
+    println!("Report: {}", run_dir.join("report/report.html").display());
+    Ok(())
+}
+
+/// An architecture with what its benchmark knows of it.
+fn print_best(catalog: &Catalog, task: &str, choices: &[u8]) -> anyhow::Result<()> {
+    let benchmark = catalog.open(task.split('/').next().unwrap_or(task))?;
+    println!("Best found for {task}: {}", benchmark.space().format(choices));
+    let Some(row) = benchmark.row_of(choices) else { return Ok(()) };
+    let mut line = String::new();
+    for metric in benchmark.metrics() {
+        let unit = &metric.info().unit;
+        let gap = if unit.is_empty() { "" } else { " " };
+        let value = significant(metric.mean(row));
+        let cell = format!("  {} {value}{gap}{unit}", metric.name());
+        if line.chars().count() + cell.chars().count() > 110 {
+            println!("{line}");
+            line.clear();
+        }
+        line += &cell;
+    }
+    println!("{line}");
+    Ok(())
+}
+
+/// A number with about four digits.
+fn significant(value: f32) -> String {
+    match value.abs() {
+        v if v >= 1000.0 => format!("{value:.0}"),
+        v if v >= 10.0 => format!("{value:.1}"),
+        v if v >= 0.1 => format!("{value:.3}"),
+        _ => format!("{value:.4}"),
+    }
 }

@@ -10,6 +10,7 @@ use srnas_actor::ActorOptions;
 use srnas_common::{
     config::layers::Override,
     security::{ClientSecurity, ServerSecurity, may_listen},
+    text::with_causes,
 };
 use srnas_oracle::catalog::Catalog;
 use std::{
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 const EXAMPLES: &str = "Examples:
+  srnas run                                           train on the built-in benchmark, and compare
   srnas run --config configs/nb201-transfer.toml
   srnas run --config configs/nb201-transfer.toml --minutes 2 --seed 3 --run-dir runs/short
   srnas run --resume                                  go on with the run that was stopped or killed
@@ -28,7 +30,7 @@ const EXAMPLES: &str = "Examples:
   srnas run --task 'nb201/{cifar10,cifar100}/val' --minutes 1
   srnas run --config configs/nb201-transfer.toml --set learning.batch=256";
 
-/// Train a search policy: a learner and its actors in one command
+/// Train a search policy: a learner and its actors in one command, then a comparison on the held-out tasks
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct RunCommand {
@@ -51,9 +53,10 @@ impl RunCommand {
         let actors = self.actors.map(|actors| Override::new("--actors", "run.actors", i64::from(actors)));
         let turns = self.deterministic.then(|| Override::new("--deterministic", "run.deterministic", true));
         let config = self.learner.config(actors.into_iter().chain(turns))?;
-        let run_dir = self.learner.run_dir("run");
+        let run_dir = self.learner.run_dir("digits");
         let shown = config.clone();
         let (actors, catalog) = (config.run.actors, self.learner.catalog());
+        let compared = catalog.clone();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let summary = runtime.block_on(async {
             let stop = super::stop_on_signal();
@@ -121,7 +124,17 @@ impl RunCommand {
             }
         })?;
         report::print_summary(&summary, "run", &run_dir, &shown);
-        Ok(())
+        if summary.stopped {
+            return Ok(());
+        }
+        match report::held_out(&shown, &compared, &run_dir) {
+            // The run is done and kept, whatever becomes of the comparison.
+            Err(error) => {
+                warn!("what was learned could not be compared: {}", with_causes(error.as_ref()));
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
     }
 }
 

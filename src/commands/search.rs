@@ -1,6 +1,6 @@
-//! `srnas search`: a trained policy alone on a task.
+//! `srnas search`: a trained policy alone on a task, or on what is measured on the spot.
 
-use super::{Usage, tasks::TaskArguments};
+use super::{Usage, live::LiveArguments, tasks::TaskArguments};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -23,17 +23,21 @@ const EXAMPLES: &str = "Examples:
   srnas search --policy runs/latest --task nb201/imagenet16/val --budget 25
   srnas search --policy policy.safetensors --config configs/nb201-transfer.toml --task-set held-out \\
       --budget 50 --repeats 64 --at 5,10,25,50
-  srnas search --policy runs/latest --task 'nb201/{cifar10,cifar100}/apgd@1' --by plain --json";
+  srnas search --policy runs/latest --task 'nb201/{cifar10,cifar100}/apgd@1' --by plain --json
+  srnas search --oracle train --data digits --budget 40
+  srnas search --oracle train --data cifar10:~/cifar --minimise val/loss --policy runs/latest --run-dir runs/cifar";
 
-/// Search a task with a trained policy
+/// Search a task with a trained policy, or by real trainings
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct SearchCommand {
-    /// Run directory, or policy file
-    #[arg(long, value_name = "DIR|FILE")]
-    policy: PathBuf,
+    /// Run directory, or policy file; with --oracle it may be left out, and nothing of the past is known then
+    #[arg(long, value_name = "DIR|FILE", required_unless_present = "oracle")]
+    policy: Option<PathBuf>,
     #[command(flatten)]
     tasks: TaskArguments,
+    #[command(flatten)]
+    live: LiveArguments,
     /// Configuration that names the task sets [default: the run directory's config.toml]
     #[arg(long, value_name = "F")]
     config: Option<PathBuf>,
@@ -87,8 +91,12 @@ impl From<By> for Acting {
 impl SearchCommand {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
-        let policy = Policy::load(&self.policy)?;
-        let config = self.load_config()?;
+        if self.live.wanted() {
+            return self.live.run(self.policy.as_deref(), self.budget as usize, self.seed, self.json);
+        }
+        let file = self.policy.as_deref().ok_or_else(|| Usage("--policy is missing".into()))?;
+        let policy = Policy::load(file)?;
+        let config = self.load_config(file)?;
         let names = self.task_names(&config)?;
         let count = self.tasks.count(&config);
         let tasks = resolve_tasks(&self.tasks.catalog(), &names, count)?;
@@ -125,11 +133,11 @@ impl SearchCommand {
         Ok(())
     }
 
-    fn load_config(&self) -> anyhow::Result<Config> {
+    fn load_config(&self, policy: &Path) -> anyhow::Result<Config> {
         if let Some(path) = &self.config {
             return Ok(Config::load(path)?);
         }
-        let run_dir = if self.policy.is_dir() { Some(self.policy.as_path()) } else { self.policy.parent() };
+        let run_dir = if policy.is_dir() { Some(policy) } else { policy.parent() };
         let path = run_dir.unwrap_or(Path::new(".")).join("config.toml");
         if path.is_file() { Ok(Config::load(&path)?) } else { Ok(Config::default()) }
     }

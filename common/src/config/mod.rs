@@ -53,6 +53,8 @@ pub struct Config {
     pub wire: WireConfig,
     /// The check that the trained part has earned its export.
     pub validation: ValidationConfig,
+    /// The comparison at the end.
+    pub comparison: ComparisonConfig,
     /// What is simulated on top of the oracle.
     pub simulation: SimulationConfig,
 }
@@ -155,6 +157,7 @@ impl Config {
         self.checkpoint.check()?;
         self.wire.check()?;
         self.validation.check()?;
+        self.comparison.check()?;
         self.simulation.check()
     }
 

@@ -349,3 +349,31 @@ impl ValidationConfig {
         require(fine, "validation.margins", "must be one or more numbers of 0 or more")
     }
 }
+
+/// The comparison of what a run exported with other methods on its held-out tasks, at the end of `srnas run`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ComparisonConfig {
+    /// Methods to compare with, as `srnas compare` names them.
+    pub methods: Vec<String>,
+    /// Paid queries after which is reported.
+    pub budgets: Vec<usize>,
+    /// Searches of each method on each held-out task; 0 leaves the comparison out.
+    pub seeds: usize,
+}
+
+impl Default for ComparisonConfig {
+    fn default() -> Self {
+        let methods = ["random", "local", "evolution:population=10,tournament=3"];
+        Self { methods: methods.map(String::from).into(), budgets: vec![10, 25, 50], seeds: 20 }
+    }
+}
+
+impl ComparisonConfig {
+    /// Checks the values.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let fine = !self.budgets.is_empty() && self.budgets.iter().all(|&b| (1..=100_000).contains(&b));
+        require(fine, "comparison.budgets", "must be one or more whole numbers from 1 to 100000")?;
+        within("comparison.seeds", self.seeds, 0..=100_000)
+    }
+}

@@ -14,7 +14,7 @@ mod adam;
 mod average;
 mod config;
 mod observation;
-mod ops;
+pub mod ops;
 mod predictor;
 mod qnetwork;
 mod transformer;

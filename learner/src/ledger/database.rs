@@ -3,10 +3,13 @@
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 use srnas_common::wire::Measurements;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 /// Version of the schema, in `PRAGMA user_version`; a file with a higher one is refused.
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 
 const TABLES: &str = "
 CREATE TABLE run (
@@ -41,6 +44,36 @@ CREATE VIEW incumbents AS
     SELECT tasks.name AS task, max(value) AS value, architecture, count(*) AS measurements
     FROM measurements JOIN tasks USING (task) GROUP BY task;
 ";
+
+/// What schema 2 added: everything else that an oracle said, and where it said that there is nothing.
+const ANSWERS: &str = "
+CREATE TABLE metrics (
+    measurement INTEGER NOT NULL REFERENCES measurements,
+    name TEXT NOT NULL,
+    value REAL NOT NULL,
+    PRIMARY KEY (measurement, name)
+) WITHOUT ROWID;
+CREATE TABLE infeasible (
+    task INTEGER NOT NULL REFERENCES tasks,
+    key INTEGER NOT NULL,
+    fidelity REAL NOT NULL,
+    architecture TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    actor TEXT NOT NULL,
+    UNIQUE (task, key, fidelity)
+);
+";
+
+/// What a costly oracle said of an architecture.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AnswerRecord {
+    /// By what the architecture is paid for.
+    pub key: u64,
+    /// Its choices.
+    pub choices: Vec<u8>,
+    /// The value of the objective and every metric; or why it has none.
+    pub said: Result<(f64, BTreeMap<String, f64>), String>,
+}
 
 /// What the ledger knows of its run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -169,6 +202,7 @@ impl Database {
         let schema = database.connection.query_row("PRAGMA user_version", [], |row| row.get::<_, u32>(0));
         match schema {
             Ok(SCHEMA) => {}
+            Ok(1) => database.upgrade().map_err(|source| database.failed(source))?,
             Ok(0) => return Err(foreign()),
             Ok(found) => return Err(LedgerError::Newer { path: path.display().to_string(), found }),
             Err(rusqlite::Error::SqliteFailure(e, _)) if e.code == rusqlite::ErrorCode::NotADatabase => {
@@ -201,6 +235,7 @@ impl Database {
         self.durable()?;
         let transaction = self.connection.transaction()?;
         transaction.execute_batch(TABLES)?;
+        transaction.execute_batch(ANSWERS)?;
         transaction.execute(
             "INSERT INTO run (name, software, space, seed) VALUES (?1, ?2, ?3, ?4)",
             params![run.name, env!("CARGO_PKG_VERSION"), run.space, run.seed.to_string()],
@@ -214,6 +249,11 @@ impl Database {
         }
         transaction.pragma_update(None, "user_version", SCHEMA)?;
         transaction.commit()
+    }
+
+    /// Adds to a file of schema 1 what schema 2 has more, in one transaction.
+    fn upgrade(&self) -> rusqlite::Result<()> {
+        self.connection.execute_batch(&format!("BEGIN; {ANSWERS} PRAGMA user_version = {SCHEMA}; COMMIT;"))
     }
 
     fn run(&self) -> rusqlite::Result<RunRecord> {
@@ -259,13 +299,7 @@ impl Database {
             loaded.tasks.push(row.get(0)?);
             loaded.keys.push(row.get::<_, i64>(1)? as u64);
             loaded.fidelities.push(row.get::<_, f64>(2)? as f32);
-            let architecture = row.get_ref(3)?.as_str()?;
-            for choice in architecture.split(',') {
-                let choice = choice.parse().map_err(|e| {
-                    rusqlite::Error::FromSqlConversionFailure(3, rusqlite::types::Type::Text, Box::new(e))
-                })?;
-                loaded.architectures.push(choice);
-            }
+            loaded.architectures.append(&mut split_choices(row.get_ref(3)?.as_str()?, 3)?);
             loaded.values.push(row.get::<_, f64>(4)? as f32);
         }
         Ok(loaded)
@@ -362,6 +396,81 @@ impl Database {
         write(&mut self.connection).map_err(|source| self.failed(source))
     }
 
+    /// Every answer about a task, in the order in which they were recorded.
+    ///
+    /// # Errors
+    /// [`LedgerError::Sqlite`].
+    pub fn answers(&self, task: u16) -> Result<Vec<AnswerRecord>, LedgerError> {
+        let load = || -> rusqlite::Result<Vec<AnswerRecord>> {
+            let mut metrics = self
+                .connection
+                .prepare("SELECT name, value FROM metrics WHERE measurement = ?1")?;
+            // A time of recording that both tables share is not needed: what is infeasible comes last, and its order
+            // among the others says nothing.
+            let mut measured = self.connection.prepare(
+                "SELECT id, key, architecture, value FROM measurements WHERE task = ?1 ORDER BY id",
+            )?;
+            let mut answers = Vec::new();
+            let mut rows = measured.query([task])?;
+            while let Some(row) = rows.next()? {
+                let pairs = metrics.query_map([row.get::<_, i64>(0)?], |m| Ok((m.get(0)?, m.get(1)?)))?;
+                let said = Ok((row.get(3)?, pairs.collect::<rusqlite::Result<_>>()?));
+                answers.push(AnswerRecord {
+                    key: row.get::<_, i64>(1)? as u64,
+                    choices: split_choices(row.get_ref(2)?.as_str()?, 2)?,
+                    said,
+                });
+            }
+            let mut infeasible = self.connection.prepare(
+                "SELECT key, architecture, reason FROM infeasible WHERE task = ?1 ORDER BY rowid",
+            )?;
+            let mut rows = infeasible.query([task])?;
+            while let Some(row) = rows.next()? {
+                answers.push(AnswerRecord {
+                    key: row.get::<_, i64>(0)? as u64,
+                    choices: split_choices(row.get_ref(1)?.as_str()?, 1)?,
+                    said: Err(row.get(2)?),
+                });
+            }
+            Ok(answers)
+        };
+        load().map_err(|source| self.failed(source))
+    }
+
+    /// Records an answer about a task, by `actor`; it is durable when this returns. What is there already stays.
+    ///
+    /// # Errors
+    /// [`LedgerError::Sqlite`], such as a full disk; it may be tried again.
+    pub fn record_answer(&mut self, task: u16, answer: &AnswerRecord, actor: &str) -> Result<(), LedgerError> {
+        let write = |connection: &mut Connection| -> rusqlite::Result<()> {
+            let transaction = connection.transaction()?;
+            let mut text = String::new();
+            join_choices(&answer.choices, &mut text);
+            match &answer.said {
+                Ok((value, metrics)) => {
+                    let new = transaction.execute(
+                        "INSERT OR IGNORE INTO measurements (task, key, fidelity, architecture, value, actor)
+                         VALUES (?1, ?2, 1.0, ?3, ?4, ?5)",
+                        params![task, answer.key as i64, text, value, actor],
+                    )?;
+                    let id = transaction.last_insert_rowid();
+                    // SQLite has no numbers that are not one.
+                    for (name, value) in metrics.iter().filter(|(_, value)| new > 0 && value.is_finite()) {
+                        transaction.execute("INSERT INTO metrics VALUES (?1, ?2, ?3)", params![id, name, value])?;
+                    }
+                }
+                Err(reason) => {
+                    transaction.execute(
+                        "INSERT OR IGNORE INTO infeasible VALUES (?1, ?2, 1.0, ?3, ?4, ?5)",
+                        params![task, answer.key as i64, text, reason, actor],
+                    )?;
+                }
+            }
+            transaction.commit()
+        };
+        self.durable().and_then(|()| write(&mut self.connection)).map_err(|source| self.failed(source))
+    }
+
     /// Makes commits durable from now on; to be called before the first.
     pub(super) fn prepare(&self) -> Result<(), LedgerError> {
         self.durable().map_err(|source| self.failed(source))
@@ -394,6 +503,16 @@ fn join_choices(choices: &[u8], text: &mut String) {
     for (i, choice) in choices.iter().enumerate() {
         let _ = if i > 0 { write!(text, ",{choice}") } else { write!(text, "{choice}") };
     }
+}
+
+/// The choices of a text in a column.
+fn split_choices(text: &str, column: usize) -> rusqlite::Result<Vec<u8>> {
+    let parsed = text.split(',').map(|choice| {
+        choice.parse().map_err(|e| {
+            rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(e))
+        })
+    });
+    parsed.collect()
 }
 
 /// In what two runs differ, if they cannot share a ledger.
@@ -463,6 +582,32 @@ mod tests {
             })
             .unwrap();
         assert_eq!(best, ("b".into(), -3.5));
+    }
+
+    #[test]
+    fn answers_come_back_with_their_metrics_and_older_files_are_upgraded() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.sqlite");
+        drop(Database::create(&path, &record()).unwrap());
+        // As schema 1 was.
+        let raw = Connection::open(&path).unwrap();
+        raw.execute_batch("DROP TABLE metrics; DROP TABLE infeasible; PRAGMA user_version = 1").unwrap();
+        drop(raw);
+        let mut database = Database::open(&path, &record()).unwrap();
+        let metrics = BTreeMap::from([("loss".to_string(), 0.5), ("acc".into(), f64::NAN)]);
+        let good = AnswerRecord { key: u64::MAX, choices: vec![0, 12], said: Ok((-0.5, metrics)) };
+        let bad = AnswerRecord { key: 3, choices: vec![1, 1], said: Err("it diverged".into()) };
+        for _ in 0..2 {
+            database.record_answer(1, &bad, "me").unwrap();
+            database.record_answer(1, &good, "me").unwrap();
+        }
+        drop(database);
+        let database = Database::open(&path, &record()).unwrap();
+        let mut kept = good.clone();
+        kept.said = Ok((-0.5, BTreeMap::from([("loss".into(), 0.5)])));
+        assert_eq!(database.answers(1).unwrap(), [kept, bad]);
+        assert_eq!(database.answers(0).unwrap(), []);
+        assert_eq!(database.measurements(None).unwrap().values, [-0.5]);
     }
 
     #[test]

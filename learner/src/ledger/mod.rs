@@ -7,7 +7,7 @@ mod database;
 mod incumbents;
 mod recorder;
 
-pub use database::{ActorRecord, Database, LedgerError, RunRecord};
+pub use database::{ActorRecord, AnswerRecord, Database, LedgerError, RunRecord};
 pub use incumbents::{Incumbent, Incumbents};
 pub use recorder::{Record, Recorder};
 

@@ -1,10 +1,12 @@
 //! The benchmark file format: from bytes to a layout in which every later read is within bounds.
 //!
-//! A safetensors file with a u8 tensor `choices` `[N, decisions]` and one f32 tensor per metric, `[N]` or `[N, seeds]`, NaN
-//! where a value is missing. Its one metadata entry, `srnas_benchmark`, is the [`Descriptor`] in JSON. The reader and
-//! the writer go through the same check, so what is written can be opened.
+//! A safetensors file with a u8 tensor `choices` `[N, decisions]` and one f32 or f16 tensor per metric, `[N]` or
+//! `[N, seeds]`, NaN where a value is missing. Its one metadata entry, `srnas_benchmark`, is the [`Descriptor`] in JSON.
+//! Where that says `"rows": "classes"`, a row stands for every encoding of its class, and the file is read as if each
+//! encoding had a row of its own. The reader and the writer go through the same check, so what is written can be opened.
 
 use super::{Direction, Metric, MetricInfo};
+use half::f16;
 use hashbrown::HashMap;
 use safetensors::{Dtype, SafeTensorError, SafeTensors, tensor::TensorInfo};
 use serde::{Deserialize, Serialize};
@@ -29,12 +31,32 @@ pub(super) struct Descriptor {
     pub(super) format_version: u32,
     pub(super) name: String,
     pub(super) space: String,
+    /// What a row of the tensors stands for.
+    #[serde(default, skip_serializing_if = "Rows::are_encodings")]
+    pub(super) rows: Rows,
     pub(super) metrics: BTreeMap<String, MetricInfo>,
     pub(super) provenance: String,
     pub(super) licence: String,
     /// Of name, space, directions and tensors; files made by other programs may leave it out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) content_sha256: Option<String>,
+}
+
+/// What a row of a file stands for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Rows {
+    /// One encoding.
+    #[default]
+    Encodings,
+    /// All encodings with the canonical key of the one that is written.
+    Classes,
+}
+
+impl Rows {
+    fn are_encodings(&self) -> bool {
+        *self == Self::Encodings
+    }
 }
 
 /// Why bytes are refused.
@@ -50,12 +72,75 @@ pub(super) enum Refusal {
 pub(super) struct Layout {
     pub(super) descriptor: Descriptor,
     pub(super) space: Arc<SearchSpace>,
-    pub(super) rows: usize,
-    pub(super) choices: Range<usize>,
+    pub(super) architectures: Architectures,
     /// In order of their names.
     pub(super) metrics: Vec<Metric>,
     pub(super) index: RowIndex,
     pub(super) content_hash: [u8; 32],
+}
+
+/// The architectures of a benchmark by row.
+pub(super) enum Architectures {
+    /// As the file has them.
+    Stored { rows: usize, choices: Range<usize> },
+    /// Every encoding of the file's classes.
+    Expanded {
+        /// u8 [rows, decisions].
+        choices: Vec<u8>,
+        /// By row: the row of its class in the file.
+        stored: Vec<u32>,
+    },
+}
+
+impl Architectures {
+    pub(super) fn rows(&self) -> usize {
+        match self {
+            Self::Stored { rows, .. } => *rows,
+            Self::Expanded { stored, .. } => stored.len(),
+        }
+    }
+
+    /// u8 [rows, decisions].
+    pub(super) fn choices<'a>(&'a self, bytes: &'a [u8]) -> &'a [u8] {
+        match self {
+            Self::Stored { choices, .. } => &bytes[choices.clone()],
+            Self::Expanded { choices, .. } => choices,
+        }
+    }
+
+    /// By row: the row of the file; none where they are the same.
+    pub(super) fn stored(&self) -> Option<&[u32]> {
+        match self {
+            Self::Stored { .. } => None,
+            Self::Expanded { stored, .. } => Some(stored),
+        }
+    }
+
+    /// Gives every encoding of the space the row of its class. The file's classes must be different ones.
+    fn expand(space: &SearchSpace, choices: &[u8]) -> Result<Self, Refusal> {
+        let size = space.size().filter(|&size| size <= DENSE_ROWS).ok_or_else(|| {
+            Refusal::Damaged(format!("{} is too large for a table of classes", space.name()))
+        })?;
+        let mut classes = HashMap::new();
+        for (row, architecture) in choices.chunks_exact(space.len()).enumerate() {
+            if let Some(first) = classes.insert(space.canonical_key(architecture), row as u32) {
+                return Err(Refusal::Damaged(format!("rows {first} and {row} are of one class")));
+            }
+        }
+        let (mut expanded, mut stored) = (Vec::new(), Vec::new());
+        let mut architecture = vec![0; space.len()];
+        for rank in 0..size {
+            space.unrank(rank, &mut architecture);
+            if !space.is_valid(&architecture) {
+                continue;
+            }
+            if let Some(&row) = classes.get(&space.canonical_key(&architecture)) {
+                expanded.extend_from_slice(&architecture);
+                stored.push(row);
+            }
+        }
+        Ok(Self::Expanded { choices: expanded, stored })
+    }
 }
 
 /// From the rank of an encoding to its row.
@@ -133,7 +218,16 @@ pub(super) fn read(bytes: &[u8]) -> Result<Layout, Refusal> {
         }
     };
     let choices = place(architectures);
-    let index = RowIndex::new(&space, &bytes[choices.clone()])?;
+    // Checks what the file has, also where it is to be expanded.
+    let mut index = RowIndex::new(&space, &bytes[choices.clone()])?;
+    let architectures = match descriptor.rows {
+        Rows::Encodings => Architectures::Stored { rows, choices: choices.clone() },
+        Rows::Classes => {
+            let expanded = Architectures::expand(&space, &bytes[choices.clone()])?;
+            index = RowIndex::new(&space, expanded.choices(bytes))?;
+            expanded
+        }
+    };
 
     let mut metrics = Vec::with_capacity(descriptor.metrics.len());
     for (name, info) in &descriptor.metrics {
@@ -141,9 +235,13 @@ pub(super) fn read(bytes: &[u8]) -> Result<Layout, Refusal> {
         let tensor = tensors
             .remove(name)
             .ok_or_else(|| Refusal::Damaged(format!("metric `{name}` is described but has no tensor")))?;
-        if tensor.dtype != Dtype::F32 {
-            return Err(Refusal::Damaged(format!("metric `{name}` holds {:?} instead of F32", tensor.dtype)));
-        }
+        let half = match tensor.dtype {
+            Dtype::F32 => false,
+            Dtype::F16 => true,
+            other => {
+                return Err(Refusal::Damaged(format!("metric `{name}` holds {other:?} instead of F32 or F16")));
+            }
+        };
         let seeds = match tensor.shape[..] {
             [n] if n == rows => 1,
             [n, seeds] if n == rows && seeds > 0 => seeds,
@@ -154,7 +252,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Layout, Refusal> {
                 )));
             }
         };
-        metrics.push(Metric { name: name.clone(), info: info.clone(), seeds, bytes: place(tensor) });
+        metrics.push(Metric { name: name.clone(), info: info.clone(), seeds, half, bytes: place(tensor) });
     }
     if metrics.is_empty() {
         return Err(Refusal::Damaged("it has no metrics".into()));
@@ -170,7 +268,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Layout, Refusal> {
             "its content has SHA-256 {} where its metadata says {stated}",
             hex(&content_hash)
         ))),
-        _ => Ok(Layout { descriptor, space, rows, choices, metrics, index, content_hash }),
+        _ => Ok(Layout { descriptor, space, architectures, metrics, index, content_hash }),
     }
 }
 
@@ -231,7 +329,8 @@ fn not_safetensors(bytes: &[u8], error: &SafeTensorError) -> Refusal {
 
 fn check_values(bytes: &[u8], metrics: &[Metric]) -> Result<(), Refusal> {
     for metric in metrics {
-        let infinite = values(&bytes[metric.bytes.clone()]).position(f32::is_infinite);
+        let (bytes, width) = (&bytes[metric.bytes.clone()], metric.width());
+        let infinite = (0..bytes.len() / width).find(|&i| value(bytes, i, metric.half).is_infinite());
         if let Some(i) = infinite {
             let (name, row) = (&metric.name, i / metric.seeds);
             return Err(Refusal::Damaged(format!(
@@ -242,12 +341,16 @@ fn check_values(bytes: &[u8], metrics: &[Metric]) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The f32 values in the bytes of a tensor.
-pub(super) fn values(bytes: &[u8]) -> impl ExactSizeIterator<Item = f32> + '_ {
-    bytes.as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b))
+/// The value at an index in the bytes of a tensor of f32, or of f16.
+pub(super) fn value(bytes: &[u8], index: usize, half: bool) -> f32 {
+    match half {
+        true => f16::from_le_bytes(bytes[2 * index..][..2].try_into().expect("two bytes")).to_f32(),
+        false => f32::from_le_bytes(bytes[4 * index..][..4].try_into().expect("four bytes")),
+    }
 }
 
-/// SHA-256 of what a task depends on: name, space, architectures, and each metric's name, direction, seeds and values.
+/// SHA-256 of what a task depends on: name, space, architectures, and each metric's name, direction, seeds and values,
+/// as the file has them.
 fn content_hash(
     bytes: &[u8],
     descriptor: &Descriptor,

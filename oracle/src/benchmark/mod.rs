@@ -7,6 +7,7 @@ mod format;
 mod map;
 mod writer;
 
+pub use format::Rows;
 pub use map::MappedFile;
 pub use writer::BenchmarkWriter;
 
@@ -22,6 +23,9 @@ use std::{
 
 /// Ending of benchmark files.
 pub const EXTENSION: &str = "safetensors";
+
+/// What stands for the path of a benchmark that is part of the program.
+pub const BUILT_IN: &str = "(built in)";
 
 /// Which way a metric is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,8 +73,17 @@ struct Metric {
     name: String,
     info: MetricInfo,
     seeds: usize,
+    /// Whether its values are half floats.
+    half: bool,
     /// Where its values lie in the file.
     bytes: Range<usize>,
+}
+
+impl Metric {
+    /// Bytes of a value.
+    fn width(&self) -> usize {
+        if self.half { 2 } else { 4 }
+    }
 }
 
 /// What can be wrong with a benchmark file or a question to it.
@@ -130,9 +143,23 @@ pub enum BenchmarkError {
 
 /// An open benchmark: architectures by row, and metrics over the rows.
 pub struct Benchmark {
-    path: PathBuf,
-    bytes: MappedFile,
+    source: Source,
     layout: Layout,
+}
+
+/// Where the bytes of a benchmark are.
+enum Source {
+    File(PathBuf, MappedFile),
+    BuiltIn(&'static [u8]),
+}
+
+impl Source {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::File(_, bytes) => bytes,
+            Self::BuiltIn(bytes) => bytes,
+        }
+    }
 }
 
 impl Benchmark {
@@ -147,15 +174,30 @@ impl Benchmark {
             Err(source) => return Err(BenchmarkError::Read { path, source }),
         };
         match format::read(&bytes) {
-            Ok(layout) => Ok(Self { path, bytes, layout }),
+            Ok(layout) => Ok(Self { source: Source::File(path, bytes), layout }),
             Err(Refusal::Foreign(reason)) => Err(BenchmarkError::Foreign { path, reason }),
             Err(Refusal::Damaged(reason)) => Err(BenchmarkError::Damaged { path, reason }),
         }
     }
 
-    /// The file.
+    /// A benchmark file that is part of the program; checked like any other.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn built_in(bytes: &'static [u8]) -> Result<Self, BenchmarkError> {
+        match format::read(bytes) {
+            Ok(layout) => Ok(Self { source: Source::BuiltIn(bytes), layout }),
+            Err(Refusal::Foreign(reason)) => Err(BenchmarkError::Foreign { path: BUILT_IN.into(), reason }),
+            Err(Refusal::Damaged(reason)) => Err(BenchmarkError::Damaged { path: BUILT_IN.into(), reason }),
+        }
+    }
+
+    /// The file, or [`BUILT_IN`].
     pub fn path(&self) -> &Path {
-        &self.path
+        match &self.source {
+            Source::File(path, _) => path,
+            Source::BuiltIn(_) => Path::new(BUILT_IN),
+        }
     }
 
     /// Name of the benchmark, the first part of its tasks' names.
@@ -180,7 +222,7 @@ impl Benchmark {
 
     /// Number of architectures.
     pub fn rows(&self) -> usize {
-        self.layout.rows
+        self.layout.architectures.rows()
     }
 
     /// Whether every encoding of the space has a row.
@@ -191,7 +233,7 @@ impl Benchmark {
     /// The architecture of a row below [`Self::rows`].
     pub fn choices(&self, row: usize) -> &[u8] {
         let decisions = self.space().len();
-        &self.bytes[self.layout.choices.clone()][row * decisions..(row + 1) * decisions]
+        &self.layout.architectures.choices(self.source.bytes())[row * decisions..(row + 1) * decisions]
     }
 
     /// The row of an architecture, if the benchmark has it.
@@ -239,11 +281,12 @@ impl Benchmark {
 
     /// Size of the file in bytes.
     pub fn file_size(&self) -> usize {
-        self.bytes.len()
+        self.source.bytes().len()
     }
 
     fn view<'a>(&'a self, metric: &'a Metric) -> MetricView<'a> {
-        MetricView { metric, bytes: &self.bytes[metric.bytes.clone()] }
+        let bytes = &self.source.bytes()[metric.bytes.clone()];
+        MetricView { metric, bytes, rows: self.rows(), stored: self.layout.architectures.stored() }
     }
 }
 
@@ -258,6 +301,9 @@ impl fmt::Debug for Benchmark {
 pub struct MetricView<'a> {
     metric: &'a Metric,
     bytes: &'a [u8],
+    rows: usize,
+    /// By row: the row of the file; none where they are the same.
+    stored: Option<&'a [u32]>,
 }
 
 impl<'a> MetricView<'a> {
@@ -279,8 +325,8 @@ impl<'a> MetricView<'a> {
     /// Value of a row and a seed; NaN where missing.
     pub fn value(&self, row: usize, seed: usize) -> f32 {
         assert!(seed < self.seeds(), "seed {seed} of {}", self.seeds());
-        let at = 4 * (row * self.seeds() + seed);
-        f32::from_le_bytes(self.bytes[at..at + 4].try_into().expect("four bytes"))
+        let row = self.stored.map_or(row, |stored| stored[row] as usize);
+        format::value(self.bytes, row * self.seeds() + seed, self.metric.half)
     }
 
     /// Mean of a row over the seeds that are not missing; NaN where all are.
@@ -292,6 +338,7 @@ impl<'a> MetricView<'a> {
 
     /// All values, row by row.
     pub fn values(&self) -> impl ExactSizeIterator<Item = f32> + 'a {
-        format::values(self.bytes)
+        let (view, seeds) = (*self, self.seeds());
+        (0..self.rows * seeds).map(move |i| view.value(i / seeds, i % seeds))
     }
 }

@@ -2,8 +2,9 @@
 
 use super::{
     BenchmarkError, MetricInfo,
-    format::{self, CHOICES, Descriptor, FORMAT_VERSION, METADATA_KEY, Refusal},
+    format::{self, CHOICES, Descriptor, FORMAT_VERSION, METADATA_KEY, Refusal, Rows},
 };
+use half::f16;
 use safetensors::{Dtype, View};
 use srnas_common::{files::write_whole, space::SearchSpace, text::hex};
 use std::{
@@ -61,6 +62,7 @@ impl BenchmarkWriter {
             format_version: FORMAT_VERSION,
             name: name.into(),
             space: space.name().into(),
+            rows: Rows::Encodings,
             metrics: BTreeMap::new(),
             provenance: provenance.into(),
             licence: licence.into(),
@@ -71,13 +73,35 @@ impl BenchmarkWriter {
         Self { descriptor, tensors: BTreeMap::from([(CHOICES.into(), choices)]), rows }
     }
 
+    /// Says what a row stands for, if not for one encoding.
+    pub fn rows_are(&mut self, rows: Rows) {
+        self.descriptor.rows = rows;
+    }
+
     /// Adds a metric, or replaces the one of that name: `values` are [rows, seeds], row by row, NaN where missing.
     pub fn metric(&mut self, name: impl Into<String>, info: MetricInfo, seeds: usize, values: &[f32]) {
-        let name = name.into();
-        let shape = if seeds == 1 { vec![values.len()] } else { vec![self.rows, seeds] };
         let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        self.add(name.into(), info, seeds, values.len(), Dtype::F32, bytes);
+    }
+
+    /// Like [`Self::metric`], kept as half floats: three digits, up to 65,504.
+    pub fn half_metric(&mut self, name: impl Into<String>, info: MetricInfo, seeds: usize, values: &[f32]) {
+        let bytes = values.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect();
+        self.add(name.into(), info, seeds, values.len(), Dtype::F16, bytes);
+    }
+
+    fn add(
+        &mut self,
+        name: String,
+        info: MetricInfo,
+        seeds: usize,
+        values: usize,
+        dtype: Dtype,
+        bytes: Vec<u8>,
+    ) {
+        let shape = if seeds == 1 { vec![values] } else { vec![self.rows, seeds] };
         self.descriptor.metrics.insert(name.clone(), info);
-        self.tensors.insert(name, Tensor { dtype: Dtype::F32, shape, bytes });
+        self.tensors.insert(name, Tensor { dtype, shape, bytes });
     }
 
     /// Name of the benchmark.

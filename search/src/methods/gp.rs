@@ -17,7 +17,7 @@ const SLOTS: usize = 1000;
 
 /// How the next architecture is chosen.
 #[derive(Clone, Copy)]
-pub(super) enum Acquisition {
+pub(crate) enum Acquisition {
     /// The highest mean + β deviations.
     Bound(f32),
     /// The highest draw, independent for each architecture.
@@ -43,7 +43,7 @@ pub fn prepare(spec: &MethodSpec) -> Result<Starter, SpecError> {
     Ok(Box::new(move |begin| Ok(Box::new(Gp::new(begin, settings, Kind::Plain, acquisition)))))
 }
 
-pub(super) struct Gp {
+pub(crate) struct Gp {
     begin: Begin,
     rng: ChaCha8Rng,
     predictor: Predictor,
@@ -79,6 +79,21 @@ impl Gp {
         let beliefs = self.predictor.beliefs();
         let value = |slot| beliefs.centre + beliefs.spread * f64::from(beliefs.of(kind, slot).0);
         (0..slots).map(|slot| value(slot) as f32).collect()
+    }
+
+    /// Mean of the posterior at one architecture, in units of the measured values.
+    pub fn mean_of(&mut self, choices: &Choices) -> f32 {
+        let rank = self.begin.space.rank(choices);
+        let slot = match self.begin.whole {
+            Some(_) => rank as usize,
+            None => {
+                self.predictor.place(0, choices, &[rank]);
+                0
+            }
+        };
+        let kind = self.kind;
+        let beliefs = self.predictor.beliefs();
+        (beliefs.centre + beliefs.spread * f64::from(beliefs.of(kind, slot).0)) as f32
     }
 
     /// The slot with the highest acquisition among `open` ones; the first of equals.

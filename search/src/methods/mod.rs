@@ -15,6 +15,9 @@ mod ridge;
 mod trained;
 mod transfer;
 
+pub(crate) use gp::{Acquisition, Gp};
+pub(crate) use random::unmeasured;
+
 use crate::method::{Begin, Method, MethodError, MethodSpec, SpecError};
 use srnas_common::{posterior::Prior, space::SearchSpace, task::Task};
 use std::{

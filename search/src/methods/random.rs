@@ -40,7 +40,7 @@ impl Method for Random {
 
 /// A random architecture that was not measured; `None` where there is none left (or none is found in a space too large to
 /// be listed).
-pub(super) fn unmeasured(begin: &Begin, measured: &HashSet<u64>, rng: &mut impl Rng) -> Option<Vec<u8>> {
+pub(crate) fn unmeasured(begin: &Begin, measured: &HashSet<u64>, rng: &mut impl Rng) -> Option<Vec<u8>> {
     let mut choices = vec![0; begin.space.len()];
     for _ in 0..1000 {
         begin.space.sample(rng, &mut choices);

@@ -8,15 +8,22 @@ pub const LANES: usize = 16;
 /// Runs a block with the widest vector instructions there are; functions it calls must be inlined to profit.
 ///
 /// A macro, because the closure it makes must be inlined as well, and leaving that out would go unnoticed.
+#[macro_export]
 macro_rules! vectorised {
     ($work:expr) => {
-        pulp::Arch::new().dispatch($crate::network::ops::simd::Vectorised(
+        $crate::network::ops::simd::run($crate::network::ops::simd::Vectorised(
             #[inline(always)]
             || $work,
         ))
     };
 }
-pub(crate) use vectorised;
+pub use vectorised;
+
+/// Runs the work of [`vectorised`].
+#[inline(always)]
+pub fn run<T, F: FnMut() -> T>(work: Vectorised<F>) -> T {
+    pulp::Arch::new().dispatch(work)
+}
 
 /// What [`vectorised`] runs. pulp takes closures as they are, but as `FnOnce`, which puts a function that is not
 /// inlined in between.
@@ -67,7 +74,7 @@ pub fn sum(values: &[f32]) -> f32 {
 
 /// The sum of all lanes, in halves so that it vectorises.
 #[inline(always)]
-fn total(sums: [f32; LANES]) -> f32 {
+pub fn total(sums: [f32; LANES]) -> f32 {
     let eight: [f32; 8] = std::array::from_fn(|lane| sums[lane] + sums[lane + 8]);
     let four: [f32; 4] = std::array::from_fn(|lane| eight[lane] + eight[lane + 4]);
     (four[0] + four[2]) + (four[1] + four[3])

@@ -1,0 +1,46 @@
+//! Oracles whose answers cost seconds to days.
+
+use srnas_common::space::{Choices, SearchSpace};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::AtomicBool},
+};
+
+/// What an oracle says of an architecture.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// Its metrics by name.
+    Metrics(BTreeMap<String, f64>),
+    /// It has none, and this is why. That is an answer, and paid for like any other.
+    Infeasible(String),
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CostlyError {
+    /// Somebody asked to stop.
+    #[error("stopped")]
+    Stopped,
+    /// The oracle itself is broken: no other architecture would fare better.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// An oracle that is asked through a ledger, so that each answer is paid for once.
+pub trait CostlyOracle: Send + Sync {
+    /// The space of its architectures.
+    fn space(&self) -> &Arc<SearchSpace>;
+
+    /// Its name, and a text that differs wherever its answers may: what is in a ledger under another text is of another
+    /// oracle.
+    fn identity(&self) -> (String, String);
+
+    /// The unit and direction of its metrics, by name, as far as it knows them.
+    fn metric_names(&self) -> Vec<String>;
+
+    /// Measures an architecture; looks at `stop` now and then.
+    ///
+    /// # Errors
+    /// See [`CostlyError`].
+    fn measure(&self, choices: &Choices, stop: &AtomicBool) -> Result<Answer, CostlyError>;
+}

@@ -1,0 +1,111 @@
+//! `digits`: the benchmark that is built in. Every class of NAS-Bench-201 cells, trained on the UCI handwritten digits
+//! by [`crate::training`]. `docs/benchmarks/digits.md` tells how it was made and what it is good for.
+
+mod generate;
+mod retrain;
+
+pub use generate::{Generated, GenerateError, Progress, generate};
+pub use retrain::retrain;
+
+use srnas_common::space::SearchSpace;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, LazyLock},
+};
+
+use crate::{
+    benchmark::{Benchmark, Direction, MetricInfo},
+    training::{
+        Recipe,
+        attack::Attack,
+        corruption::Corruption,
+        measure::Questions,
+        model::Scale,
+    },
+};
+
+/// Name of the benchmark.
+pub const BENCHMARK: &str = "digits";
+/// Trainings of each class, with seeds counted from 0.
+pub const SEEDS: u64 = 2;
+
+/// The benchmark, as it is in the program.
+pub fn benchmark() -> Arc<Benchmark> {
+    static BENCHMARK: LazyLock<Arc<Benchmark>> = LazyLock::new(|| {
+        let bytes = include_bytes!("../data/digits.safetensors");
+        Arc::new(Benchmark::built_in(bytes).expect("a test opens it"))
+    });
+    BENCHMARK.clone()
+}
+
+/// The space: that of NAS-Bench-201.
+pub fn space() -> Arc<SearchSpace> {
+    SearchSpace::named("nb201").expect("a built-in space")
+}
+
+/// How each cell is trained: small enough for a third of a second of one core, and augmented so strongly that
+/// networks of this size never learn it all, which is what sets architectures apart.
+pub fn recipe() -> Recipe {
+    Recipe {
+        scale: Scale { width: 4, stages: 2, cells: 1 },
+        epochs: 30,
+        batch: 64,
+        learning_rate: 0.1,
+        momentum: 0.9,
+        weight_decay: 5e-4,
+        augmentations: vec![Corruption::Shift, Corruption::Rotation, Corruption::Noise],
+        adversarial: None,
+    }
+}
+
+/// What is measured of each training.
+pub fn questions() -> Questions {
+    let attacks = [1, 5].iter().flat_map(|&steps| [0.05, 0.1].map(|epsilon| Attack { epsilon, steps }));
+    Questions { early: 10, corruptions: Corruption::ALL.to_vec(), attacks: attacks.collect() }
+}
+
+/// The classes: for each the choices of its first encoding, in order.
+fn classes() -> Vec<Vec<u8>> {
+    let space = space();
+    let mut first = BTreeMap::new();
+    let mut choices = vec![0; space.len()];
+    for rank in 0..space.size().expect("a small space") {
+        space.unrank(rank, &mut choices);
+        first.entry(space.canonical_key(&choices)).or_insert(rank);
+    }
+    let mut ranks: Vec<u64> = first.into_values().collect();
+    ranks.sort_unstable();
+    let unranked = ranks.into_iter().map(|rank| {
+        space.unrank(rank, &mut choices);
+        choices.clone()
+    });
+    unranked.collect()
+}
+
+/// What a metric of the benchmark means.
+fn metric_info(name: &str) -> MetricInfo {
+    let (split, metric) = name.split_once('/').unwrap_or(("", name));
+    let images = match split {
+        "val" => "450 validation images",
+        _ => "450 test images",
+    };
+    let (recipe, questions) = (recipe(), questions());
+    let (unit, direction, description) = match (split, metric) {
+        ("cost", "parameters") => ("", Direction::Minimise, "weights".to_string()),
+        ("cost", "multiply_adds") => ("", Direction::Minimise, "multiply-adds for one image".into()),
+        ("cost", "training_s") => ("s", Direction::Minimise, "the training on one core of the machine that made this".into()),
+        ("cost", _) => {
+            ("ms", Direction::Minimise, "inference on 64 images on one core of the machine that made this".into())
+        }
+        (_, "loss") => ("nats", Direction::Minimise, format!("cross-entropy on {images}")),
+        (_, "clean") => ("%", Direction::Maximise, format!("accuracy on {images} after {} epochs", recipe.epochs)),
+        (_, "early") => ("%", Direction::Maximise, format!("accuracy on {images} after {} epochs", questions.early)),
+        (_, attack) if attack.contains('@') => {
+            let (kind, epsilon) = attack.split_once('@').expect("it contains one");
+            let kind = if kind == "fgsm" { "FGSM" } else { "PGD with 5 steps" };
+            ("%", Direction::Maximise, format!("accuracy on {images} under {kind}, ε = {epsilon} of the range"))
+        }
+        (_, corruption) => ("%", Direction::Maximise, format!("accuracy on {images} under {corruption}")),
+    };
+    MetricInfo { unit: unit.into(), direction, description }
+}

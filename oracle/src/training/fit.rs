@@ -1,0 +1,339 @@
+//! Training a network, and asking it afterwards.
+
+use std::{sync::Arc, time::Instant};
+
+use candle_core::Tensor;
+use rand::{Rng, SeedableRng, seq::SliceRandom};
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use srnas_common::{network::ops::tensor, space::SearchSpace};
+
+use super::{
+    TrainingError,
+    attack::Attack,
+    corruption::Corruption,
+    data::{Batch, ImageSet, Split},
+    model::{self, Model, Phase, Scale},
+    ops::{self, BLOCK, Moments},
+    sgd::Sgd,
+};
+
+/// Images in a batch when a trained network is asked.
+const EVALUATION_BATCH: usize = BLOCK;
+
+/// How a network is trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Recipe {
+    /// Size of the network.
+    pub scale: Scale,
+    /// Passes over the training images.
+    pub epochs: usize,
+    /// Images in a batch, a multiple of [`BLOCK`]; a last batch that is not full is left out.
+    pub batch: usize,
+    /// Learning rate of the first step; it falls to 0 along a cosine.
+    pub learning_rate: f32,
+    /// Nesterov momentum.
+    pub momentum: f32,
+    /// Weight decay of all parameters.
+    pub weight_decay: f32,
+    /// What happens to a training image, each with probability one half.
+    pub augmentations: Vec<Corruption>,
+    /// Adversarial training, if any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adversarial: Option<Adversarial>,
+}
+
+impl Default for Recipe {
+    /// A short training for data sets of the size of CIFAR-10, after NAS-Bench-201's.
+    fn default() -> Self {
+        Self {
+            scale: Scale { width: 16, stages: 3, cells: 1 },
+            epochs: 12,
+            batch: 256,
+            learning_rate: 0.1,
+            momentum: 0.9,
+            weight_decay: 5e-4,
+            augmentations: vec![Corruption::Shift],
+            adversarial: None,
+        }
+    }
+}
+
+impl Recipe {
+    /// Checks that the recipe can be followed on a data set.
+    ///
+    /// # Errors
+    /// Names what is wrong.
+    pub fn check(&self, data: &ImageSet) -> Result<(), String> {
+        let positive = |name: &str, value: usize| match value {
+            0 => Err(format!("{name} must be at least 1")),
+            _ => Ok(()),
+        };
+        positive("scale.width", self.scale.width)?;
+        positive("scale.stages", self.scale.stages)?;
+        positive("scale.cells", self.scale.cells)?;
+        positive("epochs", self.epochs)?;
+        if self.scale.stages > 8 || self.scale.width > 1024 {
+            return Err("scale: at most 8 stages, and 1024 channels in the first".into());
+        }
+        if self.batch == 0 || !self.batch.is_multiple_of(BLOCK) {
+            return Err(format!("batch must be a multiple of {BLOCK}, and is {}", self.batch));
+        }
+        if data.train.len() < self.batch {
+            return Err(format!("batch is {}, more than the {} training images", self.batch, data.train.len()));
+        }
+        let finite = [self.learning_rate, self.momentum, self.weight_decay].iter().all(|v| v.is_finite() && *v >= 0.0);
+        if !finite || self.learning_rate == 0.0 || self.momentum >= 1.0 {
+            return Err("learning_rate must be above 0, momentum from 0 to below 1, weight_decay 0 or more".into());
+        }
+        match self.adversarial {
+            Some(Adversarial::Pgd { attack } | Adversarial::Trades { attack, .. })
+                if attack.steps == 0 || !attack.epsilon.is_finite() || attack.epsilon <= 0.0 =>
+            {
+                Err("an attack needs an epsilon above 0 and at least one step".into())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Training on attacked images.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum Adversarial {
+    /// On the images that the attack finds, in place of the clean ones (arXiv 1706.06083).
+    Pgd {
+        /// The attack.
+        attack: Attack,
+    },
+    /// On the clean images, and held by `beta` to say the same of attacked ones (arXiv 1901.08573). The attack here
+    /// climbs the cross-entropy, where the paper's climbs the divergence.
+    Trades {
+        /// The attack.
+        attack: Attack,
+        /// Weight of the divergence.
+        beta: f32,
+    },
+}
+
+/// A network with what it does to pixels first.
+pub struct Network {
+    model: Box<dyn Model>,
+    shape: model::Shape,
+    pixels: Moments,
+}
+
+/// What a network says of images.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Score {
+    /// Share of the images that are told right.
+    pub accuracy: f64,
+    /// Mean cross-entropy in nats.
+    pub loss: f64,
+}
+
+impl Network {
+    /// A network with fresh weights.
+    ///
+    /// # Errors
+    /// Spaces without networks.
+    pub fn new(
+        space: &SearchSpace,
+        choices: &[u8],
+        data: &ImageSet,
+        scale: Scale,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Self, TrainingError> {
+        let model = model::build(space, choices, data.shape, scale, rng)?;
+        let (mean, variance) = data.moments();
+        Ok(Self { model, shape: data.shape, pixels: Moments { mean, variance } })
+    }
+
+    /// The pixels of a batch as a tensor [C, H, W, N].
+    pub(super) fn tensor(&self, batch: &Batch) -> candle_core::Result<Tensor> {
+        let [height, width] = self.shape.size;
+        tensor(batch.pixels.clone(), (self.shape.channels, height, width, batch.width))
+    }
+
+    /// Logits [classes, 1, 1, N] of pixels [C, H, W, N] in 0..1.
+    pub(super) fn forward(&mut self, pixels: &Tensor, phase: Phase) -> candle_core::Result<Tensor> {
+        let normalised = ops::standardise(pixels, &self.pixels)?;
+        self.model.forward(&normalised, phase)
+    }
+
+    /// Number of weights.
+    pub fn parameter_count(&self) -> usize {
+        self.model.parameter_count()
+    }
+
+    /// Multiply-adds for one image.
+    pub fn multiply_adds(&self) -> u64 {
+        self.model.multiply_adds()
+    }
+
+    /// How well it tells the images of a split; `change` may alter each, given its index and pixels.
+    ///
+    /// # Errors
+    /// Images of another size.
+    pub fn score(
+        &mut self,
+        data: &ImageSet,
+        split: &Split,
+        mut change: impl FnMut(usize, &mut [f32]),
+    ) -> Result<Score, TrainingError> {
+        self.score_batches(data, split, &mut change, |_, batch| Ok(batch))
+    }
+
+    /// How well it tells the images of a split under an attack.
+    ///
+    /// # Errors
+    /// Images of another size.
+    pub fn score_attacked(
+        &mut self,
+        data: &ImageSet,
+        split: &Split,
+        attack: Attack,
+        seed: u64,
+    ) -> Result<Score, TrainingError> {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        self.score_batches(data, split, &mut |_, _| {}, |network, batch| {
+            Ok(attack.on(network, &batch, &mut rng)?)
+        })
+    }
+
+    fn score_batches(
+        &mut self,
+        data: &ImageSet,
+        split: &Split,
+        change: &mut dyn FnMut(usize, &mut [f32]),
+        mut then: impl FnMut(&mut Self, Batch) -> Result<Batch, TrainingError>,
+    ) -> Result<Score, TrainingError> {
+        let (mut right, mut loss) = (0usize, 0.0f64);
+        let indices: Vec<usize> = (0..split.len()).collect();
+        for indices in indices.chunks(EVALUATION_BATCH) {
+            let batch = data.batch(split, indices, &mut *change);
+            let batch = then(self, batch)?;
+            let logits = self.forward(&self.tensor(&batch)?, Phase::Evaluate)?;
+            let log = ops::log_probabilities(&logits)?;
+            for (n, &label) in batch.labels.iter().enumerate() {
+                let of = |class: usize| log[class * batch.width + n];
+                // The first of equals, so that saying nothing is saying class 0.
+                let said = (1..self.shape.classes).fold(0, |said, c| if of(c) > of(said) { c } else { said });
+                right += usize::from(said == usize::from(label));
+                loss -= f64::from(of(usize::from(label)));
+            }
+        }
+        let images = split.len() as f64;
+        Ok(Score { accuracy: right as f64 / images, loss: loss / images })
+    }
+
+    /// Trains on the training images. `after` hears of each epoch, counted from 1, with the network as it then is.
+    ///
+    /// # Errors
+    /// A loss that is not a number any more; too few images for a batch.
+    pub fn fit(
+        &mut self,
+        data: &ImageSet,
+        recipe: &Recipe,
+        rng: &mut ChaCha8Rng,
+        mut after: impl FnMut(usize, &mut Self) -> Result<(), TrainingError>,
+    ) -> Result<(), TrainingError> {
+        let per_epoch = data.train.len() / recipe.batch;
+        if per_epoch == 0 {
+            return Err(TrainingError::TooFewImages { images: data.train.len(), batch: recipe.batch });
+        }
+        let steps = per_epoch * recipe.epochs;
+        let mut sgd = Sgd::new(recipe.momentum, recipe.weight_decay, self.model.parameters());
+        let mut order: Vec<usize> = (0..data.train.len()).collect();
+        for epoch in 0..recipe.epochs {
+            order.shuffle(rng);
+            for (step, indices) in order.chunks_exact(recipe.batch).enumerate() {
+                let done = (epoch * per_epoch + step) as f64 / steps as f64;
+                let rate = recipe.learning_rate * (0.5 * (1.0 + (std::f64::consts::PI * done).cos())) as f32;
+                let loss = self.step(data, indices, recipe, rate, &mut sgd, rng)?;
+                if !loss.is_finite() {
+                    return Err(TrainingError::Diverged { epoch: epoch + 1, epochs: recipe.epochs });
+                }
+            }
+            after(epoch + 1, self)?;
+        }
+        Ok(())
+    }
+
+    /// One step; gives the loss before it. Where that is not finite the step is not taken.
+    fn step(
+        &mut self,
+        data: &ImageSet,
+        indices: &[usize],
+        recipe: &Recipe,
+        rate: f32,
+        sgd: &mut Sgd,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<f32, TrainingError> {
+        let batch = data.batch(&data.train, indices, |_, image| {
+            for &corruption in &recipe.augmentations {
+                if rng.random_bool(0.5) {
+                    corruption.apply(image, data.shape.size, rng);
+                }
+            }
+        });
+        let loss = self.loss(&batch, recipe.adversarial, rng)?;
+        let value = loss.to_scalar::<f32>()?;
+        if value.is_finite() {
+            sgd.step(self.model.parameters(), &loss.backward()?, rate)?;
+        }
+        Ok(value)
+    }
+
+    /// Seconds of a step, the least of a few, which it takes.
+    ///
+    /// # Errors
+    /// Too few images for a batch.
+    pub fn time_step(
+        &mut self,
+        data: &ImageSet,
+        recipe: &Recipe,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<f64, TrainingError> {
+        let images = data.train.len();
+        if images < recipe.batch {
+            return Err(TrainingError::TooFewImages { images, batch: recipe.batch });
+        }
+        let indices: Vec<usize> = (0..recipe.batch).collect();
+        let mut sgd = Sgd::new(recipe.momentum, recipe.weight_decay, self.model.parameters());
+        let mut least = f64::INFINITY;
+        for _ in 0..10 {
+            let began = Instant::now();
+            self.step(data, &indices, recipe, 0.01, &mut sgd, rng)?;
+            least = least.min(began.elapsed().as_secs_f64());
+        }
+        Ok(least)
+    }
+
+    fn loss(
+        &mut self,
+        batch: &Batch,
+        adversarial: Option<Adversarial>,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Tensor, TrainingError> {
+        let labels: Arc<[u8]> = batch.labels.clone().into();
+        let of = |network: &mut Self, batch: &Batch| {
+            let pixels = network.tensor(batch)?;
+            network.forward(&pixels, Phase::Train)
+        };
+        Ok(match adversarial {
+            None => ops::cross_entropy(&of(self, batch)?, &labels)?,
+            Some(Adversarial::Pgd { attack }) => {
+                let attacked = attack.on(self, batch, rng)?;
+                ops::cross_entropy(&of(self, &attacked)?, &labels)?
+            }
+            Some(Adversarial::Trades { attack, beta }) => {
+                let attacked = attack.on(self, batch, rng)?;
+                let (clean, attacked) = (of(self, batch)?, of(self, &attacked)?);
+                let divergence = ops::divergence(&clean, &attacked)?;
+                (ops::cross_entropy(&clean, &labels)? + (divergence * f64::from(beta))?)?
+            }
+        })
+    }
+}

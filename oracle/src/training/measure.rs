@@ -1,0 +1,194 @@
+//! One training and everything that is measured of it.
+
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Instant,
+};
+
+use candle_core::Result;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use srnas_common::space::SearchSpace;
+
+use super::{
+    Network, Recipe, TrainingError,
+    attack::Attack,
+    corruption::Corruption,
+    data::{ImageSet, Split},
+    model::Phase,
+    ops::BLOCK,
+};
+
+/// What is asked of a trained network.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Questions {
+    /// The epoch after which the accuracy is also taken; 0 for none.
+    pub early: usize,
+    /// Corruptions of the images.
+    pub corruptions: Vec<Corruption>,
+    /// Attacks on the network.
+    pub attacks: Vec<Attack>,
+}
+
+/// What a split says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SplitScores {
+    /// Accuracy and loss on the images as they are, after the whole training.
+    pub clean: super::Score,
+    /// The same after the early epoch.
+    pub early: super::Score,
+    /// By corruption, in the order asked.
+    pub corrupted: Vec<super::Score>,
+    /// By attack, in the order asked.
+    pub attacked: Vec<super::Score>,
+}
+
+/// A trained network, measured.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Measurement {
+    /// On the validation images.
+    pub validation: SplitScores,
+    /// On the test images.
+    pub test: SplitScores,
+}
+
+impl Measurement {
+    /// The scores by the names of their metrics, `val/…` and `test/…`: accuracies in percent, `clean`, `early`, one for
+    /// each corruption, `fgsm@ε` and `pgd@ε` for each attack; and `loss` in nats.
+    pub fn scores(&self, questions: &Questions) -> BTreeMap<String, f64> {
+        let mut scores = BTreeMap::new();
+        for (split, of) in [("val", &self.validation), ("test", &self.test)] {
+            let mut add = |name: &str, value: f64| scores.insert(format!("{split}/{name}"), value);
+            add("clean", 100.0 * of.clean.accuracy);
+            add("loss", of.clean.loss);
+            if questions.early > 0 {
+                add("early", 100.0 * of.early.accuracy);
+            }
+            for (corruption, score) in questions.corruptions.iter().zip(&of.corrupted) {
+                add(corruption.name(), 100.0 * score.accuracy);
+            }
+            for (attack, score) in questions.attacks.iter().zip(&of.attacked) {
+                add(&attack.name(), 100.0 * score.accuracy);
+            }
+        }
+        scores
+    }
+}
+
+impl Times {
+    /// The costs by the names of their metrics, `cost/…`.
+    pub fn costs(&self) -> BTreeMap<String, f64> {
+        BTreeMap::from([
+            ("cost/parameters".into(), self.parameters as f64),
+            ("cost/multiply_adds".into(), self.multiply_adds as f64),
+            ("cost/training_s".into(), self.training_seconds),
+            ("cost/latency_ms".into(), self.latency_ms),
+        ])
+    }
+}
+
+/// What a network costs.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Times {
+    /// Number of weights.
+    pub parameters: usize,
+    /// Multiply-adds for one image.
+    pub multiply_adds: u64,
+    /// Seconds that a whole training takes on one core, as some of its steps tell.
+    pub training_seconds: f64,
+    /// Milliseconds for a batch of [`BLOCK`] images on one core.
+    pub latency_ms: f64,
+}
+
+/// Trains the network of an architecture and measures it. Equal arguments give equal results but for the two times.
+///
+/// # Errors
+/// A training that diverges, or is stopped; a space without networks.
+pub fn measure(
+    space: &SearchSpace,
+    choices: &[u8],
+    data: &ImageSet,
+    recipe: &Recipe,
+    questions: &Questions,
+    seed: u64,
+    stop: &AtomicBool,
+) -> std::result::Result<Measurement, TrainingError> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut network = Network::new(space, choices, data, recipe.scale, &mut rng)?;
+    let mut measurement = Measurement::default();
+    let (validation, test) = (&mut measurement.validation, &mut measurement.test);
+    network.fit(data, recipe, &mut rng, |epoch, network| {
+        if stop.load(Ordering::Relaxed) {
+            return Err(TrainingError::Stopped);
+        }
+        if epoch == questions.early {
+            validation.early = network.score(data, &data.validation, |_, _| {})?;
+            test.early = network.score(data, &data.test, |_, _| {})?;
+        }
+        Ok(())
+    })?;
+    for (scores, split) in [(validation, &data.validation), (test, &data.test)] {
+        ask(&mut network, data, split, questions, seed, scores)?;
+    }
+    Ok(measurement)
+}
+
+/// Measures what the network of an architecture costs. The times are the least of several, so that what else runs on
+/// the machine counts little.
+///
+/// # Errors
+/// A space without networks; too few images for a batch.
+pub fn time(
+    space: &SearchSpace,
+    choices: &[u8],
+    data: &ImageSet,
+    recipe: &Recipe,
+) -> std::result::Result<Times, TrainingError> {
+    let mut rng = ChaCha8Rng::seed_from_u64(0);
+    let mut network = Network::new(space, choices, data, recipe.scale, &mut rng)?;
+    let step = network.time_step(data, recipe, &mut rng)?;
+    let steps = recipe.epochs * (data.train.len() / recipe.batch);
+    Ok(Times {
+        parameters: network.parameter_count(),
+        multiply_adds: network.multiply_adds(),
+        training_seconds: step * steps as f64,
+        latency_ms: latency(&mut network, data)?,
+    })
+}
+
+fn ask(
+    network: &mut Network,
+    data: &ImageSet,
+    split: &Split,
+    questions: &Questions,
+    seed: u64,
+    scores: &mut SplitScores,
+) -> std::result::Result<(), TrainingError> {
+    scores.clean = network.score(data, split, |_, _| {})?;
+    for &corruption in &questions.corruptions {
+        // The same corrupted images for every network: an image's draw depends on nothing but its place.
+        scores.corrupted.push(network.score(data, split, |index, image| {
+            let mut rng = ChaCha8Rng::seed_from_u64(index as u64);
+            corruption.apply(image, data.shape.size, &mut rng);
+        })?);
+    }
+    for &attack in &questions.attacks {
+        scores.attacked.push(network.score_attacked(data, split, attack, seed)?);
+    }
+    Ok(())
+}
+
+fn latency(network: &mut Network, data: &ImageSet) -> Result<f64> {
+    let indices: Vec<usize> = (0..data.train.len().min(BLOCK)).collect();
+    let pixels = network.tensor(&data.batch(&data.train, &indices, |_, _| {}))?;
+    let mut least = f64::INFINITY;
+    for _ in 0..20 {
+        let began = Instant::now();
+        network.forward(&pixels, Phase::Evaluate)?;
+        least = least.min(began.elapsed().as_secs_f64());
+    }
+    Ok(1000.0 * least)
+}

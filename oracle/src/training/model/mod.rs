@@ -1,0 +1,88 @@
+//! From an architecture to a network that can be trained.
+//!
+//! [`build`] knows which spaces have networks; training and measuring know none of them. A space adds itself with a
+//! function that puts [`layers`] together.
+
+mod cell;
+pub mod layers;
+
+use candle_core::{Result, Tensor, Var};
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+use srnas_common::space::SearchSpace;
+
+/// What a network is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Batch statistics, which move the running averages; gradients of the parameters.
+    Train,
+    /// Running averages; no gradients of the parameters.
+    Evaluate,
+}
+
+/// Size of what a network sees and says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Channels of an image.
+    pub channels: usize,
+    /// Height and width of an image.
+    pub size: [usize; 2],
+    /// Classes to tell apart.
+    pub classes: usize,
+}
+
+/// How large a network is made of an architecture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scale {
+    /// Channels of the first stage; each later stage has twice as many at half the height and width.
+    pub width: usize,
+    /// Stages.
+    pub stages: usize,
+    /// Cells in a stage.
+    pub cells: usize,
+}
+
+/// A network that tells images apart.
+pub trait Model {
+    /// Logits [classes, 1, 1, N] of images [C, H, W, N], N a multiple of [`super::ops::BLOCK`].
+    ///
+    /// # Errors
+    /// Images of another size.
+    fn forward(&mut self, images: &Tensor, phase: Phase) -> Result<Tensor>;
+
+    /// The parameters by name. Those of parts that nothing flows through get no gradient.
+    fn parameters(&self) -> &[(String, Var)];
+
+    /// Multiply-adds for one image.
+    fn multiply_adds(&self) -> u64;
+
+    /// Number of weights.
+    fn parameter_count(&self) -> usize {
+        self.parameters().iter().map(|(_, p)| p.elem_count()).sum()
+    }
+}
+
+/// Whether architectures of this space can be built.
+pub fn can_build(space: &SearchSpace) -> bool {
+    space.name() == "nb201"
+}
+
+/// The network of an architecture with fresh weights.
+///
+/// # Errors
+/// Spaces without networks.
+pub fn build(
+    space: &SearchSpace,
+    choices: &[u8],
+    shape: Shape,
+    scale: Scale,
+    rng: &mut impl Rng,
+) -> Result<Box<dyn Model>> {
+    if !can_build(space) {
+        candle_core::bail!("architectures of {} cannot be built into networks; those of nb201 can", space.name());
+    }
+    let mut active = choices.to_vec();
+    space.activate(&mut active);
+    Ok(Box::new(cell::CellNetwork::new(&active, shape, scale, rng)?))
+}

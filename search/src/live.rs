@@ -1,0 +1,423 @@
+//! A search whose measurements cost seconds to days: several at a time, none twice, and none lost.
+//!
+//! Whenever a slot is free the posterior's highest upper bound is asked for next. What is running counts as measured with
+//! its predicted mean, so that two slots do not ask for neighbours that say the same; infeasible architectures count as
+//! the worst value so far, so that the search keeps away from them.
+
+use crate::{
+    method::{Begin, Method, MethodError, Whole},
+    methods::{Acquisition, Gp, unmeasured},
+    policy::{Acting, PolicySearchError, policy_environment},
+};
+use hashbrown::HashSet;
+use srnas_common::{
+    policy::Policy,
+    posterior::{Kind, PosteriorSettings, Prior},
+    space::{Choices, SearchSpace},
+    task::Count,
+};
+use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle};
+use std::{
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// Which metric is searched.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Objective {
+    /// Its name.
+    pub metric: String,
+    /// Whether less is better.
+    pub minimise: bool,
+}
+
+impl Objective {
+    /// The value that is maximised; or why the answer has none.
+    ///
+    /// # Errors
+    /// The reason of an infeasible answer; a metric that is missing or not a number.
+    pub fn value(&self, answer: &Answer) -> Result<f32, String> {
+        let metrics = match answer {
+            Answer::Metrics(metrics) => metrics,
+            Answer::Infeasible(reason) => return Err(reason.clone()),
+        };
+        let value = *metrics.get(&self.metric).ok_or_else(|| format!("it has no metric `{}`", self.metric))?;
+        if !value.is_finite() {
+            return Err(format!("its metric `{}` is {value}", self.metric));
+        }
+        Ok(if self.minimise { -value as f32 } else { value as f32 })
+    }
+}
+
+/// What guides the search.
+#[derive(Clone)]
+pub struct Guide {
+    prior: Option<Arc<Prior>>,
+    settings: PosteriorSettings,
+    beta: f32,
+}
+
+impl Default for Guide {
+    /// The plain posterior: no past at all.
+    fn default() -> Self {
+        Self { prior: None, settings: PosteriorSettings::default(), beta: 3.0 }
+    }
+}
+
+impl Guide {
+    /// What a trained policy knows: its prior and the numbers of its posteriors.
+    ///
+    /// # Errors
+    /// A prior that is not over this space.
+    pub fn of_policy(policy: &Policy, space: &Arc<SearchSpace>) -> Result<Self, PolicySearchError> {
+        let environment = policy_environment(policy, space, 1, Acting::Rule)?;
+        Ok(Self {
+            prior: environment.prior().cloned(),
+            settings: *environment.settings(),
+            beta: policy.environment.rule_beta,
+        })
+    }
+
+    /// Whether it knows past tasks.
+    pub fn knows_a_past(&self) -> bool {
+        self.prior.is_some()
+    }
+}
+
+/// An architecture that was measured.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measured {
+    /// Its choices.
+    pub choices: Vec<u8>,
+    /// By what it is paid for.
+    pub key: u64,
+    /// What the oracle said.
+    pub answer: Answer,
+}
+
+/// Where measurements are kept before they count.
+pub trait Journal: Send {
+    /// Keeps one; it is durable when this returns. `value` is what is maximised, or why there is none.
+    ///
+    /// # Errors
+    /// Says why it cannot be kept.
+    fn keep(&mut self, measured: &Measured, value: &Result<f32, String>) -> Result<(), String>;
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A measurement was begun; so many are running now.
+    Began {
+        /// Running now, this one included.
+        running: usize,
+    },
+    /// A measurement is kept.
+    Ended {
+        /// The measurement.
+        measured: &'a Measured,
+        /// What is maximised, or why there is none.
+        value: &'a Result<f32, String>,
+        /// Seconds it took.
+        seconds: f64,
+        /// Measurements kept, those of earlier calls among them.
+        done: usize,
+        /// Running still.
+        running: usize,
+    },
+}
+
+/// A search by an oracle.
+pub struct LiveSearch<'a> {
+    /// Who measures.
+    pub oracle: &'a dyn CostlyOracle,
+    /// What is searched.
+    pub objective: Objective,
+    /// By what.
+    pub guide: Guide,
+    /// Distinct architectures to measure in all.
+    pub budget: usize,
+    /// Measurements at a time.
+    pub parallel: usize,
+    /// Seed of everything random. With one measurement at a time it determines the whole search.
+    pub seed: u64,
+}
+
+/// Why a search ended before its budget.
+#[derive(Debug, thiserror::Error)]
+pub enum LiveError {
+    /// It was asked to stop; what was measured is kept.
+    #[error("stopped after {done} of {budget} measurements; the same command with --resume goes on")]
+    Stopped {
+        /// Measurements kept.
+        done: usize,
+        /// Of how many.
+        budget: usize,
+    },
+    /// The oracle is broken.
+    #[error("the oracle failed: {0}")]
+    Oracle(String),
+    /// A measurement cannot be kept.
+    #[error("a measurement cannot be kept: {0}")]
+    Journal(String),
+    /// The search method failed.
+    #[error("the search failed: {0}")]
+    Method(#[from] MethodError),
+}
+
+struct State<'j> {
+    known: Vec<Measured>,
+    running: Vec<Vec<u8>>,
+    journal: &'j mut dyn Journal,
+    failed: Option<LiveError>,
+}
+
+impl LiveSearch<'_> {
+    /// Measures until the budget is spent or nothing is left; `known` was measured before and counts. Returns all, in
+    /// the order in which they ended.
+    ///
+    /// # Errors
+    /// See [`LiveError`]. Whatever happens, the journal has every measurement that ended.
+    pub fn run(
+        &self,
+        known: Vec<Measured>,
+        journal: &mut dyn Journal,
+        stop: &AtomicBool,
+        tell: &(dyn Fn(Event) + Sync),
+    ) -> Result<Vec<Measured>, LiveError> {
+        let whole = Whole::new(self.oracle.space(), Count::Classes).map(Arc::new);
+        let state = Mutex::new(State { known, running: Vec::new(), journal, failed: None });
+        let changed = Condvar::new();
+        std::thread::scope(|scope| {
+            for slot in 0..self.parallel.max(1) {
+                let (state, changed, whole) = (&state, &changed, &whole);
+                let work = move || {
+                    if let Err(error) = self.work(state, changed, whole, stop, tell) {
+                        lock(state).failed.get_or_insert(error);
+                    }
+                    changed.notify_all();
+                };
+                let thread = std::thread::Builder::new().name(format!("measure-{slot}"));
+                if let Err(error) = thread.spawn_scoped(scope, work) {
+                    lock(state).failed.get_or_insert(LiveError::Oracle(format!("no thread: {error}")));
+                }
+            }
+        });
+        let state = state.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+        match state.failed {
+            Some(error) => Err(error),
+            None if stop.load(Ordering::Relaxed) && state.known.len() < self.budget => {
+                Err(LiveError::Stopped { done: state.known.len(), budget: self.budget })
+            }
+            None => Ok(state.known),
+        }
+    }
+
+    /// One slot: proposes, measures and keeps, until there is nothing left to do.
+    fn work(
+        &self,
+        state: &Mutex<State>,
+        changed: &Condvar,
+        whole: &Option<Arc<Whole>>,
+        stop: &AtomicBool,
+        tell: &(dyn Fn(Event) + Sync),
+    ) -> Result<(), LiveError> {
+        loop {
+            let choices = {
+                let mut now = lock(state);
+                loop {
+                    let over = stop.load(Ordering::Relaxed) || now.failed.is_some();
+                    if over || now.known.len() >= self.budget {
+                        return Ok(());
+                    }
+                    if now.known.len() + now.running.len() < self.budget {
+                        break;
+                    }
+                    // What is running may yet end without an answer, and then there is one more to ask for.
+                    now = changed
+                        .wait_timeout(now, Duration::from_millis(500))
+                        .unwrap_or_else(|poisoned| poisoned.into_inner())
+                        .0;
+                }
+                let Some(choices) = self.propose(&now, whole)? else { return Ok(()) };
+                now.running.push(choices.clone());
+                tell(Event::Began { running: now.running.len() });
+                choices
+            };
+            let began = Instant::now();
+            let answer = self.oracle.measure(&choices, stop);
+            let now = &mut *lock(state);
+            now.running.retain(|running| *running != choices);
+            let answer = match answer {
+                Ok(answer) => answer,
+                Err(CostlyError::Stopped) => return Ok(()),
+                Err(CostlyError::Failed(reason)) => return Err(LiveError::Oracle(reason)),
+            };
+            let key = self.oracle.space().canonical_key(&choices);
+            let measured = Measured { choices, key, answer };
+            let value = self.objective.value(&measured.answer);
+            now.journal.keep(&measured, &value).map_err(LiveError::Journal)?;
+            now.known.push(measured);
+            tell(Event::Ended {
+                measured: &now.known[now.known.len() - 1],
+                value: &value,
+                seconds: began.elapsed().as_secs_f64(),
+                done: now.known.len(),
+                running: now.running.len(),
+            });
+            changed.notify_all();
+        }
+    }
+
+    /// What to measure next; `None` where every architecture was measured or is being measured.
+    fn propose(&self, state: &State, whole: &Option<Arc<Whole>>) -> Result<Option<Vec<u8>>, LiveError> {
+        let space = self.oracle.space();
+        let asked = state.known.len() + state.running.len();
+        let begin = Begin {
+            space: space.clone(),
+            count: Count::Classes,
+            objectives: 1,
+            budget: asked + 1,
+            start: Vec::new(),
+            // Another draw at each turn, and the same again if the search is resumed here.
+            seed: self.seed.wrapping_add((asked as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
+            start_seed: self.seed,
+            whole: whole.clone(),
+            past: self.guide.prior.clone(),
+            tasks: Arc::from([]),
+        };
+        let values: Vec<Option<f32>> = state.known.iter().map(|m| self.objective.value(&m.answer).ok()).collect();
+        let worst = values.iter().flatten().copied().reduce(f32::min);
+        let Some(worst) = worst else {
+            let key = |choices: &Choices| space.canonical_key(choices);
+            let known = state.known.iter().map(|m| m.key);
+            let taken: HashSet<u64> = known.chain(state.running.iter().map(|c| key(c))).collect();
+            return Ok(unmeasured(&begin, &taken, &mut begin.rng()));
+        };
+        let kind = if self.guide.prior.is_some() { Kind::Transfer } else { Kind::Plain };
+        let mut posterior = Gp::new(&begin, self.guide.settings, kind, Acquisition::Bound(self.guide.beta));
+        for (measured, value) in state.known.iter().zip(values) {
+            posterior.tell(&measured.choices, &[value.unwrap_or(worst)])?;
+        }
+        for running in &state.running {
+            let mean = posterior.mean_of(running);
+            posterior.tell(running, &[mean])?;
+        }
+        Ok(posterior.ask()?)
+    }
+}
+
+fn lock<'s, 'j>(state: &'s Mutex<State<'j>>) -> MutexGuard<'s, State<'j>> {
+    state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use srnas_common::space::{Conditional, Decision};
+    use std::{collections::BTreeMap, sync::atomic::AtomicUsize};
+
+    /// Counts how often it is asked; some architectures are infeasible.
+    struct Toy {
+        space: Arc<SearchSpace>,
+        asked: Mutex<Vec<Vec<u8>>>,
+        at_once: AtomicUsize,
+        most: AtomicUsize,
+    }
+
+    fn toy(decisions: usize) -> Toy {
+        let named = |d: usize| Decision::new(format!("d{d}"), &["a", "b", "c"]);
+        let space = Conditional::space("made-up", (0..decisions).map(named).collect(), vec![]).unwrap();
+        Toy { space: Arc::new(space), asked: Mutex::default(), at_once: 0.into(), most: 0.into() }
+    }
+
+    impl CostlyOracle for Toy {
+        fn space(&self) -> &Arc<SearchSpace> {
+            &self.space
+        }
+
+        fn identity(&self) -> (String, String) {
+            ("toy".into(), String::new())
+        }
+
+        fn metric_names(&self) -> Vec<String> {
+            vec!["loss".into()]
+        }
+
+        fn measure(&self, choices: &Choices, _stop: &AtomicBool) -> Result<Answer, CostlyError> {
+            let at_once = 1 + self.at_once.fetch_add(1, Ordering::SeqCst);
+            self.most.fetch_max(at_once, Ordering::SeqCst);
+            self.asked.lock().unwrap().push(choices.to_vec());
+            std::thread::sleep(Duration::from_millis(2));
+            self.at_once.fetch_sub(1, Ordering::SeqCst);
+            if choices[0] == 2 {
+                return Ok(Answer::Infeasible("it diverged".into()));
+            }
+            let loss = choices.iter().map(|&c| 2.0 - f64::from(c)).sum::<f64>();
+            Ok(Answer::Metrics(BTreeMap::from([("loss".into(), if loss > 7.0 { f64::NAN } else { loss })])))
+        }
+    }
+
+    #[derive(Default)]
+    struct Kept(Vec<(Measured, Result<f32, String>)>);
+
+    impl Journal for Kept {
+        fn keep(&mut self, measured: &Measured, value: &Result<f32, String>) -> Result<(), String> {
+            self.0.push((measured.clone(), value.clone()));
+            Ok(())
+        }
+    }
+
+    fn search(oracle: &Toy, budget: usize, parallel: usize) -> LiveSearch<'_> {
+        let objective = Objective { metric: "loss".into(), minimise: true };
+        LiveSearch { oracle, objective, guide: Guide::default(), budget, parallel, seed: 7 }
+    }
+
+    fn distinct(measured: &[Measured]) -> usize {
+        measured.iter().map(|m| m.key).collect::<HashSet<_>>().len()
+    }
+
+    #[test]
+    fn slots_work_at_once_and_nothing_is_measured_twice() {
+        let (oracle, mut journal) = (toy(5), Kept::default());
+        let found = search(&oracle, 30, 4).run(vec![], &mut journal, &AtomicBool::new(false), &|_| ()).unwrap();
+        assert_eq!((found.len(), distinct(&found), oracle.asked.lock().unwrap().len()), (30, 30, 30));
+        assert!(oracle.most.load(Ordering::SeqCst) > 1, "one at a time");
+        let best = journal.0.iter().filter_map(|(_, v)| v.clone().ok()).fold(f32::MIN, f32::max);
+        // The best that is feasible: 1, 2, 2, 2, 2.
+        assert_eq!(best, -1.0);
+        let infeasible: Vec<&String> = journal.0.iter().filter_map(|(_, v)| v.as_ref().err()).collect();
+        assert!(!infeasible.is_empty() && infeasible.len() < 15, "{infeasible:?}");
+    }
+
+    #[test]
+    fn a_search_that_is_stopped_goes_on_with_what_it_has() {
+        let (oracle, mut journal) = (toy(5), Kept::default());
+        let stop = AtomicBool::new(false);
+        let after = |event: Event| {
+            if matches!(event, Event::Ended { done: 9, .. }) {
+                stop.store(true, Ordering::Relaxed);
+            }
+        };
+        let error = search(&oracle, 20, 1).run(vec![], &mut journal, &stop, &after).unwrap_err();
+        assert!(matches!(error, LiveError::Stopped { done: 9, budget: 20 }), "{error}");
+        let known: Vec<Measured> = journal.0.iter().map(|(m, _)| m.clone()).collect();
+        let go = AtomicBool::new(false);
+        let resumed = search(&oracle, 20, 1).run(known, &mut journal, &go, &|_| ()).unwrap();
+        assert_eq!((distinct(&resumed), journal.0.len()), (20, 20));
+        // One at a time, what was stopped in between is the search that was not.
+        let straight = search(&toy(5), 20, 1).run(vec![], &mut Kept::default(), &go, &|_| ()).unwrap();
+        let order = |found: &[Measured]| found.iter().map(|m| m.choices.clone()).collect::<Vec<_>>();
+        assert_eq!(order(&resumed), order(&straight));
+    }
+
+    #[test]
+    fn a_budget_beyond_the_space_measures_all_of_it() {
+        let (oracle, mut journal) = (toy(2), Kept::default());
+        let found = search(&oracle, 100, 3).run(vec![], &mut journal, &AtomicBool::new(false), &|_| ()).unwrap();
+        assert_eq!((found.len(), distinct(&found)), (9, 9));
+    }
+}
