@@ -354,13 +354,10 @@ impl Display {
             return;
         };
         println!("\nBest {} after", self.objective.metric);
-        for n in [1, 2, 5, 10, 20, 50, 100, 200, 500, found.len()] {
-            let last = n == found.len();
-            if let Some((_, value)) = best(n).filter(|_| n < found.len() || last) {
+        let marks = [1, 2, 5, 10, 20, 50, 100, 200, 500].into_iter().filter(|&n| n < found.len());
+        for n in marks.chain([found.len()]) {
+            if let Some((_, value)) = best(n) {
                 println!("  {n:>4} networks  {:.4}", self.of_metric(value));
-            }
-            if n >= found.len() {
-                break;
             }
         }
         println!("\nBest found: {}", self.space.format(&found[place].choices));

@@ -42,3 +42,139 @@ pub enum TrainingError {
     #[error("the network failed: {0}")]
     Network(#[from] candle_core::Error),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{attack::Attack, data::Split, measure::Questions, model::Scale, *};
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+    use srnas_common::space::SearchSpace;
+    use std::sync::{Arc, atomic::AtomicBool};
+
+    fn space() -> Arc<SearchSpace> {
+        SearchSpace::named("nb201").unwrap()
+    }
+
+    fn recipe(epochs: usize) -> Recipe {
+        Recipe { scale: Scale { width: 4, stages: 2, cells: 1 }, epochs, batch: 64, ..crate::digits::recipe() }
+    }
+
+    const CELL: [u8; 6] = [3, 1, 3, 1, 2, 4];
+
+    fn trained(choices: &[u8], recipe: &Recipe, seed: u64) -> (Network, data::ImageSet) {
+        let (data, mut rng) = (data::digits(), ChaCha8Rng::seed_from_u64(seed));
+        let mut network = Network::new(&space(), choices, &data, recipe.scale, &mut rng).unwrap();
+        network.fit(&data, recipe, &mut rng, |_, _| Ok(())).unwrap();
+        (network, data)
+    }
+
+    #[test]
+    fn digits_are_learned_and_equal_seeds_give_equal_networks() {
+        let score = |seed| {
+            let (mut network, data) = trained(&CELL, &recipe(12), seed);
+            network.score(&data, &data.validation, |_, _| {}).unwrap()
+        };
+        let (one, other) = (score(1), score(2));
+        assert!(one.accuracy > 0.7, "{one:?}");
+        assert_eq!(one, score(1));
+        assert_ne!(one, other);
+    }
+
+    #[test]
+    fn a_cell_without_a_path_says_the_same_of_every_image() {
+        let (mut network, data) = trained(&[0, 0, 3, 0, 0, 3], &recipe(2), 1);
+        let score = network.score(&data, &data.test, |_, _| {}).unwrap();
+        assert!(score.accuracy < 0.15 && (score.loss - 10f64.ln()).abs() < 0.1, "{score:?}");
+        // Nothing in the cell is computed: stem, reduction and classifier alone.
+        assert_eq!(network.parameter_count(), 1078);
+        let attacked = network.score_attacked(&data, &data.test, Attack { epsilon: 0.1, steps: 5 }, 1).unwrap();
+        assert_eq!(attacked, score);
+    }
+
+    #[test]
+    fn attacks_stay_in_their_ball_and_stronger_ones_do_more() {
+        let (mut network, data) = trained(&CELL, &recipe(12), 1);
+        let indices: Vec<usize> = (0..100).collect();
+        let batch = data.batch(&data.test, &indices, |_, _| {});
+        let mut accuracies = Vec::new();
+        for attack in [Attack { epsilon: 0.05, steps: 1 }, Attack { epsilon: 0.05, steps: 5 }, Attack { epsilon: 0.1, steps: 5 }] {
+            let moved = attack.on(&mut network, &batch, &mut ChaCha8Rng::seed_from_u64(1)).unwrap();
+            assert_ne!(moved.pixels, batch.pixels);
+            let far = moved.pixels.iter().zip(&batch.pixels).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(far <= attack.epsilon + 1e-6 && moved.pixels.iter().all(|p| (0.0..=1.0).contains(p)));
+            accuracies.push(network.score_attacked(&data, &data.test, attack, 1).unwrap().accuracy);
+        }
+        let clean = network.score(&data, &data.test, |_, _| {}).unwrap().accuracy;
+        assert!(clean > accuracies[0] && accuracies[0] >= accuracies[1] && accuracies[1] > accuracies[2], "{clean} {accuracies:?}");
+    }
+
+    #[test]
+    fn adversarial_training_makes_robust() {
+        let attack = Attack { epsilon: 0.1, steps: 2 };
+        let robust = |adversarial| {
+            let scale = Scale { width: 8, stages: 2, cells: 1 };
+            let recipe = Recipe { scale, augmentations: vec![], adversarial, ..recipe(12) };
+            let (mut network, data) = trained(&CELL, &recipe, 1);
+            network.score_attacked(&data, &data.test, Attack { epsilon: 0.1, steps: 5 }, 1).unwrap().accuracy
+        };
+        let plain = robust(None);
+        let (pgd, trades) =
+            (robust(Some(Adversarial::Pgd { attack })), robust(Some(Adversarial::Trades { attack, beta: 6.0 })));
+        assert!(pgd > plain + 0.05 && trades > plain + 0.05, "plain {plain}, PGD {pgd}, TRADES {trades}");
+    }
+
+    #[test]
+    fn a_training_that_diverges_is_an_infeasible_answer() {
+        use crate::costly::{Answer, CostlyOracle};
+        let wild = Recipe { learning_rate: 1e30, ..recipe(4) };
+        let oracle = TrainingOracle::new(space(), data::digits(), wild, Questions::default(), 1).unwrap();
+        match oracle.measure(&CELL, &AtomicBool::new(false)).unwrap() {
+            Answer::Infeasible(reason) => assert!(reason.contains("diverged in epoch 1 of 4"), "{reason}"),
+            Answer::Metrics(metrics) => panic!("{metrics:?}"),
+        }
+    }
+
+    #[test]
+    fn recipes_that_cannot_be_followed_are_refused() {
+        let refused = |recipe: Recipe| {
+            TrainingOracle::new(space(), data::digits(), recipe, Questions::default(), 1).unwrap_err()
+        };
+        for (recipe, says) in [
+            (Recipe { batch: 65, ..recipe(1) }, "multiple of 64"),
+            (Recipe { batch: 1024, ..recipe(1) }, "more than the 897"),
+            (Recipe { epochs: 0, ..recipe(1) }, "epochs"),
+            (Recipe { learning_rate: f32::NAN, ..recipe(1) }, "learning_rate"),
+            (Recipe { scale: Scale { width: 0, stages: 1, cells: 1 }, ..recipe(1) }, "scale.width"),
+        ] {
+            let error = refused(recipe);
+            assert!(error.contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn corruptions_change_images_within_range_and_repeat() {
+        let data = data::digits();
+        for corruption in corruption::Corruption::ALL {
+            let apply = || {
+                let mut rng = ChaCha8Rng::seed_from_u64(3);
+                data.batch(&data.train, &[5], |_, image| corruption.apply(image, [8, 8], &mut rng))
+            };
+            let (once, before) = (apply(), data.batch(&data.train, &[5], |_, _| {}));
+            assert_eq!(once, apply());
+            assert_ne!(once.pixels, before.pixels, "{corruption:?} does nothing");
+            assert!(once.pixels.iter().all(|p| (-1e-6..=1.0 + 1e-6).contains(p)), "{corruption:?}");
+        }
+    }
+
+    #[test]
+    fn a_batch_holds_images_with_their_batch_innermost() {
+        let pixels: Vec<u8> = (0..3 * 4).collect();
+        let split = Split { pixels, labels: vec![0, 1, 2] };
+        let shape = model::Shape { channels: 1, size: [2, 2], classes: 3 };
+        let set = data::ImageSet { name: "x".into(), shape, full: 1, train: split.clone(), validation: split.clone(), test: split };
+        let batch = set.batch(&set.train, &[2, 0], |_, _| {});
+        assert_eq!((batch.width, batch.labels.as_slice()), (ops::BLOCK, &[2u8, 0][..]));
+        let at = |pixel: usize, n: usize| batch.pixels[pixel * ops::BLOCK + n];
+        assert_eq!([at(0, 0), at(3, 0), at(0, 1), at(3, 1), at(3, 2)], [8.0, 11.0, 0.0, 3.0, 0.0]);
+    }
+}

@@ -359,3 +359,73 @@ impl Correlate<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{Rng, SeedableRng, rngs::StdRng};
+
+    fn values(seed: u64, length: usize) -> Vec<f32> {
+        let mut rng = StdRng::seed_from_u64(seed);
+        (0..length).map(|_| rng.random_range(-1.0..1.0)).collect()
+    }
+
+    /// The convolution and the gradient of its weight with the vector instructions that `run` takes.
+    fn both(run: &dyn Fn(Gather, Correlate)) -> (Vec<f32>, Vec<f32>) {
+        let window = Window::new([5, 5], 3, 2);
+        let (inputs, outputs, batch) = (3, 6, BLOCK);
+        let (images, gradient) = (values(1, inputs * 25 * batch), values(2, outputs * 9 * batch));
+        let weight = values(3, outputs * inputs * 9);
+        let packed = pack(outputs, inputs, 9, |o, i, tap| weight[(o * inputs + i) * 9 + tap]);
+        let (mut result, mut of_weight) = (vec![0.0; outputs * 9 * batch], vec![0.0; outputs * inputs * 9]);
+        let gather = Gather {
+            source: &images,
+            inputs,
+            outputs,
+            batch,
+            packed: &packed,
+            taps: 9,
+            seen: &window.forward,
+            result: &mut result,
+        };
+        let correlate = Correlate {
+            gradient: &gradient,
+            images: &images,
+            outputs,
+            inputs,
+            batch,
+            pairs: &window.pairs,
+            result: &mut of_weight,
+        };
+        run(gather, correlate);
+        (result, of_weight)
+    }
+
+    #[test]
+    fn every_processor_computes_the_same_bits() {
+        let here = both(&|gather, correlate| {
+            Arch::new().dispatch(gather);
+            Arch::new().dispatch(correlate);
+        });
+        let scalar = both(&|gather, correlate| {
+            gather.with_simd(pulp::Scalar);
+            correlate.with_simd(pulp::Scalar);
+        });
+        assert!(here == scalar, "not the bits of a processor without vectors");
+        #[cfg(target_arch = "x86_64")]
+        if pulp::x86::V3::try_new().is_some() {
+            let v3 = both(&|gather, correlate| {
+                Simd::vectorize(pulp::x86::V3::try_new().expect("it is there"), gather);
+                Simd::vectorize(pulp::x86::V3::try_new().expect("it is there"), correlate);
+            });
+            assert!(here == v3, "not the bits of a processor without AVX-512");
+        }
+    }
+
+    #[test]
+    fn taps_outside_of_the_image_do_not_count() {
+        assert_eq!(Window::new([8, 8], 3, 1).taps(), 22 * 22);
+        assert_eq!(Window::new([8, 8], 1, 2).taps(), 16);
+        assert_eq!(Window::new([1, 1], 3, 1).taps(), 1);
+    }
+}
