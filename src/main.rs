@@ -3,6 +3,7 @@
 mod commands;
 mod deterministic;
 mod doctor;
+mod standings;
 
 use clap::Parser;
 use std::process::ExitCode;

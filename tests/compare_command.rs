@@ -2,7 +2,7 @@
 
 mod harness;
 
-use harness::{Setup, text};
+use harness::{Process, SOON, Setup, text};
 use std::{
     env,
     path::PathBuf,
@@ -62,6 +62,27 @@ fn a_policy_is_compared_as_it_searches() {
     }
     let page = std::fs::read_to_string(setup.path().join("report/report.html")).unwrap();
     assert!(page.contains("<svg") && page.contains("Against policy:out"));
+}
+
+#[test]
+fn a_run_says_who_is_ahead_while_it_trains() {
+    let setup = Setup::new();
+    let run = ["run", "--config", "run.toml", "--run-dir", "out", "--baseline", "random", "--baseline", "local"];
+    let mut run = Process::start(setup.command(&run));
+    let line = run.wait_for(&["held out after 25 queries", "policy 0.", "random 0.", "local 0."], SOON);
+    // The best first, and on this smooth task that is not random search.
+    let place = |method: &str| line.find(method).unwrap();
+    assert!(place("policy 0.") < place("random 0."), "{line}");
+    run.signal("-INT");
+    assert_eq!(run.ends(SOON), Some(0));
+    for (arguments, says) in [
+        (&["--baseline", "lokal"][..], "did you mean `local`"),
+        (&["--baseline", "local", "--deterministic", "--steps", "100"], "leave out --baseline"),
+    ] {
+        let refused = setup.output(&[&["run", "--config", "run.toml", "--run-dir", "other"], arguments].concat());
+        assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stderr));
+        assert!(text(&refused.stderr).contains(says), "{}", text(&refused.stderr));
+    }
 }
 
 #[test]

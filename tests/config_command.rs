@@ -75,6 +75,7 @@ fn show_puts_the_layers_together_and_can_be_loaded_again() {
 fn what_is_wrong_is_refused_by_its_layer_with_exit_code_2_by_every_command() {
     let folder = TempDir::new().unwrap();
     fs::write(folder.path().join("run.toml"), "[learning]\nbatch = 'many'\n").unwrap();
+    fs::write(folder.path().join("seed.toml"), "seed = 2\n").unwrap();
     let run = ["run", "--task", "nb201/a/b", "--run-dir", "out"];
     let show = ["config", "show"];
     for (environment, arguments, parts) in [
@@ -86,7 +87,11 @@ fn what_is_wrong_is_refused_by_its_layer_with_exit_code_2_by_every_command() {
         (vec![], &["config", "show", "--set", "learning.gamma=2"], ["flag --set", "`learning.gamma`"]),
         (vec![], &["config", "show", "--minutes", "0"], ["flag --minutes", "`run.minutes`"]),
         (vec![], &["config", "show", "--set", "learning"], ["--set", "KEY=VALUE"]),
-        (vec![], &["learner", "--run-dir", "out"], ["nothing to train on", "--task"]),
+        (
+            vec![],
+            &["learner", "--run-dir", "out", "--config", "seed.toml"],
+            ["nothing to train on", "--task"],
+        ),
     ] {
         let (code, error) = failure(&srnas(folder.path(), &environment, arguments));
         assert_eq!(code, 2, "{arguments:?}: {error}");

@@ -96,6 +96,9 @@ fn scalars(before: &Progress, now: &Progress) -> Vec<(String, f64)> {
     for (group, regret) in &now.groups {
         add(&format!("regret/{group}"), Some(regret.mean));
     }
+    for (method, regret) in &now.standings.regrets {
+        add(&format!("held_out/{method}"), Some(*regret));
+    }
     scalars
 }
 

@@ -27,7 +27,7 @@ pub use checkpoint::CheckpointError;
 pub use interleaved::{Interleaved, Turn};
 pub use ledger::{AnswerRecord, Database, Entry, Incumbent, Incumbents, Ledger, LedgerError, RunRecord};
 pub use limits::{Limit, Times, limit};
-pub use progress::{GroupRegret, Progress};
+pub use progress::{GroupRegret, Progress, Standings};
 pub use replay::{Draw, Replay, ReplayConfig};
 pub use run::{LearnerError, LearnerOptions, Summary, bind, run};
 pub use run_dir::{RunDir, RunDirError, Start};

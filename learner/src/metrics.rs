@@ -173,6 +173,15 @@ pub(crate) const METRICS: &[Metric] = &[
             None => Vec::new(),
         },
     ),
+    gauge(
+        "srnas_held_out_regret",
+        &["method"],
+        "Mean normalised regret on the held-out tasks after comparison.budgets' middle number of queries, by method; absent without --baseline",
+        |r| {
+            let regrets = &r.progress.standings.regrets;
+            regrets.iter().map(|(method, regret)| sample([method.as_str()], *regret)).collect()
+        },
+    ),
     counter("srnas_actor_seconds_total", &[], "Time of all actors' environment threads", |r| {
         one(r.members.total.elapsed_us as f64 * 1e-6)
     }),

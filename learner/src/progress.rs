@@ -15,6 +15,28 @@ pub struct GroupRegret {
     pub mean: f64,
 }
 
+/// Who is ahead on the held-out tasks.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Standings {
+    /// Paid queries of each search.
+    pub queries: usize,
+    /// Mean normalised regret over tasks and starts by method; empty while nothing is known.
+    pub regrets: BTreeMap<String, f64>,
+}
+
+impl fmt::Display for Standings {
+    /// The best first.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut order: Vec<(&String, &f64)> = self.regrets.iter().collect();
+        order.sort_by(|a, b| a.1.total_cmp(b.1));
+        write!(f, "held out after {} queries", self.queries)?;
+        for (method, regret) in order {
+            write!(f, " {method} {regret:.3}")?;
+        }
+        Ok(())
+    }
+}
+
 /// The state of a run; rates are over the time since the report before.
 #[derive(Clone, Debug, Default)]
 pub struct Progress {
@@ -58,6 +80,8 @@ pub struct Progress {
     pub groups: BTreeMap<String, GroupRegret>,
     /// Gain of the trained policy over the rule in the newest check, in shaped quality, with its 95 % interval.
     pub gain: Option<(f64, [f64; 2])>,
+    /// Who is ahead on the held-out tasks, if anybody compares.
+    pub standings: Standings,
     /// Where actors and learner spent their time since the start.
     pub times: Times,
     /// What holds the throughput down, over the last ten seconds or so.
@@ -118,6 +142,9 @@ impl fmt::Display for Progress {
         }
         if let Some((gain, [low, high])) = self.gain {
             write!(f, " · gain over the rule {gain:+.3} [{low:+.3}, {high:+.3}]")?;
+        }
+        if !self.standings.regrets.is_empty() {
+            write!(f, " · {}", self.standings)?;
         }
         write!(f, " · {}", self.limit)
     }

@@ -5,7 +5,7 @@ use crate::{
     curves::{self, Failures},
     http::{self, Outlook},
     ledger::{ActorRecord, Database, LedgerError, Recorder, RunRecord},
-    progress::Progress,
+    progress::{Progress, Standings},
     run_dir::{RunDir, RunDirError, Start},
     service::{self, Admin, BenchmarkDigest, Counters, Members, Recovered, ServiceConfig, ServiceError},
     trainer::{Channels, Ending, Trainer, TrainerError},
@@ -16,7 +16,7 @@ use srnas_common::{
     policy::Policy,
     security::ServerSecurity,
     text::hex,
-    wire::Shape,
+    wire::{Shape, Snapshot},
 };
 use srnas_oracle::{
     catalog::{Catalog, CatalogError},
@@ -66,6 +66,10 @@ pub struct LearnerOptions {
     pub progress: watch::Sender<Progress>,
     /// Cancelled when the run directory is there and actors may join.
     pub ready: CancellationToken,
+    /// The policies that are broadcast go here; actors are served from it, and others may follow.
+    pub policy: watch::Sender<Option<Arc<Snapshot>>>,
+    /// Who is ahead on the held-out tasks, found by somebody else; reported with the rest.
+    pub standings: watch::Receiver<Standings>,
 }
 
 /// What a run ended with.
@@ -259,8 +263,19 @@ fn first_difference(
 /// # Errors
 /// See [`LearnerError`].
 pub async fn run(options: LearnerOptions, stop: CancellationToken) -> Result<Summary, LearnerError> {
-    let LearnerOptions { config, run_dir, start, catalog, listener, security, http, progress, ready } =
-        options;
+    let LearnerOptions {
+        config,
+        run_dir,
+        start,
+        catalog,
+        listener,
+        security,
+        http,
+        progress,
+        ready,
+        policy: policy_sender,
+        standings,
+    } = options;
     let members = Arc::new(Members::new());
     let failures = Arc::new(Failures::default());
     let ended = CancellationToken::new();
@@ -316,7 +331,7 @@ pub async fn run(options: LearnerOptions, stop: CancellationToken) -> Result<Sum
         ..ServiceConfig::default()
     };
     let (sender, deliveries) = mpsc::channel(DELIVERIES);
-    let (policy_sender, policy) = watch::channel(None);
+    let policy = policy_sender.subscribe();
     let (orders, incoming_orders) = mpsc::channel(ORDERS);
     members.recover(actors.into_iter().map(recovered));
     let served = CancellationToken::new();
@@ -341,6 +356,7 @@ pub async fn run(options: LearnerOptions, stop: CancellationToken) -> Result<Sum
         policy: policy_sender,
         members,
         progress,
+        standings,
         stop: stop.clone(),
         recorder,
         checkpoints: CheckpointWriter::start(checkpoints)?,

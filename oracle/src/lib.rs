@@ -1,6 +1,7 @@
 //! Where measurements come from: benchmark files, the folders they lie in, the importers that make them from published
 //! tables, the tasks built on them, and what is simulated on top.
 
+pub mod agreement;
 pub mod benchmark;
 pub mod catalog;
 pub mod costly;

@@ -169,7 +169,7 @@ struct Line {
 }
 
 /// What the seeds of a problem share.
-struct Ready {
+pub(crate) struct Ready {
     whole: Option<Arc<Whole>>,
     /// By method.
     methods: Vec<Prepared>,
@@ -270,7 +270,7 @@ impl Comparison {
     }
 
     /// Everything that is refused is refused here, before the first search.
-    fn prepare(&self, budget: usize) -> Result<Vec<Ready>, ComparisonError> {
+    pub(crate) fn prepare(&self, budget: usize) -> Result<Vec<Ready>, ComparisonError> {
         let mut known: Option<(String, Option<Arc<Whole>>)> = None;
         let (mut all, priors) = (Vec::with_capacity(self.problems.len()), Priors::default());
         for problem in &self.problems {
@@ -295,7 +295,7 @@ impl Comparison {
         Ok(all)
     }
 
-    fn one(&self, ready: &Ready, p: usize, m: usize, s: usize, budget: usize) -> Result<Trace, MethodError> {
+    pub(crate) fn one(&self, ready: &Ready, p: usize, m: usize, s: usize, budget: usize) -> Result<Trace, MethodError> {
         let problem = &self.problems[p];
         let start_seed = evaluation::start_seed(self.plan.seed, &problem.name, s);
         let mut start = vec![0; problem.space().len()];

@@ -14,6 +14,7 @@ mod policy;
 mod problem;
 pub mod report;
 mod search;
+mod standings;
 mod statistics;
 
 pub use comparison::{Comparison, ComparisonError, Outcome, Plan, SearchResult};
@@ -25,4 +26,5 @@ pub use pareto::Front;
 pub use policy::{Acting, PolicySearchError, policy_environment};
 pub use problem::{Problem, ProblemError};
 pub use search::{Query, Trace};
+pub use standings::Rivals;
 pub use statistics::Friedman;

@@ -30,6 +30,9 @@ pub enum PolicySearchError {
     /// Its predictor network fails.
     #[error("the policy's predictor network: {0}")]
     Network(#[from] LearnedPriorError),
+    /// Its network does not fit what it sees.
+    #[error("the policy's network: {0}")]
+    Scores(#[from] srnas_common::network::Error),
     /// Its prior is over something else.
     #[error("the policy's prior is over {found} architectures, and {space} has others: train it again")]
     OtherSpace {

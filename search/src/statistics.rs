@@ -22,24 +22,6 @@ pub struct Friedman {
     pub blocks: usize,
 }
 
-/// Ranks of some values, 1 for the lowest; equal ones share their mean rank.
-pub fn ranks(values: &[f64]) -> Vec<f64> {
-    let mut order: Vec<usize> = (0..values.len()).collect();
-    order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
-    let mut ranks = vec![0.0; values.len()];
-    let mut start = 0;
-    while start < order.len() {
-        let mut end = start + 1;
-        while end < order.len() && values[order[end]] == values[order[start]] {
-            end += 1;
-        }
-        let shared = (start + 1 + end) as f64 / 2.0;
-        order[start..end].iter().for_each(|&i| ranks[i] = shared);
-        start = end;
-    }
-    ranks
-}
-
 /// Friedman's test on blocks of ranks, with the correction for ties; `None` for fewer than two blocks or methods, and where
 /// all are equal everywhere.
 pub fn friedman(blocks: &[Vec<f64>]) -> Option<Friedman> {
@@ -71,14 +53,6 @@ pub fn nemenyi_critical_difference(methods: usize, blocks: usize) -> Option<f64>
 mod tests {
     use super::*;
 
-    #[test]
-    fn equal_values_share_their_rank() {
-        assert_eq!(ranks(&[0.3, 0.1, 0.3, 0.2]), [3.5, 1.0, 3.5, 2.0]);
-        assert_eq!(ranks(&[1.0, 1.0, 1.0]), [2.0; 3]);
-        assert!(ranks(&[]).is_empty());
-    }
-
-    /// The example of Demšar 2006, section 3.2.2: four classifiers on 14 data sets, average ranks 3.143, 2.000, 2.893, 1.964.
     #[test]
     fn the_published_example() {
         let critical = nemenyi_critical_difference(4, 14).unwrap();

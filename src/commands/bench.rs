@@ -7,14 +7,17 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use srnas_common::text::with_causes;
 use srnas_oracle::{
+    agreement::agreement,
     benchmark::{Benchmark, EXTENSION, MetricView},
     catalog::Catalog,
+    digits,
     importers::KINDS,
     verify::verify,
 };
 use std::{
     io::{self, Write},
     path::PathBuf,
+    sync::atomic::{AtomicUsize, Ordering},
     time::Instant,
 };
 
@@ -23,6 +26,8 @@ const EXAMPLES: &str = "Examples:
   srnas bench list
   srnas bench info nb201
   srnas bench verify nb201 --json
+  srnas bench verify digits                              trains some of it again
+  srnas bench generate digits --out digits.safetensors   trains all of it again
   srnas bench query nb201 --metric cifar10/val --metric cifar10/edgegpu_latency \\
       '|none~0|+|none~0|skip_connect~1|+|nor_conv_3x3~0|none~1|none~2|'";
 
@@ -51,6 +56,14 @@ enum Action {
         /// Name of the benchmark, such as nb201
         benchmark: String,
     },
+    /// Show what seeds, and metrics, agree on: how much of a metric is the architecture, and how much is chance
+    Agreement {
+        /// Name of the benchmark, such as digits
+        benchmark: String,
+        /// Only this metric, such as val/clean; may be given several times, and each is correlated with the others
+        #[arg(long = "metric", value_name = "METRIC")]
+        metrics: Vec<String>,
+    },
     /// Make a benchmark file from published tables
     Import {
         /// Kind of the tables
@@ -60,10 +73,28 @@ enum Action {
         #[arg(required = true, value_name = "DIR")]
         folders: Vec<PathBuf>,
     },
-    /// Check a benchmark against its content hash and the published facts
+    /// Make a benchmark by training all of it on this machine; interrupted, the same command goes on
+    Generate {
+        /// The benchmark
+        #[arg(value_parser = [digits::BENCHMARK])]
+        benchmark: String,
+        /// Where to write it [default: the folder of imports]; the trainings so far are kept beside it
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// Trainings at a time [default: all cores]
+        #[arg(long, default_value_t = 0, value_name = "N", hide_default_value = true)]
+        threads: usize,
+    },
+    /// Check a benchmark against its content hash and the published facts; digits also by training some of it again
     Verify {
         /// Name of the benchmark, such as nb201
         benchmark: String,
+        /// For digits: how many random trainings to repeat
+        #[arg(long, default_value_t = 5, value_name = "N")]
+        retrain: usize,
+        /// For digits: seed of the draw of those trainings
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
     },
     /// Show what a benchmark has measured of one architecture
     Query {
@@ -89,8 +120,12 @@ impl BenchCommand {
         let done = match self.action {
             Action::List => list(&catalog, out),
             Action::Info { benchmark } => info(&*catalog.open(&benchmark)?, out),
+            Action::Agreement { benchmark, metrics } => show_agreement(&*catalog.open(&benchmark)?, &metrics, out),
             Action::Import { kind, folders } => import(&catalog, &kind, &folders, out),
-            Action::Verify { benchmark } => check(&*catalog.open(&benchmark)?, out),
+            Action::Generate { out: file, threads, .. } => generate(&catalog, file, threads, out),
+            Action::Verify { benchmark, retrain, seed } => {
+                check(&*catalog.open(&benchmark)?, retrain, seed, out)
+            }
             Action::Query { benchmark, architecture, metrics } => {
                 query(&*catalog.open(&benchmark)?, &architecture, &metrics, out)
             }
@@ -255,6 +290,58 @@ impl Summary {
     }
 }
 
+fn show_agreement(benchmark: &Benchmark, names: &[String], out: &mut Output) -> anyhow::Result<()> {
+    let metrics: Vec<MetricView> = match names {
+        [] => benchmark.metrics().collect(),
+        names => {
+            let metric = |name: &String| benchmark.metric(name).map_err(|e| Usage(e.to_string()));
+            names.iter().map(metric).collect::<Result<_, _>>()?
+        }
+    };
+    let all = agreement(benchmark, &metrics);
+    if out.json {
+        for of in &all {
+            let with: serde_json::Map<_, _> =
+                metrics.iter().zip(&of.with).map(|(m, r)| (m.name().to_string(), json!(r))).collect();
+            out.line(json!({
+                "metric": of.metric, "spread": of.spread, "noise": of.noise, "between_seeds": of.between_seeds,
+                "within_noise_of_best": of.within_noise_of_best, "rank_correlation": with,
+            }))?;
+        }
+        return Ok(());
+    }
+    let shown = |value: Option<f64>, digits: usize| value.map_or("-".into(), |v| format!("{v:.digits$}"));
+    let rows: Vec<Vec<String>> = all
+        .iter()
+        .map(|a| {
+            let share = a.within_noise_of_best.map(|share| 100.0 * share);
+            let unit = benchmark.metric(&a.metric).map_or("", |m| &m.info().unit).to_string();
+            vec![
+                a.metric.clone(),
+                unit,
+                format!("{:.4}", a.spread),
+                shown(a.noise, 4),
+                shown(a.between_seeds, 2),
+                share.map_or("-".into(), |s| format!("{s:.2} %")),
+            ]
+        })
+        .collect();
+    out.line("Classes count once. Spread: standard deviation over classes; noise: of one seed around its class's mean;")?;
+    out.line("seeds: rank correlation between them; near best: share of the classes within two standard errors of the best.\n")?;
+    out.table(&["metric", "unit", "spread", "noise", "seeds", "near best"], &rows)?;
+    // A matrix of many columns is no table for people.
+    if !(2..=12).contains(&metrics.len()) {
+        return out.line("\nWith --metric given 2 to 12 times, also their rank correlations with each other.");
+    }
+    out.line("\nRank correlations of the means:\n")?;
+    let columns: Vec<&str> = std::iter::once("").chain(metrics.iter().map(MetricView::name)).collect();
+    let rows: Vec<Vec<String>> = all
+        .iter()
+        .map(|a| std::iter::once(a.metric.clone()).chain(a.with.iter().map(|r| format!("{r:.2}"))).collect())
+        .collect();
+    out.table(&columns, &rows)
+}
+
 fn import(catalog: &Catalog, kind: &str, folders: &[PathBuf], out: &mut Output) -> anyhow::Result<()> {
     let began = Instant::now();
     let kind = KINDS.iter().find(|k| k.name == kind).context("no such kind of tables")?;
@@ -289,8 +376,64 @@ fn import(catalog: &Catalog, kind: &str, folders: &[PathBuf], out: &mut Output) 
     out.line(format!("wrote  {}: {rows} rows, {metrics} metrics, {size}, in {seconds:.1} s", path.display()))
 }
 
-fn check(benchmark: &Benchmark, out: &mut Output) -> anyhow::Result<()> {
-    let checks = verify(benchmark);
+fn generate(
+    catalog: &Catalog,
+    file: Option<PathBuf>,
+    threads: usize,
+    out: &mut Output,
+) -> anyhow::Result<()> {
+    let began = Instant::now();
+    let path = match file {
+        Some(path) => path,
+        None => catalog.import_dir()?.join(format!("{}.{EXTENSION}", digits::BENCHMARK)),
+    };
+    let journal = path.with_extension("trainings.jsonl");
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    }
+    let style = ProgressStyle::with_template("{elapsed_precise} {bar:30} {pos}/{len} trainings, {eta} left");
+    let bar = ProgressBar::new(0).with_style(style.expect("a template"));
+    let stop = super::stop_flag()?;
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
+    let (first, line) = (AtomicUsize::new(usize::MAX), AtomicUsize::new(0));
+    let generated = pool.install(|| {
+        digits::generate(&journal, &stop, |progress| {
+            if first.fetch_min(progress.done, Ordering::Relaxed) == usize::MAX {
+                bar.set_length(progress.total as u64);
+                bar.set_position(progress.done as u64);
+                bar.reset_eta();
+            }
+            bar.set_position(progress.done as u64);
+            // A log line a minute where there is no terminal.
+            let minute = (began.elapsed().as_secs() / 60) as usize;
+            if bar.is_hidden() && line.fetch_max(minute, Ordering::Relaxed) < minute {
+                let new = progress.done - first.load(Ordering::Relaxed).min(progress.done);
+                let left = (progress.total - progress.done) as f64 * began.elapsed().as_secs_f64() / new.max(1) as f64;
+                tracing::info!("{} of {} trainings, {:.0} minutes left", progress.done, progress.total, left / 60.0);
+            }
+        })
+    });
+    bar.finish_and_clear();
+    let digits::Generated { benchmark, diverged } = generated?;
+    let (rows, metrics) = (benchmark.rows(), benchmark.metrics());
+    let bytes = benchmark.write(&path)?;
+    std::fs::remove_file(&journal).with_context(|| format!("cannot remove {}", journal.display()))?;
+    let seconds = began.elapsed().as_secs_f64();
+    if out.json {
+        return out.line(json!({
+            "benchmark": digits::BENCHMARK, "path": path, "classes": rows, "metrics": metrics, "bytes": bytes,
+            "diverged": diverged, "seconds": seconds,
+        }));
+    }
+    let (rows, size, place) = (thousands(rows), megabytes(bytes as usize), path.display());
+    out.line(format!("wrote  {place}: {rows} classes, {metrics} metrics, {size}, in {seconds:.0} s; {diverged} diverged"))
+}
+
+fn check(benchmark: &Benchmark, retrain: usize, draw: u64, out: &mut Output) -> anyhow::Result<()> {
+    let mut checks = verify(benchmark);
+    if benchmark.name() == digits::BENCHMARK {
+        checks.extend(digits::retrain(benchmark, retrain, draw)?);
+    }
     if out.json {
         for check in &checks {
             out.line(json!(check))?;
@@ -308,7 +451,7 @@ fn check(benchmark: &Benchmark, out: &mut Output) -> anyhow::Result<()> {
     match checks.iter().filter(|c| !c.ok).count() {
         0 => Ok(()),
         failed => bail!(
-            "{failed} of {} checks of {} failed: import it again from the published tables",
+            "{failed} of {} checks of {} failed: make it again, from the published tables or by training",
             checks.len(),
             benchmark.path().display()
         ),

@@ -170,6 +170,9 @@ impl LearnerCommand {
                 http,
                 progress,
                 ready: self.args.remember_when_ready(&run_dir),
+                policy: tokio::sync::watch::channel(None).0,
+                // A learner has its machine to itself; `srnas run --baseline` compares.
+                standings: tokio::sync::watch::channel(Default::default()).1,
             };
             let result = srnas_learner::run(options, stop).await;
             display.abort();

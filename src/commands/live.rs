@@ -1,6 +1,6 @@
 //! `srnas search --oracle`: a search whose measurements are made on the spot.
 
-use super::{Usage, run::default_run_dir, stop_on_signal};
+use super::{Usage, run::default_run_dir, stop_flag};
 use anyhow::Context;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -19,10 +19,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::Instant,
 };
 use tracing::info;
@@ -128,7 +125,7 @@ impl LiveArguments {
         let mut ledger = SearchLedger::open(&held, resumed, &oracle, &config)?;
         let known = ledger.known(&search.objective)?;
         let shown = Display::new(&search, known.len(), as_json);
-        let stop = stopped_by_signal()?;
+        let stop = stop_flag()?;
         let found = search.run(known, &mut ledger, &stop, &|event| shown.event(event));
         shown.bar.finish_and_clear();
         match found {
@@ -188,20 +185,6 @@ impl LiveArguments {
             None => Ok(config),
         }
     }
-}
-
-/// A flag that is set by SIGINT and SIGTERM.
-fn stopped_by_signal() -> anyhow::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let (flag, signal) = (stop.clone(), runtime.block_on(async { stop_on_signal() }));
-    runtime.spawn(async move {
-        signal.cancelled().await;
-        flag.store(true, Ordering::Relaxed);
-    });
-    // Its thread waits for the signal for as long as the process lives.
-    std::mem::forget(runtime);
-    Ok(stop)
 }
 
 /// The ledger of a search.

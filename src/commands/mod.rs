@@ -20,11 +20,19 @@ use srnas_common::{config::ConfigError, security::SecurityError, telemetry};
 use srnas_learner::{LearnerError, RunDirError};
 use srnas_oracle::tasks::TaskBuildError;
 use srnas_search::{ComparisonError, ProblemError, SpecError};
-use std::process::ExitCode;
+use std::{
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 use tokio_util::sync::CancellationToken;
 
 const EXAMPLES: &str = "Examples:
   srnas doctor                                              what is missing here, and what to do about it
+  srnas run                                                 train on the built-in benchmark, and compare
+  srnas search --oracle train --data digits --budget 40     search by real trainings
   srnas bench import nasbench201 DIR…                       make the NAS-Bench-201 benchmark from its tables
   srnas run --config configs/nb201-transfer.toml            train a search policy
   srnas search --policy runs/latest --task nb201/imagenet16/val --budget 25
@@ -152,6 +160,23 @@ pub fn stop_on_signal() -> CancellationToken {
         }
     });
     stop
+}
+
+/// As [`stop_on_signal`], as a flag, for work outside of any async runtime. A thread of its own waits for the signals for
+/// as long as the process lives.
+pub fn stop_flag() -> std::io::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let flag = stop.clone();
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        runtime.block_on(async {
+            stop_on_signal().cancelled().await;
+            flag.store(true, Ordering::Relaxed);
+            // The second signal is waited for here.
+            std::future::pending::<()>().await;
+        });
+    })?;
+    Ok(stop)
 }
 
 async fn signal() {

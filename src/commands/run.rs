@@ -4,7 +4,7 @@ use super::{
     learner::{LearnerArgs, bind_http},
     report,
 };
-use crate::deterministic;
+use crate::{deterministic, standings};
 use clap::Args;
 use srnas_actor::ActorOptions;
 use srnas_common::{
@@ -17,13 +17,15 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
 };
-use tokio::task::JoinSet;
+use srnas_search::MethodSpec;
+use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 const EXAMPLES: &str = "Examples:
   srnas run                                           train on the built-in benchmark, and compare
   srnas run --config configs/nb201-transfer.toml
+  srnas run --baseline local --baseline gp            the same, and see who is ahead meanwhile
   srnas run --config configs/nb201-transfer.toml --minutes 2 --seed 3 --run-dir runs/short
   srnas run --resume                                  go on with the run that was stopped or killed
   srnas run --config configs/nb201-transfer.toml --deterministic --steps 200000
@@ -42,6 +44,10 @@ pub struct RunCommand {
     /// Take turns in one process, so that the run repeats to the last bit; needs --steps
     #[arg(long)]
     deterministic: bool,
+    /// Compare the policy with this method on the held-out tasks while it trains, such as local; may be repeated. The log, the
+    /// metrics and TensorBoard then say who is ahead; comparison.share says at what share of the cores
+    #[arg(long, value_name = "METHOD")]
+    baseline: Vec<String>,
     /// Address that serves /metrics, /healthz and /readyz [default: none]
     #[arg(long, value_name = "ADDR")]
     http: Option<SocketAddr>,
@@ -52,7 +58,16 @@ impl RunCommand {
     pub fn run(self) -> anyhow::Result<()> {
         let actors = self.actors.map(|actors| Override::new("--actors", "run.actors", i64::from(actors)));
         let turns = self.deterministic.then(|| Override::new("--deterministic", "run.deterministic", true));
-        let config = self.learner.config(actors.into_iter().chain(turns))?;
+        for method in &self.baseline {
+            method.parse::<MethodSpec>()?;
+        }
+        let baselines = (!self.baseline.is_empty())
+            .then(|| Override::new("--baseline", "comparison.baselines", self.baseline.clone()));
+        let config = self.learner.config(actors.into_iter().chain(turns).chain(baselines))?;
+        if config.run.deterministic && !config.comparison.baselines.is_empty() {
+            let reason = "a deterministic run is one thread, and nothing is compared beside it: leave out --baseline";
+            return Err(super::Usage(reason.into()).into());
+        }
         let run_dir = self.learner.run_dir("digits");
         let shown = config.clone();
         let (actors, catalog) = (config.run.actors, self.learner.catalog());
@@ -81,6 +96,16 @@ impl RunCommand {
             let actors_stop = stop.child_token();
             let (progress, watched) = tokio::sync::watch::channel(Default::default());
             let display = tokio::spawn(report::show(watched));
+            let (policy, policies) = watch::channel(None);
+            let (standings_sender, standings) = watch::channel(Default::default());
+            let follower_stop = stop.child_token();
+            let follower = standings::start(
+                config.clone(),
+                catalog.clone(),
+                policies,
+                standings_sender,
+                follower_stop.clone(),
+            )?;
             let options = srnas_learner::LearnerOptions {
                 config,
                 run_dir: run_dir.clone(),
@@ -92,6 +117,8 @@ impl RunCommand {
                 http,
                 progress,
                 ready: self.learner.remember_when_ready(&run_dir),
+                policy,
+                standings,
             };
             let mut running = start_actors(actors, &address, &catalog, &actors_stop);
             let mut learner = std::pin::pin!(srnas_learner::run(options, stop.clone()));
@@ -116,6 +143,8 @@ impl RunCommand {
                 }
             };
             actors_stop.cancel();
+            follower_stop.cancel();
+            let _ = tokio::task::spawn_blocking(move || follower.join()).await;
             while running.join_next().await.is_some() {}
             display.abort();
             match failure {

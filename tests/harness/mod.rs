@@ -50,6 +50,8 @@ broadcast = 10
 episodes = 8
 [checkpoint]
 minutes = 0.02
+[comparison]
+seeds = 0
 "#;
         std::fs::write(folder.path().join("run.toml"), config).unwrap();
         Self { folder }

@@ -360,12 +360,25 @@ pub struct ComparisonConfig {
     pub budgets: Vec<usize>,
     /// Searches of each method on each held-out task; 0 leaves the comparison out.
     pub seeds: usize,
+    /// Methods that are compared with the current policy while it trains, as `srnas compare` names them.
+    pub baselines: Vec<String>,
+    /// Starts on each held-out task of that comparison.
+    pub starts: usize,
+    /// Share of the machine's cores that it may use.
+    pub share: f64,
 }
 
 impl Default for ComparisonConfig {
     fn default() -> Self {
         let methods = ["random", "local", "evolution:population=10,tournament=3"];
-        Self { methods: methods.map(String::from).into(), budgets: vec![10, 25, 50], seeds: 20 }
+        Self {
+            methods: methods.map(String::from).into(),
+            budgets: vec![10, 25, 50],
+            seeds: 20,
+            baselines: Vec::new(),
+            starts: 4,
+            share: 0.25,
+        }
     }
 }
 
@@ -374,6 +387,8 @@ impl ComparisonConfig {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         let fine = !self.budgets.is_empty() && self.budgets.iter().all(|&b| (1..=100_000).contains(&b));
         require(fine, "comparison.budgets", "must be one or more whole numbers from 1 to 100000")?;
-        within("comparison.seeds", self.seeds, 0..=100_000)
+        within("comparison.seeds", self.seeds, 0..=100_000)?;
+        within("comparison.starts", self.starts, 1..=1000)?;
+        within("comparison.share", self.share, 0.01..=1.0)
     }
 }

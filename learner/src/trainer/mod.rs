@@ -10,7 +10,7 @@ use crate::{
     limiter::RatioLimiter,
     limits::{Activity, Laps, Recent, Times, limit},
     predictor::PredictorTrainer,
-    progress::{GroupRegret, Progress},
+    progress::{GroupRegret, Progress, Standings},
     replay::{Draw, Replay, ReplayConfig},
     service::{Counters, Delivery, Lags, Members, MembersReport},
     update::{DqnConfig, DqnUpdate},
@@ -93,6 +93,7 @@ pub(crate) struct Channels {
     pub policy: watch::Sender<Option<Arc<Snapshot>>>,
     pub members: Arc<Members>,
     pub progress: watch::Sender<Progress>,
+    pub standings: watch::Receiver<Standings>,
     pub stop: CancellationToken,
     pub recorder: Recorder,
     pub checkpoints: CheckpointWriter,
@@ -453,6 +454,7 @@ impl Trainer {
     fn report(&mut self, channels: &mut Channels, before: &Progress) -> Progress {
         let mut progress = self.progress(&channels.members.report(), channels.members.take_lags(), before);
         progress.checkpoint = channels.checkpoints.newest();
+        progress.standings = channels.standings.borrow().clone();
         channels.progress.send_replace(progress.clone());
         progress
     }

@@ -1,6 +1,6 @@
 //! Training a network, and asking it afterwards.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use candle_core::Tensor;
 use rand::{Rng, SeedableRng, seq::SliceRandom};
@@ -286,29 +286,22 @@ impl Network {
         Ok(value)
     }
 
-    /// Seconds of a step, the least of a few, which it takes.
+    /// Steps on one batch, again and again: what a step costs.
     ///
     /// # Errors
     /// Too few images for a batch.
-    pub fn time_step(
-        &mut self,
-        data: &ImageSet,
-        recipe: &Recipe,
-        rng: &mut ChaCha8Rng,
-    ) -> Result<f64, TrainingError> {
+    pub fn steps<'n>(
+        &'n mut self,
+        data: &'n ImageSet,
+        recipe: &'n Recipe,
+        rng: &'n mut ChaCha8Rng,
+    ) -> Result<Steps<'n>, TrainingError> {
         let images = data.train.len();
         if images < recipe.batch {
             return Err(TrainingError::TooFewImages { images, batch: recipe.batch });
         }
-        let indices: Vec<usize> = (0..recipe.batch).collect();
-        let mut sgd = Sgd::new(recipe.momentum, recipe.weight_decay, self.model.parameters());
-        let mut least = f64::INFINITY;
-        for _ in 0..10 {
-            let began = Instant::now();
-            self.step(data, &indices, recipe, 0.01, &mut sgd, rng)?;
-            least = least.min(began.elapsed().as_secs_f64());
-        }
-        Ok(least)
+        let sgd = Sgd::new(recipe.momentum, recipe.weight_decay, self.model.parameters());
+        Ok(Steps { indices: (0..recipe.batch).collect(), network: self, data, recipe, sgd, rng })
     }
 
     fn loss(
@@ -335,5 +328,27 @@ impl Network {
                 (ops::cross_entropy(&clean, &labels)? + (divergence * f64::from(beta))?)?
             }
         })
+    }
+}
+
+/// Training steps on one batch.
+pub struct Steps<'n> {
+    network: &'n mut Network,
+    data: &'n ImageSet,
+    recipe: &'n Recipe,
+    indices: Vec<usize>,
+    sgd: Sgd,
+    rng: &'n mut ChaCha8Rng,
+}
+
+impl Steps<'_> {
+    /// One step, with a tenth of the recipe's learning rate.
+    ///
+    /// # Errors
+    /// A network that fails.
+    pub fn step(&mut self) -> Result<(), TrainingError> {
+        let rate = 0.1 * self.recipe.learning_rate;
+        self.network.step(self.data, &self.indices, self.recipe, rate, &mut self.sgd, self.rng)?;
+        Ok(())
     }
 }

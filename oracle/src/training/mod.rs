@@ -13,7 +13,7 @@ pub mod ops;
 mod oracle;
 mod sgd;
 
-pub use fit::{Adversarial, Network, Recipe, Score};
+pub use fit::{Adversarial, Network, Recipe, Score, Steps};
 pub use oracle::TrainingOracle;
 
 /// Why a training gives no measurement.

@@ -8,10 +8,10 @@ use super::{
 use crate::{
     comparison::{Outcome, Plan},
     problem::Problem,
-    statistics::{Friedman, friedman, nemenyi_critical_difference, ranks},
+    statistics::{Friedman, friedman, nemenyi_critical_difference},
 };
 use serde::Serialize;
-use srnas_common::statistics::{bootstrap_mean, mean};
+use srnas_common::statistics::{bootstrap_mean, mean, ranks};
 use std::collections::BTreeMap;
 
 /// A mean with its 95 % bootstrap interval over seeds, and the median.

@@ -1,0 +1,103 @@
+"""The training step of `oracle/benches/training_step.rs` in PyTorch, to compare with.
+
+The same networks of NAS-Bench-201 cells, the same batch of 64 images and the same step: forward, cross-entropy, backward, SGD
+with Nesterov momentum and weight decay. Prints milliseconds a step.
+
+    pip install torch
+    python benches/pytorch_training_step.py --threads 1
+    cargo bench -p srnas-oracle --bench training_step
+"""
+
+import argparse
+import statistics
+import time
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+EDGES = [(0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3)]
+EVERYTHING, ALL = [3, 1, 3, 2, 4, 3], [3] * 6
+# Name, cell, channels, size, width, stages.
+CASES = [
+    ("digits, a cell of everything", EVERYTHING, 1, 8, 4, 2),
+    ("digits, all 3x3", ALL, 1, 8, 4, 2),
+    ("CIFAR-10, a cell of everything", EVERYTHING, 3, 32, 16, 3),
+    ("CIFAR-10, all 3x3", ALL, 3, 32, 16, 3),
+]
+
+
+def conv_norm(inputs, outputs, kernel, stride=1, relu=True):
+    conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
+    return nn.Sequential(*([nn.ReLU()] if relu else []), conv, nn.BatchNorm2d(outputs))
+
+
+class Cell(nn.Module):
+    def __init__(self, choices, width):
+        super().__init__()
+        edge = {
+            1: nn.Identity,
+            2: lambda: conv_norm(width, width, 1),
+            3: lambda: conv_norm(width, width, 3),
+            4: lambda: nn.AvgPool2d(3, 1, 1, count_include_pad=False),
+        }
+        self.edges = nn.ModuleList(edge[choice]() for choice in choices)
+
+    def forward(self, images):
+        nodes = [images, None, None, None]
+        for (source, target), edge in zip(EDGES, self.edges):
+            carried = edge(nodes[source])
+            nodes[target] = carried if nodes[target] is None else nodes[target] + carried
+        return nodes[3]
+
+
+class Reduction(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.inner = nn.Sequential(conv_norm(width, 2 * width, 3, 2), conv_norm(2 * width, 2 * width, 3))
+        self.shortcut = conv_norm(width, 2 * width, 1, 2, relu=False)
+
+    def forward(self, images):
+        return self.inner(images) + self.shortcut(images)
+
+
+def network(choices, channels, width, stages):
+    layers = [conv_norm(channels, width, 3, relu=False)]
+    for stage in range(stages):
+        if stage > 0:
+            layers.append(Reduction(width))
+            width *= 2
+        layers.append(Cell(choices, width))
+    return nn.Sequential(*layers, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 10))
+
+
+def milliseconds(choices, channels, size, width, stages, layout):
+    model = network(choices, channels, width, stages).to(memory_format=layout)
+    images = torch.rand(64, channels, size, size).to(memory_format=layout)
+    labels = torch.randint(0, 10, (64,))
+    sgd = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9, weight_decay=5e-4, nesterov=True)
+
+    def step():
+        sgd.zero_grad()
+        F.cross_entropy(model(images), labels).backward()
+        sgd.step()
+
+    for _ in range(10):
+        step()
+    times = []
+    began = time.perf_counter()
+    while time.perf_counter() - began < 3:
+        start = time.perf_counter()
+        step()
+        times.append(1000 * (time.perf_counter() - start))
+    return statistics.median(times)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=1)
+    torch.set_num_threads(parser.parse_args().threads)
+    for name, *case in CASES:
+        # The faster of its two memory layouts.
+        best = min(milliseconds(*case, layout) for layout in (torch.contiguous_format, torch.channels_last))
+        print(f"{name}: {best:.3f} ms")

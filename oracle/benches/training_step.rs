@@ -1,0 +1,56 @@
+//! One training step on one core: forward, backward, SGD. `benches/pytorch_training_step.py` does the same in PyTorch.
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use srnas_common::space::SearchSpace;
+use srnas_oracle::training::{
+    Network, Recipe,
+    data::{ImageSet, Split},
+    model::{Scale, Shape},
+};
+use std::time::Duration;
+
+#[global_allocator]
+static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Name, cell, images, network, batch.
+const CASES: [(&str, [u8; 6], Shape, Scale, usize); 4] = [
+    ("digits, a cell of everything", [3, 1, 3, 2, 4, 3], DIGITS, SMALL, 64),
+    ("digits, all 3x3", [3; 6], DIGITS, SMALL, 64),
+    ("CIFAR-10, a cell of everything", [3, 1, 3, 2, 4, 3], CIFAR, USUAL, 64),
+    ("CIFAR-10, all 3x3", [3; 6], CIFAR, USUAL, 64),
+];
+const DIGITS: Shape = Shape { channels: 1, size: [8, 8], classes: 10 };
+const CIFAR: Shape = Shape { channels: 3, size: [32, 32], classes: 10 };
+const SMALL: Scale = Scale { width: 4, stages: 2, cells: 1 };
+const USUAL: Scale = Scale { width: 16, stages: 3, cells: 1 };
+
+fn noise(shape: Shape, images: usize) -> ImageSet {
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let values = images * shape.channels * shape.size[0] * shape.size[1];
+    let train = Split {
+        pixels: (0..values).map(|_| rng.random()).collect(),
+        labels: (0..images).map(|_| rng.random_range(0..shape.classes) as u8).collect(),
+    };
+    ImageSet { name: "noise".into(), shape, full: 255, validation: train.clone(), test: train.clone(), train }
+}
+
+fn steps(criterion: &mut Criterion) {
+    let space = SearchSpace::named("nb201").expect("a built-in space");
+    for (name, cell, shape, scale, batch) in CASES {
+        let data = noise(shape, batch);
+        let recipe = Recipe { scale, batch, augmentations: vec![], ..Recipe::default() };
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let mut network = Network::new(&space, &cell, &data, scale, &mut rng).expect("a cell");
+        let mut steps = network.steps(&data, &recipe, &mut rng).expect("a batch");
+        criterion.bench_function(name, |b| b.iter(|| steps.step().expect("a step")));
+    }
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(3)).sample_size(20);
+    targets = steps
+}
+criterion_main!(benches);
