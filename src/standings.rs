@@ -48,15 +48,18 @@ fn follow(
     let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64 * config.comparison.share;
     let threads = (cores as usize).max(1);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
+    let stopped_within = |pause: Duration| {
+        handle.block_on(async { tokio::time::timeout(pause, stop.cancelled()).await }).is_ok()
+    };
     // Where the share is less than a core, as much time is rested as makes up for it.
     let rest = (threads as f64 / cores - 1.0).max(0.0);
-    let paced = |work: &mut (dyn FnMut() -> anyhow::Result<Vec<f64>> + Send)| -> anyhow::Result<Option<Vec<f64>>> {
-        let began = Instant::now();
-        let regrets = pool.install(work)?;
-        let pause = began.elapsed().mul_f64(rest);
-        let stopped = handle.block_on(tokio::time::timeout(pause, stop.cancelled())).is_ok();
-        Ok((!stopped).then_some(regrets))
-    };
+    let paced =
+        |work: &mut (dyn FnMut() -> anyhow::Result<Vec<f64>> + Send)| -> anyhow::Result<Option<Vec<f64>>> {
+            let began = Instant::now();
+            let regrets = pool.install(work)?;
+            let pause = began.elapsed().mul_f64(rest);
+            Ok((!stopped_within(pause)).then_some(regrets))
+        };
     let mut now = Standings { queries: rivals.budget(), regrets: BTreeMap::new() };
     let publish = |now: &Standings| drop(standings.send_replace(now.clone()));
     for (m, name) in rivals.baselines().iter().enumerate() {
@@ -89,7 +92,7 @@ fn follow(
         now.regrets.insert(POLICY.into(), srnas_common::statistics::mean(&all));
         publish(&now);
         // Versions come several a minute, and change little.
-        if handle.block_on(tokio::time::timeout(Duration::from_secs(1), stop.cancelled())).is_ok() {
+        if stopped_within(Duration::from_secs(1)) {
             return Ok(());
         }
     }

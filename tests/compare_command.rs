@@ -67,7 +67,8 @@ fn a_policy_is_compared_as_it_searches() {
 #[test]
 fn a_run_says_who_is_ahead_while_it_trains() {
     let setup = Setup::new();
-    let run = ["run", "--config", "run.toml", "--run-dir", "out", "--baseline", "random", "--baseline", "local"];
+    let run =
+        ["run", "--config", "run.toml", "--run-dir", "out", "--baseline", "random", "--baseline", "local"];
     let mut run = Process::start(setup.command(&run));
     let line = run.wait_for(&["held out after 25 queries", "policy 0.", "random 0.", "local 0."], SOON);
     // The best first, and on this smooth task that is not random search.
@@ -79,7 +80,8 @@ fn a_run_says_who_is_ahead_while_it_trains() {
         (&["--baseline", "lokal"][..], "did you mean `local`"),
         (&["--baseline", "local", "--deterministic", "--steps", "100"], "leave out --baseline"),
     ] {
-        let refused = setup.output(&[&["run", "--config", "run.toml", "--run-dir", "other"], arguments].concat());
+        let refused =
+            setup.output(&[&["run", "--config", "run.toml", "--run-dir", "other"], arguments].concat());
         assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stderr));
         assert!(text(&refused.stderr).contains(says), "{}", text(&refused.stderr));
     }

@@ -48,14 +48,16 @@ fn the_first_command_trains_and_says_what_it_learned() {
         "Best found for digits/val/fgsm@0.05: |",
         "cost/parameters",
         "report/report.html",
-        "Next: srnas search --policy runs/digits-",
+        "Everything of this run is in runs/digits-",
+        "--oracle train --data digits",
     ] {
         assert!(said.contains(part), "no {part:?} in\n{said}");
     }
     let report = folder.path().join("runs/latest/report");
     assert!(std::fs::read_to_string(report.join("report.html")).unwrap().contains("digits/val/contrast"));
     // The second command it names.
-    let next = ["search", "--policy", "runs/latest", "--task-set", "held-out", "--budget", "10", "--repeats", "2"];
+    let next =
+        ["search", "--policy", "runs/latest", "--task-set", "held-out", "--budget", "10", "--repeats", "2"];
     let searched = output(folder.path(), &next);
     assert!(searched.status.success(), "{}", text(&searched.stderr));
 }
@@ -81,7 +83,8 @@ fn generating_is_interrupted_and_goes_on() {
     let folder = TempDir::new().unwrap();
     let journal = folder.path().join("d.trainings.jsonl");
     let lines = || std::fs::read_to_string(&journal).map_or(0, |text| text.lines().count());
-    let mut first = Process::start(command(folder.path(), &["bench", "generate", "digits", "--out", "d.safetensors"]));
+    let mut first =
+        Process::start(command(folder.path(), &["bench", "generate", "digits", "--out", "d.safetensors"]));
     let deadline = std::time::Instant::now() + SOON;
     while lines() < 4 && std::time::Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(20));
@@ -90,7 +93,8 @@ fn generating_is_interrupted_and_goes_on() {
     assert_eq!(first.ends(SOON), Some(1));
     let kept = lines();
     assert!(kept >= 4, "{kept}");
-    let second = Process::start(command(folder.path(), &["bench", "generate", "digits", "--out", "d.safetensors"]));
+    let second =
+        Process::start(command(folder.path(), &["bench", "generate", "digits", "--out", "d.safetensors"]));
     while lines() <= kept && std::time::Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -133,14 +137,20 @@ fn a_search_of_40_trainings_is_killed_and_resumed_and_trains_nothing_twice() {
     assert!((12..40).contains(&kept), "{kept}");
     let again = output(folder.path(), &search);
     assert!(text(&again.stderr).contains("--resume"), "{}", text(&again.stderr));
-    let resumed = output(folder.path(), &["search", "--oracle", "train", "--resume", "--run-dir", "s", "--budget", "40", "--json"]);
+    let resumed = output(
+        folder.path(),
+        &["search", "--oracle", "train", "--resume", "--run-dir", "s", "--budget", "40", "--json"],
+    );
     assert!(resumed.status.success(), "{}", text(&resumed.stderr));
     assert_eq!(measured(&run), 40);
     let said = text(&resumed.stdout);
     // A line for each new training, and a summary.
     assert_eq!(said.lines().count(), 40 - kept + 1);
     let last: serde_json::Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
-    assert_eq!((last["summary"]["measured"].as_u64(), last["summary"]["before"].as_u64()), (Some(40), Some(kept as u64)));
+    assert_eq!(
+        (last["summary"]["measured"].as_u64(), last["summary"]["before"].as_u64()),
+        (Some(40), Some(kept as u64))
+    );
     assert!(last["summary"]["best"]["val/clean"].as_f64().unwrap() > 90.0, "{last}");
 }
 
@@ -148,7 +158,11 @@ fn a_search_of_40_trainings_is_killed_and_resumed_and_trains_nothing_twice() {
 fn what_cannot_be_trained_is_refused_by_name() {
     let folder = TempDir::new().unwrap();
     std::fs::write(folder.path().join("bad.toml"), "[recipe]\nepoch = 3\n").unwrap();
-    std::fs::write(folder.path().join("wild.toml"), "[recipe]\nlearning_rate = 1e30\nepochs = 2\nbatch = 64\n").unwrap();
+    std::fs::write(
+        folder.path().join("wild.toml"),
+        "[recipe]\nlearning_rate = 1e30\nepochs = 2\nbatch = 64\n",
+    )
+    .unwrap();
     std::fs::create_dir(folder.path().join("mnist")).unwrap();
     std::fs::write(folder.path().join("mnist/train-images-idx3-ubyte"), b"no idx file").unwrap();
     let search = ["search", "--oracle", "train", "--budget", "2", "--run-dir", "s"];
@@ -170,6 +184,10 @@ fn what_cannot_be_trained_is_refused_by_name() {
     // Trainings that diverge are answers, not failures.
     let wild = output(folder.path(), &[&search[..], &["--data", "digits", "--recipe", "wild.toml"]].concat());
     assert!(wild.status.success(), "{}", text(&wild.stderr));
-    assert!(text(&wild.stdout).contains("2 networks measured (0 before), 2 infeasible"), "{}", text(&wild.stdout));
+    assert!(
+        text(&wild.stdout).contains("2 networks measured (0 before), 2 infeasible"),
+        "{}",
+        text(&wild.stdout)
+    );
     assert_eq!(measured(&folder.path().join("s")), 2);
 }

@@ -121,7 +121,7 @@ fn bad_input_is_refused_with_what_is_wrong_and_the_right_exit_code() {
     std::fs::create_dir(setup.path().join("damaged")).unwrap();
     std::fs::write(setup.path().join("damaged/nb201.safetensors"), &benchmark[..benchmark.len() / 2])
         .unwrap();
-    let cases: [(&[&str], i32, &[&str]); 15] = [
+    let cases: [(&[&str], i32, &[&str]); 14] = [
         (
             &["run", "--config", "run.toml", "--simulate-latency", "20"],
             2,
@@ -150,7 +150,6 @@ fn bad_input_is_refused_with_what_is_wrong_and_the_right_exit_code() {
         (&["run", "--config", "benchmark.toml"], 1, &["nb202", "bench"]),
         (&["run", "--config", "run.toml", "--bench-dir", "damaged"], 1, &["nb201.safetensors"]),
         (&["run", "--config", "seen.toml"], 2, &["nb201/made/depth", "held"]),
-        (&["run"], 2, &["--config"]),
         (
             &["search", "--policy", "foreign.safetensors", "--task", "nb201/made/other"],
             1,

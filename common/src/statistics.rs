@@ -46,7 +46,8 @@ pub fn ranks(values: &[f64]) -> Vec<f64> {
 pub fn rank_correlation(left: &[f64], right: &[f64]) -> f64 {
     let (left, right) = (ranks(left), ranks(right));
     let centre = (left.len() as f64 + 1.0) / 2.0;
-    let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - centre) * (b - centre)).sum::<f64>();
+    let product =
+        |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - centre) * (b - centre)).sum::<f64>();
     product(&left, &right) / (product(&left, &left) * product(&right, &right)).sqrt()
 }
 

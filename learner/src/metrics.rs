@@ -295,7 +295,7 @@ fn escape(label: &str) -> String {
 mod tests {
     use super::*;
     use crate::{
-        progress::GroupRegret,
+        progress::{GroupRegret, Standings},
         service::{Counters, Lags, MemberReport},
     };
     use std::{collections::HashSet, time::Duration};
@@ -326,6 +326,7 @@ mod tests {
             limit: Limit::Oracle { share: 0.9 },
             lags: Lags::of(3),
             groups: [("related".into(), GroupRegret { episodes: 3, mean: 0.125 })].into(),
+            standings: Standings { queries: 25, regrets: [("local".into(), 0.375)].into() },
             ..Progress::default()
         };
         let total =
@@ -340,6 +341,7 @@ mod tests {
             "# TYPE srnas_environment_steps_total counter",
             "srnas_environment_steps_total 900",
             "srnas_batches_rejected_total{reason=\"stale\"} 2",
+            "srnas_held_out_regret{method=\"local\"} 0.375",
             "srnas_actor_wait_seconds_total{for=\"credit\"} 1.5",
             "srnas_actor_environment_steps_total{actor=\"rack \\\"2\\\"\\\\7\"} 77",
             "srnas_actor_silent_seconds{actor=\"b\"} 0.25",

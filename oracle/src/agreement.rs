@@ -48,9 +48,12 @@ pub fn agreement(benchmark: &Benchmark, metrics: &[MetricView]) -> Vec<Agreement
         };
         let (mut noise, mut between, mut within) = (None, None, None);
         if seeds > 1 {
-            let squares = (0..rows.len()).flat_map(|row| columns.iter().map(move |c| (c[row] - mean[row]).powi(2)));
+            let squares =
+                (0..rows.len()).flat_map(|row| columns.iter().map(move |c| (c[row] - mean[row]).powi(2)));
             let squares: Vec<f64> = squares.filter(|v| !v.is_nan()).collect();
-            let one = (squares.iter().sum::<f64>() / squares.len() as f64 * seeds as f64 / (seeds as f64 - 1.0)).sqrt();
+            let one = (squares.iter().sum::<f64>() / squares.len() as f64 * seeds as f64
+                / (seeds as f64 - 1.0))
+                .sqrt();
             let pairs = (0..seeds).flat_map(|a| (a + 1..seeds).map(move |b| (a, b)));
             let each: Vec<f64> = pairs.map(|(a, b)| correlation(&columns[a], &columns[b])).collect();
             between = Some(each.iter().sum::<f64>() / each.len() as f64);
@@ -82,13 +85,24 @@ mod tests {
     #[test]
     fn seeds_and_metrics_that_agree_are_told_from_those_that_do_not() {
         let space = SearchSpace::named("nb201").unwrap();
-        let choices: Vec<u8> = (0..10u8).flat_map(|i| [3, i % 5, i / 5, 3, 3, 3]).collect();
+        let mut classes = HashSet::new();
+        let mut all = vec![0; space.len()];
+        let mut next = |rank| {
+            space.unrank(rank, &mut all);
+            classes.insert(space.canonical_key(&all)).then(|| all.clone())
+        };
+        let choices: Vec<u8> = (0..15_625).filter_map(&mut next).take(10).flatten().collect();
         let mut writer = BenchmarkWriter::new("toy", &space, choices, "a test", "none");
         let info = |direction| MetricInfo { unit: "%".into(), direction, description: "made up".into() };
         let pairs = |f: fn(f32) -> [f32; 2]| (0..10).flat_map(|i| f(i as f32)).collect::<Vec<f32>>();
         writer.metric("a/up", info(Direction::Maximise), 2, &pairs(|i| [i, i + 1.0]));
         writer.metric("a/down", info(Direction::Minimise), 2, &pairs(|i| [-i, -i]));
-        writer.metric("a/once", info(Direction::Maximise), 1, &(0..10).map(|i| (i * i) as f32).collect::<Vec<_>>());
+        writer.metric(
+            "a/once",
+            info(Direction::Maximise),
+            1,
+            &(0..10).map(|i| (i * i) as f32).collect::<Vec<_>>(),
+        );
         writer.rows_are(Rows::Classes);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("toy.safetensors");

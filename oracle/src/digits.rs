@@ -4,7 +4,7 @@
 mod generate;
 mod retrain;
 
-pub use generate::{Generated, GenerateError, Progress, generate};
+pub use generate::{GenerateError, Generated, Progress, generate};
 pub use retrain::retrain;
 
 use srnas_common::space::SearchSpace;
@@ -15,13 +15,7 @@ use std::{
 
 use crate::{
     benchmark::{Benchmark, Direction, MetricInfo},
-    training::{
-        Recipe,
-        attack::Attack,
-        corruption::Corruption,
-        measure::Questions,
-        model::Scale,
-    },
+    training::{Recipe, attack::Attack, corruption::Corruption, measure::Questions, model::Scale},
 };
 
 /// Name of the benchmark.
@@ -93,17 +87,29 @@ fn metric_info(name: &str) -> MetricInfo {
     let (unit, direction, description) = match (split, metric) {
         ("cost", "parameters") => ("", Direction::Minimise, "weights".to_string()),
         ("cost", "multiply_adds") => ("", Direction::Minimise, "multiply-adds for one image".into()),
-        ("cost", "training_s") => ("s", Direction::Minimise, "the training on one core of the machine that made this".into()),
-        ("cost", _) => {
-            ("ms", Direction::Minimise, "inference on 64 images on one core of the machine that made this".into())
+        ("cost", "training_s") => {
+            ("s", Direction::Minimise, "the training on one core of the machine that made this".into())
         }
+        ("cost", _) => (
+            "ms",
+            Direction::Minimise,
+            "inference on 64 images on one core of the machine that made this".into(),
+        ),
         (_, "loss") => ("nats", Direction::Minimise, format!("cross-entropy on {images}")),
-        (_, "clean") => ("%", Direction::Maximise, format!("accuracy on {images} after {} epochs", recipe.epochs)),
-        (_, "early") => ("%", Direction::Maximise, format!("accuracy on {images} after {} epochs", questions.early)),
+        (_, "clean") => {
+            ("%", Direction::Maximise, format!("accuracy on {images} after {} epochs", recipe.epochs))
+        }
+        (_, "early") => {
+            ("%", Direction::Maximise, format!("accuracy on {images} after {} epochs", questions.early))
+        }
         (_, attack) if attack.contains('@') => {
             let (kind, epsilon) = attack.split_once('@').expect("it contains one");
             let kind = if kind == "fgsm" { "FGSM" } else { "PGD with 5 steps" };
-            ("%", Direction::Maximise, format!("accuracy on {images} under {kind}, ε = {epsilon} of the range"))
+            (
+                "%",
+                Direction::Maximise,
+                format!("accuracy on {images} under {kind}, ε = {epsilon} of the range"),
+            )
         }
         (_, corruption) => ("%", Direction::Maximise, format!("accuracy on {images} under {corruption}")),
     };

@@ -216,7 +216,11 @@ fn the_first_folder_hides_the_others_and_takes_imports() {
     let names: Vec<_> = catalog.list().unwrap().into_iter().map(|e| (e.name, e.path)).collect();
     assert_eq!(
         names,
-        [("more".into(), b.join("more.safetensors")), ("toy".into(), a.join("toy.safetensors"))]
+        [
+            ("digits".into(), "(built in)".into()),
+            ("more".into(), b.join("more.safetensors")),
+            ("toy".into(), a.join("toy.safetensors")),
+        ]
     );
     assert_eq!(catalog.open("toy").unwrap().rows(), 2);
     assert_eq!(catalog.import_dir().unwrap(), a);

@@ -295,7 +295,14 @@ impl Comparison {
         Ok(all)
     }
 
-    pub(crate) fn one(&self, ready: &Ready, p: usize, m: usize, s: usize, budget: usize) -> Result<Trace, MethodError> {
+    pub(crate) fn one(
+        &self,
+        ready: &Ready,
+        p: usize,
+        m: usize,
+        s: usize,
+        budget: usize,
+    ) -> Result<Trace, MethodError> {
         let problem = &self.problems[p];
         let start_seed = evaluation::start_seed(self.plan.seed, &problem.name, s);
         let mut start = vec![0; problem.space().len()];

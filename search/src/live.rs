@@ -44,7 +44,8 @@ impl Objective {
             Answer::Metrics(metrics) => metrics,
             Answer::Infeasible(reason) => return Err(reason.clone()),
         };
-        let value = *metrics.get(&self.metric).ok_or_else(|| format!("it has no metric `{}`", self.metric))?;
+        let value =
+            *metrics.get(&self.metric).ok_or_else(|| format!("it has no metric `{}`", self.metric))?;
         if !value.is_finite() {
             return Err(format!("its metric `{}` is {value}", self.metric));
         }
@@ -289,7 +290,8 @@ impl LiveSearch<'_> {
             past: self.guide.prior.clone(),
             tasks: Arc::from([]),
         };
-        let values: Vec<Option<f32>> = state.known.iter().map(|m| self.objective.value(&m.answer).ok()).collect();
+        let values: Vec<Option<f32>> =
+            state.known.iter().map(|m| self.objective.value(&m.answer).ok()).collect();
         let worst = values.iter().flatten().copied().reduce(f32::min);
         let Some(worst) = worst else {
             let key = |choices: &Choices| space.canonical_key(choices);
@@ -383,7 +385,8 @@ mod tests {
     #[test]
     fn slots_work_at_once_and_nothing_is_measured_twice() {
         let (oracle, mut journal) = (toy(5), Kept::default());
-        let found = search(&oracle, 30, 4).run(vec![], &mut journal, &AtomicBool::new(false), &|_| ()).unwrap();
+        let found =
+            search(&oracle, 30, 4).run(vec![], &mut journal, &AtomicBool::new(false), &|_| ()).unwrap();
         assert_eq!((found.len(), distinct(&found), oracle.asked.lock().unwrap().len()), (30, 30, 30));
         assert!(oracle.most.load(Ordering::SeqCst) > 1, "one at a time");
         let best = journal.0.iter().filter_map(|(_, v)| v.clone().ok()).fold(f32::MIN, f32::max);
@@ -417,7 +420,8 @@ mod tests {
     #[test]
     fn a_budget_beyond_the_space_measures_all_of_it() {
         let (oracle, mut journal) = (toy(2), Kept::default());
-        let found = search(&oracle, 100, 3).run(vec![], &mut journal, &AtomicBool::new(false), &|_| ()).unwrap();
+        let found =
+            search(&oracle, 100, 3).run(vec![], &mut journal, &AtomicBool::new(false), &|_| ()).unwrap();
         assert_eq!((found.len(), distinct(&found)), (9, 9));
     }
 }

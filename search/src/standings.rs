@@ -13,10 +13,7 @@ use srnas_common::{
     task::Task,
 };
 use srnas_oracle::{catalog::Catalog, tasks::resolve_tasks};
-use std::{
-    path::Path,
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
 /// A policy in training and the methods that it is compared with.
 pub struct Rivals {

@@ -120,7 +120,9 @@ impl BenchCommand {
         let done = match self.action {
             Action::List => list(&catalog, out),
             Action::Info { benchmark } => info(&*catalog.open(&benchmark)?, out),
-            Action::Agreement { benchmark, metrics } => show_agreement(&*catalog.open(&benchmark)?, &metrics, out),
+            Action::Agreement { benchmark, metrics } => {
+                show_agreement(&*catalog.open(&benchmark)?, &metrics, out)
+            }
             Action::Import { kind, folders } => import(&catalog, &kind, &folders, out),
             Action::Generate { out: file, threads, .. } => generate(&catalog, file, threads, out),
             Action::Verify { benchmark, retrain, seed } => {
@@ -203,13 +205,14 @@ fn list(catalog: &Catalog, out: &mut Output) -> anyhow::Result<()> {
     if out.json {
         return Ok(());
     }
-    if rows.is_empty() {
+    let only_built_in = rows.len() == 1 && rows[0][0] == digits::BENCHMARK;
+    out.table(&["benchmark", "space", "rows", "metrics", "size", "file"], &rows)?;
+    if only_built_in {
         let folders: Vec<String> = catalog.folders().iter().map(|f| f.display().to_string()).collect();
-        out.line(format!("There are no benchmarks in {}.", folders.join(" or ")))?;
-        return out
-            .line("`srnas bench import nasbench201 DIR…` makes one; `srnas bench import --help` says more.");
+        out.line(format!("\nThere are no others in {}.", folders.join(" or ")))?;
+        out.line("`srnas bench import nasbench201 DIR…` makes one; `srnas bench import --help` says more.")?;
     }
-    out.table(&["benchmark", "space", "rows", "metrics", "size", "file"], &rows)
+    Ok(())
 }
 
 fn info(benchmark: &Benchmark, out: &mut Output) -> anyhow::Result<()> {
@@ -331,7 +334,8 @@ fn show_agreement(benchmark: &Benchmark, names: &[String], out: &mut Output) -> 
     out.table(&["metric", "unit", "spread", "noise", "seeds", "near best"], &rows)?;
     // A matrix of many columns is no table for people.
     if !(2..=12).contains(&metrics.len()) {
-        return out.line("\nWith --metric given 2 to 12 times, also their rank correlations with each other.");
+        return out
+            .line("\nWith --metric given 2 to 12 times, also their rank correlations with each other.");
     }
     out.line("\nRank correlations of the means:\n")?;
     let columns: Vec<&str> = std::iter::once("").chain(metrics.iter().map(MetricView::name)).collect();
@@ -408,8 +412,14 @@ fn generate(
             let minute = (began.elapsed().as_secs() / 60) as usize;
             if bar.is_hidden() && line.fetch_max(minute, Ordering::Relaxed) < minute {
                 let new = progress.done - first.load(Ordering::Relaxed).min(progress.done);
-                let left = (progress.total - progress.done) as f64 * began.elapsed().as_secs_f64() / new.max(1) as f64;
-                tracing::info!("{} of {} trainings, {:.0} minutes left", progress.done, progress.total, left / 60.0);
+                let left = (progress.total - progress.done) as f64 * began.elapsed().as_secs_f64()
+                    / new.max(1) as f64;
+                tracing::info!(
+                    "{} of {} trainings, {:.0} minutes left",
+                    progress.done,
+                    progress.total,
+                    left / 60.0
+                );
             }
         })
     });
@@ -426,7 +436,9 @@ fn generate(
         }));
     }
     let (rows, size, place) = (thousands(rows), megabytes(bytes as usize), path.display());
-    out.line(format!("wrote  {place}: {rows} classes, {metrics} metrics, {size}, in {seconds:.0} s; {diverged} diverged"))
+    out.line(format!(
+        "wrote  {place}: {rows} classes, {metrics} metrics, {size}, in {seconds:.0} s; {diverged} diverged"
+    ))
 }
 
 fn check(benchmark: &Benchmark, retrain: usize, draw: u64, out: &mut Output) -> anyhow::Result<()> {

@@ -62,7 +62,8 @@ impl LearnerArgs {
         let resolved =
             self.config.resolve_over(own.as_deref(), more.into_iter().chain(self.simulation.overrides()))?;
         if resolved.origin.get("tasks.train") == Some(&Origin::Default) {
-            let reason = "nothing to train on: name tasks with --task T or as `tasks.train` in the configuration";
+            let reason =
+                "nothing to train on: name tasks with --task T or as `tasks.train` in the configuration";
             return Err(super::Usage(reason.into()).into());
         }
         Ok(resolved.config)
@@ -178,7 +179,8 @@ impl LearnerCommand {
             display.abort();
             anyhow::Ok(result?)
         })?;
-        report::print_summary(&summary, "learner", &run_dir, &shown);
+        report::print_summary(&summary, "learner", &run_dir);
+        report::print_next(&run_dir, &shown);
         Ok(())
     }
 }

@@ -131,8 +131,14 @@ impl LiveArguments {
         match found {
             Ok(found) => shown.summary(&found, &run_dir),
             Err(error) => {
-                let resume = format!("srnas search --oracle {} --resume --run-dir {}", config.oracle, run_dir.display());
-                return Err(anyhow::Error::from(error).context(format!("what was measured is kept; go on: {resume}")));
+                let resume = format!(
+                    "srnas search --oracle {} --resume --run-dir {}",
+                    config.oracle,
+                    run_dir.display()
+                );
+                return Err(
+                    anyhow::Error::from(error).context(format!("what was measured is kept; go on: {resume}"))
+                );
             }
         }
         Ok(())
@@ -141,7 +147,10 @@ impl LiveArguments {
     fn begun(&self, policy: Option<&Path>, seed: u64) -> anyhow::Result<LiveConfig> {
         let oracle = self.oracle.clone().unwrap_or_default();
         let data = self.data.clone().ok_or_else(|| {
-            Usage("--oracle train needs images: --data digits, mnist:DIR, idx:DIR, cifar10:DIR or cifar100:DIR".into())
+            Usage(
+                "--oracle train needs images: --data digits, mnist:DIR, idx:DIR, cifar10:DIR or cifar100:DIR"
+                    .into(),
+            )
         })?;
         let (mut recipe, mut questions) = match data.as_str() {
             "digits" => (digits::recipe(), digits::questions()),
@@ -166,21 +175,26 @@ impl LiveArguments {
     /// The configuration in the run directory; what the command line says besides must not contradict it.
     fn resumed(&self, run_dir: &Path, policy: Option<&Path>) -> anyhow::Result<LiveConfig> {
         let path = run_dir.join("config.toml");
-        let text = fs::read_to_string(&path)
-            .with_context(|| format!("{} holds no search to resume: cannot read its config.toml", run_dir.display()))?;
+        let text = fs::read_to_string(&path).with_context(|| {
+            format!("{} holds no search to resume: cannot read its config.toml", run_dir.display())
+        })?;
         let config: LiveConfig = toml::from_str(&text)
             .with_context(|| format!("{} is not of a search by --oracle", path.display()))?;
         let metric = self.maximise.as_ref().map(|m| (m, false)).or(self.minimise.as_ref().map(|m| (m, true)));
         let contradicted = [
             ("--data", self.data.as_ref().is_some_and(|data| *data != config.data)),
             ("--recipe", self.recipe.is_some()),
-            ("--policy", policy.is_some_and(|p| Some(&Policy::file(p).to_path_buf()) != config.policy.as_ref())),
+            (
+                "--policy",
+                policy.is_some_and(|p| Some(&Policy::file(p).to_path_buf()) != config.policy.as_ref()),
+            ),
             ("--maximise or --minimise", metric.is_some_and(|m| m != (&config.metric, config.minimise))),
         ];
         match contradicted.iter().find(|(_, contradicted)| *contradicted) {
             Some((option, _)) => {
                 let place = path.display();
-                Err(Usage(format!("{option} cannot change when a search goes on; {place} says what it is")).into())
+                Err(Usage(format!("{option} cannot change when a search goes on; {place} says what it is"))
+                    .into())
             }
             None => Ok(config),
         }
@@ -259,7 +273,9 @@ struct Display {
 
 impl Display {
     fn new(search: &LiveSearch, known: usize, json: bool) -> Self {
-        let style = ProgressStyle::with_template("{elapsed_precise} {bar:30} {pos}/{len} measured, {eta} left  {msg}");
+        let style = ProgressStyle::with_template(
+            "{elapsed_precise} {bar:30} {pos}/{len} measured, {eta} left  {msg}",
+        );
         let bar = ProgressBar::new(search.budget as u64).with_style(style.expect("a valid template"));
         bar.set_position(known as u64);
         bar.reset_eta();
@@ -307,9 +323,11 @@ impl Display {
     }
 
     fn summary(&self, found: &[Measured], run_dir: &Path) {
-        let values: Vec<Result<f32, String>> = found.iter().map(|m| self.objective.value(&m.answer)).collect();
+        let values: Vec<Result<f32, String>> =
+            found.iter().map(|m| self.objective.value(&m.answer)).collect();
         let best = |upto: usize| {
-            let feasible = values.iter().enumerate().take(upto).filter_map(|(i, v)| Some((i, *v.as_ref().ok()?)));
+            let feasible =
+                values.iter().enumerate().take(upto).filter_map(|(i, v)| Some((i, *v.as_ref().ok()?)));
             feasible.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)))
         };
         let infeasible = values.iter().filter(|v| v.is_err()).count();
@@ -345,12 +363,16 @@ impl Display {
         }
         println!("\nBest found: {}", self.space.format(&found[place].choices));
         if let Answer::Metrics(metrics) = &found[place].answer {
-            let cells: Vec<String> = metrics.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
+            let cells: Vec<String> =
+                metrics.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
             for line in cells.chunks(5) {
                 println!("  {}", line.join("  "));
             }
         }
-        println!("\nLedger: {} (SQLite; docs/run-directory.md tells its tables)", run_dir.join("ledger.sqlite").display());
+        println!(
+            "\nLedger: {} (SQLite; docs/run-directory.md tells its tables)",
+            run_dir.join("ledger.sqlite").display()
+        );
         println!(
             "More:   srnas search --oracle train --resume --run-dir {} --budget {}",
             run_dir.display(),

@@ -53,7 +53,7 @@ fn held_out_arguments(config: &Config) -> String {
 }
 
 /// Prints what was exported, why, where it is, and what to try next.
-pub fn print_summary(summary: &Summary, command: &str, run_dir: &Path, config: &Config) {
+pub fn print_summary(summary: &Summary, command: &str, run_dir: &Path) {
     let (policy, progress) = (&summary.policy, &summary.progress);
     println!(
         "Trained for {:.0} s: {} environment steps, {} updates, {} distinct measurements.",
@@ -89,7 +89,14 @@ pub fn print_summary(summary: &Summary, command: &str, run_dir: &Path, config: &
     if summary.stopped {
         println!("Go on: srnas {command} --resume --run-dir {}", run_dir.display());
     }
-    println!("Next: srnas search --policy {} {} --budget 25", run_dir.display(), held_out_arguments(config));
+}
+
+/// Prints where the run is and what most people want next: the policy on what it never saw, and by real trainings.
+pub fn print_next(run_dir: &Path, config: &Config) {
+    let run = run_dir.display();
+    println!("\nEverything of this run is in {run}. Next:");
+    println!("  srnas search --policy {run} {} --budget 25", held_out_arguments(config));
+    println!("  srnas search --policy {run} --oracle train --data digits --maximise val/noise --budget 40");
 }
 
 /// Compares what the run exported with other methods on its held-out tasks, and prints what came of it.

@@ -13,11 +13,11 @@ use srnas_common::{
     text::with_causes,
 };
 use srnas_oracle::catalog::Catalog;
+use srnas_search::MethodSpec;
 use std::{
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
 };
-use srnas_search::MethodSpec;
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -65,7 +65,8 @@ impl RunCommand {
             .then(|| Override::new("--baseline", "comparison.baselines", self.baseline.clone()));
         let config = self.learner.config(actors.into_iter().chain(turns).chain(baselines))?;
         if config.run.deterministic && !config.comparison.baselines.is_empty() {
-            let reason = "a deterministic run is one thread, and nothing is compared beside it: leave out --baseline";
+            let reason =
+                "a deterministic run is one thread, and nothing is compared beside it: leave out --baseline";
             return Err(super::Usage(reason.into()).into());
         }
         let run_dir = self.learner.run_dir("digits");
@@ -152,18 +153,15 @@ impl RunCommand {
                 None => Ok(result?),
             }
         })?;
-        report::print_summary(&summary, "run", &run_dir, &shown);
-        if summary.stopped {
-            return Ok(());
-        }
-        match report::held_out(&shown, &compared, &run_dir) {
+        report::print_summary(&summary, "run", &run_dir);
+        if !summary.stopped
+            && let Err(error) = report::held_out(&shown, &compared, &run_dir)
+        {
             // The run is done and kept, whatever becomes of the comparison.
-            Err(error) => {
-                warn!("what was learned could not be compared: {}", with_causes(error.as_ref()));
-                Ok(())
-            }
-            Ok(()) => Ok(()),
+            warn!("what was learned could not be compared: {}", with_causes(error.as_ref()));
         }
+        report::print_next(&run_dir, &shown);
+        Ok(())
     }
 }
 

@@ -402,9 +402,8 @@ impl Database {
     /// [`LedgerError::Sqlite`].
     pub fn answers(&self, task: u16) -> Result<Vec<AnswerRecord>, LedgerError> {
         let load = || -> rusqlite::Result<Vec<AnswerRecord>> {
-            let mut metrics = self
-                .connection
-                .prepare("SELECT name, value FROM metrics WHERE measurement = ?1")?;
+            let mut metrics =
+                self.connection.prepare("SELECT name, value FROM metrics WHERE measurement = ?1")?;
             // A time of recording that both tables share is not needed: what is infeasible comes last, and its order
             // among the others says nothing.
             let mut measured = self.connection.prepare(
@@ -421,9 +420,9 @@ impl Database {
                     said,
                 });
             }
-            let mut infeasible = self.connection.prepare(
-                "SELECT key, architecture, reason FROM infeasible WHERE task = ?1 ORDER BY rowid",
-            )?;
+            let mut infeasible = self
+                .connection
+                .prepare("SELECT key, architecture, reason FROM infeasible WHERE task = ?1 ORDER BY rowid")?;
             let mut rows = infeasible.query([task])?;
             while let Some(row) = rows.next()? {
                 answers.push(AnswerRecord {
@@ -441,7 +440,12 @@ impl Database {
     ///
     /// # Errors
     /// [`LedgerError::Sqlite`], such as a full disk; it may be tried again.
-    pub fn record_answer(&mut self, task: u16, answer: &AnswerRecord, actor: &str) -> Result<(), LedgerError> {
+    pub fn record_answer(
+        &mut self,
+        task: u16,
+        answer: &AnswerRecord,
+        actor: &str,
+    ) -> Result<(), LedgerError> {
         let write = |connection: &mut Connection| -> rusqlite::Result<()> {
             let transaction = connection.transaction()?;
             let mut text = String::new();
@@ -456,7 +460,8 @@ impl Database {
                     let id = transaction.last_insert_rowid();
                     // SQLite has no numbers that are not one.
                     for (name, value) in metrics.iter().filter(|(_, value)| new > 0 && value.is_finite()) {
-                        transaction.execute("INSERT INTO metrics VALUES (?1, ?2, ?3)", params![id, name, value])?;
+                        transaction
+                            .execute("INSERT INTO metrics VALUES (?1, ?2, ?3)", params![id, name, value])?;
                     }
                 }
                 Err(reason) => {

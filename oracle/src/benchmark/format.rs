@@ -239,7 +239,9 @@ pub(super) fn read(bytes: &[u8]) -> Result<Layout, Refusal> {
             Dtype::F32 => false,
             Dtype::F16 => true,
             other => {
-                return Err(Refusal::Damaged(format!("metric `{name}` holds {other:?} instead of F32 or F16")));
+                return Err(Refusal::Damaged(format!(
+                    "metric `{name}` holds {other:?} instead of F32 or F16"
+                )));
             }
         };
         let seeds = match tensor.shape[..] {

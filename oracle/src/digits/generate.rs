@@ -5,7 +5,10 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, BufRead, BufReader, Write},
     path::{Path, PathBuf},
-    sync::{Mutex, atomic::{AtomicBool, Ordering}},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use rayon::prelude::*;
@@ -181,10 +184,7 @@ fn train(
 }
 
 /// The trainings a journal holds. A last line that was cut short is cut off.
-fn read(
-    journal: &Path,
-    expected: &Header,
-) -> Result<Trained, GenerateError> {
+fn read(journal: &Path, expected: &Header) -> Result<Trained, GenerateError> {
     let failed = |source| GenerateError::Journal { path: journal.into(), source };
     let file = match File::open(journal) {
         Ok(file) => file,

@@ -24,11 +24,12 @@ pub fn retrain(benchmark: &Benchmark, trainings: usize, draw: u64) -> Result<Vec
     for _ in 0..trainings {
         let choices = &classes[rng.random_range(0..classes.len())];
         let seed = rng.random_range(0..SEEDS);
-        let scores = match measure(&space, choices, &data, &recipe(), &questions(), seed, &AtomicBool::new(false)) {
-            Ok(measurement) => measurement.scores(&questions()),
-            Err(TrainingError::Diverged { .. }) => Default::default(),
-            Err(e) => return Err(e),
-        };
+        let scores =
+            match measure(&space, choices, &data, &recipe(), &questions(), seed, &AtomicBool::new(false)) {
+                Ok(measurement) => measurement.scores(&questions()),
+                Err(TrainingError::Diverged { .. }) => Default::default(),
+                Err(e) => return Err(e),
+            };
         let row = benchmark.row_of(choices);
         let equal = |(name, &score): (&String, &f64)| {
             let stored = row.and_then(|row| Some(benchmark.metric(name).ok()?.value(row, seed as usize)));

@@ -49,7 +49,8 @@ impl Attack {
             with_values(gradient, |gradient| {
                 for ((pixel, gradient), clean) in attacked.pixels.iter_mut().zip(gradient).zip(clean) {
                     let direction = f32::from(i8::from(*gradient > 0.0) - i8::from(*gradient < 0.0));
-                    let moved = (*pixel + stride * direction).clamp(clean - self.epsilon, clean + self.epsilon);
+                    let moved =
+                        (*pixel + stride * direction).clamp(clean - self.epsilon, clean + self.epsilon);
                     *pixel = moved.clamp(0.0, 1.0);
                 }
             })?;

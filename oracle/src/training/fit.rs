@@ -81,11 +81,18 @@ impl Recipe {
             return Err(format!("batch must be a multiple of {BLOCK}, and is {}", self.batch));
         }
         if data.train.len() < self.batch {
-            return Err(format!("batch is {}, more than the {} training images", self.batch, data.train.len()));
+            return Err(format!(
+                "batch is {}, more than the {} training images",
+                self.batch,
+                data.train.len()
+            ));
         }
-        let finite = [self.learning_rate, self.momentum, self.weight_decay].iter().all(|v| v.is_finite() && *v >= 0.0);
+        let finite =
+            [self.learning_rate, self.momentum, self.weight_decay].iter().all(|v| v.is_finite() && *v >= 0.0);
         if !finite || self.learning_rate == 0.0 || self.momentum >= 1.0 {
-            return Err("learning_rate must be above 0, momentum from 0 to below 1, weight_decay 0 or more".into());
+            return Err(
+                "learning_rate must be above 0, momentum from 0 to below 1, weight_decay 0 or more".into()
+            );
         }
         match self.adversarial {
             Some(Adversarial::Pgd { attack } | Adversarial::Trades { attack, .. })

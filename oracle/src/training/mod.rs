@@ -56,7 +56,12 @@ mod tests {
     }
 
     fn recipe(epochs: usize) -> Recipe {
-        Recipe { scale: Scale { width: 4, stages: 2, cells: 1 }, epochs, batch: 64, ..crate::digits::recipe() }
+        Recipe {
+            scale: Scale { width: 4, stages: 2, cells: 1 },
+            epochs,
+            batch: 64,
+            ..crate::digits::recipe()
+        }
     }
 
     const CELL: [u8; 6] = [3, 1, 3, 1, 2, 4];
@@ -87,7 +92,8 @@ mod tests {
         assert!(score.accuracy < 0.15 && (score.loss - 10f64.ln()).abs() < 0.1, "{score:?}");
         // Nothing in the cell is computed: stem, reduction and classifier alone.
         assert_eq!(network.parameter_count(), 1078);
-        let attacked = network.score_attacked(&data, &data.test, Attack { epsilon: 0.1, steps: 5 }, 1).unwrap();
+        let attacked =
+            network.score_attacked(&data, &data.test, Attack { epsilon: 0.1, steps: 5 }, 1).unwrap();
         assert_eq!(attacked, score);
     }
 
@@ -97,7 +103,11 @@ mod tests {
         let indices: Vec<usize> = (0..100).collect();
         let batch = data.batch(&data.test, &indices, |_, _| {});
         let mut accuracies = Vec::new();
-        for attack in [Attack { epsilon: 0.05, steps: 1 }, Attack { epsilon: 0.05, steps: 5 }, Attack { epsilon: 0.1, steps: 5 }] {
+        for attack in [
+            Attack { epsilon: 0.05, steps: 1 },
+            Attack { epsilon: 0.05, steps: 5 },
+            Attack { epsilon: 0.1, steps: 5 },
+        ] {
             let moved = attack.on(&mut network, &batch, &mut ChaCha8Rng::seed_from_u64(1)).unwrap();
             assert_ne!(moved.pixels, batch.pixels);
             let far = moved.pixels.iter().zip(&batch.pixels).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
@@ -105,7 +115,10 @@ mod tests {
             accuracies.push(network.score_attacked(&data, &data.test, attack, 1).unwrap().accuracy);
         }
         let clean = network.score(&data, &data.test, |_, _| {}).unwrap().accuracy;
-        assert!(clean > accuracies[0] && accuracies[0] >= accuracies[1] && accuracies[1] > accuracies[2], "{clean} {accuracies:?}");
+        assert!(
+            clean > accuracies[0] && accuracies[0] >= accuracies[1] && accuracies[1] > accuracies[2],
+            "{clean} {accuracies:?}"
+        );
     }
 
     #[test]
@@ -118,8 +131,10 @@ mod tests {
             network.score_attacked(&data, &data.test, Attack { epsilon: 0.1, steps: 5 }, 1).unwrap().accuracy
         };
         let plain = robust(None);
-        let (pgd, trades) =
-            (robust(Some(Adversarial::Pgd { attack })), robust(Some(Adversarial::Trades { attack, beta: 6.0 })));
+        let (pgd, trades) = (
+            robust(Some(Adversarial::Pgd { attack })),
+            robust(Some(Adversarial::Trades { attack, beta: 6.0 })),
+        );
         assert!(pgd > plain + 0.05 && trades > plain + 0.05, "plain {plain}, PGD {pgd}, TRADES {trades}");
     }
 
@@ -171,7 +186,14 @@ mod tests {
         let pixels: Vec<u8> = (0..3 * 4).collect();
         let split = Split { pixels, labels: vec![0, 1, 2] };
         let shape = model::Shape { channels: 1, size: [2, 2], classes: 3 };
-        let set = data::ImageSet { name: "x".into(), shape, full: 1, train: split.clone(), validation: split.clone(), test: split };
+        let set = data::ImageSet {
+            name: "x".into(),
+            shape,
+            full: 1,
+            train: split.clone(),
+            validation: split.clone(),
+            test: split,
+        };
         let batch = set.batch(&set.train, &[2, 0], |_, _| {});
         assert_eq!((batch.width, batch.labels.as_slice()), (ops::BLOCK, &[2u8, 0][..]));
         let at = |pixel: usize, n: usize| batch.pixels[pixel * ops::BLOCK + n];

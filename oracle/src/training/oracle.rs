@@ -71,11 +71,11 @@ impl CostlyOracle for TrainingOracle {
             other => Err(CostlyError::Failed(other.to_string())),
         };
         let (data, recipe) = (&self.data, &self.recipe);
-        let measurement =
-            match measure(&self.space, choices, data, recipe, &self.questions, self.seed, stop) {
-                Ok(measurement) => measurement,
-                Err(error) => return failed(error),
-            };
+        let measurement = match measure(&self.space, choices, data, recipe, &self.questions, self.seed, stop)
+        {
+            Ok(measurement) => measurement,
+            Err(error) => return failed(error),
+        };
         let mut metrics = measurement.scores(&self.questions);
         match time(&self.space, choices, data, recipe) {
             Ok(times) => metrics.extend(times.costs()),

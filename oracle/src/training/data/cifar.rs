@@ -139,7 +139,10 @@ mod tests {
             for given in [folder.path(), &inner] {
                 let data = load(format, given, &mut |_| {}, false).unwrap();
                 let train = 12 * (format.files.len() - 1);
-                assert_eq!([data.train.len(), data.validation.len(), data.test.len()], [train - train / 2, train / 2, 12]);
+                assert_eq!(
+                    [data.train.len(), data.validation.len(), data.test.len()],
+                    [train - train / 2, train / 2, 12]
+                );
                 assert_eq!(data.test.labels[11], (11 % format.classes) as u8);
                 assert_eq!(data.test.pixels[11 * IMAGE..], vec![11; IMAGE]);
             }
@@ -151,7 +154,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let refused = |format| load(format, folder.path(), &mut |_| {}, true).unwrap_err().to_string();
         let missing = refused(&CIFAR10);
-        assert!(missing.contains("data_batch_1.bin is missing") && missing.contains("cifar-10-binary.tar.gz"), "{missing}");
+        assert!(
+            missing.contains("data_batch_1.bin is missing") && missing.contains("cifar-10-binary.tar.gz"),
+            "{missing}"
+        );
         write(&CIFAR10, folder.path(), 12);
         assert!(refused(&CIFAR10).contains("is damaged, or another data set"));
         let batch = folder.path().join("data_batch_1.bin");

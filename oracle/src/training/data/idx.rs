@@ -77,12 +77,14 @@ pub fn idx(
 
 /// The dimensions and values of an IDX file of unsigned bytes.
 fn parse<'a>(path: &Path, bytes: &'a [u8], dimensions: usize) -> Result<(Vec<usize>, &'a [u8]), DataError> {
-    let number = |at: usize| bytes.get(4 * at..4 * at + 4).map(|b| u32::from_be_bytes(b.try_into().expect("four")));
+    let number =
+        |at: usize| bytes.get(4 * at..4 * at + 4).map(|b| u32::from_be_bytes(b.try_into().expect("four")));
     let magic = 0x0800 + dimensions as u32;
     match number(0) {
         Some(found) if found == magic => {}
         Some(found) => {
-            let reason = format!("it begins with {found:#010x} where {magic:#010x} is expected: not such an IDX file");
+            let reason =
+                format!("it begins with {found:#010x} where {magic:#010x} is expected: not such an IDX file");
             return Err(DataError::malformed(path, reason));
         }
         None => return Err(DataError::malformed(path, "it is too short to be an IDX file")),

@@ -49,7 +49,8 @@ impl Split {
 /// # Errors
 /// Names the file and what is wrong with it.
 pub fn load(text: &str, progress: &mut dyn FnMut(&Path)) -> Result<ImageSet, DataError> {
-    let (name, folder) = text.split_once(':').map_or((text, None), |(name, dir)| (name, Some(Path::new(dir))));
+    let (name, folder) =
+        text.split_once(':').map_or((text, None), |(name, dir)| (name, Some(Path::new(dir))));
     match (name, folder) {
         ("digits", None) => Ok(digits()),
         ("mnist", Some(folder)) => idx(folder, "mnist", true, progress),

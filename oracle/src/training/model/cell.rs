@@ -54,7 +54,13 @@ impl CellNetwork {
     pub fn new(choices: &[u8], shape: Shape, scale: Scale, rng: &mut impl Rng) -> Result<Self> {
         let mut parameters = Parameters::new(rng);
         let (mut size, mut width) = (shape.size, scale.width);
-        let stem = ConvNorm::new(&mut parameters, "stem", [shape.channels, width], Window::new(size, 3, 1), Before::Nothing)?;
+        let stem = ConvNorm::new(
+            &mut parameters,
+            "stem",
+            [shape.channels, width],
+            Window::new(size, 3, 1),
+            Before::Nothing,
+        )?;
         let mut multiply_adds = stem.multiply_adds();
         let mut stages = Vec::with_capacity(scale.stages);
         for stage in 0..scale.stages {
@@ -105,14 +111,31 @@ impl Model for CellNetwork {
 }
 
 impl Reduction {
-    fn new<R: Rng>(parameters: &mut Parameters<R>, name: &str, width: usize, size: [usize; 2]) -> Result<Self> {
+    fn new<R: Rng>(
+        parameters: &mut Parameters<R>,
+        name: &str,
+        width: usize,
+        size: [usize; 2],
+    ) -> Result<Self> {
         let first = Window::new(size, 3, 2);
         let half = first.target;
         let channels = [width, 2 * width];
         Ok(Self {
             first: ConvNorm::new(parameters, &format!("{name}.first"), channels, first, Before::Relu)?,
-            second: ConvNorm::new(parameters, &format!("{name}.second"), [2 * width; 2], Window::new(half, 3, 1), Before::Relu)?,
-            shortcut: ConvNorm::new(parameters, &format!("{name}.shortcut"), channels, Window::new(size, 1, 2), Before::Nothing)?,
+            second: ConvNorm::new(
+                parameters,
+                &format!("{name}.second"),
+                [2 * width; 2],
+                Window::new(half, 3, 1),
+                Before::Relu,
+            )?,
+            shortcut: ConvNorm::new(
+                parameters,
+                &format!("{name}.shortcut"),
+                channels,
+                Window::new(size, 1, 2),
+                Before::Nothing,
+            )?,
         })
     }
 
@@ -140,7 +163,8 @@ impl Cell {
         for (&(from, to), &choice) in EDGES.iter().zip(choices) {
             let mut convolution = |window: &Arc<Window>| {
                 let name = format!("{name}.{from}>{to}");
-                ConvNorm::new(parameters, &name, [width; 2], window.clone(), Before::Relu).map(Edge::Convolution)
+                ConvNorm::new(parameters, &name, [width; 2], window.clone(), Before::Relu)
+                    .map(Edge::Convolution)
             };
             edges.push(match choice {
                 0 => Edge::Nothing,

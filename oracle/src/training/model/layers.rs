@@ -120,7 +120,12 @@ pub struct Linear {
 
 impl Linear {
     /// From `inputs` to `outputs` values.
-    pub fn new<R: Rng>(parameters: &mut Parameters<R>, name: &str, inputs: usize, outputs: usize) -> Result<Self> {
+    pub fn new<R: Rng>(
+        parameters: &mut Parameters<R>,
+        name: &str,
+        inputs: usize,
+        outputs: usize,
+    ) -> Result<Self> {
         Ok(Self {
             weight: parameters.weights(format!("{name}.weight"), &[outputs, inputs, 1, 1])?,
             bias: parameters.variable(format!("{name}.bias"), tensor(vec![0.0; outputs], outputs)?)?,

@@ -80,7 +80,10 @@ pub fn build(
     rng: &mut impl Rng,
 ) -> Result<Box<dyn Model>> {
     if !can_build(space) {
-        candle_core::bail!("architectures of {} cannot be built into networks; those of nb201 can", space.name());
+        candle_core::bail!(
+            "architectures of {} cannot be built into networks; those of nb201 can",
+            space.name()
+        );
     }
     let mut active = choices.to_vec();
     space.activate(&mut active);

@@ -59,7 +59,8 @@ pub fn conv_norm(
     before: Before,
 ) -> Result<(Tensor, Moments)> {
     let kept = Arc::new(Mutex::new(Kept::default()));
-    let result = images.apply_op3(weight, affine, ConvNorm { window: window.clone(), before, kept: kept.clone() })?;
+    let result =
+        images.apply_op3(weight, affine, ConvNorm { window: window.clone(), before, kept: kept.clone() })?;
     let moments = kept.lock().expect("nobody panics with it").moments.clone();
     Ok((result, moments))
 }
@@ -73,7 +74,11 @@ pub fn conv_norm_fixed(
     before: Before,
     moments: &Moments,
 ) -> Result<Tensor> {
-    images.apply_op3(weight, affine, ConvNormFixed { window: window.clone(), before, moments: moments.clone() })
+    images.apply_op3(
+        weight,
+        affine,
+        ConvNormFixed { window: window.clone(), before, moments: moments.clone() },
+    )
 }
 
 /// Each channel of images [C, H, W, N] less its mean over its standard deviation.

@@ -126,7 +126,15 @@ impl Sizes {
         let Self { inputs, outputs, batch } = self;
         let mut result = vec![0.0; outputs * inputs * window.pairs.len()];
         let pairs = &window.pairs[..];
-        Arch::new().dispatch(Correlate { gradient, images, outputs, inputs, batch, pairs, result: &mut result });
+        Arch::new().dispatch(Correlate {
+            gradient,
+            images,
+            outputs,
+            inputs,
+            batch,
+            pairs,
+            result: &mut result,
+        });
         result
     }
 }
@@ -262,7 +270,8 @@ impl Gather<'_> {
                         }
                     }
                     for (output, sums) in (first..self.outputs).zip(sums) {
-                        let result = &mut self.result[(output * pixels + pixel) * self.batch + from..][..step];
+                        let result =
+                            &mut self.result[(output * pixels + pixel) * self.batch + from..][..step];
                         S::as_mut_simd_f32s(result).0.copy_from_slice(&sums);
                     }
                 }
@@ -327,8 +336,7 @@ impl Correlate<'_> {
         input: usize,
     ) {
         let (batch, taps) = (self.batch, self.pairs.len());
-        let (targets, sources) =
-            (self.gradient.len() / self.outputs, self.images.len() / self.inputs);
+        let (targets, sources) = (self.gradient.len() / self.outputs, self.images.len() / self.inputs);
         for (tap, pairs) in self.pairs.iter().enumerate() {
             let mut sums = [[[simd.splat_f32s(0.0); VECTORS]; I]; O];
             for &(target, source) in pairs {

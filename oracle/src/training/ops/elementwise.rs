@@ -31,7 +31,9 @@ impl CustomOp1 for Relu {
         let passed = with_values(result, |result| {
             with_values(gradient, |gradient| {
                 let mut passed = gradient.to_vec();
-                vectorised!(passed.iter_mut().zip(result).for_each(|(g, &r)| *g = if r > 0.0 { *g } else { 0.0 }));
+                vectorised!(
+                    passed.iter_mut().zip(result).for_each(|(g, &r)| *g = if r > 0.0 { *g } else { 0.0 })
+                );
                 passed
             })
         })??;

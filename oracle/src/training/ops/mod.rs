@@ -104,7 +104,8 @@ mod tests {
             let weight = variable(4, &[5, 3, 3, 3]).unwrap();
             let affine = variable(5, &[2, 5]).unwrap();
             let (own, found) = conv_norm(&images, &weight, &affine, &window, before).unwrap();
-            let seen = if before == Before::Relu { images.relu().unwrap() } else { images.as_tensor().clone() };
+            let seen =
+                if before == Before::Relu { images.relu().unwrap() } else { images.as_tensor().clone() };
             let inner = composed_convolution(&seen, &weight, &window, 1);
             let (mean, variance) = moments(&inner);
             let composed = normalised(&inner, &mean, &variance, &affine);
@@ -115,8 +116,16 @@ mod tests {
                 own.iter().zip(&other).all(|(a, b)| (a - b).abs() < 1e-4)
             };
             assert!(close(&found.mean, &mean) && close(&found.variance, &variance));
-            let fixed = conv_norm_fixed(&images, &weight.as_detached_tensor(), &affine.as_detached_tensor(), &window, before, &found);
-            let composed = normalised(&inner, &mean.detach(), &variance.detach(), &affine.as_detached_tensor());
+            let fixed = conv_norm_fixed(
+                &images,
+                &weight.as_detached_tensor(),
+                &affine.as_detached_tensor(),
+                &window,
+                before,
+                &found,
+            );
+            let composed =
+                normalised(&inner, &mean.detach(), &variance.detach(), &affine.as_detached_tensor());
             let only_images = same(&fixed.unwrap(), &composed, &[&images]);
             only_images.unwrap();
         }
@@ -130,7 +139,12 @@ mod tests {
         let ones = Tensor::ones((1, 1, 3, 3), candle_core::DType::F32, images.device()).unwrap();
         let sums = |of: &Tensor| {
             let (n, c, h, w) = of.dims4().unwrap();
-            of.reshape((n * c, 1, h, w)).unwrap().conv2d(&ones, 1, 1, 1, 1).unwrap().reshape((n, c, h, w)).unwrap()
+            of.reshape((n * c, 1, h, w))
+                .unwrap()
+                .conv2d(&ones, 1, 1, 1, 1)
+                .unwrap()
+                .reshape((n, c, h, w))
+                .unwrap()
         };
         let first = batch_first(&images);
         let composed = (sums(&first) / sums(&first.ones_like().unwrap())).unwrap();
@@ -141,13 +155,15 @@ mod tests {
 
     #[test]
     fn small_operations_are_candles() {
-        let (left, right) = (variable(7, &[2, 2, 2, BLOCK]).unwrap(), variable(8, &[2, 2, 2, BLOCK]).unwrap());
+        let (left, right) =
+            (variable(7, &[2, 2, 2, BLOCK]).unwrap(), variable(8, &[2, 2, 2, BLOCK]).unwrap());
         same(&relu(&left).unwrap(), &left.relu().unwrap(), &[&left]).unwrap();
         let composed = (left.as_tensor() + right.as_tensor()).unwrap();
         same(&sum(&left, &right).unwrap(), &composed, &[&left, &right]).unwrap();
         let moments = Moments { mean: vec![0.3, -0.2], variance: vec![0.5, 2.0] };
         let affine = Tensor::new(&[[1f32, 1.0], [0.0, 0.0]], left.device()).unwrap();
-        let column = |values: &[f32]| Tensor::new(values, left.device()).unwrap().reshape((2, 1, 1, 1)).unwrap();
+        let column =
+            |values: &[f32]| Tensor::new(values, left.device()).unwrap().reshape((2, 1, 1, 1)).unwrap();
         let composed = normalised(&left, &column(&moments.mean), &column(&moments.variance), &affine);
         same(&standardise(&left, &moments).unwrap(), &composed, &[&left]).unwrap();
     }
@@ -181,7 +197,8 @@ mod tests {
 
         let right = logits(10);
         let (p, q) = (log_softmax(&left), log_softmax(&right));
-        let composed = ((p.exp().unwrap() * (p - q).unwrap()).unwrap().sum_all().unwrap() / BLOCK as f64).unwrap();
+        let composed =
+            ((p.exp().unwrap() * (p - q).unwrap()).unwrap().sum_all().unwrap() / BLOCK as f64).unwrap();
         same(&unit(&divergence(&left, &right).unwrap()), &unit(&composed), &[&left, &right]).unwrap();
         assert!(divergence(&left, &left).unwrap().to_scalar::<f32>().unwrap().abs() < 1e-6);
     }
