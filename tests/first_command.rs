@@ -151,7 +151,7 @@ fn a_search_of_40_trainings_is_killed_and_resumed_and_trains_nothing_twice() {
         (last["summary"]["measured"].as_u64(), last["summary"]["before"].as_u64()),
         (Some(40), Some(kept as u64))
     );
-    assert!(last["summary"]["best"]["val/clean"].as_f64().unwrap() > 90.0, "{last}");
+    assert!(last["summary"]["best"]["value"].as_f64().unwrap() > 90.0, "{last}");
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn what_cannot_be_trained_is_refused_by_name() {
     let wild = output(folder.path(), &[&search[..], &["--data", "digits", "--recipe", "wild.toml"]].concat());
     assert!(wild.status.success(), "{}", text(&wild.stderr));
     assert!(
-        text(&wild.stdout).contains("2 networks measured (0 before), 2 infeasible"),
+        text(&wild.stdout).contains("2 architectures measured (0 before), 2 infeasible"),
         "{}",
         text(&wild.stdout)
     );

@@ -4,6 +4,7 @@
 pub mod agreement;
 pub mod benchmark;
 pub mod catalog;
+pub mod command;
 pub mod costly;
 pub mod digits;
 pub mod importers;

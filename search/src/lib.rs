@@ -6,6 +6,7 @@
 
 mod comparison;
 mod held_out;
+mod importance;
 mod live;
 mod method;
 mod methods;

@@ -5,6 +5,7 @@
 //! the worst value so far, so that the search keeps away from them.
 
 use crate::{
+    importance,
     method::{Begin, Method, MethodError, Whole},
     methods::{Acquisition, Gp, unmeasured},
     policy::{Acting, PolicySearchError, policy_environment},
@@ -18,12 +19,16 @@ use srnas_common::{
 };
 use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle};
 use std::{
+    collections::VecDeque,
     sync::{
         Arc, Condvar, Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
 };
+
+/// Measurements that a posterior is conditioned on at most: its cost grows with their cube.
+const CONDITIONED: usize = 320;
 
 /// Which metric is searched.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,7 +51,8 @@ impl Objective {
         };
         let value =
             *metrics.get(&self.metric).ok_or_else(|| format!("it has no metric `{}`", self.metric))?;
-        if !value.is_finite() {
+        // Beyond the range of f32 is no number here.
+        if !(value as f32).is_finite() {
             return Err(format!("its metric `{}` is {value}", self.metric));
         }
         Ok(if self.minimise { -value as f32 } else { value as f32 })
@@ -172,6 +178,8 @@ pub enum LiveError {
 struct State<'j> {
     known: Vec<Measured>,
     running: Vec<Vec<u8>>,
+    /// What is to be asked for next, where a posterior proposes several at once.
+    proposed: VecDeque<Vec<u8>>,
     journal: &'j mut dyn Journal,
     failed: Option<LiveError>,
 }
@@ -190,7 +198,13 @@ impl LiveSearch<'_> {
         tell: &(dyn Fn(Event) + Sync),
     ) -> Result<Vec<Measured>, LiveError> {
         let whole = Whole::new(self.oracle.space(), Count::Classes).map(Arc::new);
-        let state = Mutex::new(State { known, running: Vec::new(), journal, failed: None });
+        let state = Mutex::new(State {
+            known,
+            running: Vec::new(),
+            proposed: VecDeque::new(),
+            journal,
+            failed: None,
+        });
         let changed = Condvar::new();
         std::thread::scope(|scope| {
             for slot in 0..self.parallel.max(1) {
@@ -243,7 +257,14 @@ impl LiveSearch<'_> {
                         .unwrap_or_else(|poisoned| poisoned.into_inner())
                         .0;
                 }
-                let Some(choices) = self.propose(&now, whole)? else { return Ok(()) };
+                let next = match now.proposed.pop_front() {
+                    Some(choices) => Some(choices),
+                    None => {
+                        now.proposed = self.propose(&now, whole)?.into();
+                        now.proposed.pop_front()
+                    }
+                };
+                let Some(choices) = next else { return Ok(()) };
                 now.running.push(choices.clone());
                 tell(Event::Began { running: now.running.len() });
                 choices
@@ -273,15 +294,36 @@ impl LiveSearch<'_> {
         }
     }
 
-    /// What to measure next; `None` where every architecture was measured or is being measured.
-    fn propose(&self, state: &State, whole: &Option<Arc<Whole>>) -> Result<Option<Vec<u8>>, LiveError> {
+    /// What to measure next, the best first: one architecture, or several where so many were measured that proposing costs
+    /// more than a cheap measurement. Nothing where every architecture was measured or is being measured.
+    fn propose(&self, state: &State, whole: &Option<Arc<Whole>>) -> Result<Vec<Vec<u8>>, LiveError> {
         let space = self.oracle.space();
+        let values: Vec<Option<f32>> =
+            state.known.iter().map(|m| self.objective.value(&m.answer).ok()).collect();
         let asked = state.known.len() + state.running.len();
-        let begin = Begin {
-            space: space.clone(),
+        if values.iter().all(Option::is_none) {
+            let begin = self.begin(asked, asked + 1, whole);
+            let known = state.known.iter().map(|m| m.key);
+            let taken: HashSet<u64> =
+                known.chain(state.running.iter().map(|c| space.canonical_key(c))).collect();
+            return Ok(unmeasured(&begin, &taken, &mut begin.rng()).into_iter().collect());
+        }
+        let mut posterior = self.posterior(&state.known, &values, asked, whole)?;
+        for running in &state.running {
+            let mean = posterior.mean_of(running);
+            posterior.0.tell(running, &[mean])?;
+        }
+        // Up to here each proposal knows all that was measured before it.
+        let batch = if asked <= CONDITIONED { 1 } else { asked / 64 };
+        Ok(posterior.0.ask_for(batch.min(self.budget.saturating_sub(asked)).max(1)))
+    }
+
+    fn begin(&self, asked: usize, points: usize, whole: &Option<Arc<Whole>>) -> Begin {
+        Begin {
+            space: self.oracle.space().clone(),
             count: Count::Classes,
             objectives: 1,
-            budget: asked + 1,
+            budget: points,
             start: Vec::new(),
             // Another draw at each turn, and the same again if the search is resumed here.
             seed: self.seed.wrapping_add((asked as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
@@ -289,26 +331,69 @@ impl LiveSearch<'_> {
             whole: whole.clone(),
             past: self.guide.prior.clone(),
             tasks: Arc::from([]),
-        };
-        let values: Vec<Option<f32>> =
-            state.known.iter().map(|m| self.objective.value(&m.answer).ok()).collect();
-        let worst = values.iter().flatten().copied().reduce(f32::min);
-        let Some(worst) = worst else {
-            let key = |choices: &Choices| space.canonical_key(choices);
-            let known = state.known.iter().map(|m| m.key);
-            let taken: HashSet<u64> = known.chain(state.running.iter().map(|c| key(c))).collect();
-            return Ok(unmeasured(&begin, &taken, &mut begin.rng()));
-        };
+        }
+    }
+
+    /// What is believed after `known`; what is infeasible counts as the worst. Of more than [`CONDITIONED`] measurements the
+    /// best half and the newest half count; the others are merely not asked for again.
+    fn posterior(
+        &self,
+        known: &[Measured],
+        values: &[Option<f32>],
+        asked: usize,
+        whole: &Option<Arc<Whole>>,
+    ) -> Result<LivePosterior, LiveError> {
+        let worst = values.iter().flatten().copied().reduce(f32::min).unwrap_or(0.0);
+        let value = |i: usize| values[i].unwrap_or(worst);
+        let newest = known.len().saturating_sub(CONDITIONED / 2);
+        let mut told: Vec<usize> = (0..known.len()).collect();
+        if known.len() > CONDITIONED {
+            let mut older: Vec<usize> = (0..newest).collect();
+            older.sort_by(|&a, &b| value(b).total_cmp(&value(a)).then(a.cmp(&b)));
+            older.truncate(CONDITIONED / 2);
+            older.sort_unstable();
+            told = older.into_iter().chain(newest..known.len()).collect();
+        }
         let kind = if self.guide.prior.is_some() { Kind::Transfer } else { Kind::Plain };
+        let running = asked - known.len();
+        let begin = self.begin(asked, told.len() + running + 1, whole);
         let mut posterior = Gp::new(&begin, self.guide.settings, kind, Acquisition::Bound(self.guide.beta));
-        for (measured, value) in state.known.iter().zip(values) {
-            posterior.tell(&measured.choices, &[value.unwrap_or(worst)])?;
+        if told.len() < known.len() {
+            known.iter().for_each(|m| posterior.skip(&m.choices));
         }
-        for running in &state.running {
-            let mean = posterior.mean_of(running);
-            posterior.tell(running, &[mean])?;
+        for &i in &told {
+            posterior.learn(&known[i].choices, value(i));
         }
-        Ok(posterior.ask()?)
+        Ok(LivePosterior(posterior))
+    }
+
+    /// Which decisions mattered in what was measured: `(decision, share)`, see [`crate::importance`].
+    ///
+    /// # Errors
+    /// When there is no posterior of it.
+    pub fn importance(&self, known: &[Measured]) -> Result<Vec<(usize, f64)>, LiveError> {
+        let values: Vec<Option<f32>> = known.iter().map(|m| self.objective.value(&m.answer).ok()).collect();
+        if values.iter().flatten().count() < 2 {
+            return Ok(Vec::new());
+        }
+        let whole = Whole::new(self.oracle.space(), Count::Classes).map(Arc::new);
+        let mut posterior = self.posterior(known, &values, known.len(), &whole)?;
+        Ok(importance::main_effects(&mut posterior)?)
+    }
+}
+
+/// What a search believes of its space.
+pub(crate) struct LivePosterior(Gp);
+
+impl LivePosterior {
+    /// The space.
+    pub fn space(&self) -> &Arc<SearchSpace> {
+        self.0.space()
+    }
+
+    /// The mean at an architecture, in units of what is maximised.
+    pub fn mean_of(&mut self, choices: &Choices) -> f32 {
+        self.0.mean_of(choices)
     }
 }
 

@@ -13,6 +13,7 @@ mod run;
 mod search;
 mod security;
 mod simulation;
+mod space;
 mod tasks;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -80,6 +81,7 @@ enum Command {
     Actor(actor::ActorCommand),
     Search(search::SearchCommand),
     Compare(compare::CompareCommand),
+    Space(space::SpaceCommand),
     Bench(bench::BenchCommand),
     Config(config::ConfigCommand),
     Doctor(doctor::DoctorCommand),
@@ -99,6 +101,7 @@ impl Cli {
             Command::Actor(c) => c.run(),
             Command::Search(c) => c.run(),
             Command::Compare(c) => c.run(),
+            Command::Space(c) => c.run(),
             Command::Bench(c) => c.run(),
             Command::Config(c) => c.run(),
             Command::Doctor(c) => c.run(),

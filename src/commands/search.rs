@@ -25,14 +25,19 @@ const EXAMPLES: &str = "Examples:
       --budget 50 --repeats 64 --at 5,10,25,50
   srnas search --policy runs/latest --task 'nb201/{cifar10,cifar100}/apgd@1' --by plain --json
   srnas search --oracle train --data digits --budget 40
+  srnas search --oracle 'cmd:python train.py' --space space.toml --minimise loss --budget 60 --parallel 4
+  srnas search --resume --run-dir runs/search-1 --budget 100
   srnas search --oracle train --data cifar10:~/cifar --minimise val/loss --policy runs/latest --run-dir runs/cifar";
+
+/// Most paid queries of a search whose every start has its own posterior.
+const MOST_QUERIES: u32 = 1_000;
 
 /// Search a task with a trained policy, or by real trainings
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct SearchCommand {
     /// Run directory, or policy file; with --oracle it may be left out, and nothing of the past is known then
-    #[arg(long, value_name = "DIR|FILE", required_unless_present = "oracle")]
+    #[arg(long, value_name = "DIR|FILE", required_unless_present_any = ["oracle", "resume"])]
     policy: Option<PathBuf>,
     #[command(flatten)]
     tasks: TaskArguments,
@@ -41,8 +46,8 @@ pub struct SearchCommand {
     /// Configuration that names the task sets [default: the run directory's config.toml]
     #[arg(long, value_name = "F")]
     config: Option<PathBuf>,
-    /// Paid queries, the random start included
-    #[arg(long, default_value_t = 25, value_name = "B", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    /// Paid queries, the random start included; at most 1,000 without --oracle
+    #[arg(long, default_value_t = 25, value_name = "B", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     budget: u32,
     /// Random starts per task
     #[arg(long, default_value_t = 16, value_name = "R", value_parser = clap::value_parser!(u32).range(1..=100_000))]
@@ -93,6 +98,10 @@ impl SearchCommand {
     pub fn run(self) -> anyhow::Result<()> {
         if self.live.wanted() {
             return self.live.run(self.policy.as_deref(), self.budget as usize, self.seed, self.json);
+        }
+        if self.budget > MOST_QUERIES {
+            let text = format!("--budget {} is above {MOST_QUERIES}, the most without --oracle", self.budget);
+            return Err(Usage(text).into());
         }
         let file = self.policy.as_deref().ok_or_else(|| Usage("--policy is missing".into()))?;
         let policy = Policy::load(file)?;

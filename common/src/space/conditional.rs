@@ -2,12 +2,12 @@
 
 use super::{Choices, Decision, Rules, SearchSpace, SpaceError};
 
-/// A decision counts only while another decision has one of some choices.
+/// A decision counts only while another decision is active and has one of some choices.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Condition {
     /// The decision that may be inactive.
     pub decision: usize,
-    /// The decision it depends on; must come earlier, so that conditions chain without cycles.
+    /// The decision it depends on.
     pub depends_on: usize,
     /// The choices of `depends_on` that make `decision` active.
     pub active_if: Vec<u8>,
@@ -16,34 +16,76 @@ pub struct Condition {
 /// Every combination is valid; inactive decisions take their first choice in the active form.
 #[derive(Clone, Debug, Default)]
 pub struct Conditional {
+    /// What a decision depends on comes before it.
     conditions: Vec<Condition>,
 }
 
 impl Conditional {
-    /// A space of these decisions under these conditions (none: a plain product of choices).
+    /// A space of these decisions under these conditions (none: a plain product of choices). A decision under several
+    /// conditions is active while all of them hold.
     ///
     /// # Errors
-    /// Refuses a condition on a decision that is not there or does not come earlier, and choices that do not exist.
+    /// Refuses a condition on a decision or a choice that is not there, and conditions in a circle.
     pub fn space(
         name: &str,
         decisions: Vec<Decision>,
-        mut conditions: Vec<Condition>,
+        conditions: Vec<Condition>,
     ) -> Result<SearchSpace, SpaceError> {
+        let rules = Self::new(&decisions, conditions)
+            .map_err(|reason| SpaceError::Malformed { space: name.into(), reason })?;
+        SearchSpace::new(name, decisions, Box::new(rules))
+    }
+
+    pub(super) fn new(decisions: &[Decision], conditions: Vec<Condition>) -> Result<Self, String> {
         for c in &conditions {
-            let reason = if c.decision >= decisions.len() || c.depends_on >= c.decision {
-                format!("a condition of decision {} must name an earlier decision", c.decision)
-            } else if let Some(bad) =
-                c.active_if.iter().find(|&&k| k as usize >= decisions[c.depends_on].choices.len())
-            {
-                format!("decision `{}` has no choice number {bad}", decisions[c.depends_on].name)
-            } else {
-                continue;
-            };
-            return Err(SpaceError::Malformed { space: name.into(), reason });
+            if c.decision >= decisions.len() || c.depends_on >= decisions.len() {
+                return Err(format!("a condition names decision {}, which is not there", c.decision));
+            }
+            let parent = &decisions[c.depends_on];
+            if let Some(bad) = c.active_if.iter().find(|&&k| k as usize >= parent.choices.len()) {
+                return Err(format!("decision `{}` has no choice number {bad}", parent.name));
+            }
         }
-        // Earlier decisions first: a decision that depends on an inactive one sees its fixed choice.
-        conditions.sort_by_key(|c| c.decision);
-        SearchSpace::new(name, decisions, Box::new(Self { conditions }))
+        // What depends on nothing that is left comes next.
+        let (mut left, mut ordered) = (conditions, Vec::new());
+        while !left.is_empty() {
+            let waiting: Vec<usize> = left.iter().map(|c| c.decision).collect();
+            let (ready, rest): (Vec<_>, Vec<_>) =
+                left.into_iter().partition(|c| !waiting.contains(&c.depends_on));
+            if ready.is_empty() {
+                let names: Vec<String> =
+                    rest.iter().map(|c| format!("`{}`", decisions[c.decision].name)).collect();
+                return Err(format!("the conditions of {} go in a circle", names.join(", ")));
+            }
+            ordered.extend(ready);
+            left = rest;
+        }
+        Ok(Self { conditions: ordered })
+    }
+
+    /// The decisions that do not count.
+    pub(super) fn inactive(&self, choices: &Choices) -> DecisionSet {
+        let mut inactive = DecisionSet::default();
+        for c in &self.conditions {
+            if inactive.has(c.depends_on) || !c.active_if.contains(&choices[c.depends_on]) {
+                inactive.add(c.decision);
+            }
+        }
+        inactive
+    }
+}
+
+/// A set of decisions, without an allocation.
+#[derive(Clone, Copy, Default, PartialEq)]
+pub(super) struct DecisionSet([u64; SearchSpace::MOST_DECISIONS / 64]);
+
+impl DecisionSet {
+    pub fn add(&mut self, decision: usize) {
+        self.0[decision / 64] |= 1 << (decision % 64);
+    }
+
+    pub fn has(&self, decision: usize) -> bool {
+        self.0[decision / 64] >> (decision % 64) & 1 == 1
     }
 }
 
@@ -52,11 +94,14 @@ impl Rules for Conditional {
         true
     }
 
+    fn is_inactive(&self, choices: &Choices, decision: usize) -> bool {
+        self.inactive(choices).has(decision)
+    }
+
     fn activate(&self, choices: &mut Choices) {
-        for c in &self.conditions {
-            if !c.active_if.contains(&choices[c.depends_on]) {
-                choices[c.decision] = 0;
-            }
+        let inactive = self.inactive(choices);
+        for c in self.conditions.iter().filter(|c| inactive.has(c.decision)) {
+            choices[c.decision] = 0;
         }
     }
 }
@@ -109,10 +154,23 @@ mod tests {
     }
 
     #[test]
-    fn a_condition_on_a_later_decision_is_refused() {
-        let decisions = vec![Decision::new("a", &["x", "y"]), Decision::new("b", &["x", "y"])];
-        let condition = Condition { decision: 0, depends_on: 1, active_if: vec![0] };
-        assert!(Conditional::space("bad", decisions, vec![condition]).is_err());
+    fn conditions_chain_in_any_order_and_circles_are_refused() {
+        let decisions: Vec<Decision> =
+            ["a", "b", "c"].iter().map(|n| Decision::new(*n, &["x", "y"])).collect();
+        let on = |decision, depends_on, choice| Condition { decision, depends_on, active_if: vec![choice] };
+        // `a` depends on `b`, which depends on `c`; the second choice of `c` switches both off, whatever `b` has.
+        let space = Conditional::space("chain", decisions.clone(), vec![on(0, 1, 0), on(1, 2, 0)]).unwrap();
+        let mut choices = [1, 0, 1];
+        space.activate(&mut choices);
+        assert_eq!(choices, [0, 0, 1]);
+        choices = [1, 0, 0];
+        space.activate(&mut choices);
+        assert_eq!(choices, [1, 0, 0]);
+        for circle in [vec![on(0, 0, 1)], vec![on(0, 1, 0), on(1, 2, 0), on(2, 0, 0)]] {
+            let error = Conditional::space("bad", decisions.clone(), circle).unwrap_err().to_string();
+            assert!(error.contains("`a`") && error.contains("circle"), "{error}");
+        }
+        assert!(Conditional::space("bad", decisions, vec![on(0, 7, 0)]).is_err());
     }
 
     #[test]

@@ -4,9 +4,14 @@
 //! here and nothing else.
 
 mod conditional;
+mod configspace;
+mod custom;
+mod file;
 mod nb201;
 
 pub use conditional::{Condition, Conditional};
+pub use custom::{Constraint, Custom, Formula};
+pub use file::{SpaceFileError, listed_or_drawn, load, read, unreachable_choices};
 
 use std::{fmt, sync::Arc};
 
@@ -20,12 +25,25 @@ pub struct Decision {
     pub name: String,
     /// Names of its choices; a choice is named by its index everywhere else.
     pub choices: Vec<String>,
+    /// Whether the names are numbers or truth values, in JSON's notation, rather than words.
+    pub literal: bool,
 }
 
 impl Decision {
     /// A decision from its name and the names of its choices.
     pub fn new(name: impl Into<String>, choices: &[&str]) -> Self {
-        Self { name: name.into(), choices: choices.iter().map(|c| (*c).to_string()).collect() }
+        Self {
+            name: name.into(),
+            choices: choices.iter().map(|c| (*c).to_string()).collect(),
+            literal: false,
+        }
+    }
+
+    /// A choice as JSON has it: a number, a truth value or a word.
+    pub fn value(&self, choice: u8) -> serde_json::Value {
+        let name = &self.choices[usize::from(choice)];
+        let literal = self.literal.then(|| serde_json::from_str(name).ok()).flatten();
+        literal.unwrap_or_else(|| name.as_str().into())
     }
 }
 
@@ -37,8 +55,13 @@ pub trait Rules: Send + Sync + fmt::Debug {
     /// Turns `choices` into the active form: every inactive decision gets one fixed choice.
     fn activate(&self, choices: &mut Choices);
 
+    /// Whether a decision does not count, whatever its choice.
+    fn is_inactive(&self, _choices: &Choices, _decision: usize) -> bool {
+        false
+    }
+
     /// The canonical key where the space's published rule is more than "inactive decisions dropped".
-    fn published_key(&self, _choices: &Choices) -> Option<u64> {
+    fn published_key(&self, _space: &SearchSpace, _choices: &Choices) -> Option<u64> {
         None
     }
 
@@ -105,10 +128,14 @@ pub struct SearchSpace {
 pub const SPACES: &[&str] = &["nb201"];
 
 impl SearchSpace {
+    /// Most decisions that a space may have.
+    pub const MOST_DECISIONS: usize = 512;
+
     /// Builds a space.
     ///
     /// # Errors
-    /// Refuses a space without decisions, a decision without choices or with more than 255, and equal names.
+    /// Refuses a space without decisions or with more than [`Self::MOST_DECISIONS`], a decision without choices or with
+    /// more than 255, and equal names.
     pub fn new(
         name: impl Into<String>,
         decisions: Vec<Decision>,
@@ -118,6 +145,10 @@ impl SearchSpace {
         let malformed = |reason: String| SpaceError::Malformed { space: name.clone(), reason };
         if decisions.is_empty() {
             return Err(malformed("it has no decisions".into()));
+        }
+        if decisions.len() > Self::MOST_DECISIONS {
+            let (has, most) = (decisions.len(), Self::MOST_DECISIONS);
+            return Err(malformed(format!("it has {has} decisions; {most} are possible")));
         }
         for (i, d) in decisions.iter().enumerate() {
             if d.choices.is_empty() || d.choices.len() > 255 {
@@ -233,6 +264,11 @@ impl SearchSpace {
         self.rules.activate(choices);
     }
 
+    /// Whether a decision does not count, whatever its choice.
+    pub fn is_inactive(&self, choices: &Choices, decision: usize) -> bool {
+        self.rules.is_inactive(choices, decision)
+    }
+
     /// Counts, for each choice of each vocabulary, how often it occurs: u8 [`Self::count_features`].
     pub fn count_choices(&self, choices: &Choices, counts: &mut [u8]) {
         counts.fill(0);
@@ -272,7 +308,7 @@ impl SearchSpace {
     /// The canonical key: equal for architectures that count as the same, by the space's published rule where there is
     /// one, else by the active form.
     pub fn canonical_key(&self, choices: &Choices) -> u64 {
-        self.rules.published_key(choices).unwrap_or_else(|| {
+        self.rules.published_key(self, choices).unwrap_or_else(|| {
             let mut active = choices.to_vec();
             self.activate(&mut active);
             self.rank(&active)
@@ -293,16 +329,34 @@ impl SearchSpace {
         }
     }
 
-    /// Draws an architecture uniformly among the valid ones, by rejection.
+    /// Draws a valid architecture, by rejection: every valid combination of choices is as likely, those of inactive
+    /// decisions included, so that of two depths the shallow one is not drawn less for having fewer active forms.
     pub fn sample(&self, rng: &mut impl rand::Rng, choices: &mut Choices) {
         loop {
-            for (d, choice) in choices.iter_mut().enumerate() {
-                *choice = rng.random_range(0..self.arity(d));
-            }
+            self.draw(rng, choices);
             if self.rules.is_valid(choices) {
                 return;
             }
         }
+    }
+
+    /// Draws a combination of choices, valid or not.
+    fn draw(&self, rng: &mut impl rand::Rng, choices: &mut Choices) {
+        for (d, choice) in choices.iter_mut().enumerate() {
+            *choice = rng.random_range(0..self.arity(d));
+        }
+    }
+
+    /// The share of all combinations of choices that are valid: exact in a small space, else an estimate.
+    pub fn valid_share(&self) -> f64 {
+        custom::valid_share(self).unwrap_or(0.0)
+    }
+
+    /// An architecture as a JSON object: the value of each decision that counts, by its name.
+    pub fn to_json(&self, choices: &Choices) -> serde_json::Map<String, serde_json::Value> {
+        let counts = |d: &usize| !self.is_inactive(choices, *d);
+        let value = |d: usize| (self.decisions[d].name.clone(), self.decisions[d].value(choices[d]));
+        (0..self.len()).filter(counts).map(value).collect()
     }
 
     /// Writes an architecture in the space's own notation, else as `decision=choice,…`.

@@ -54,7 +54,7 @@ impl Rules for Cell {
         }
     }
 
-    fn published_key(&self, choices: &Choices) -> Option<u64> {
+    fn published_key(&self, _space: &SearchSpace, choices: &Choices) -> Option<u64> {
         Some(u64::from(self.classes[rank(choices)]))
     }
 

@@ -9,8 +9,9 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 use srnas_common::{
     posterior::{Kind, PosteriorSettings, Predictor},
-    space::Choices,
+    space::{Choices, SearchSpace},
 };
+use std::sync::Arc;
 
 /// Slots of the predictor in a space that is too large to be listed.
 const SLOTS: usize = 1000;
@@ -96,50 +97,86 @@ impl Gp {
         (beliefs.centre + beliefs.spread * f64::from(beliefs.of(kind, slot).0)) as f32
     }
 
-    /// The slot with the highest acquisition among `open` ones; the first of equals.
-    fn best(&mut self, open: impl Iterator<Item = usize>) -> Option<usize> {
-        let (kind, acquisition) = (self.kind, self.acquisition);
-        let beliefs = self.predictor.beliefs();
-        let rng = &mut self.rng;
-        let mut best: Option<(f32, usize)> = None;
-        for slot in open {
-            let (mean, deviation) = beliefs.of(kind, slot);
-            let score = mean
-                + deviation
-                    * match acquisition {
-                        Acquisition::Bound(beta) => beta,
-                        Acquisition::Thompson => rng.sample(StandardNormal),
-                    };
-            if best.is_none_or(|(highest, _)| score > highest) {
-                best = Some((score, slot));
-            }
-        }
-        best.map(|(_, slot)| slot)
+    /// The space.
+    pub fn space(&self) -> &Arc<SearchSpace> {
+        &self.begin.space
     }
-}
 
-impl Method for Gp {
-    fn ask(&mut self) -> Result<Option<Vec<u8>>, MethodError> {
+    /// Never asks for this one, whatever it is worth.
+    pub fn skip(&mut self, choices: &Choices) {
+        self.measured.insert(self.begin.key(choices));
+    }
+
+    /// Takes in a measurement.
+    pub fn learn(&mut self, choices: &Choices, value: f32) {
+        self.measured.insert(self.begin.key(choices));
+        self.predictor.observe(choices, self.begin.space.rank(choices), value);
+        self.told.push((choices.to_vec(), value));
+    }
+
+    /// The `most` architectures with the highest acquisition that were not measured, each key once.
+    pub fn ask_for(&mut self, most: usize) -> Vec<Vec<u8>> {
         let d = self.begin.space.len();
         if let Some(whole) = self.begin.whole.clone() {
             let measured = std::mem::take(&mut self.measured);
-            let open = (0..whole.keys.len())
-                .filter(|&rank| whole.valid[rank] && !measured.contains(&whole.keys[rank]));
-            let best = self.best(open);
+            let open =
+                (0..whole.keys.len()).filter(|&r| whole.valid[r] && !measured.contains(&whole.keys[r]));
+            let best = self.best(open, most, |slot| whole.keys[slot]);
             self.measured = measured;
-            return Ok(best.map(|rank| whole.choices[rank * d..][..d].to_vec()));
+            return best.into_iter().map(|rank| whole.choices[rank * d..][..d].to_vec()).collect();
         }
         let mut pool = pool::unmeasured(&self.begin, &self.measured, &self.told, &mut self.rng);
         pool.truncate(SLOTS);
         let ranks: Vec<u64> = pool.iter().map(|choices| self.begin.space.rank(choices)).collect();
         self.predictor.place(0, &pool.concat(), &ranks);
-        Ok(self.best(0..pool.len()).map(|slot| pool[slot].clone()))
+        // The pool has each key once.
+        let best = self.best(0..pool.len(), most, |slot| slot as u64);
+        best.into_iter().map(|slot| pool[slot].clone()).collect()
+    }
+
+    /// The slots with the highest acquisition among `open` ones, the first of equals first, each key once.
+    fn best(
+        &mut self,
+        open: impl Iterator<Item = usize>,
+        most: usize,
+        key: impl Fn(usize) -> u64,
+    ) -> Vec<usize> {
+        let (kind, acquisition) = (self.kind, self.acquisition);
+        let beliefs = self.predictor.beliefs();
+        let rng = &mut self.rng;
+        let mut score = |slot| {
+            let (mean, deviation) = beliefs.of(kind, slot);
+            mean + deviation
+                * match acquisition {
+                    Acquisition::Bound(beta) => beta,
+                    Acquisition::Thompson => rng.sample(StandardNormal),
+                }
+        };
+        if most == 1 {
+            let mut best: Option<(f32, usize)> = None;
+            for slot in open {
+                let score = score(slot);
+                if best.is_none_or(|(highest, _)| score > highest) {
+                    best = Some((score, slot));
+                }
+            }
+            return best.map(|(_, slot)| slot).into_iter().collect();
+        }
+        let mut scored: Vec<(f32, usize)> = open.map(|slot| (score(slot), slot)).collect();
+        scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        let mut seen = HashSet::new();
+        scored.into_iter().map(|(_, slot)| slot).filter(|&slot| seen.insert(key(slot))).take(most).collect()
+    }
+}
+
+impl Method for Gp {
+    fn ask(&mut self) -> Result<Option<Vec<u8>>, MethodError> {
+        Ok(self.ask_for(1).pop())
     }
 
     fn tell(&mut self, choices: &Choices, values: &[f32]) -> Result<(), MethodError> {
-        if self.measured.insert(self.begin.key(choices)) {
-            self.predictor.observe(choices, self.begin.space.rank(choices), values[0]);
-            self.told.push((choices.to_vec(), values[0]));
+        if !self.measured.contains(&self.begin.key(choices)) {
+            self.learn(choices, values[0]);
         }
         Ok(())
     }

@@ -1,10 +1,12 @@
 //! The report of a comparison: `results.csv`, `summary.json`, `summary.md`, `report.html` and SVG plots.
 
+mod live;
 mod plots;
 mod series;
 mod summary;
 mod table;
 
+pub use live::{Row, Said, SearchReport};
 pub use summary::Summary;
 
 use crate::{

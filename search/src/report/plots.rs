@@ -57,17 +57,6 @@ pub fn all(
     summary: &Summary,
 ) -> Result<Vec<Plot>, ReportError> {
     let mut plots = Vec::new();
-    let draw = |name: String, caption: String, paint: &dyn Fn(&Area) -> Drawn, size| {
-        let mut svg = String::new();
-        {
-            let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
-            let fail = |reason: String| ReportError::Plot { name: name.clone(), reason };
-            area.fill(&WHITE).map_err(|e| fail(e.to_string()))?;
-            paint(&area).map_err(|e| fail(e.to_string()))?;
-            area.present().map_err(|e| fail(e.to_string()))?;
-        }
-        Ok(Plot { name, caption, svg: finished(&svg) })
-    };
     if problems.len() > 1 {
         let curves: Vec<Curve> =
             (0..plan.methods.len()).map(|m| curve(series.iter().map(|p| &p[m]))).collect();
@@ -124,6 +113,76 @@ pub fn all(
         }
     }
     Ok(plots)
+}
+
+/// Paints one plot.
+fn draw(
+    name: String,
+    caption: String,
+    paint: &dyn Fn(&Area) -> Drawn,
+    size: (u32, u32),
+) -> Result<Plot, ReportError> {
+    let mut svg = String::new();
+    {
+        let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
+        let fail = |reason: String| ReportError::Plot { name: name.clone(), reason };
+        area.fill(&WHITE).map_err(|e| fail(e.to_string()))?;
+        paint(&area).map_err(|e| fail(e.to_string()))?;
+        area.present().map_err(|e| fail(e.to_string()))?;
+    }
+    Ok(Plot { name, caption, svg: finished(&svg) })
+}
+
+/// One search by a costly oracle: each measurement a dot, the best so far a line. `values` are in the order in which they
+/// ended, none for an infeasible one.
+pub fn best_so_far(values: &[Option<f64>], metric: &str, minimise: bool) -> Result<Plot, ReportError> {
+    let caption = format!(
+        "{metric} of each measurement (dots; infeasible ones at the edge) and the best so far (line)."
+    );
+    let feasible = || values.iter().flatten().copied();
+    let (low, high) = feasible().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
+    let paint = |area: &Area| {
+        if low > high {
+            return area.draw(&Text::new("nothing has a value", (40, 40), font(16)));
+        }
+        let room = ((high - low) * 0.08).max(high.abs() * 1e-6).max(1e-12);
+        let mut chart = ChartBuilder::on(area)
+            .margin(14)
+            .x_label_area_size(44)
+            .y_label_area_size(70)
+            .build_cartesian_2d(0.0..values.len() as f64 + 1.0, low - room..high + room)?;
+        chart
+            .configure_mesh()
+            .axis_style(INK)
+            .bold_line_style(GRID)
+            .light_line_style(TRANSPARENT)
+            .label_style(font(13))
+            .axis_desc_style(font(14))
+            .x_desc("measurements")
+            .y_desc(metric)
+            .x_label_formatter(&|x| format!("{x:.0}"))
+            .draw()?;
+        let worst = if minimise { high + room } else { low - room };
+        let dots = values.iter().enumerate().map(|(i, v)| match v {
+            Some(v) => Circle::new(((i + 1) as f64, *v), 3, colour(0).filled()),
+            None => Circle::new(((i + 1) as f64, worst), 3, colour(1).filled()),
+        });
+        chart.draw_series(dots)?;
+        let mut best: Option<f64> = None;
+        let mut line = Vec::new();
+        for (i, value) in values.iter().enumerate() {
+            let better = |v: &f64| best.is_none_or(|b| if minimise { *v < b } else { *v > b });
+            if let Some(v) = value.filter(better) {
+                line.extend(best.map(|b| ((i + 1) as f64, b)));
+                line.push(((i + 1) as f64, v));
+                best = Some(v);
+            }
+        }
+        line.extend(best.map(|b| (values.len() as f64, b)));
+        chart.draw_series(LineSeries::new(line, colour(0).stroke_width(2)))?;
+        Ok(())
+    };
+    draw("best".into(), caption, &paint, SIZE)
 }
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;

@@ -1,0 +1,99 @@
+"""Trains a small network on two spirals, with nothing but Python's standard library: about a second.
+
+    srnas search --oracle 'cmd:python3 examples/own/train.py' --space examples/own/space.toml --minimise loss --budget 40
+
+It reads the architecture from stdin and the seed from the environment; its last line is what was measured.
+"""
+
+import json
+import math
+import os
+import random
+import sys
+
+EPOCHS = 40
+POINTS = 120
+
+ACTIVATIONS = {
+    "tanh": (math.tanh, lambda y: 1 - y * y),
+    "relu": (lambda x: max(x, 0.0), lambda y: 1.0 if y > 0 else 0.0),
+    "sigmoid": (lambda x: 1 / (1 + math.exp(-max(min(x, 30.0), -30.0))), lambda y: y * (1 - y)),
+}
+
+
+def spirals(rng, points):
+    """Points of two spirals that wind around each other, with noise, and which of the two each is on."""
+    data = []
+    for _ in range(points):
+        which = rng.randrange(2)
+        turn = 0.5 + 5.0 * math.sqrt(rng.random())
+        angle = turn + math.pi * which
+        point = [turn / 5 * math.cos(angle), turn / 5 * math.sin(angle)]
+        data.append(([x + rng.gauss(0, 0.05) for x in point], which))
+    return data
+
+
+def main():
+    choices = json.load(sys.stdin)
+    rng = random.Random(int(os.environ.get("SRNAS_SEED", "0")))
+    train, test = spirals(rng, POINTS), spirals(rng, 4 * POINTS)
+    activate, slope = ACTIVATIONS[choices["activation"]]
+    widths = [2, choices["width1"]] + ([choices["width2"]] if choices["layers"] == 2 else []) + [1]
+    # weights[l][j]: those of unit j of layer l, the last one its bias.
+    weights = [
+        [[rng.gauss(0, choices["spread"] / math.sqrt(n)) for _ in range(n)] + [0.0] for _ in range(m)]
+        for n, m in zip(widths, widths[1:])
+    ]
+    speed = [[[0.0] * len(unit) for unit in layer] for layer in weights]
+
+    def forward(point):
+        values = [point]
+        for depth, layer in enumerate(weights):
+            sums = [sum(w * v for w, v in zip(unit, values[-1])) + unit[-1] for unit in layer]
+            last = depth == len(weights) - 1
+            values.append(sums if last else [activate(s) for s in sums])
+        return values
+
+    def loss(data):
+        total, right = 0.0, 0
+        for point, which in data:
+            logit = forward(point)[-1][0]
+            margin = logit if which else -logit
+            total += math.log1p(math.exp(-abs(margin))) + max(-margin, 0.0)
+            right += margin > 0
+        return total / len(data), 100.0 * right / len(data)
+
+    for epoch in range(EPOCHS):
+        rng.shuffle(train)
+        rate = choices["rate"] * (1 - epoch / EPOCHS)
+        for begin in range(0, len(train), choices["batch"]):
+            batch = train[begin : begin + choices["batch"]]
+            gradients = [[[0.0] * len(unit) for unit in layer] for layer in weights]
+            for point, which in batch:
+                values = forward(point)
+                delta = [1 / (1 + math.exp(-max(min(values[-1][0], 30.0), -30.0))) - which]
+                for depth in reversed(range(len(weights))):
+                    inputs, layer = values[depth], weights[depth]
+                    for unit, error in zip(gradients[depth], delta):
+                        for i, value in enumerate(inputs):
+                            unit[i] += error * value
+                        unit[-1] += error
+                    if depth:
+                        delta = [
+                            slope(value) * sum(error * unit[i] for unit, error in zip(layer, delta))
+                            for i, value in enumerate(inputs)
+                        ]
+            for layer, layer_speed, layer_gradient in zip(weights, speed, gradients):
+                for unit, unit_speed, gradient in zip(layer, layer_speed, layer_gradient):
+                    for i in range(len(unit)):
+                        unit_speed[i] = choices["momentum"] * unit_speed[i] - rate * gradient[i] / len(batch)
+                        unit[i] += unit_speed[i]
+        if epoch % 10 == 9:
+            print(f"epoch {epoch + 1}: loss {loss(train)[0]:.4f}", file=sys.stderr)
+
+    test_loss, accuracy = loss(test)
+    print(json.dumps({"loss": test_loss, "accuracy": accuracy}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,353 @@
+//! A user's program as an oracle: one process for each measurement (docs/your-own-search.md).
+//!
+//! The program gets the architecture as a JSON object on stdin and in `SRNAS_ARCHITECTURE`, a seed in `SRNAS_SEED` and a
+//! folder of its own in `SRNAS_DIRECTORY`. Its last line on stdout is a JSON object of metrics. Whatever else it does, the
+//! search goes on and nothing of it is left running.
+
+mod process;
+
+use crate::costly::{Answer, CostlyError, CostlyOracle};
+use process::{Ended, Process};
+use serde_json::Value;
+use srnas_common::space::{Choices, SearchSpace};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
+use tracing::{info, warn};
+
+/// What a measurement's folder has: what went in, and why it is infeasible or what was measured.
+const ARCHITECTURE: &str = "architecture.json";
+const REASON: &str = "reason.txt";
+const METRICS: &str = "metrics.json";
+
+/// How a program is asked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CommandOptions {
+    /// What `sh -c` is given.
+    pub command: String,
+    /// The metric without which an answer is infeasible.
+    pub metric: String,
+    /// Longest time of a measurement.
+    pub timeout: Option<Duration>,
+    /// How often an infeasible measurement is tried again.
+    pub retries: u32,
+    /// What the program gets as its seed.
+    pub seed: u64,
+    /// Where the folders of the measurements are.
+    pub folder: PathBuf,
+    /// Whether the folders of good measurements are kept too.
+    pub keep: bool,
+}
+
+/// Asks a program.
+#[derive(Debug)]
+pub struct CommandOracle {
+    space: Arc<SearchSpace>,
+    definition: String,
+    options: CommandOptions,
+}
+
+impl CommandOracle {
+    /// An oracle for the space that `definition` describes. Whatever an earlier one with the same folder left running is
+    /// killed.
+    ///
+    /// # Errors
+    /// A folder that cannot be made.
+    pub fn new(space: Arc<SearchSpace>, definition: String, mut options: CommandOptions) -> io::Result<Self> {
+        fs::create_dir_all(&options.folder)?;
+        options.folder = fs::canonicalize(&options.folder)?;
+        let oracle = Self { space, definition, options };
+        oracle.kill_strays("");
+        oracle.remove_unfinished()?;
+        Ok(oracle)
+    }
+
+    /// Removes the folders of measurements that came to no end: they are begun anew, if at all.
+    fn remove_unfinished(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.options.folder)? {
+            let folder = entry?.path();
+            let began = folder.join(ARCHITECTURE).exists();
+            if began && !folder.join(REASON).exists() && !folder.join(METRICS).exists() {
+                fs::remove_dir_all(folder)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Kills what carries the mark of this folder's measurements, or of one of them.
+    fn kill_strays(&self, measurement: &str) {
+        let killed = process::kill_marked(&self.mark(measurement));
+        if killed > 0 {
+            warn!("killed {killed} process(es) that the program had left behind");
+        }
+    }
+
+    /// What `SRNAS_MEASUREMENT` of a measurement begins with.
+    fn mark(&self, measurement: &str) -> String {
+        format!("{}/{measurement}", self.options.folder.display())
+    }
+
+    fn once(
+        &self,
+        name: &str,
+        choices: &Choices,
+        stop: &AtomicBool,
+    ) -> Result<Result<Answer, String>, CostlyError> {
+        let folder = self.options.folder.join(name);
+        let failed = |e: io::Error| CostlyError::Failed(format!("{}: {e}", folder.display()));
+        match fs::remove_dir_all(&folder) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(e)),
+            _ => fs::create_dir_all(&folder).map_err(failed)?,
+        }
+        let architecture = Value::Object(self.space.to_json(choices)).to_string();
+        let input = folder.join(ARCHITECTURE);
+        fs::write(&input, format!("{architecture}\n")).map_err(failed)?;
+        let process = Process {
+            command: &self.options.command,
+            input: &input,
+            errors: &folder.join("stderr.txt"),
+            variables: &[
+                ("SRNAS_ARCHITECTURE", &architecture),
+                ("SRNAS_NOTATION", &self.space.format(choices)),
+                ("SRNAS_SEED", &self.options.seed.to_string()),
+                ("SRNAS_DIRECTORY", &folder.to_string_lossy()),
+                (process::MARK, &self.mark(name)),
+            ],
+            timeout: self.options.timeout,
+        };
+        let ended = process.run(stop);
+        self.kill_strays(name);
+        let answer = match ended {
+            Ok(ended) => ended,
+            Err(e) => {
+                return Err(CostlyError::Failed(format!(
+                    "`{}` cannot be started: {e}",
+                    self.options.command
+                )));
+            }
+        };
+        let said = match answer {
+            Ended::Stopped => {
+                let _ = fs::remove_dir_all(&folder);
+                return Err(CostlyError::Stopped);
+            }
+            Ended::Failed(reason) => Err(reason),
+            Ended::Well(stdout) => read(&stdout, &self.options.metric),
+        };
+        match &said {
+            Err(reason) => fs::write(folder.join(REASON), format!("{reason}\n")).map_err(failed)?,
+            Ok(metrics) if self.options.keep => {
+                fs::write(folder.join(METRICS), format!("{}\n", serde_json::json!(metrics)))
+                    .map_err(failed)?;
+            }
+            Ok(_) => fs::remove_dir_all(&folder).map_err(failed)?,
+        }
+        Ok(said.map(Answer::Metrics))
+    }
+}
+
+/// The metrics in the last line that a program said.
+fn read(stdout: &str, metric: &str) -> Result<BTreeMap<String, f64>, String> {
+    let Some(line) = stdout.lines().map(str::trim).rfind(|line| !line.is_empty()) else {
+        return Err("it said nothing; its last line should be a JSON object of metrics".into());
+    };
+    let shown: String = line.chars().take(120).collect();
+    // Python writes what is no number as no JSON.
+    let parsed = serde_json::from_str(line).or_else(|error| {
+        let plain = line.replace("-Infinity", "null").replace("Infinity", "null").replace("NaN", "null");
+        serde_json::from_str(&plain).map_err(|_| error)
+    });
+    let object: serde_json::Map<String, Value> =
+        parsed.map_err(|e| format!("its last line `{shown}` is no JSON object of metrics ({e})"))?;
+    let number = |(name, value): (&String, &Value)| match value {
+        Value::Number(n) => n.as_f64().map(|v| (name.clone(), v)),
+        Value::Null => Some((name.clone(), f64::NAN)),
+        _ => None,
+    };
+    let metrics: BTreeMap<String, f64> = object.iter().filter_map(number).collect();
+    match metrics.get(metric) {
+        // What is beyond the range of the ledger's numbers is none either.
+        Some(value) if (*value as f32).is_finite() => Ok(metrics),
+        Some(value) => Err(format!("its metric `{metric}` is {value}")),
+        None if object.contains_key(metric) => {
+            Err(format!("its metric `{metric}` is {}, no number", object[metric]))
+        }
+        None => {
+            let known = object.keys().map(String::as_str);
+            Err(format!("it has no metric `{metric}`{}", srnas_common::names::did_you_mean(metric, known)))
+        }
+    }
+}
+
+impl CostlyOracle for CommandOracle {
+    fn space(&self) -> &Arc<SearchSpace> {
+        &self.space
+    }
+
+    fn identity(&self) -> (String, String) {
+        let said = serde_json::json!({
+            "command": self.options.command, "space": self.definition, "seed": self.options.seed,
+        });
+        ("cmd".into(), said.to_string())
+    }
+
+    /// The metric that is searched; what else the program says is known when it has said it.
+    fn metric_names(&self) -> Vec<String> {
+        vec![self.options.metric.clone()]
+    }
+
+    fn measure(&self, choices: &Choices, stop: &AtomicBool) -> Result<Answer, CostlyError> {
+        let key = self.space.canonical_key(choices);
+        let mut attempt = 0;
+        loop {
+            let name = if attempt == 0 { format!("{key:016x}") } else { format!("{key:016x}-{attempt}") };
+            match self.once(&name, choices, stop)? {
+                Ok(answer) => return Ok(answer),
+                Err(reason) if attempt < self.options.retries => {
+                    info!("{reason}; trying again");
+                    attempt += 1;
+                }
+                Err(reason) => {
+                    let folder = shown(&self.options.folder.join(name));
+                    return Ok(Answer::Infeasible(format!("{reason} (kept: {folder})")));
+                }
+            }
+        }
+    }
+}
+
+/// A path as short as it can be said here.
+fn shown(path: &Path) -> String {
+    let here = std::env::current_dir().ok();
+    here.and_then(|here| path.strip_prefix(here).ok()).unwrap_or(path).display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use srnas_common::space::read as read_space;
+    use std::{
+        sync::atomic::Ordering,
+        time::{Duration, Instant},
+    };
+
+    fn oracle(folder: &Path, command: &str) -> CommandOracle {
+        let text = "[[decisions]]\nname = \"width\"\nchoices = [8, 16]\n[[decisions]]\nname = \"op\"\nchoices = [\"conv\", \"pool\"]";
+        let options = CommandOptions {
+            command: command.into(),
+            metric: "loss".into(),
+            timeout: Some(Duration::from_secs(20)),
+            retries: 0,
+            seed: 7,
+            folder: folder.into(),
+            keep: false,
+        };
+        CommandOracle::new(Arc::new(read_space(text, "made-up").unwrap()), text.into(), options).unwrap()
+    }
+
+    fn ask(oracle: &CommandOracle) -> Answer {
+        oracle.measure(&[1, 0], &AtomicBool::new(false)).unwrap()
+    }
+
+    fn reason(command: &str) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let oracle = oracle(folder.path(), command);
+        let Answer::Infeasible(reason) = ask(&oracle) else { panic!("`{command}` was feasible") };
+        // Its folder is kept, with what went in.
+        let kept = fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
+        assert_eq!(
+            fs::read_to_string(kept.join("architecture.json")).unwrap(),
+            "{\"op\":\"conv\",\"width\":16}\n"
+        );
+        reason
+    }
+
+    #[test]
+    fn a_program_gets_what_it_needs_and_its_last_line_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let command = r#"read line; [ "$line" = "$SRNAS_ARCHITECTURE" ] || exit 3; [ "$SRNAS_SEED" = 7 ] || exit 4
+            echo working > "$SRNAS_DIRECTORY/file"; echo words; echo '{"loss": 0.5, "note": "x", "other": 3}'; echo"#;
+        let metrics = BTreeMap::from([("loss".to_string(), 0.5), ("other".into(), 3.0)]);
+        assert_eq!(ask(&oracle(folder.path(), command)), Answer::Metrics(metrics));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "a good measurement leaves nothing");
+    }
+
+    #[test]
+    fn whatever_else_it_does_is_a_reason() {
+        for (command, expected) in [
+            ("true", "it said nothing"),
+            ("echo '{\"loss\": 1}'; echo done", "its last line `done` is no JSON object"),
+            ("echo '{\"loss\": 1} {\"loss\": 2}'", "is no JSON object"),
+            ("echo '{\"loss\": NaN}'", "its metric `loss` is NaN"),
+            ("echo '{\"loss\": 1e39}'", "its metric `loss` is 1"),
+            ("echo '{\"loss\": \"low\"}'", "its metric `loss` is \"low\", no number"),
+            ("echo '{\"los\": 1}'", "it has no metric `loss`; did you mean `los`?"),
+            ("echo broken >&2; exit 3", "exit status 3: broken"),
+            ("kill -9 $$", "killed by signal 9"),
+            ("sh -c 'kill -SEGV $$'; exit $?", "signal 11"),
+            ("no-such-program-here", "exit status 127"),
+        ] {
+            let said = reason(command);
+            assert!(said.contains(expected), "{command}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_torrent_of_words_is_drained_and_only_its_end_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let command = "head -c 200000000 /dev/zero | tr '\\0' 'x' >&2; yes words | head -n 3000000; echo '{\"loss\": 2}'";
+        let mut oracle = oracle(folder.path(), command);
+        oracle.options.keep = true;
+        assert_eq!(ask(&oracle), Answer::Metrics(BTreeMap::from([("loss".into(), 2.0)])));
+        let kept = fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
+        assert!(fs::metadata(kept.join("stderr.txt")).unwrap().len() <= 1 << 20);
+    }
+
+    #[test]
+    fn too_long_is_a_reason_also_for_who_ignores_the_signal_and_nobody_is_left_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        // Ignores SIGTERM, has a child in its group, and one that left it.
+        let command = "trap '' TERM; sleep 300 & setsid sleep 300 & echo $! > \"$SRNAS_DIRECTORY/pid\"; sleep 300; sleep 300";
+        let mut oracle = oracle(folder.path(), command);
+        oracle.options.timeout = Some(Duration::from_millis(300));
+        let began = Instant::now();
+        let Answer::Infeasible(reason) = ask(&oracle) else { panic!("it was feasible") };
+        assert!(reason.contains("longer than 300ms"), "{reason}");
+        assert!(began.elapsed() < Duration::from_secs(20));
+        assert_eq!(process::marked(&oracle.mark("")).len(), 0);
+
+        // A program that ends well and leaves a child that holds its output.
+        let other = tempfile::tempdir().unwrap();
+        let oracle = super::tests::oracle(other.path(), "setsid sleep 300 & echo '{\"loss\": 1}'");
+        let began = Instant::now();
+        assert!(matches!(ask(&oracle), Answer::Metrics(_)));
+        assert!(began.elapsed() < Duration::from_secs(10));
+        assert_eq!(process::marked(&oracle.mark("")).len(), 0);
+    }
+
+    #[test]
+    fn a_stop_is_heard_and_an_infeasible_answer_is_tried_again_where_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let slow = oracle(folder.path(), "sleep 300");
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let measured = scope.spawn(|| slow.measure(&[0, 0], &stop));
+            std::thread::sleep(Duration::from_millis(200));
+            stop.store(true, Ordering::Relaxed);
+            assert!(matches!(measured.join().unwrap(), Err(CostlyError::Stopped)));
+        });
+        assert_eq!(process::marked(&slow.mark("")).len(), 0);
+
+        let tries = folder.path().join("tries");
+        let command =
+            format!("echo x >> {0}; [ $(wc -l < {0}) -ge 3 ] && echo '{{\"loss\": 4}}'", tries.display());
+        let work = tempfile::tempdir().unwrap();
+        let mut again = oracle(work.path(), &command);
+        again.options.retries = 2;
+        assert_eq!(ask(&again), Answer::Metrics(BTreeMap::from([("loss".into(), 4.0)])));
+    }
+}

@@ -1,0 +1,236 @@
+//! One run of a program: its time, its words, and nothing of it left behind.
+
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use std::{
+    fs,
+    io::{self, Read, Write},
+    os::unix::process::{CommandExt, ExitStatusExt},
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread,
+    time::{Duration, Instant},
+};
+use tracing::info;
+use wait_timeout::ChildExt;
+
+/// The variable by which the processes of a measurement are known, wherever they went.
+pub const MARK: &str = "SRNAS_MEASUREMENT";
+/// How much of stdout is kept: its end.
+const LAST_OUTPUT: usize = 1 << 20;
+/// How much of stderr is kept in the folder: its beginning.
+const KEPT_ERRORS: usize = 1 << 20;
+/// How much of stderr's end a reason may quote.
+const LAST_WORDS: usize = 600;
+/// How much of stderr goes into the log.
+const LOGGED: usize = 16 << 10;
+/// How often a stop is looked for.
+const PULSE: Duration = Duration::from_millis(100);
+/// Time to leave after SIGTERM.
+const GRACE: Duration = Duration::from_secs(5);
+/// Longest wait for the rest of its words once it is gone.
+const ECHO: Duration = Duration::from_secs(2);
+
+/// A program to be run.
+pub struct Process<'a> {
+    pub command: &'a str,
+    /// The file that is its stdin.
+    pub input: &'a Path,
+    /// The file that gets the beginning of its stderr.
+    pub errors: &'a Path,
+    pub variables: &'a [(&'a str, &'a str)],
+    pub timeout: Option<Duration>,
+}
+
+/// How a program ended.
+pub enum Ended {
+    /// With 0, and this on stdout.
+    Well(String),
+    /// Otherwise, and this is why.
+    Failed(String),
+    /// It was stopped from outside.
+    Stopped,
+}
+
+impl Process<'_> {
+    /// Runs it to its end, or to the end of its time.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn run(&self, stop: &AtomicBool) -> io::Result<Ended> {
+        let mut child = Command::new("sh")
+            .arg("-c")
+            .arg(self.command)
+            .envs(self.variables.iter().copied())
+            .stdin(fs::File::open(self.input)?)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // A group of its own: signals reach its children, and ours do not reach it.
+            .process_group(0)
+            .spawn()?;
+        let output = child.stdout.take().map(|out| listen(out, LAST_OUTPUT, |_| ()));
+        let mut errors =
+            Errors { file: fs::File::create(self.errors).ok(), kept: 0, logged: 0, line: Vec::new() };
+        let words = child.stderr.take().map(|err| listen(err, LAST_WORDS, move |block| errors.take(block)));
+        let status = self.wait(&mut child, stop);
+        // Whoever is left in its group goes too; that ends the pipes, unless somebody left the group, which the caller
+        // sees to.
+        signal_group(&child, Signal::KILL);
+        let status = match status {
+            Ok(status) => status,
+            Err(gone) => {
+                child.wait()?;
+                return Ok(gone);
+            }
+        };
+        let end = |ear: Option<mpsc::Receiver<Vec<u8>>>| {
+            let heard = ear.and_then(|ear| match ear.recv_timeout(ECHO) {
+                Ok(heard) => Some(heard),
+                Err(_) => {
+                    kill_marked(
+                        self.variables.iter().find(|(name, _)| *name == MARK).map_or("", |(_, mark)| mark),
+                    );
+                    ear.recv_timeout(ECHO).ok()
+                }
+            });
+            String::from_utf8_lossy(&heard.unwrap_or_default()).into_owned()
+        };
+        if status.success() {
+            return Ok(Ended::Well(end(output)));
+        }
+        let words = end(words);
+        let last = words.trim().lines().last().unwrap_or_default();
+        let how = describe(status);
+        Ok(Ended::Failed(if last.is_empty() { how } else { format!("{how}: {last}") }))
+    }
+
+    /// How it ended by itself; else why it had to.
+    fn wait(&self, child: &mut Child, stop: &AtomicBool) -> Result<ExitStatus, Ended> {
+        let began = Instant::now();
+        let gone = loop {
+            let left = self.timeout.map_or(PULSE, |t| t.saturating_sub(began.elapsed()).min(PULSE));
+            match child.wait_timeout(left) {
+                Ok(Some(status)) => return Ok(status),
+                Ok(None) => {}
+                Err(e) => break Ended::Failed(format!("it cannot be waited for: {e}")),
+            }
+            if stop.load(Ordering::Relaxed) {
+                break Ended::Stopped;
+            }
+            if let Some(timeout) = self.timeout.filter(|&t| began.elapsed() >= t) {
+                break Ended::Failed(format!("it took longer than {timeout:?}"));
+            }
+        };
+        signal_group(child, Signal::TERM);
+        let _ = child.wait_timeout(GRACE);
+        Err(gone)
+    }
+}
+
+/// How a program that failed ended.
+fn describe(status: ExitStatus) -> String {
+    match (status.signal(), status.code()) {
+        (Some(signal), _) => format!("killed by signal {signal}"),
+        // So a shell says what became of its child.
+        (None, Some(code @ 129..=192)) => format!("exit status {code} (signal {})", code - 128),
+        (None, code) => format!("exit status {}", code.unwrap_or(-1)),
+    }
+}
+
+fn signal_group(child: &Child, signal: Signal) {
+    if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+        // It may be empty by now.
+        let _ = kill_process_group(group, signal);
+    }
+}
+
+/// Reads a pipe to its end on a thread of its own; the receiver gets the last `keep` bytes.
+fn listen(
+    mut pipe: impl Read + Send + 'static,
+    keep: usize,
+    mut also: impl FnMut(&[u8]) + Send + 'static,
+) -> mpsc::Receiver<Vec<u8>> {
+    let (sender, receiver) = mpsc::sync_channel(1);
+    thread::spawn(move || {
+        let (mut heard, mut block) = (Vec::new(), vec![0; 64 << 10]);
+        while let Ok(n @ 1..) = pipe.read(&mut block) {
+            also(&block[..n]);
+            heard.extend_from_slice(&block[..n]);
+            // Now and then, so that each byte is moved once or twice.
+            if heard.len() > 2 * keep + block.len() {
+                heard.drain(..heard.len() - keep);
+            }
+        }
+        let surplus = heard.len().saturating_sub(keep);
+        heard.drain(..surplus);
+        // Nobody may wait for it any more.
+        let _ = sender.send(heard);
+    });
+    receiver
+}
+
+/// Where stderr goes: the beginning into a file, fewer lines into the log.
+struct Errors {
+    file: Option<fs::File>,
+    kept: usize,
+    logged: usize,
+    line: Vec<u8>,
+}
+
+impl Errors {
+    fn take(&mut self, block: &[u8]) {
+        let room = (KEPT_ERRORS - self.kept).min(block.len());
+        if let Some(file) = self.file.as_mut().filter(|_| room > 0) {
+            let _ = file.write_all(&block[..room]);
+            self.kept += room;
+        }
+        for &byte in block {
+            if self.logged >= LOGGED {
+                return;
+            }
+            self.logged += 1;
+            match byte {
+                b'\n' => {
+                    info!(target: "program", "{}", String::from_utf8_lossy(&std::mem::take(&mut self.line)))
+                }
+                _ => self.line.push(byte),
+            }
+            if self.logged == LOGGED {
+                info!(target: "program", "{} … (no more of this one)", String::from_utf8_lossy(&self.line));
+            }
+        }
+    }
+}
+
+/// Processes whose [`MARK`] begins with `mark`. Where there is no `/proc`, nobody is found.
+pub fn marked(mark: &str) -> Vec<Pid> {
+    let wanted = format!("{MARK}={mark}").into_bytes();
+    let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
+    let of = |entry: fs::DirEntry| {
+        let pid = entry.file_name().to_str()?.parse().ok().and_then(Pid::from_raw)?;
+        let environment = fs::read(entry.path().join("environ")).ok()?;
+        environment.split(|&b| b == 0).any(|variable| variable.starts_with(&wanted)).then_some(pid)
+    };
+    processes.flatten().filter_map(of).collect()
+}
+
+/// Kills them, and those they start meanwhile; returns how many there were.
+pub fn kill_marked(mark: &str) -> usize {
+    let mut killed = 0;
+    for _ in 0..10 {
+        let found = marked(mark);
+        if found.is_empty() || mark.is_empty() {
+            break;
+        }
+        killed += found.len();
+        for &pid in &found {
+            // It may be gone by now.
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    killed
+}

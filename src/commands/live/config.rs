@@ -1,0 +1,194 @@
+//! What a search by a costly oracle was begun with: the config.toml of its run directory.
+
+use super::{LiveArguments, Usage};
+use crate::commands::space::GivenSpace;
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+use srnas_common::{policy::Policy, space::SPACES};
+use srnas_oracle::{
+    digits,
+    training::{Recipe, measure::Questions},
+};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// What a search was begun with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LiveConfig {
+    /// `train`, or `cmd:` and a program.
+    pub oracle: String,
+    /// A known space, or the copy of a file in the run directory.
+    pub space: String,
+    pub metric: String,
+    pub minimise: bool,
+    pub seed: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PathBuf>,
+    /// With a program, the longest time of a measurement.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<String>,
+    /// With a program, how often an infeasible measurement is tried again.
+    #[serde(default)]
+    pub retries: u32,
+    /// With a program, whether the folders of good measurements are kept.
+    #[serde(default)]
+    pub keep: bool,
+    /// With `train`, how.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub training: Option<TrainingConfig>,
+}
+
+/// How networks are trained and what is asked of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainingConfig {
+    pub data: String,
+    pub recipe: Recipe,
+    pub questions: Questions,
+}
+
+/// The part of a file that `--recipe` reads: its own tables, or those of an earlier search.
+#[derive(Deserialize)]
+struct RecipeFile {
+    recipe: Option<Recipe>,
+    questions: Option<Questions>,
+    training: Option<TrainingConfig>,
+}
+
+impl LiveConfig {
+    /// What the command line says.
+    ///
+    /// # Errors
+    /// What does not go together.
+    pub fn begun(
+        given: &LiveArguments,
+        policy: Option<&Path>,
+        seed: u64,
+    ) -> anyhow::Result<(Self, GivenSpace)> {
+        let oracle = given.oracle.clone().unwrap_or_default();
+        let program = oracle.starts_with("cmd:");
+        if program && (given.data.is_some() || given.recipe.is_some()) {
+            return Err(Usage("--data and --recipe go with --oracle train".into()).into());
+        }
+        if !program && (given.timeout.is_some() || given.retries.is_some() || given.keep) {
+            return Err(Usage("--timeout, --retries and --keep go with --oracle cmd:PROGRAM".into()).into());
+        }
+        let name = match (&given.space, program) {
+            (Some(name), _) => name.as_str(),
+            (None, false) => "nb201",
+            (None, true) => {
+                let text =
+                    "--oracle cmd:PROGRAM needs --space FILE: docs/your-own-search.md says how to write one";
+                return Err(Usage(text.into()).into());
+            }
+        };
+        let space = GivenSpace::load(name)?;
+        let training = if program { None } else { Some(given.training()?) };
+        let (metric, minimise) = match (&given.maximise, &given.minimise) {
+            (_, Some(metric)) => (metric.clone(), true),
+            (Some(metric), None) => (metric.clone(), false),
+            (None, None) if program => {
+                return Err(Usage(
+                    "say which metric of the program is searched: --maximise METRIC or --minimise METRIC"
+                        .into(),
+                )
+                .into());
+            }
+            (None, None) => ("val/clean".into(), false),
+        };
+        let config = Self {
+            oracle,
+            space: space.place.clone(),
+            metric,
+            minimise,
+            seed,
+            policy: policy.map(|path| Policy::file(path).to_path_buf()),
+            timeout: given.timeout.map(|t| t.to_string()),
+            retries: given.retries.unwrap_or(0),
+            keep: given.keep,
+            training,
+        };
+        Ok((config, space))
+    }
+
+    /// The configuration in the run directory; what the command line says besides must not contradict it.
+    ///
+    /// # Errors
+    /// What cannot be read, and what contradicts.
+    pub fn resumed(
+        given: &LiveArguments,
+        run_dir: &Path,
+        policy: Option<&Path>,
+    ) -> anyhow::Result<(Self, GivenSpace)> {
+        let path = run_dir.join("config.toml");
+        let text = fs::read_to_string(&path).with_context(|| {
+            format!("{} holds no search to resume: cannot read its config.toml", run_dir.display())
+        })?;
+        let mut config: Self = toml::from_str(&text)
+            .with_context(|| format!("{} is not of a search by --oracle", path.display()))?;
+        let kept = if SPACES.contains(&config.space.as_str()) {
+            config.space.clone()
+        } else {
+            run_dir.join(&config.space).display().to_string()
+        };
+        let space = GivenSpace::load(&kept)?;
+        let metric =
+            given.maximise.as_ref().map(|m| (m, false)).or(given.minimise.as_ref().map(|m| (m, true)));
+        let data = config.training.as_ref().map(|t| &t.data);
+        let other_space = match &given.space {
+            Some(name) => {
+                let now = GivenSpace::load(name)?;
+                (now.place, now.definition) != (space.place.clone(), space.definition.clone())
+            }
+            None => false,
+        };
+        let contradicted = [
+            ("--oracle", given.oracle.as_ref().is_some_and(|oracle| *oracle != config.oracle)),
+            ("--space", other_space),
+            ("--data", given.data.is_some() && given.data.as_ref() != data),
+            ("--recipe", given.recipe.is_some()),
+            (
+                "--policy",
+                policy.is_some_and(|p| Some(&Policy::file(p).to_path_buf()) != config.policy.as_ref()),
+            ),
+            ("--maximise or --minimise", metric.is_some_and(|m| m != (&config.metric, config.minimise))),
+        ];
+        if let Some((option, _)) = contradicted.iter().find(|(_, contradicted)| *contradicted) {
+            let place = path.display();
+            let text = format!("{option} cannot change when a search goes on; {place} says what it is");
+            return Err(Usage(text).into());
+        }
+        // These change how long it takes, not what is measured.
+        config.timeout = given.timeout.map(|t| t.to_string()).or(config.timeout);
+        config.retries = given.retries.unwrap_or(config.retries);
+        config.keep |= given.keep;
+        Ok((config, space))
+    }
+}
+
+impl LiveArguments {
+    fn training(&self) -> anyhow::Result<TrainingConfig> {
+        let data = self.data.clone().ok_or_else(|| {
+            Usage(
+                "--oracle train needs images: --data digits, mnist:DIR, idx:DIR, cifar10:DIR or cifar100:DIR"
+                    .into(),
+            )
+        })?;
+        let (mut recipe, mut questions) = match data.as_str() {
+            "digits" => (digits::recipe(), digits::questions()),
+            _ => (Recipe::default(), Questions::default()),
+        };
+        if let Some(path) = &self.recipe {
+            let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            let file: RecipeFile =
+                toml::from_str(&text).map_err(|e| Usage(format!("{}: {e}", path.display())))?;
+            let earlier = file.training.map(|t| (t.recipe, t.questions)).unzip();
+            recipe = file.recipe.or(earlier.0).unwrap_or(recipe);
+            questions = file.questions.or(earlier.1).unwrap_or(questions);
+        }
+        Ok(TrainingConfig { data, recipe, questions })
+    }
+}

@@ -1,0 +1,73 @@
+//! The ledger of a search by a costly oracle.
+
+use super::config::LiveConfig;
+use sha2::{Digest, Sha256};
+use srnas_common::text::hex;
+use srnas_learner::{AnswerRecord, Database, LedgerError, RunDir, RunRecord};
+use srnas_oracle::costly::{Answer, CostlyOracle};
+use srnas_search::{Journal, Measured, Objective};
+use std::collections::BTreeMap;
+
+/// Who the ledger says has measured.
+const ACTOR: &str = "search";
+
+/// The ledger of a search.
+pub struct SearchLedger {
+    database: Database,
+}
+
+impl SearchLedger {
+    /// The ledger in a run directory, new or as it was left.
+    pub fn open(
+        held: &RunDir,
+        resumed: bool,
+        oracle: &dyn CostlyOracle,
+        config: &LiveConfig,
+    ) -> anyhow::Result<Self> {
+        let (name, identity) = oracle.identity();
+        let sign = if config.minimise { "-" } else { "" };
+        let run = RunRecord {
+            name: held.name(),
+            space: oracle.space().name().into(),
+            seed: config.seed,
+            tasks: vec![(format!("{name}/{sign}{}", config.metric), config.metric.clone())],
+            benchmarks: vec![(name, hex(&Sha256::digest(identity)))],
+        };
+        let database = match resumed {
+            true => Database::open(&held.ledger(), &run)?,
+            false => {
+                held.write_config(&toml::to_string(config)?)?;
+                Database::create(&held.ledger(), &run)?
+            }
+        };
+        Ok(Self { database })
+    }
+
+    /// What was measured.
+    pub fn known(&self, objective: &Objective) -> Result<Vec<Measured>, LedgerError> {
+        let of = |record: AnswerRecord| {
+            let answer = match record.said {
+                Ok((value, mut metrics)) => {
+                    let value = if objective.minimise { -value } else { value };
+                    metrics.entry(objective.metric.clone()).or_insert(value);
+                    Answer::Metrics(metrics)
+                }
+                Err(reason) => Answer::Infeasible(reason),
+            };
+            Measured { choices: record.choices, key: record.key, answer }
+        };
+        Ok(self.database.answers(0)?.into_iter().map(of).collect())
+    }
+}
+
+impl Journal for SearchLedger {
+    fn keep(&mut self, measured: &Measured, value: &Result<f32, String>) -> Result<(), String> {
+        let metrics = match &measured.answer {
+            Answer::Metrics(metrics) => metrics.clone(),
+            Answer::Infeasible(_) => BTreeMap::new(),
+        };
+        let said = value.clone().map(|value| (f64::from(value), metrics));
+        let record = AnswerRecord { key: measured.key, choices: measured.choices.clone(), said };
+        self.database.record_answer(0, &record, ACTOR).map_err(|e| e.to_string())
+    }
+}

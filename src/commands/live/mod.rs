@@ -1,0 +1,174 @@
+//! `srnas search --oracle`: a search whose measurements are made on the spot.
+
+mod config;
+mod display;
+mod ledger;
+
+use super::{Usage, run::default_run_dir, space::GivenSpace, stop_flag};
+use clap::{ArgGroup, Args};
+use config::{LiveConfig, TrainingConfig};
+use display::Display;
+use ledger::SearchLedger;
+use srnas_common::policy::Policy;
+use srnas_learner::{RunDir, Start};
+use srnas_oracle::{
+    command::{CommandOptions, CommandOracle},
+    costly::CostlyOracle,
+    training::{TrainingOracle, data},
+};
+use srnas_search::{Guide, LiveSearch, Objective, report::SearchReport};
+use std::path::{Path, PathBuf};
+use tracing::info;
+
+/// The folder of a run directory in which each measurement by a program has a folder of its own.
+const FOLDERS: &str = "measurements";
+
+/// How the measurements of a search are made.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("live").args(["oracle", "resume"]).multiple(true))]
+pub struct LiveArguments {
+    /// Make the measurements instead of looking them up: `train` trains each network, `cmd:PROGRAM` asks a program of yours
+    /// (docs/your-own-search.md)
+    #[arg(long, value_name = "train|cmd:PROGRAM", value_parser = oracle)]
+    oracle: Option<String>,
+    /// With --oracle, the space that is searched: a file (TOML, or a ConfigSpace in JSON) or a name [default: nb201]
+    #[arg(long, value_name = "FILE|NAME", requires = "live")]
+    space: Option<String>,
+    /// With --oracle train, the images: digits (built in), mnist:DIR, idx:DIR, cifar10:DIR or cifar100:DIR
+    #[arg(long, value_name = "DATA", requires = "live")]
+    data: Option<String>,
+    /// With --oracle train, how to train and what to measure: a TOML file with [recipe] and [questions], such as the
+    /// config.toml of an earlier search
+    #[arg(long, value_name = "F", requires = "live")]
+    recipe: Option<PathBuf>,
+    /// With --oracle, the metric to search for [default with train: val/clean]
+    #[arg(long, value_name = "METRIC", requires = "live", conflicts_with = "minimise")]
+    maximise: Option<String>,
+    /// With --oracle, a metric of which less is better
+    #[arg(long, value_name = "METRIC", requires = "live")]
+    minimise: Option<String>,
+    /// With --oracle, measurements at a time [default: all cores; 1 for a program]
+    #[arg(long, value_name = "N", requires = "live", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    parallel: Option<u16>,
+    /// With --oracle cmd:, the longest time of a measurement, such as 90s or 2h; longer ones are infeasible [default: none]
+    #[arg(long, value_name = "TIME", requires = "live")]
+    timeout: Option<humantime::Duration>,
+    /// With --oracle cmd:, how often an infeasible measurement is tried again [default: 0]
+    #[arg(long, value_name = "N", requires = "live")]
+    retries: Option<u32>,
+    /// With --oracle cmd:, keep the folders of good measurements too
+    #[arg(long, requires = "live")]
+    keep: bool,
+    /// With --oracle, where the search is kept [default: a new folder in runs/]
+    #[arg(long, value_name = "D", requires = "live")]
+    run_dir: Option<PathBuf>,
+    /// Go on with the search by --oracle that --run-dir holds
+    #[arg(long, requires = "run_dir")]
+    resume: bool,
+}
+
+fn oracle(text: &str) -> Result<String, String> {
+    match text.strip_prefix("cmd:") {
+        Some(program) if !program.trim().is_empty() => Ok(text.into()),
+        Some(_) => Err("cmd: needs a program, such as 'cmd:python train.py'".into()),
+        None if text == "train" => Ok(text.into()),
+        None => Err("it is `train` or `cmd:PROGRAM`".into()),
+    }
+}
+
+impl LiveArguments {
+    /// Whether measurements are to be made.
+    pub fn wanted(&self) -> bool {
+        self.oracle.is_some() || self.resume
+    }
+
+    /// Searches until `budget` architectures are measured.
+    pub fn run(&self, policy: Option<&Path>, budget: usize, seed: u64, as_json: bool) -> anyhow::Result<()> {
+        let run_dir = self.run_dir.clone().unwrap_or_else(|| default_run_dir("search"));
+        let (config, given) = match self.resume {
+            true => LiveConfig::resumed(self, &run_dir, policy)?,
+            false => LiveConfig::begun(self, policy, seed)?,
+        };
+        let guide = match &config.policy {
+            Some(file) => Guide::of_policy(&Policy::load(file)?, &given.space)?,
+            None => Guide::default(),
+        };
+        // What is wrong with the images is said before there is a run directory; a program gets its folders in it.
+        let trained =
+            config.training.as_ref().map(|training| trained(&given, training, &config)).transpose()?;
+        let (held, resumed) = RunDir::open(&run_dir, if self.resume { Start::Resume } else { Start::New })?;
+        given.keep(&run_dir)?;
+        let oracle: Box<dyn CostlyOracle> = match trained {
+            Some(oracle) => Box::new(oracle),
+            None => Box::new(program(&given, &config, &run_dir)?),
+        };
+        let slots = match config.training {
+            Some(_) => std::thread::available_parallelism().map_or(1, usize::from),
+            // Who knows what a program uses.
+            None => 1,
+        };
+        let search = LiveSearch {
+            oracle: oracle.as_ref(),
+            objective: Objective { metric: config.metric.clone(), minimise: config.minimise },
+            guide,
+            budget,
+            parallel: self.parallel.map_or(slots, usize::from).min(budget),
+            seed: config.seed,
+        };
+        let mut ledger = SearchLedger::open(&held, resumed, oracle.as_ref(), &config)?;
+        let known = ledger.known(&search.objective)?;
+        let shown = Display::new(&search, known.len(), as_json);
+        let stop = stop_flag()?;
+        let found = search.run(known, &mut ledger, &stop, &|event| shown.event(event));
+        shown.finish();
+        let go_on = format!("srnas search --resume --run-dir {}", run_dir.display());
+        // The report is of all that is kept, also where the search broke off.
+        let known = ledger.known(&search.objective)?;
+        let report = SearchReport::new(&given.space, &search.objective, &known, &search.importance(&known)?);
+        report.write(&run_dir, &format!("Search of {}", given.space.name()), &shown.how(&report))?;
+        match found {
+            Ok(_) => {
+                shown.summary(&report, &run_dir, &format!("{go_on} --budget {}", 2 * report.measured.max(1)));
+                Ok(())
+            }
+            Err(error) => {
+                let context = format!("what was measured is kept; go on: {go_on} --budget {budget}");
+                Err(anyhow::Error::from(error).context(context))
+            }
+        }
+    }
+}
+
+/// The oracle that trains.
+fn trained(
+    given: &GivenSpace,
+    training: &TrainingConfig,
+    config: &LiveConfig,
+) -> anyhow::Result<TrainingOracle> {
+    let images = data::load(&training.data, &mut |path| info!("reading {}", path.display()))
+        .map_err(|e| Usage(e.to_string()))?;
+    let (recipe, questions) = (training.recipe.clone(), training.questions.clone());
+    let oracle =
+        TrainingOracle::new(given.space.clone(), images, recipe, questions, config.seed).map_err(Usage)?;
+    let known = oracle.metric_names();
+    if !known.contains(&config.metric) {
+        let hint = srnas_common::names::did_you_mean(&config.metric, known.iter().map(String::as_str));
+        return Err(Usage(format!("the oracle has no metric `{}`{hint}", config.metric)).into());
+    }
+    Ok(oracle)
+}
+
+/// The oracle that asks a program.
+fn program(given: &GivenSpace, config: &LiveConfig, run_dir: &Path) -> anyhow::Result<CommandOracle> {
+    let timeout = config.timeout.as_deref().map(humantime::parse_duration).transpose();
+    let options = CommandOptions {
+        command: config.oracle.trim_start_matches("cmd:").into(),
+        metric: config.metric.clone(),
+        timeout: timeout.map_err(|e| Usage(format!("timeout: {e}")))?,
+        retries: config.retries,
+        seed: config.seed,
+        folder: run_dir.join(FOLDERS),
+        keep: config.keep,
+    };
+    Ok(CommandOracle::new(given.space.clone(), given.definition.clone(), options)?)
+}

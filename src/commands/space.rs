@@ -1,0 +1,175 @@
+//! `srnas space`: search spaces in files.
+
+use super::Usage;
+use anyhow::bail;
+use clap::{Args, Subcommand};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use serde_json::json;
+use srnas_common::{
+    files::write_whole,
+    space::{self, SPACES, SearchSpace, listed_or_drawn, unreachable_choices},
+};
+use std::{fs, path::Path, sync::Arc};
+
+const EXAMPLES: &str = "Examples:
+  srnas space check space.toml
+  srnas space check configspace.json --json
+  srnas space check nb201 --seed 3";
+
+/// So many neighbours are shown.
+const NEIGHBOURS: usize = 8;
+/// Architectures that are looked at for choices that none has.
+const LOOKED_AT: u64 = 100_000;
+
+/// Look at a search space of your own
+#[derive(Debug, Args)]
+pub struct SpaceCommand {
+    #[command(subcommand)]
+    command: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Print size, decisions, an example and its neighbours; warn of choices that no architecture has
+    #[command(after_help = EXAMPLES)]
+    Check {
+        /// A file (TOML, or a ConfigSpace in JSON) or a known space
+        #[arg(value_name = "FILE|NAME")]
+        space: String,
+        /// Seed of the example
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+impl SpaceCommand {
+    /// Runs the command.
+    pub fn run(self) -> anyhow::Result<()> {
+        let What::Check { space, seed, json } = self.command;
+        check(&GivenSpace::load(&space)?.space, seed, json)
+    }
+}
+
+fn check(space: &SearchSpace, seed: u64, as_json: bool) -> anyhow::Result<()> {
+    let mut example = vec![0; space.len()];
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    space.sample(&mut rng, &mut example);
+    let mut neighbours = Vec::new();
+    space.for_each_edit(&mut example.clone(), |choices, d, _| {
+        // An edit of what does not count leads nowhere.
+        if !space.is_inactive(choices, d) {
+            neighbours.push(space.format(choices));
+        }
+    });
+    let share = space.valid_share();
+    let (seen, whole) = listed_or_drawn(space, LOOKED_AT);
+    let architectures = whole
+        .then(|| seen.iter().map(|c| space.canonical_key(c)).collect::<std::collections::HashSet<_>>().len());
+    let conditional = seen.iter().any(|c| (0..space.len()).any(|d| space.is_inactive(c, d)));
+    let unreachable = unreachable_choices(space, seen);
+    if as_json {
+        let decisions: Vec<_> = space
+            .decisions()
+            .iter()
+            .map(|d| {
+                let values: Vec<_> = (0..d.choices.len() as u8).map(|c| d.value(c)).collect();
+                json!({ "name": d.name, "choices": values })
+            })
+            .collect();
+        println!(
+            "{}",
+            json!({
+                "space": space.name(), "decisions": decisions, "combinations": space.size(),
+                "log10_combinations": space.log_size() / std::f64::consts::LN_10, "valid_share": share,
+                "architectures": architectures, "example": space.to_json(&example), "neighbours": neighbours,
+                "unreachable": unreachable,
+            })
+        );
+    } else {
+        println!("{}: {} decisions", space.name(), space.len());
+        let wide = space.decisions().iter().map(|d| d.name.chars().count()).max().unwrap_or(0);
+        for d in space.decisions() {
+            println!("  {:wide$}  {}", d.name, d.choices.join("  "));
+        }
+        println!();
+        match space.size() {
+            Some(size) if size < 1_000_000_000 => print!("{size} combinations"),
+            _ => print!("1e{:.1} combinations", space.log_size() / std::f64::consts::LN_10),
+        }
+        let about = if whole { "" } else { "about " };
+        print!(", {about}{:.4} % of them valid", 100.0 * share);
+        match architectures {
+            Some(n) => println!("; {n} architectures (what does not count left out)"),
+            None => println!(),
+        }
+        println!("Random architectures are drawn evenly from the valid combinations.");
+        if conditional {
+            println!(
+                "Decisions that do not count are drawn too, so each choice of what they depend on is drawn as often as the \
+                 others, however many architectures it leads to."
+            );
+        }
+        println!("\nExample: {}", space.format(&example));
+        println!("         {}", serde_json::Value::Object(space.to_json(&example)));
+        println!("It has {} neighbours:", neighbours.len());
+        neighbours.iter().take(NEIGHBOURS).for_each(|n| println!("  {n}"));
+        if neighbours.len() > NEIGHBOURS {
+            println!("  … and {} more", neighbours.len() - NEIGHBOURS);
+        }
+        for choice in &unreachable {
+            let scope = if whole { "" } else { " of 100,000 that were drawn" };
+            println!("warning: no architecture{scope} has {choice}");
+        }
+    }
+    if !whole && share == 0.0 {
+        bail!("no valid architecture was drawn");
+    }
+    Ok(())
+}
+
+/// A space, and the file that says so.
+pub struct GivenSpace {
+    pub space: Arc<SearchSpace>,
+    /// The text of the file; empty for a known space.
+    pub definition: String,
+    /// Where its copy is in a run directory; the name for a known space.
+    pub place: String,
+}
+
+impl GivenSpace {
+    /// A space by its name or from a file.
+    ///
+    /// # Errors
+    /// What is neither, and what is wrong in the file.
+    pub fn load(name_or_file: &str) -> anyhow::Result<Self> {
+        if SPACES.contains(&name_or_file) {
+            let space = SearchSpace::named(name_or_file)?;
+            return Ok(Self { space, definition: String::new(), place: name_or_file.into() });
+        }
+        let path = Path::new(name_or_file);
+        if !path.exists() {
+            let known = SPACES.join(", ");
+            return Err(Usage(format!(
+                "there is no file {name_or_file}, and no space of that name ({known})"
+            ))
+            .into());
+        }
+        let space = space::load(path).map_err(|e| Usage(e.to_string()))?;
+        let definition = fs::read_to_string(path)?;
+        let ending =
+            if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("json")) { "json" } else { "toml" };
+        Ok(Self { space, definition, place: format!("space.{ending}") })
+    }
+
+    /// Puts the file's copy into a run directory.
+    pub fn keep(&self, run_dir: &Path) -> std::io::Result<()> {
+        if self.definition.is_empty() {
+            return Ok(());
+        }
+        write_whole(&run_dir.join(&self.place), self.definition.as_bytes())
+    }
+}

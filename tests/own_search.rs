@@ -1,0 +1,266 @@
+//! End to end: a search space in a file, a program that measures, a search that is killed and goes on.
+
+mod harness;
+
+use harness::{PROGRAM, Process, failure, stdout, text};
+use rusqlite::Connection;
+use std::{
+    collections::HashSet,
+    fs,
+    path::Path,
+    process::{Command, Output, Stdio},
+    time::Duration,
+};
+use tempfile::TempDir;
+
+const SPACE: &str = r#"
+[[decisions]]
+name = "layers"
+choices = [1, 2, 3]
+[[decisions]]
+name = "width"
+choices = [8, 16, 32, 64]
+[[decisions]]
+name = "op"
+choices = ["conv", "pool", "skip"]
+active_if = { layers = [2, 3] }
+[[decisions]]
+name = "rate"
+choices = [0.1, 0.01]
+[[constraints]]
+require = "layers * width <= 96"
+"#;
+
+/// Says a loss that the space's names determine, notes each call, fails for one rate.
+const PROGRAM_TEXT: &str = r#"
+echo "$SRNAS_ARCHITECTURE" >> calls
+sleep 0.05
+case "$SRNAS_ARCHITECTURE" in *'"op":"pool"'*) echo "no pool here" >&2; exit 3;; esac
+layers=$(echo "$SRNAS_ARCHITECTURE" | sed 's/.*"layers":\([0-9]*\).*/\1/')
+width=$(echo "$SRNAS_ARCHITECTURE" | sed 's/.*"width":\([0-9]*\).*/\1/')
+echo "words before"
+echo "{\"loss\": $((100 - layers * width)), \"layers\": $layers}"
+"#;
+
+fn command(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.args(arguments).current_dir(folder).env("HOME", folder).env_remove("RUST_LOG");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn output(folder: &Path, arguments: &[&str]) -> Output {
+    command(folder, arguments).output().unwrap()
+}
+
+fn setup() -> TempDir {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("space.toml"), SPACE).unwrap();
+    fs::write(folder.path().join("measure.sh"), PROGRAM_TEXT).unwrap();
+    folder
+}
+
+fn calls(folder: &Path) -> Vec<String> {
+    fs::read_to_string(folder.join("calls")).unwrap_or_default().lines().map(str::to_string).collect()
+}
+
+#[test]
+fn a_search_by_a_program_is_killed_and_resumed_and_measures_nothing_twice() {
+    let setup = setup();
+    let folder = setup.path();
+    let search = [
+        "search",
+        "--oracle",
+        "cmd:sh measure.sh",
+        "--space",
+        "space.toml",
+        "--minimise",
+        "loss",
+        "--budget",
+        "30",
+        "--parallel",
+        "3",
+        "--run-dir",
+        "s",
+    ];
+    let mut first = Process::start(command(folder, &search));
+    first.wait_for(&["10 measured"], Duration::from_secs(60));
+    first.kill();
+    let kept = |table: &str| -> i64 {
+        let ledger = Connection::open(folder.join("s/ledger.sqlite")).unwrap();
+        ledger.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
+    };
+    let before = kept("measurements") + kept("infeasible");
+    assert!((10..30).contains(&before), "{before}");
+    // Her file may have changed meanwhile: the search has its copy.
+    fs::write(folder.join("space.toml"), "").unwrap();
+    let resumed = output(folder, &["search", "--resume", "--run-dir", "s", "--budget", "30", "--json"]);
+    let said = stdout(&resumed);
+    assert_eq!(said.lines().count() as i64, 30 - before + 1, "{said}");
+    let last: serde_json::Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+    let summary = &last["summary"];
+    assert_eq!((summary["measured"].as_i64(), summary["before"].as_i64()), (Some(30), Some(before)));
+    assert_eq!(kept("measurements") + kept("infeasible"), 30);
+    // The best there is: three layers of 32 make 96.
+    assert_eq!(summary["best"]["value"], 4.0, "{summary}");
+    assert_eq!(summary["best"]["decisions"]["width"], 32);
+    assert_eq!(summary["infeasible"].as_i64(), Some(kept("infeasible")));
+    let importance = summary["importance"].as_array().unwrap();
+    assert_eq!(importance.len(), 4, "{summary}");
+    // What was running when it was killed was asked once more; nothing else was, and nothing invalid.
+    let calls = calls(folder);
+    let distinct: HashSet<&String> = calls.iter().collect();
+    assert!(
+        distinct.len() >= 30 && calls.len() <= distinct.len() + 3,
+        "{} of {}",
+        distinct.len(),
+        calls.len()
+    );
+    let reason: String = Connection::open(folder.join("s/ledger.sqlite"))
+        .unwrap()
+        .query_row("SELECT reason FROM infeasible", [], |row| row.get(0))
+        .unwrap();
+    assert!(reason.contains("exit status 3: no pool here (kept: s/measurements/"), "{reason}");
+    let folders = fs::read_dir(folder.join("s/measurements")).unwrap().count() as i64;
+    assert_eq!(folders, kept("infeasible"), "a folder for each that failed");
+
+    let page = fs::read_to_string(folder.join("s/report.html")).unwrap();
+    for part in ["Best: loss 4.0000", "Which decisions mattered", "no pool here", "<svg"] {
+        assert!(page.contains(part), "no {part} in the page");
+    }
+    let table = fs::read_to_string(folder.join("s/measurements.csv")).unwrap();
+    assert_eq!(table.lines().count(), 31);
+    assert!(table.starts_with("measurement,architecture,infeasible,layers,loss\n"), "{table}");
+
+    // More of the same, as it says; and all there is in the end, with nothing left to ask for.
+    let all = output(folder, &["search", "--resume", "--run-dir", "s", "--budget", "1000"]);
+    let text = stdout(&all);
+    // (1 layer: 4 widths; 2: 3 widths that fit × 3; 3: 3 × 3) × 2 rates.
+    assert!(
+        text.contains("44 architectures measured (30 before)") && text.contains("What mattered"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_space_is_looked_at_and_refused_by_name() {
+    let setup = setup();
+    let folder = setup.path();
+    let said = stdout(&output(folder, &["space", "check", "space.toml"]));
+    for part in [
+        "space: 4 decisions",
+        "72 combinations",
+        "44 architectures",
+        "Example: layers=",
+        "neighbours:",
+        "drawn as often",
+    ] {
+        assert!(said.contains(part), "no {part:?} in\n{said}");
+    }
+    let json: serde_json::Value =
+        serde_json::from_str(&stdout(&output(folder, &["space", "check", "space.toml", "--json"]))).unwrap();
+    assert_eq!((&json["combinations"], &json["architectures"]), (&72.into(), &44.into()));
+    assert_eq!(json["decisions"][3]["choices"], serde_json::json!([0.1, 0.01]));
+    fs::write(folder.join("narrow.toml"), SPACE.replace("<= 96", "<= 63")).unwrap();
+    let said = stdout(&output(folder, &["space", "check", "narrow.toml"]));
+    assert!(said.contains("warning: no architecture has width = 64"), "{said}");
+
+    fs::write(folder.join("bad.toml"), SPACE.replace("layers = [2, 3]", "layres = [2, 3]")).unwrap();
+    let (code, error) = failure(&output(folder, &["space", "check", "bad.toml"]));
+    assert!(
+        code == 2 && error.contains("bad.toml: active_if of `op`") && error.contains("`layers`"),
+        "{error}"
+    );
+    let (code, error) = failure(&output(folder, &["space", "check", "nowhere.toml"]));
+    assert!(code == 2 && error.contains("no file nowhere.toml"), "{error}");
+}
+
+#[test]
+fn wrong_usage_is_refused_before_anything_is_made() {
+    let setup = setup();
+    let folder = setup.path();
+    let base = ["search", "--oracle", "cmd:sh measure.sh", "--run-dir", "s"];
+    let cases: [(&[&str], &str); 7] = [
+        (&["--minimise", "loss"], "needs --space FILE"),
+        (&["--space", "space.toml"], "--maximise METRIC or --minimise METRIC"),
+        (&["--space", "space.toml", "--minimise", "loss", "--data", "digits"], "--oracle train"),
+        (&["--space", "space.tml", "--minimise", "loss"], "no file space.tml"),
+        (&["--space", "space.toml", "--minimise", "loss", "--timeout", "soon"], "--timeout"),
+        (&["--space", "space.toml", "--minimise", "loss", "--parallel", "0"], "--parallel"),
+        (&["--space", "space.toml", "--minimise", "loss", "--resume"], "no search to resume"),
+    ];
+    for (arguments, expected) in cases {
+        let out = output(folder, &[&base[..], arguments].concat());
+        assert!(
+            !out.status.success() && text(&out.stderr).contains(expected),
+            "{arguments:?}: {}",
+            text(&out.stderr)
+        );
+        assert!(!folder.join("s/config.toml").exists(), "{arguments:?}");
+    }
+    let out = output(folder, &["search", "--oracle", "cmd: ", "--space", "space.toml"]);
+    assert!(
+        out.status.code() == Some(2) && text(&out.stderr).contains("needs a program"),
+        "{}",
+        text(&out.stderr)
+    );
+    assert!(calls(folder).is_empty());
+
+    // A program that only ever fails ends its search with reasons, not with a crash.
+    let search = [
+        "search",
+        "--oracle",
+        "cmd:exit 9",
+        "--space",
+        "space.toml",
+        "--minimise",
+        "loss",
+        "--budget",
+        "5",
+        "--run-dir",
+        "f",
+    ];
+    let said = stdout(&output(folder, &search));
+    assert!(said.contains("5 infeasible") && said.contains("measurements.csv says why"), "{said}");
+    let table = fs::read_to_string(folder.join("f/measurements.csv")).unwrap();
+    assert!(table.contains("exit status 9"), "{table}");
+    let (code, error) =
+        failure(&output(folder, &["search", "--resume", "--run-dir", "f", "--maximise", "loss"]));
+    assert!(code == 2 && error.contains("cannot change when a search goes on"), "{error}");
+}
+
+#[test]
+fn an_interrupted_search_stops_its_programs_and_says_how_to_go_on() {
+    let setup = setup();
+    let folder = setup.path();
+    let search = [
+        "search",
+        "--oracle",
+        "cmd:case $SRNAS_ARCHITECTURE in *16*) sleep 300;; esac; sh measure.sh",
+        "--space",
+        "space.toml",
+        "--minimise",
+        "loss",
+        "--budget",
+        "40",
+        "--parallel",
+        "8",
+        "--run-dir",
+        "s",
+    ];
+    let mut running = Process::start(command(folder, &search));
+    running.wait_for(&["5 measured"], Duration::from_secs(60));
+    running.signal("-INT");
+    running.wait_for(&["srnas search --resume --run-dir s --budget 40"], Duration::from_secs(30));
+    assert_eq!(running.wait(Duration::from_secs(30)).code(), Some(1));
+    assert!(fs::read_to_string(folder.join("s/report.html")).unwrap().contains("All measurements"));
+    assert_eq!(fs::read_dir("/proc").map(|_| sleepers(folder)).unwrap_or(0), 0);
+}
+
+/// Processes whose environment names the folder's measurements.
+fn sleepers(folder: &Path) -> usize {
+    let wanted = format!("{}/s/measurements", fs::canonicalize(folder).unwrap().display());
+    let environments =
+        fs::read_dir("/proc").unwrap().flatten().filter_map(|e| fs::read(e.path().join("environ")).ok());
+    environments.filter(|e| String::from_utf8_lossy(e).contains(&wanted)).count()
+}
