@@ -1,7 +1,7 @@
 //! Spaces as the Python package ConfigSpace writes them (`ConfigurationSpace.to_json`, formats 0.2 to 0.4).
 
 use super::{
-    Condition, Constraint, Custom, Decision, SearchSpace, SpaceError,
+    Condition, Constraint, Custom, Decision, SearchSpace, SpaceError, check_decisions,
     custom::Formula,
     file::{Namer, decision},
 };
@@ -70,6 +70,7 @@ pub(super) fn read(text: &str, name: &str) -> Result<SearchSpace, SpaceError> {
         .map(|h| decision(&h.name, &h.choices()?))
         .collect::<Result<_, String>>()
         .map_err(malformed)?;
+    check_decisions(&decisions).map_err(malformed)?;
     let names = Namer { decisions: &decisions };
     let mut conditions = Vec::new();
     for clause in &file.conditions {

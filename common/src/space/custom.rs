@@ -17,7 +17,7 @@ pub enum Constraint {
     /// These decisions must not all have one of these choices at once.
     Forbid(Vec<(usize, Vec<u8>)>),
     /// This formula over numeric decisions must be true.
-    Require(Formula),
+    Require(Box<Formula>),
 }
 
 /// A formula such as `depth * width <= 96`: arithmetic, comparisons, `&&` and `||` over the names of decisions whose choices
@@ -37,7 +37,7 @@ impl Formula {
     ///
     /// # Errors
     /// Says what is no formula, which name is no decision, and which decision has words for choices.
-    pub fn read(text: &str, decisions: &[Decision]) -> Result<Self, String> {
+    pub fn read(text: &str, decisions: &[Decision]) -> Result<Box<Self>, String> {
         let wrong = |reason: String| format!("`{text}`: {reason}");
         let expression = exmex::parse_val::<i64, f64>(text)
             .map_err(|e| wrong(format!("it is no formula ({})", e.to_string().trim_end_matches('.'))))?;
@@ -66,7 +66,7 @@ impl Formula {
         }
         let formula = Self { text: text.into(), expression, decisions: places, values };
         match formula.evaluate(|_| 0) {
-            Val::Bool(_) => Ok(formula),
+            Val::Bool(_) => Ok(Box::new(formula)),
             Val::Error(e) => Err(wrong(format!("it cannot be computed ({e})"))),
             _ => Err(wrong(
                 "it is neither true nor false; compare two numbers, as in `depth * width <= 96`".into(),

@@ -1,7 +1,8 @@
 //! Spaces in files: our own TOML (docs/your-own-search.md), or a ConfigSpace in JSON.
 
 use super::{
-    Choices, Condition, Constraint, Custom, Decision, SearchSpace, SpaceError, configspace, custom::Formula,
+    Choices, Condition, Constraint, Custom, Decision, SearchSpace, SpaceError, check_decisions, configspace,
+    custom::Formula,
 };
 use crate::names::did_you_mean;
 use serde::Deserialize;
@@ -100,6 +101,7 @@ pub fn read(text: &str, name: &str) -> Result<SearchSpace, SpaceError> {
         })
         .collect::<Result<Vec<Decision>, String>>()
         .map_err(malformed)?;
+    check_decisions(&decisions).map_err(malformed)?;
     let names = Namer { decisions: &decisions };
     let mut conditions = Vec::new();
     for (d, entry) in file.decisions.iter().enumerate() {
@@ -342,7 +344,7 @@ forbid = { act1 = "tanh", width1 = [16, 32] }
             ("width1 * width2 <= 256", "width1 * act2 <= 256", "are words"),
             ("[\"width2\", \"act2\"]]]", "[\"width2\", \"act3\"]]]", "did you mean `act"),
             ("name = \"depth\"", "name = \"de=pth\"", "equals sign"),
-            ("name = \"act1\"", "name = \"depth\"", "there is no decision `act1`"),
+            ("name = \"act1\"", "name = \"depth\"", "decision `depth` occurs twice"),
         ];
         for (from, to, expected) in cases {
             assert!(NET.contains(from), "{from}");

@@ -142,31 +142,8 @@ impl SearchSpace {
         rules: Box<dyn Rules>,
     ) -> Result<Self, SpaceError> {
         let name = name.into();
-        let malformed = |reason: String| SpaceError::Malformed { space: name.clone(), reason };
-        if decisions.is_empty() {
-            return Err(malformed("it has no decisions".into()));
-        }
-        if decisions.len() > Self::MOST_DECISIONS {
-            let (has, most) = (decisions.len(), Self::MOST_DECISIONS);
-            return Err(malformed(format!("it has {has} decisions; {most} are possible")));
-        }
-        for (i, d) in decisions.iter().enumerate() {
-            if d.choices.is_empty() || d.choices.len() > 255 {
-                return Err(malformed(format!(
-                    "decision `{}` has {} choices; 1 to 255 are possible",
-                    d.name,
-                    d.choices.len()
-                )));
-            }
-            if decisions[..i].iter().any(|other| other.name == d.name) {
-                return Err(malformed(format!("decision `{}` occurs twice", d.name)));
-            }
-            for (k, c) in d.choices.iter().enumerate() {
-                if d.choices[..k].contains(c) {
-                    return Err(malformed(format!("choice `{c}` of decision `{}` occurs twice", d.name)));
-                }
-            }
-        }
+        check_decisions(&decisions)
+            .map_err(|reason| SpaceError::Malformed { space: name.clone(), reason })?;
         // Decisions that list the same choices share a vocabulary.
         let mut lists: Vec<(&[String], usize)> = Vec::new();
         let (mut vocabularies, mut count_offsets, mut counts) = (Vec::new(), Vec::new(), 0);
@@ -432,6 +409,35 @@ impl SearchSpace {
     fn not_an_architecture(&self, text: &str, reason: &str) -> SpaceError {
         SpaceError::NotAnArchitecture { space: self.name.clone(), text: text.into(), reason: reason.into() }
     }
+}
+
+/// Whether these can be the decisions of a space; if not, why.
+fn check_decisions(decisions: &[Decision]) -> Result<(), String> {
+    if decisions.is_empty() {
+        return Err("it has no decisions".into());
+    }
+    if decisions.len() > SearchSpace::MOST_DECISIONS {
+        let (has, most) = (decisions.len(), SearchSpace::MOST_DECISIONS);
+        return Err(format!("it has {has} decisions; {most} are possible"));
+    }
+    for (i, d) in decisions.iter().enumerate() {
+        if d.choices.is_empty() || d.choices.len() > 255 {
+            return Err(format!(
+                "decision `{}` has {} choices; 1 to 255 are possible",
+                d.name,
+                d.choices.len()
+            ));
+        }
+        if decisions[..i].iter().any(|other| other.name == d.name) {
+            return Err(format!("decision `{}` occurs twice", d.name));
+        }
+        for (k, c) in d.choices.iter().enumerate() {
+            if d.choices[..k].contains(c) {
+                return Err(format!("choice `{c}` of decision `{}` occurs twice", d.name));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Number of decisions in which two architectures differ.
