@@ -108,6 +108,7 @@ impl CommandOracle {
         fs::write(&input, format!("{architecture}\n")).map_err(failed)?;
         let process = Process {
             command: &self.options.command,
+            name,
             input: &input,
             errors: &folder.join("stderr.txt"),
             variables: &[

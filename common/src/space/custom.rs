@@ -121,6 +121,7 @@ impl Custom {
         interchangeable: Vec<Vec<Vec<usize>>>,
     ) -> Result<SearchSpace, SpaceError> {
         let malformed = |reason: String| SpaceError::Malformed { space: name.into(), reason };
+        let ordered = Conditional::new(&decisions, conditions.clone()).map_err(malformed)?;
         let mut grouped = DecisionSet::default();
         for set in &interchangeable {
             check_set(set, &decisions, &conditions, &mut grouped).map_err(malformed)?;
@@ -128,10 +129,9 @@ impl Custom {
         let within = |c: &Condition| {
             interchangeable.iter().flatten().any(|g| g.contains(&c.decision) && g.contains(&c.depends_on))
         };
-        let outside = conditions.iter().filter(|c| grouped.has(c.decision) && !within(c)).cloned().collect();
-        let conditions = Conditional::new(&decisions, conditions).map_err(malformed)?;
+        let outside = conditions.into_iter().filter(|c| grouped.has(c.decision) && !within(c)).collect();
         let texts: Vec<String> = constraints.iter().map(|c| c.describe(&decisions)).collect();
-        let rules = Self { conditions, constraints, interchangeable, outside };
+        let rules = Self { conditions: ordered, constraints, interchangeable, outside };
         let space = SearchSpace::new(name, decisions, Box::new(rules))?;
         if !texts.is_empty() && valid_share(&space).is_none() {
             return Err(malformed(format!(

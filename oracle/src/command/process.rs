@@ -37,6 +37,8 @@ const ECHO: Duration = Duration::from_secs(2);
 /// A program to be run.
 pub struct Process<'a> {
     pub command: &'a str,
+    /// By what its words are known in the log.
+    pub name: &'a str,
     /// The file that is its stdin.
     pub input: &'a Path,
     /// The file that gets the beginning of its stderr.
@@ -72,8 +74,13 @@ impl Process<'_> {
             .process_group(0)
             .spawn()?;
         let output = child.stdout.take().map(|out| listen(out, LAST_OUTPUT, |_| ()));
-        let mut errors =
-            Errors { file: fs::File::create(self.errors).ok(), kept: 0, logged: 0, line: Vec::new() };
+        let mut errors = Errors {
+            name: self.name.into(),
+            file: fs::File::create(self.errors).ok(),
+            kept: 0,
+            logged: 0,
+            line: Vec::new(),
+        };
         let words = child.stderr.take().map(|err| listen(err, LAST_WORDS, move |block| errors.take(block)));
         let status = self.wait(&mut child, stop);
         // Whoever is left in its group goes too; that ends the pipes, unless somebody left the group, which the caller
@@ -174,6 +181,7 @@ fn listen(
 
 /// Where stderr goes: the beginning into a file, fewer lines into the log.
 struct Errors {
+    name: String,
     file: Option<fs::File>,
     kept: usize,
     logged: usize,
@@ -193,14 +201,27 @@ impl Errors {
             }
             self.logged += 1;
             match byte {
-                b'\n' => {
-                    info!(target: "program", "{}", String::from_utf8_lossy(&std::mem::take(&mut self.line)))
-                }
+                b'\n' => self.say(""),
                 _ => self.line.push(byte),
             }
             if self.logged == LOGGED {
-                info!(target: "program", "{} … (no more of this one)", String::from_utf8_lossy(&self.line));
+                self.say(" … (no more of this one)");
             }
+        }
+    }
+
+    fn say(&mut self, end: &str) {
+        let line = String::from_utf8_lossy(&self.line);
+        info!(target: "program", measurement = self.name, "{line}{end}");
+        self.line.clear();
+    }
+}
+
+impl Drop for Errors {
+    /// A last line without an end.
+    fn drop(&mut self) {
+        if !self.line.is_empty() {
+            self.say("");
         }
     }
 }
