@@ -132,6 +132,36 @@ fn a_search_by_a_program_is_killed_and_resumed_and_measures_nothing_twice() {
     assert_eq!(table.lines().count(), 31);
     assert!(table.starts_with("measurement,architecture,infeasible,layers,loss\n"), "{table}");
 
+    // The next search knows this one, another space does not.
+    fs::write(folder.join("space.toml"), SPACE).unwrap();
+    let next = [
+        "search",
+        "--oracle",
+        "cmd:sh measure.sh # again",
+        "--space",
+        "space.toml",
+        "--minimise",
+        "loss",
+        "--budget",
+        "4",
+        "--prior",
+        "s",
+        "--run-dir",
+        "t",
+    ];
+    let out = output(folder, &next);
+    assert!(harness::text(&out.stderr).contains("measurements of "), "{}", harness::text(&out.stderr));
+    let said = stdout(&out);
+    assert!(said.contains("knows earlier tasks") && said.contains("loss 4.0000"), "{said}");
+    fs::write(folder.join("other.toml"), SPACE.replace("[8, 16, 32, 64]", "[8, 16, 32]")).unwrap();
+    let other: Vec<&str> = next.iter().map(|a| if *a == "space.toml" { "other.toml" } else { a }).collect();
+    let (code, error) =
+        failure(&output(folder, &[&other[..9], &["--prior", "s", "--run-dir", "u"]].concat()));
+    assert!(code == 2 && error.contains("decision `width` has other choices"), "{error}");
+    let (code, error) =
+        failure(&output(folder, &[&other[..9], &["--prior", "nowhere", "--run-dir", "u"]].concat()));
+    assert!(code == 2 && error.contains("nowhere"), "{error}");
+
     // More of the same, as it says; and all there is in the end, with nothing left to ask for.
     let all = output(folder, &["search", "--resume", "--run-dir", "s", "--budget", "1000"]);
     let text = stdout(&all);

@@ -88,6 +88,12 @@ impl Guide {
         })
     }
 
+    /// What earlier searches of the same space say (see [`crate::prior_of`]); nothing where they say nothing.
+    pub fn of_past(prior: Prior) -> Self {
+        let prior = (!prior.tasks().is_empty()).then(|| Arc::new(prior));
+        Self { prior, ..Self::default() }
+    }
+
     /// Whether it knows past tasks.
     pub fn knows_a_past(&self) -> bool {
         self.prior.is_some()

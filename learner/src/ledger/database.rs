@@ -197,6 +197,18 @@ impl Database {
     /// # Errors
     /// Refuses what is no ledger, a newer schema, and another run's ledger; the file is not changed.
     pub fn open(path: &Path, run: &RunRecord) -> Result<Database, LedgerError> {
+        let (database, found) = Database::open_any(path)?;
+        match difference(&found, run) {
+            Some(difference) => Err(LedgerError::OtherRun { path: path.display().to_string(), difference }),
+            None => Ok(database),
+        }
+    }
+
+    /// The ledger of whatever run is there, and whose it is.
+    ///
+    /// # Errors
+    /// As [`Database::open`], but for the run.
+    pub fn open_any(path: &Path) -> Result<(Database, RunRecord), LedgerError> {
         let foreign = || LedgerError::Foreign { path: path.display().to_string() };
         let database = Database::connect(path, OpenFlags::empty())?;
         let schema = database.connection.query_row("PRAGMA user_version", [], |row| row.get::<_, u32>(0));
@@ -211,10 +223,7 @@ impl Database {
             Err(source) => return Err(database.failed(source)),
         }
         let found = database.run().map_err(|source| database.failed(source))?;
-        match difference(&found, run) {
-            Some(difference) => Err(LedgerError::OtherRun { path: path.display().to_string(), difference }),
-            None => Ok(database),
-        }
+        Ok((database, found))
     }
 
     fn connect(path: &Path, more: OpenFlags) -> Result<Database, LedgerError> {

@@ -8,6 +8,7 @@ mod linas;
 mod local;
 mod mlp;
 mod nsga2;
+mod past;
 mod pool;
 mod random;
 mod reinforce;
@@ -16,9 +17,10 @@ mod trained;
 mod transfer;
 
 pub(crate) use gp::{Acquisition, Gp};
+pub use past::{PastSearch, prior_of};
 pub(crate) use random::unmeasured;
 
-use crate::method::{Begin, Method, MethodError, MethodSpec, SpecError};
+use crate::method::{Begin, Method, MethodError, MethodSpec, SpecError, Whole};
 use srnas_common::{posterior::Prior, space::SearchSpace, task::Task};
 use std::{
     collections::BTreeMap,

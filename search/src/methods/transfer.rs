@@ -2,11 +2,12 @@
 //! residual ([`srnas_common::posterior::Predictor`]).
 
 use super::{
-    Begin, MethodSpec, Preparation, SpecError, Starter,
+    Begin, MethodSpec, Preparation, SpecError, Starter, Whole,
     gp::{Acquisition, Gp, acquisition},
+    past::completed,
     random::unmeasured,
 };
-use crate::method::{Method, Whole};
+use crate::method::Method;
 use hashbrown::HashSet;
 use rayon::prelude::*;
 use srnas_common::{
@@ -93,16 +94,5 @@ fn filled(p: &Preparation, task: &Arc<Task>, whole: &Arc<Whole>, n: usize, index
         known.push((begin.key(&choices), value));
         gp.tell(&choices, &[value]).expect("a Gaussian process does not fail");
     }
-    let mut values = gp.means();
-    let known: hashbrown::HashMap<u64, f32> = known.into_iter().collect();
-    for (value, key) in values.iter_mut().zip(&whole.keys) {
-        if let Some(measured) = known.get(key) {
-            *value = *measured;
-        }
-    }
-    let median = srnas_common::statistics::median(&mut values.clone());
-    let best = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let gap = best - median;
-    let scale = |v: f32| if gap > 0.0 { ((v - median) / gap).clamp(-3.0, 1.0) } else { 0.0 };
-    values.into_iter().map(scale).collect()
+    completed(&mut gp, whole, &known.into_iter().collect())
 }

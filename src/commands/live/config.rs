@@ -27,6 +27,9 @@ pub struct LiveConfig {
     pub seed: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PathBuf>,
+    /// Run directories of earlier searches.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prior: Vec<PathBuf>,
     /// With a program, the longest time of a measurement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<String>,
@@ -106,6 +109,7 @@ impl LiveConfig {
             minimise,
             seed,
             policy: policy.map(|path| Policy::file(path).to_path_buf()),
+            prior: absolute(&given.prior)?,
             timeout: given.timeout.map(|t| t.to_string()),
             retries: given.retries.unwrap_or(0),
             keep: given.keep,
@@ -154,6 +158,7 @@ impl LiveConfig {
                 "--policy",
                 policy.is_some_and(|p| Some(&Policy::file(p).to_path_buf()) != config.policy.as_ref()),
             ),
+            ("--prior", !given.prior.is_empty() && absolute(&given.prior)? != config.prior),
             ("--maximise or --minimise", metric.is_some_and(|m| m != (&config.metric, config.minimise))),
         ];
         if let Some((option, _)) = contradicted.iter().find(|(_, contradicted)| *contradicted) {
@@ -167,6 +172,14 @@ impl LiveConfig {
         config.keep |= given.keep;
         Ok((config, space))
     }
+}
+
+/// Paths that mean the same wherever the search goes on.
+fn absolute(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+    let of = |path: &PathBuf| {
+        fs::canonicalize(path).map_err(|e| Usage(format!("--prior {}: {e}", path.display())).into())
+    };
+    paths.iter().map(of).collect()
 }
 
 impl LiveArguments {

@@ -80,7 +80,11 @@ impl Display {
 
     /// How the architectures were chosen.
     pub fn how(&self, report: &SearchReport) -> String {
-        let by = if self.guided { "the policy's transfer posterior" } else { "the plain posterior" };
+        let by = if self.guided {
+            "the transfer posterior, which knows earlier tasks"
+        } else {
+            "the plain posterior"
+        };
         format!(
             "{} architectures measured ({} before), {} infeasible, in {:.0} s, chosen by {by}.",
             report.measured,

@@ -3,6 +3,7 @@
 mod config;
 mod display;
 mod ledger;
+mod past;
 
 use super::{Usage, run::default_run_dir, space::GivenSpace, stop_flag};
 use clap::{ArgGroup, Args};
@@ -34,6 +35,10 @@ pub struct LiveArguments {
     /// With --oracle, the space that is searched: a file (TOML, or a ConfigSpace in JSON) or a name [default: nb201]
     #[arg(long, value_name = "FILE|NAME", requires = "live")]
     space: Option<String>,
+    /// With --oracle, the run directory of an earlier search of the same space, whatever it searched for: what it measured
+    /// guides this one; may be given several times
+    #[arg(long, value_name = "DIR", requires = "live", conflicts_with = "policy")]
+    prior: Vec<PathBuf>,
     /// With --oracle train, the images: digits (built in), mnist:DIR, idx:DIR, cifar10:DIR or cifar100:DIR
     #[arg(long, value_name = "DATA", requires = "live")]
     data: Option<String>,
@@ -91,7 +96,8 @@ impl LiveArguments {
         };
         let guide = match &config.policy {
             Some(file) => Guide::of_policy(&Policy::load(file)?, &given.space)?,
-            None => Guide::default(),
+            None if config.prior.is_empty() => Guide::default(),
+            None => past::guide(&config.prior, &given.space)?,
         };
         // What is wrong with the images is said before there is a run directory; a program gets its folders in it.
         let trained =

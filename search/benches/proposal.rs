@@ -1,0 +1,76 @@
+//! What a proposal costs a search by a costly oracle: 300 measurements of a space of 60 decisions are known, one more is
+//! made, by an oracle that answers at once.
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use srnas_common::space::{Choices, Conditional, Decision, SearchSpace};
+use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle};
+use srnas_search::{Guide, Journal, LiveSearch, Measured, Objective};
+use std::{
+    collections::BTreeMap,
+    hint::black_box,
+    sync::{Arc, atomic::AtomicBool},
+};
+
+struct Sum(Arc<SearchSpace>);
+
+impl CostlyOracle for Sum {
+    fn space(&self) -> &Arc<SearchSpace> {
+        &self.0
+    }
+
+    fn identity(&self) -> (String, String) {
+        ("sum".into(), String::new())
+    }
+
+    fn metric_names(&self) -> Vec<String> {
+        vec!["sum".into()]
+    }
+
+    fn measure(&self, choices: &Choices, _: &AtomicBool) -> Result<Answer, CostlyError> {
+        let sum = choices.iter().enumerate().map(|(d, &c)| f64::from(c) * (d as f64).sin()).sum();
+        Ok(Answer::Metrics(BTreeMap::from([("sum".into(), sum)])))
+    }
+}
+
+struct Nowhere;
+
+impl Journal for Nowhere {
+    fn keep(&mut self, _: &Measured, _: &Result<f32, String>) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+fn proposal(c: &mut Criterion) {
+    let decision = |d: usize| Decision::new(format!("d{d}"), &["a", "b", "c", "d", "e"]);
+    let space = Conditional::space("sixty", (0..60).map(decision).collect(), vec![]);
+    let oracle = Sum(Arc::new(space.expect("sixty decisions are a space")));
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let stop = AtomicBool::new(false);
+    let mut known = Vec::new();
+    for _ in 0..300 {
+        let mut choices = vec![0; 60];
+        oracle.0.sample(&mut rng, &mut choices);
+        let answer = oracle.measure(&choices, &stop).expect("it answers");
+        known.push(Measured { key: oracle.0.canonical_key(&choices), choices, answer });
+    }
+    let search = LiveSearch {
+        oracle: &oracle,
+        objective: Objective { metric: "sum".into(), minimise: false },
+        guide: Guide::default(),
+        budget: 301,
+        parallel: 1,
+        seed: 1,
+    };
+    c.bench_function("a proposal, 300 measurements of 60 decisions", |b| {
+        b.iter_batched(
+            || known.clone(),
+            |known| black_box(search.run(known, &mut Nowhere, &stop, &|_| ()).expect("it ends")),
+            criterion::BatchSize::SmallInput,
+        );
+    });
+}
+
+criterion_group!(benches, proposal);
+criterion_main!(benches);
