@@ -9,7 +9,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 /// A space is refused if it has fewer valid combinations than one in so many.
-const RAREST: u64 = 100_000;
+const RAREST: u64 = 10_000;
 
 /// What an architecture must not break. A constraint is asked only while every decision that it names is active.
 #[derive(Clone, Debug)]
@@ -112,7 +112,7 @@ impl Custom {
     ///
     /// # Errors
     /// Refuses what [`Conditional::space`] refuses, groups that cannot be exchanged, constraints that forbid everything, and
-    /// such as leave fewer than one combination in 100,000 to be found.
+    /// such as leave fewer than one combination in 10,000 to be found.
     pub fn space(
         name: &str,
         decisions: Vec<Decision>,
@@ -403,6 +403,6 @@ mod tests {
         let space = |limit| Custom::space("many", many.clone(), vec![], vec![sum(limit)], vec![]);
         let share = valid_share(&space(45).unwrap()).unwrap();
         assert!((share - 0.52).abs() < 0.03, "{share}");
-        assert!(space(3).unwrap_err().to_string().contains("100000"));
+        assert!(space(3).unwrap_err().to_string().contains("in 10000 "));
     }
 }
