@@ -22,7 +22,7 @@ pub use comparison::{Comparison, ComparisonError, Outcome, Plan, SearchResult};
 pub use held_out::{HeldOut, HeldOutError, compare_held_out};
 pub use live::{Event, Guide, Journal, LiveError, LiveSearch, Measured, Objective};
 pub use method::{MethodError, MethodSpec, SpecError};
-pub use methods::{METHODS, PastSearch, prior_of};
+pub use methods::{METHODS, PastSearch};
 pub use pareto::Front;
 pub use policy::{Acting, PolicySearchError, policy_environment};
 pub use problem::{Problem, ProblemError};

@@ -7,13 +7,13 @@
 use crate::{
     importance,
     method::{Begin, Method, MethodError, Whole},
-    methods::{Acquisition, Gp, unmeasured},
+    methods::{Acquisition, Gp, PastSearch, prior_of, unmeasured},
     policy::{Acting, PolicySearchError, policy_environment},
 };
 use hashbrown::HashSet;
 use srnas_common::{
     policy::Policy,
-    posterior::{Kind, PosteriorSettings, Prior},
+    posterior::{Kind, PosteriorSettings, Prior, PriorError},
     space::{Choices, SearchSpace},
     task::Count,
 };
@@ -29,6 +29,13 @@ use std::{
 
 /// Measurements that a posterior is conditioned on at most: its cost grows with their cube.
 const CONDITIONED: usize = 320;
+
+/// Deviation of the past's slope where an earlier search has fewer than [`FEW`] measurements: what is filled in is flatter
+/// than what would have been measured, so the past's mean must be free to grow. On nb201's training tasks, families left
+/// out, 2 is better than the default with 50 measurements a task, and worse with 200 (docs/results.md).
+const SLOPE_OF_FEW: f32 = 2.0;
+/// See [`SLOPE_OF_FEW`].
+const FEW: usize = 100;
 
 /// Which metric is searched.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,10 +95,19 @@ impl Guide {
         })
     }
 
-    /// What earlier searches of the same space say (see [`crate::prior_of`]); nothing where they say nothing.
-    pub fn of_past(prior: Prior) -> Self {
+    /// What earlier searches of the same space say; nothing where they say nothing.
+    ///
+    /// # Errors
+    /// Refuses a space that is too large to be tabulated.
+    pub fn of_past(space: &Arc<SearchSpace>, past: &[PastSearch]) -> Result<Self, PriorError> {
+        let prior = prior_of(space, past)?;
+        let mut settings = PosteriorSettings::default();
+        let measured: usize = past.iter().map(|search| search.measured.len()).sum();
+        if measured < FEW * past.len() {
+            settings.transfer.slope = SLOPE_OF_FEW;
+        }
         let prior = (!prior.tasks().is_empty()).then(|| Arc::new(prior));
-        Self { prior, ..Self::default() }
+        Ok(Self { prior, settings, ..Self::default() })
     }
 
     /// Whether it knows past tasks.

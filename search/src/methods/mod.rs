@@ -17,7 +17,8 @@ mod trained;
 mod transfer;
 
 pub(crate) use gp::{Acquisition, Gp};
-pub use past::{PastSearch, prior_of};
+pub use past::PastSearch;
+pub(crate) use past::prior_of;
 pub(crate) use random::unmeasured;
 
 use crate::method::{Begin, Method, MethodError, MethodSpec, SpecError, Whole};

@@ -5,7 +5,7 @@ use crate::commands::space::GivenSpace;
 use serde::Deserialize;
 use srnas_common::space::{SPACES, SearchSpace};
 use srnas_learner::Database;
-use srnas_search::{Guide, PastSearch, prior_of};
+use srnas_search::{Guide, PastSearch};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -29,8 +29,7 @@ pub fn guide(folders: &[PathBuf], space: &Arc<SearchSpace>) -> anyhow::Result<Gu
             _ => info!("knows {values} measurements of {}", search.name),
         }
     }
-    let prior = prior_of(space, &past).map_err(|e| Usage(format!("--prior: {e}")))?;
-    Ok(Guide::of_past(prior))
+    Ok(Guide::of_past(space, &past).map_err(|e| Usage(format!("--prior: {e}")))?)
 }
 
 fn past(folder: &Path, space: &SearchSpace) -> anyhow::Result<PastSearch> {
