@@ -30,6 +30,9 @@ pub struct LiveConfig {
     /// Run directories of earlier searches.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub prior: Vec<PathBuf>,
+    /// Measurements at a time, where it was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parallel: Option<u16>,
     /// With a program, the longest time of a measurement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<String>,
@@ -110,6 +113,7 @@ impl LiveConfig {
             seed,
             policy: policy.map(|path| Policy::file(path).to_path_buf()),
             prior: absolute(&given.prior)?,
+            parallel: given.parallel,
             timeout: given.timeout.map(|t| t.to_string()),
             retries: given.retries.unwrap_or(0),
             keep: given.keep,
@@ -167,6 +171,7 @@ impl LiveConfig {
             return Err(Usage(text).into());
         }
         // These change how long it takes, not what is measured.
+        config.parallel = given.parallel.or(config.parallel);
         config.timeout = given.timeout.map(|t| t.to_string()).or(config.timeout);
         config.retries = given.retries.unwrap_or(config.retries);
         config.keep |= given.keep;

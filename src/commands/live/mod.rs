@@ -118,7 +118,7 @@ impl LiveArguments {
             objective: Objective { metric: config.metric.clone(), minimise: config.minimise },
             guide,
             budget,
-            parallel: self.parallel.map_or(slots, usize::from).min(budget),
+            parallel: config.parallel.map_or(slots, usize::from).min(budget),
             seed: config.seed,
         };
         let mut ledger = SearchLedger::open(&held, resumed, oracle.as_ref(), &config)?;
