@@ -11,6 +11,9 @@ use rand_chacha::ChaCha8Rng;
 /// A space is refused if it has fewer valid combinations than one in so many.
 const RAREST: u64 = 10_000;
 
+/// Names that exmex reads as numbers.
+const CONSTANTS: [&str; 5] = ["PI", "π", "TAU", "τ", "E"];
+
 /// What an architecture must not break. A constraint is asked only while every decision that it names is active.
 #[derive(Clone, Debug)]
 pub enum Constraint {
@@ -41,6 +44,14 @@ impl Formula {
         let wrong = |reason: String| format!("`{text}`: {reason}");
         let expression = exmex::parse_val::<i64, f64>(text)
             .map_err(|e| wrong(format!("it is no formula ({})", e.to_string().trim_end_matches('.'))))?;
+        if let Some(d) =
+            decisions.iter().find(|d| CONSTANTS.contains(&d.name.as_str()) && text.contains(&d.name))
+        {
+            return Err(wrong(format!(
+                "`{}` is a number in formulas; give the decision another name",
+                d.name
+            )));
+        }
         let (mut places, mut values) = (Vec::new(), Vec::new());
         for name in expression.var_names() {
             let Some(place) = decisions.iter().position(|d| d.name == *name) else {
@@ -374,6 +385,10 @@ mod tests {
     #[test]
     fn what_cannot_be_a_space_is_refused_with_the_reason() {
         let read = |text: &str| Formula::read(text, &decisions()).unwrap_err();
+        let odd = [numbers("kernel-size", &["3", "5"])];
+        assert!(Formula::read("{kernel-size} * 2 < 9", &odd).is_ok());
+        let error = Formula::read("E < 4", &[numbers("E", &["3", "5"])]).unwrap_err();
+        assert!(error.contains("`E` is a number in formulas"), "{error}");
         assert!(read("depht * 2 < 3").contains("did you mean `depth`"));
         assert!(read("act1 == 1").contains("are words"));
         assert!(read("depth +").contains("no formula"));

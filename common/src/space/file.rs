@@ -1,7 +1,7 @@
 //! Spaces in files: our own TOML (docs/your-own-search.md), or a ConfigSpace in JSON.
 
 use super::{
-    Choices, Condition, Constraint, Custom, Decision, SearchSpace, SpaceError, check_decisions, configspace,
+    Condition, Constraint, Custom, Decision, SearchSpace, SpaceError, check_decisions, configspace,
     custom::Formula,
 };
 use crate::names::did_you_mean;
@@ -227,47 +227,12 @@ impl Namer<'_> {
     }
 }
 
-/// Decisions and choices that no valid architecture has, by name. Of a large space, as far as draws show it.
-pub fn unreachable_choices(space: &SearchSpace, seen: impl IntoIterator<Item = Vec<u8>>) -> Vec<String> {
-    let mut reached: Vec<Vec<bool>> =
-        space.decisions().iter().map(|d| vec![false; d.choices.len()]).collect();
-    for choices in seen {
-        for (d, &c) in choices.iter().enumerate().filter(|(d, _)| !space.is_inactive(&choices, *d)) {
-            reached[d][usize::from(c)] = true;
-        }
-    }
-    let name =
-        |d: usize, c: usize| format!("{} = {}", space.decisions()[d].name, space.decisions()[d].choices[c]);
-    let missing = reached.iter().enumerate().flat_map(|(d, choices)| {
-        choices.iter().enumerate().filter(|(_, reached)| !**reached).map(move |(c, _)| (d, c))
-    });
-    missing.map(|(d, c)| name(d, c)).collect()
-}
-
-/// Every valid combination of a space of at most `limit` combinations, else `limit` draws with a fixed seed.
-pub fn listed_or_drawn(space: &SearchSpace, limit: u64) -> (Vec<Vec<u8>>, bool) {
-    use rand::SeedableRng;
-    let blank = vec![0; space.len()];
-    if let Some(size) = space.size().filter(|&size| size <= limit) {
-        let unrank = |rank| {
-            let mut choices = blank.clone();
-            space.unrank(rank, &mut choices);
-            choices
-        };
-        return ((0..size).map(unrank).filter(|c: &Vec<u8>| space.is_valid(c as &Choices)).collect(), true);
-    }
-    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(0);
-    let draw = |_| {
-        let mut choices = blank.clone();
-        space.sample(&mut rng, &mut choices);
-        choices
-    };
-    ((0..limit).map(draw).collect(), false)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::{listed_or_drawn, unreachable_choices},
+        *,
+    };
 
     const NET: &str = r#"
 name = "net"

@@ -8,10 +8,12 @@ mod configspace;
 mod custom;
 mod file;
 mod nb201;
+mod survey;
 
 pub use conditional::{Condition, Conditional};
 pub use custom::{Constraint, Custom, Formula};
-pub use file::{SpaceFileError, listed_or_drawn, load, read, unreachable_choices};
+pub use file::{SpaceFileError, load, read};
+pub use survey::{listed_or_drawn, unreachable_choices};
 
 use std::{fmt, sync::Arc};
 

@@ -251,6 +251,7 @@ pub fn kill_marked(mark: &str) -> usize {
             // It may be gone by now.
             let _ = kill_process(pid, Signal::KILL);
         }
+        // What was killed takes a moment to go, and may have started another before.
         thread::sleep(Duration::from_millis(5));
     }
     killed

@@ -19,7 +19,7 @@ use srnas_oracle::{
 };
 use srnas_search::{Guide, LiveSearch, Objective, report::SearchReport};
 use std::path::{Path, PathBuf};
-use tracing::info;
+use tracing::{info, warn};
 
 /// The folder of a run directory in which each measurement by a program has a folder of its own.
 const FOLDERS: &str = "measurements";
@@ -129,15 +129,25 @@ impl LiveArguments {
         shown.finish();
         let go_on = format!("srnas search --resume --run-dir {}", run_dir.display());
         // The report is of all that is kept, also where the search broke off.
-        let known = ledger.known(&search.objective)?;
-        let report = SearchReport::new(&given.space, &search.objective, &known, &search.importance(&known)?);
-        report.write(&run_dir, &format!("Search of {}", given.space.name()), &shown.how(&report))?;
+        let report = || -> anyhow::Result<SearchReport> {
+            let known = ledger.known(&search.objective)?;
+            let importance = search.importance(&known)?;
+            let report = SearchReport::new(&given.space, &search.objective, &known, &importance);
+            report.write(&run_dir, &format!("Search of {}", given.space.name()), &shown.how(&report))?;
+            Ok(report)
+        };
+        let report = report();
         match found {
             Ok(_) => {
+                let report = report?;
                 shown.summary(&report, &run_dir, &format!("{go_on} --budget {}", 2 * report.measured.max(1)));
                 Ok(())
             }
             Err(error) => {
+                // Why the search broke off matters more.
+                if let Err(no_report) = report {
+                    warn!("there is no report: {no_report:#}");
+                }
                 let context = format!("what was measured is kept; go on: {go_on} --budget {budget}");
                 Err(anyhow::Error::from(error).context(context))
             }
