@@ -1,6 +1,8 @@
-//! The actor: walks many episodes at the same time with the newest policy and streams what it saw to the learner.
+//! The actor: walks many episodes at the same time with the newest policy and streams what it saw to the learner. And the
+//! evaluator: measures what a search on another machine asks for.
 
 pub mod client;
+pub mod evaluator;
 mod segment;
 mod slow_oracle;
 mod walker;

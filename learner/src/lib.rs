@@ -4,6 +4,7 @@
 mod append;
 mod checkpoint;
 mod curves;
+pub mod evaluate;
 mod events;
 pub mod http;
 mod interleaved;

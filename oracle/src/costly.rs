@@ -4,6 +4,7 @@ use srnas_common::space::{Choices, SearchSpace};
 use std::{
     collections::BTreeMap,
     sync::{Arc, atomic::AtomicBool},
+    time::Duration,
 };
 
 /// What an oracle says of an architecture.
@@ -43,4 +44,25 @@ pub trait CostlyOracle: Send + Sync {
     /// # Errors
     /// See [`CostlyError`].
     fn measure(&self, choices: &Choices, stop: &AtomicBool) -> Result<Answer, CostlyError>;
+
+    /// Waits, at most so long, until one more measurement could begin at once, and says whether it could; whoever hears
+    /// yes is expected to ask for one.
+    fn ready(&self, wait: Duration) -> bool {
+        let _ = wait;
+        true
+    }
+
+    /// An architecture that is being measured, or was, without having been asked for: work of before a restart. Each is
+    /// told once.
+    fn brought(&self) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// There is a durable answer about `choices`.
+    fn kept(&self, choices: &Choices) {
+        let _ = choices;
+    }
+
+    /// Nothing more will be asked.
+    fn finish(&self) {}
 }

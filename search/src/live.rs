@@ -30,6 +30,9 @@ use std::{
 /// Measurements that a posterior is conditioned on at most: its cost grows with their cube.
 const CONDITIONED: usize = 320;
 
+/// A slot looks so often whether the search is over while its oracle can begin nothing.
+const READY: Duration = Duration::from_millis(200);
+
 /// Deviation of the past's slope where an earlier search has fewer than [`FEW`] measurements: what is filled in is flatter
 /// than what would have been measured, so the past's mean must be free to grow. On nb201's training tasks, families left
 /// out, 2 is better than the default with 50 measurements a task, and worse with 200 (docs/results.md).
@@ -206,6 +209,15 @@ struct State<'j> {
     failed: Option<LiveError>,
 }
 
+impl State<'_> {
+    /// Whether an architecture is neither measured nor being measured.
+    fn is_new(&self, space: &SearchSpace, choices: &Choices) -> bool {
+        let key = space.canonical_key(choices);
+        let known = self.known.iter().any(|measured| measured.key == key);
+        !known && !self.running.iter().any(|running| space.canonical_key(running) == key)
+    }
+}
+
 impl LiveSearch<'_> {
     /// Measures until the budget is spent or nothing is left; `known` was measured before and counts. Returns all, in
     /// the order in which they ended.
@@ -220,6 +232,7 @@ impl LiveSearch<'_> {
         tell: &(dyn Fn(Event) + Sync),
     ) -> Result<Vec<Measured>, LiveError> {
         let whole = Whole::new(self.oracle.space(), Count::Classes).map(Arc::new);
+        known.iter().for_each(|measured| self.oracle.kept(&measured.choices));
         let state = Mutex::new(State {
             known,
             running: Vec::new(),
@@ -249,7 +262,10 @@ impl LiveSearch<'_> {
             None if stop.load(Ordering::Relaxed) && state.known.len() < self.budget => {
                 Err(LiveError::Stopped { done: state.known.len(), budget: self.budget })
             }
-            None => Ok(state.known),
+            None => {
+                self.oracle.finish();
+                Ok(state.known)
+            }
         }
     }
 
@@ -264,6 +280,13 @@ impl LiveSearch<'_> {
     ) -> Result<(), LiveError> {
         loop {
             let choices = {
+                while !self.oracle.ready(READY) {
+                    let now = lock(state);
+                    if stop.load(Ordering::Relaxed) || now.failed.is_some() || now.known.len() >= self.budget
+                    {
+                        return Ok(());
+                    }
+                }
                 let mut now = lock(state);
                 loop {
                     let over = stop.load(Ordering::Relaxed) || now.failed.is_some();
@@ -279,13 +302,11 @@ impl LiveSearch<'_> {
                         .unwrap_or_else(|poisoned| poisoned.into_inner())
                         .0;
                 }
-                let next = match now.proposed.pop_front() {
-                    Some(choices) => Some(choices),
-                    None => {
-                        now.proposed = self.propose(&now, whole)?.into();
-                        now.proposed.pop_front()
-                    }
-                };
+                let next =
+                    match self.oracle.brought().filter(|choices| now.is_new(self.oracle.space(), choices)) {
+                        Some(choices) => Some(choices),
+                        None => self.next(&mut now, whole)?,
+                    };
                 let Some(choices) = next else { return Ok(()) };
                 now.running.push(choices.clone());
                 tell(Event::Began { running: now.running.len() });
@@ -304,6 +325,7 @@ impl LiveSearch<'_> {
             let measured = Measured { choices, key, answer };
             let value = self.objective.value(&measured.answer);
             now.journal.keep(&measured, &value).map_err(LiveError::Journal)?;
+            self.oracle.kept(&measured.choices);
             now.known.push(measured);
             tell(Event::Ended {
                 measured: &now.known[now.known.len() - 1],
@@ -314,6 +336,17 @@ impl LiveSearch<'_> {
             });
             changed.notify_all();
         }
+    }
+
+    fn next(&self, now: &mut State, whole: &Option<Arc<Whole>>) -> Result<Option<Vec<u8>>, LiveError> {
+        // What was proposed some time ago may have been brought meanwhile.
+        while let Some(choices) = now.proposed.pop_front() {
+            if now.is_new(self.oracle.space(), &choices) {
+                return Ok(Some(choices));
+            }
+        }
+        now.proposed = self.propose(now, whole)?.into();
+        Ok(now.proposed.pop_front())
     }
 
     /// What to measure next, the best first: one architecture, or several where so many were measured that proposing costs

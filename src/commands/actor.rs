@@ -53,7 +53,7 @@ impl ActorCommand {
     }
 }
 
-fn default_id() -> String {
+pub fn default_id() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| "actor".into());
     format!("{}-{}", host.trim(), std::process::id())
 }

@@ -6,6 +6,7 @@ mod bench;
 mod compare;
 mod config;
 mod doctor;
+mod evaluator;
 mod learner;
 mod live;
 mod report;
@@ -79,6 +80,7 @@ enum Command {
     Run(run::RunCommand),
     Learner(learner::LearnerCommand),
     Actor(actor::ActorCommand),
+    Evaluator(evaluator::EvaluatorCommand),
     Search(search::SearchCommand),
     Compare(compare::CompareCommand),
     Space(space::SpaceCommand),
@@ -99,6 +101,7 @@ impl Cli {
             Command::Run(c) => c.run(),
             Command::Learner(c) => c.run(),
             Command::Actor(c) => c.run(),
+            Command::Evaluator(c) => c.run(),
             Command::Search(c) => c.run(),
             Command::Compare(c) => c.run(),
             Command::Space(c) => c.run(),

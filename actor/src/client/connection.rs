@@ -3,7 +3,7 @@
 use super::{ClientConfig, ClientError, Joined};
 use rand::Rng;
 use srnas_common::{
-    security::{Bearer, certificate_problem},
+    security::{Bearer, ClientSecurity, certificate_problem},
     wire::{CHUNK_BYTES, PROTOCOL_MAJOR, PROTOCOL_MINOR},
 };
 use srnas_proto::v1::{self, learner_client::LearnerClient};
@@ -18,10 +18,10 @@ use tonic_types::StatusExt;
 use tracing::warn;
 
 /// A connection whose calls carry the token.
-pub(super) type Link = InterceptedService<Channel, Bearer>;
+pub(crate) type Link = InterceptedService<Channel, Bearer>;
 
 /// Deadline of a call's first answer.
-pub(super) const CALL: Duration = Duration::from_secs(10);
+pub(crate) const CALL: Duration = Duration::from_secs(10);
 const CONNECT: Duration = Duration::from_secs(5);
 /// A learner that does not answer a ping for so long is gone. Without pings a channel does not notice a partition.
 const KEEP_ALIVE: Duration = Duration::from_secs(4);
@@ -37,7 +37,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// Jittered exponential back-off, 0.2 s to 5 s: many actors do not come back to a restarted learner all at once.
 #[derive(Debug, Default)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     failures: i32,
 }
 
@@ -50,7 +50,7 @@ impl Backoff {
     }
 
     /// [`Self::next`], or what the learner asks for if that is longer; spread too.
-    fn next_after(&mut self, status: &Status) -> Duration {
+    pub fn next_after(&mut self, status: &Status) -> Duration {
         let asked = status.get_details_retry_info().and_then(|info| info.retry_delay).unwrap_or_default();
         let spread = rand::rng().random_range(1.0..=1.25);
         self.next().max(asked.min(LONGEST_WAIT).mul_f64(spread))
@@ -59,7 +59,7 @@ impl Backoff {
 
 /// Why joining ended without success.
 #[derive(Debug)]
-pub(super) enum JoinError {
+pub(crate) enum JoinError {
     /// The learner's no is final.
     Refused(Status),
     /// The certificates do not do, the learner's or this actor's.
@@ -102,33 +102,7 @@ pub(super) struct Connection {
 impl Connection {
     pub fn new(config: &ClientConfig) -> Result<Connection, ClientError> {
         let learner = &config.learner;
-        let wrong = |reason: String| ClientError::Address { learner: learner.clone(), reason };
-        let url = if learner.contains("://") { learner.clone() } else { format!("http://{learner}") };
-        let endpoint = Endpoint::from_shared(url).map_err(|e| wrong(describe(&e)))?;
-        let uri = endpoint.uri();
-        let scheme = uri.scheme_str();
-        let known = matches!(scheme, Some("http" | "https"));
-        if !known || uri.host().is_none_or(str::is_empty) || uri.port_u16().is_none() {
-            return Err(wrong("it must have the scheme http or https, a host and a port".into()));
-        }
-        let endpoint = match scheme {
-            Some("https") => {
-                let tls = config.security.tls.config().timeout(CONNECT);
-                endpoint
-                    .tls_config(tls)
-                    .map_err(|e| wrong(format!("TLS cannot be set up: {}", describe(&e))))?
-            }
-            _ => endpoint,
-        };
-        let endpoint = endpoint
-            .connect_timeout(CONNECT)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(KEEP_ALIVE)
-            .keep_alive_timeout(KEEP_ALIVE)
-            .keep_alive_while_idle(true)
-            .http2_adaptive_window(false)
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW);
+        let endpoint = endpoint(learner, &config.security)?;
         let introduction = v1::JoinRequest {
             protocol_major: PROTOCOL_MAJOR,
             protocol_minor: PROTOCOL_MINOR,
@@ -219,13 +193,45 @@ impl Connection {
     }
 }
 
+/// How an address is connected to.
+///
+/// # Errors
+/// [`ClientError::Address`].
+pub(crate) fn endpoint(learner: &str, security: &ClientSecurity) -> Result<Endpoint, ClientError> {
+    let wrong = |reason: String| ClientError::Address { learner: learner.into(), reason };
+    let url = if learner.contains("://") { learner.into() } else { format!("http://{learner}") };
+    let endpoint = Endpoint::from_shared(url).map_err(|e| wrong(describe(&e)))?;
+    let uri = endpoint.uri();
+    let scheme = uri.scheme_str();
+    let known = matches!(scheme, Some("http" | "https"));
+    if !known || uri.host().is_none_or(str::is_empty) || uri.port_u16().is_none() {
+        return Err(wrong("it must have the scheme http or https, a host and a port".into()));
+    }
+    let endpoint = match scheme {
+        Some("https") => {
+            let tls = security.tls.config().timeout(CONNECT);
+            endpoint.tls_config(tls).map_err(|e| wrong(format!("TLS cannot be set up: {}", describe(&e))))?
+        }
+        _ => endpoint,
+    };
+    Ok(endpoint
+        .connect_timeout(CONNECT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE)
+        .keep_alive_while_idle(true)
+        .http2_adaptive_window(false)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW))
+}
+
 /// The calls that a learner answers.
 pub(super) fn client(link: Link) -> LearnerClient<Link> {
     LearnerClient::new(link).max_decoding_message_size(LARGEST_ANSWER)
 }
 
 /// The error, if the same question would get the same no.
-pub(super) fn refusal(status: &Status) -> Option<JoinError> {
+pub(crate) fn refusal(status: &Status) -> Option<JoinError> {
     if let Some(problem) = certificate_problem(status) {
         return Some(JoinError::Untrusted(problem));
     }
@@ -244,19 +250,19 @@ pub(super) fn refusal(status: &Status) -> Option<JoinError> {
 }
 
 /// Log lines of a client that waits for the learner.
-struct Reminder {
+pub(crate) struct Reminder {
     since: Instant,
     due: Instant,
     last: Option<String>,
 }
 
 impl Reminder {
-    fn new() -> Reminder {
+    pub fn new() -> Reminder {
         let now = Instant::now();
         Reminder { since: now, due: now, last: None }
     }
 
-    fn tell(&mut self, learner: &str, reason: &str) {
+    pub fn tell(&mut self, learner: &str, reason: &str) {
         self.last = Some(reason.into());
         let now = Instant::now();
         if now >= self.due {
@@ -272,7 +278,7 @@ impl Reminder {
 }
 
 /// An error with its causes: tonic's alone say little more than "transport error".
-pub(super) fn describe(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn describe(error: &(dyn Error + 'static)) -> String {
     let mut text = match error.downcast_ref::<Status>() {
         // What was said, without what it looks like in memory.
         Some(status) if !status.message().is_empty() => status.message().into(),

@@ -3,7 +3,7 @@
 //! The environment thread hands batches to an [`ExperienceSender`] and reads the newest policy from a watch. What the
 //! learner did not acknowledge is kept and sent again, so a restarted learner or a broken network loses nothing.
 
-mod connection;
+pub(crate) mod connection;
 mod counters;
 mod experience;
 mod policy;
@@ -149,7 +149,7 @@ pub enum ClientError {
         reason: String,
     },
     /// The learner does not want this actor; asking again would not help.
-    #[error("learner {learner} refused the actor: {reason}")]
+    #[error("learner {learner} refuses: {reason}")]
     Refused {
         /// Address of the learner.
         learner: String,

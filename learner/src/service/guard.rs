@@ -19,7 +19,7 @@ use tonic::{
 /// Lets requests pass that carry the learner's token and come from a peer with a certificate, where these are asked for.
 /// Every service goes behind it but `grpc.health.v1`, which container health checks ask.
 #[derive(Clone, Debug)]
-pub(super) struct Guard {
+pub(crate) struct Guard {
     token: Option<Token>,
     mutual: bool,
     refusals: Arc<Refusals>,
@@ -65,7 +65,7 @@ impl Interceptor for Guard {
 /// The learner's service with two limits on what it reads: only `Experience` carries batches. What a message can make
 /// the decoder allocate is a multiple of its size, so all others are kept small.
 #[derive(Clone, Debug)]
-pub(super) struct BySize<S> {
+pub(crate) struct BySize<S> {
     pub batches: S,
     pub others: S,
 }

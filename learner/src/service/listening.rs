@@ -31,7 +31,7 @@ const AHEAD: usize = 16;
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Debug)]
-pub(super) struct Peer {
+pub(crate) struct Peer {
     pub address: SocketAddr,
     /// Whether it showed a certificate; the handshake has checked it.
     pub certified: bool,
@@ -39,7 +39,7 @@ pub(super) struct Peer {
 
 /// How connections are taken in.
 #[derive(Clone)]
-pub(super) struct Doors {
+pub(crate) struct Doors {
     pub tls: Option<TlsAcceptor>,
     /// As many connections as this at a time.
     pub places: Arc<Semaphore>,
@@ -47,7 +47,7 @@ pub(super) struct Doors {
 }
 
 /// Takes connections in until `shutdown`; the socket is closed then.
-pub(super) fn connections(
+pub(crate) fn connections(
     listener: TcpListener,
     doors: Doors,
     shutdown: CancellationToken,
@@ -117,7 +117,7 @@ async fn shake_hands(tls: TlsAcceptor, tcp: TcpStream) -> io::Result<TlsStream<T
 }
 
 /// A connection with its place among those that there is room for.
-pub(super) struct Connection {
+pub(crate) struct Connection {
     stream: Either<TcpStream, TlsStream<TcpStream>>,
     peer: Peer,
     _place: OwnedSemaphorePermit,

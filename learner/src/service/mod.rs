@@ -7,13 +7,13 @@
 mod admin;
 mod delivery;
 mod experience;
-mod guard;
+pub(crate) mod guard;
 mod join;
-mod listening;
+pub(crate) mod listening;
 mod member;
 mod members;
 mod policy;
-mod refusals;
+pub(crate) mod refusals;
 mod window;
 
 pub use admin::Admin;
@@ -214,14 +214,8 @@ pub async fn serve(
     let address = listener.local_addr().map_or_else(|_| "an unknown address".into(), |a| a.to_string());
     let message_limit = config.max_batch_bytes.saturating_add(SMALL_MESSAGE);
     let (lease, grace) = (config.lease, config.shutdown_grace);
-    let refusals = Arc::new(Refusals::default());
-    let guard = Guard::new(&config.security, refusals.clone());
-    let doors = Doors {
-        tls: config.security.tls.as_ref().map(|tls| tls.config().into()),
-        // An actor that joins again has its old connection still.
-        places: Arc::new(Semaphore::new(2 * config.max_actors + SPARE_CONNECTIONS)),
-        refusals,
-    };
+    // An actor that joins again has its old connection still.
+    let (doors, guard) = doors(&config.security, 2 * config.max_actors + SPARE_CONNECTIONS);
     let service = Arc::new(Service {
         config: Arc::new(config),
         deliveries,
@@ -231,20 +225,9 @@ pub async fn serve(
     });
     let limited = |limit| LearnerServer::from_arc(service.clone()).max_decoding_message_size(limit);
     let learner = BySize { batches: limited(message_limit), others: limited(SMALL_MESSAGE) };
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(DESCRIPTORS)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<LearnerServer<Service>>().await;
-    let server = tonic::transport::Server::builder()
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .http2_keepalive_interval(Some(KEEP_ALIVE))
-        .http2_keepalive_timeout(Some(KEEP_ALIVE))
-        .max_concurrent_streams(STREAMS)
-        .http2_max_header_list_size(HEADERS)
+    let server = server()
         .add_service(health_service)
         .add_service(InterceptedService::new(reflection().build_v1()?, guard.clone()))
         .add_service(InterceptedService::new(reflection().build_v1alpha()?, guard.clone()))
@@ -272,6 +255,32 @@ pub async fn serve(
         }
         never = sweep(&members, lease) => match never {},
     }
+}
+
+/// How connections are taken in, `places` at a time, and what their requests must show.
+pub(crate) fn doors(security: &ServerSecurity, places: usize) -> (Doors, Guard) {
+    let refusals = Arc::new(Refusals::default());
+    let guard = Guard::new(security, refusals.clone());
+    let tls = security.tls.as_ref().map(|tls| tls.config().into());
+    (Doors { tls, places: Arc::new(Semaphore::new(places)), refusals }, guard)
+}
+
+/// A gRPC server with the limits that hold here.
+pub(crate) fn server() -> tonic::transport::Server {
+    tonic::transport::Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .http2_keepalive_interval(Some(KEEP_ALIVE))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE))
+        .max_concurrent_streams(STREAMS)
+        .http2_max_header_list_size(HEADERS)
+}
+
+/// What tells clients which services there are.
+pub(crate) fn reflection() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
 }
 
 /// Drops silent actors, for ever.

@@ -11,7 +11,7 @@ use tracing::warn;
 const PERIOD: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
-pub(super) struct Refusals(Mutex<State>);
+pub(crate) struct Refusals(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {

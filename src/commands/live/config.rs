@@ -11,14 +11,25 @@ use srnas_oracle::{
 };
 use std::{
     fs,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
 };
+
+/// The oracles there are: training, evaluators elsewhere, and what comes before a program's name.
+pub const TRAIN: &str = "train";
+pub const REMOTE: &str = "remote";
+pub const PROGRAM: &str = "cmd:";
+
+/// Where evaluators are listened for.
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7778);
+/// An evaluator that is silent for so long loses its work.
+const LEASE: &str = "30s";
 
 /// What a search was begun with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LiveConfig {
-    /// `train`, or `cmd:` and a program.
+    /// `train`, `remote`, or `cmd:` and a program.
     pub oracle: String,
     /// A known space, or the copy of a file in the run directory.
     pub space: String,
@@ -33,10 +44,10 @@ pub struct LiveConfig {
     /// Measurements at a time, where it was said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parallel: Option<u16>,
-    /// With a program, the longest time of a measurement.
+    /// With a program or evaluators, the longest time of a measurement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<String>,
-    /// With a program, how often an infeasible measurement is tried again.
+    /// With a program or evaluators, how often an infeasible measurement is tried again.
     #[serde(default)]
     pub retries: u32,
     /// With a program, whether the folders of good measurements are kept.
@@ -45,6 +56,19 @@ pub struct LiveConfig {
     /// With `train`, how.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub training: Option<TrainingConfig>,
+    /// With `remote`, how evaluators are met.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<RemoteConfig>,
+}
+
+/// How evaluators are met.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RemoteConfig {
+    /// By this evaluators know the search again when it is resumed.
+    pub id: String,
+    pub listen: SocketAddr,
+    pub lease: String,
 }
 
 /// How networks are trained and what is asked of them.
@@ -75,31 +99,53 @@ impl LiveConfig {
         seed: u64,
     ) -> anyhow::Result<(Self, GivenSpace)> {
         let oracle = given.oracle.clone().unwrap_or_default();
-        let program = oracle.starts_with("cmd:");
-        if program && (given.data.is_some() || given.recipe.is_some()) {
-            return Err(Usage("--data and --recipe go with --oracle train".into()).into());
+        let (train, remote) = (oracle == TRAIN, oracle == REMOTE);
+        let others: [(&str, bool); 4] = [
+            (
+                "--data and --recipe go with --oracle train",
+                !train && (given.data.is_some() || given.recipe.is_some()),
+            ),
+            (
+                "--timeout and --retries go with --oracle cmd:PROGRAM or remote",
+                train && (given.timeout.is_some() || given.retries.is_some()),
+            ),
+            ("--keep goes with --oracle cmd:PROGRAM", given.keep && (train || remote)),
+            (
+                "--listen and --lease go with --oracle remote",
+                !remote && (given.listen.is_some() || given.lease.is_some()),
+            ),
+        ];
+        if let Some((text, _)) = others.iter().find(|(_, wrong)| *wrong) {
+            return Err(Usage((*text).into()).into());
         }
-        if !program && (given.timeout.is_some() || given.retries.is_some() || given.keep) {
-            return Err(Usage("--timeout, --retries and --keep go with --oracle cmd:PROGRAM".into()).into());
-        }
-        let name = match (&given.space, program) {
-            (Some(name), _) => name.as_str(),
-            (None, false) => "nb201",
-            (None, true) => {
-                let text =
-                    "--oracle cmd:PROGRAM needs --space FILE: docs/your-own-search.md says how to write one";
-                return Err(Usage(text.into()).into());
+        let name = match &given.space {
+            Some(name) => name.as_str(),
+            None if train => "nb201",
+            None => {
+                let text = format!(
+                    "--oracle {} needs --space FILE: docs/your-own-search.md says how to write one",
+                    if remote { REMOTE } else { "cmd:PROGRAM" }
+                );
+                return Err(Usage(text).into());
             }
         };
         let space = GivenSpace::load(name)?;
-        let training = if program { None } else { Some(given.training()?) };
+        let training = if train {
+            Some(TrainingConfig::given(given.data.as_deref(), given.recipe.as_deref())?)
+        } else {
+            None
+        };
+        let remote = remote.then(|| RemoteConfig {
+            id: format!("{:016x}", rand::random::<u64>()),
+            listen: given.listen.unwrap_or(LISTEN),
+            lease: given.lease.map_or_else(|| LEASE.into(), |lease| lease.to_string()),
+        });
         let (metric, minimise) = match (&given.maximise, &given.minimise) {
             (_, Some(metric)) => (metric.clone(), true),
             (Some(metric), None) => (metric.clone(), false),
-            (None, None) if program => {
+            (None, None) if !train => {
                 return Err(Usage(
-                    "say which metric of the program is searched: --maximise METRIC or --minimise METRIC"
-                        .into(),
+                    "say which metric is searched: --maximise METRIC or --minimise METRIC".into(),
                 )
                 .into());
             }
@@ -118,6 +164,7 @@ impl LiveConfig {
             retries: given.retries.unwrap_or(0),
             keep: given.keep,
             training,
+            remote,
         };
         Ok((config, space))
     }
@@ -175,6 +222,10 @@ impl LiveConfig {
         config.timeout = given.timeout.map(|t| t.to_string()).or(config.timeout);
         config.retries = given.retries.unwrap_or(config.retries);
         config.keep |= given.keep;
+        if let Some(remote) = &mut config.remote {
+            remote.listen = given.listen.unwrap_or(remote.listen);
+            remote.lease = given.lease.map_or_else(|| remote.lease.clone(), |lease| lease.to_string());
+        }
         Ok((config, space))
     }
 }
@@ -187,26 +238,30 @@ fn absolute(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     paths.iter().map(of).collect()
 }
 
-impl LiveArguments {
-    fn training(&self) -> anyhow::Result<TrainingConfig> {
-        let data = self.data.clone().ok_or_else(|| {
+impl TrainingConfig {
+    /// What `--data` and `--recipe` say.
+    ///
+    /// # Errors
+    /// Images that are not named, and a file that is no recipe.
+    pub fn given(data: Option<&str>, recipe: Option<&Path>) -> anyhow::Result<Self> {
+        let data = data.ok_or_else(|| {
             Usage(
                 "--oracle train needs images: --data digits, mnist:DIR, idx:DIR, cifar10:DIR or cifar100:DIR"
                     .into(),
             )
         })?;
-        let (mut recipe, mut questions) = match data.as_str() {
+        let (mut default, mut questions) = match data {
             "digits" => (digits::recipe(), digits::questions()),
             _ => (Recipe::default(), Questions::default()),
         };
-        if let Some(path) = &self.recipe {
+        if let Some(path) = recipe {
             let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
             let file: RecipeFile =
                 toml::from_str(&text).map_err(|e| Usage(format!("{}: {e}", path.display())))?;
             let earlier = file.training.map(|t| (t.recipe, t.questions)).unzip();
-            recipe = file.recipe.or(earlier.0).unwrap_or(recipe);
+            default = file.recipe.or(earlier.0).unwrap_or(default);
             questions = file.questions.or(earlier.1).unwrap_or(questions);
         }
-        Ok(TrainingConfig { data, recipe, questions })
+        Ok(Self { data: data.into(), recipe: default, questions })
     }
 }

@@ -1,36 +1,45 @@
 //! `srnas search --oracle`: a search whose measurements are made on the spot.
 
-mod config;
+pub mod config;
 mod display;
 mod ledger;
 mod past;
 
-use super::{Usage, run::default_run_dir, space::GivenSpace, stop_flag};
+use super::{Usage, run::default_run_dir, security::ListenerSecurity, space::GivenSpace, stop_flag};
 use clap::{ArgGroup, Args};
-use config::{LiveConfig, TrainingConfig};
+use config::{LiveConfig, PROGRAM, REMOTE, RemoteConfig, TRAIN, TrainingConfig};
 use display::Display;
 use ledger::SearchLedger;
 use srnas_common::policy::Policy;
-use srnas_learner::{RunDir, Start};
+use srnas_learner::{
+    RunDir, Start,
+    evaluate::{RemoteOptions, RemoteOracle, Terms},
+};
 use srnas_oracle::{
     command::{CommandOptions, CommandOracle},
     costly::CostlyOracle,
     training::{TrainingOracle, data},
 };
 use srnas_search::{Guide, LiveSearch, Objective, report::SearchReport};
-use std::path::{Path, PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 use tracing::{info, warn};
 
 /// The folder of a run directory in which each measurement by a program has a folder of its own.
-const FOLDERS: &str = "measurements";
+pub const FOLDERS: &str = "measurements";
+/// Measurements at a time, if so many evaluators ask for work.
+const MOST_EVALUATORS: usize = 256;
 
 /// How the measurements of a search are made.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("live").args(["oracle", "resume"]).multiple(true))]
 pub struct LiveArguments {
-    /// Make the measurements instead of looking them up: `train` trains each network, `cmd:PROGRAM` asks a program of yours
-    /// (docs/your-own-search.md)
-    #[arg(long, value_name = "train|cmd:PROGRAM", value_parser = oracle)]
+    /// Make the measurements instead of looking them up: `train` trains each network, `cmd:PROGRAM` asks a program of yours,
+    /// `remote` asks evaluators on this or other machines (docs/your-own-search.md)
+    #[arg(long, value_name = "train|cmd:PROGRAM|remote", value_parser = oracle)]
     oracle: Option<String>,
     /// With --oracle, the space that is searched: a file (TOML, or a ConfigSpace in JSON) or a name [default: nb201]
     #[arg(long, value_name = "FILE|NAME", requires = "live")]
@@ -52,13 +61,20 @@ pub struct LiveArguments {
     /// With --oracle, a metric of which less is better
     #[arg(long, value_name = "METRIC", requires = "live")]
     minimise: Option<String>,
-    /// With --oracle, measurements at a time [default: all cores; 1 for a program]
+    /// With --oracle, measurements at a time [default: all cores; 1 for a program; with remote
+    /// as many as evaluators ask for]
     #[arg(long, value_name = "N", requires = "live", value_parser = clap::value_parser!(u16).range(1..=1024))]
     parallel: Option<u16>,
-    /// With --oracle cmd:, the longest time of a measurement, such as 90s or 2h; longer ones are infeasible [default: none]
+    /// With --oracle remote, the address to listen on for evaluators [default: 127.0.0.1:7778]
+    #[arg(long, value_name = "ADDR", requires = "live")]
+    listen: Option<SocketAddr>,
+    /// With --oracle remote, an evaluator that is silent for so long loses its work [default: 30s]
+    #[arg(long, value_name = "TIME", requires = "live")]
+    lease: Option<humantime::Duration>,
+    /// With --oracle cmd: or remote, the longest time of a measurement, such as 90s or 2h; longer ones are infeasible [default: none]
     #[arg(long, value_name = "TIME", requires = "live")]
     timeout: Option<humantime::Duration>,
-    /// With --oracle cmd:, how often an infeasible measurement is tried again [default: 0]
+    /// With --oracle cmd: or remote, how often an infeasible measurement is tried again [default: 0]
     #[arg(long, value_name = "N", requires = "live")]
     retries: Option<u32>,
     /// With --oracle cmd:, keep the folders of good measurements too
@@ -70,14 +86,16 @@ pub struct LiveArguments {
     /// Go on with the search by --oracle that --run-dir holds
     #[arg(long, requires = "run_dir")]
     resume: bool,
+    #[command(flatten)]
+    security: ListenerSecurity,
 }
 
 fn oracle(text: &str) -> Result<String, String> {
-    match text.strip_prefix("cmd:") {
+    match text.strip_prefix(PROGRAM) {
         Some(program) if !program.trim().is_empty() => Ok(text.into()),
         Some(_) => Err("cmd: needs a program, such as 'cmd:python train.py'".into()),
-        None if text == "train" => Ok(text.into()),
-        None => Err("it is `train` or `cmd:PROGRAM`".into()),
+        None if matches!(text, TRAIN | REMOTE) => Ok(text.into()),
+        None => Err("it is `train`, `remote` or `cmd:PROGRAM`".into()),
     }
 }
 
@@ -99,19 +117,23 @@ impl LiveArguments {
             None if config.prior.is_empty() => Guide::default(),
             None => past::guide(&config.prior, &given.space)?,
         };
-        // What is wrong with the images is said before there is a run directory; a program gets its folders in it.
-        let trained =
-            config.training.as_ref().map(|training| trained(&given, training, &config)).transpose()?;
+        // What is wrong with images or addresses is said before there is a run directory; a program gets its folders in it.
+        let before: Option<Box<dyn CostlyOracle>> = match (&config.training, &config.remote) {
+            (Some(training), _) => Some(Box::new(trained(&given, training, &config.metric, config.seed)?)),
+            (None, Some(remote)) => Some(Box::new(self.evaluators(&given, remote, &config)?)),
+            (None, None) => None,
+        };
         let (held, resumed) = RunDir::open(&run_dir, if self.resume { Start::Resume } else { Start::New })?;
         given.keep(&run_dir)?;
-        let oracle: Box<dyn CostlyOracle> = match trained {
-            Some(oracle) => Box::new(oracle),
+        let oracle: Box<dyn CostlyOracle> = match before {
+            Some(oracle) => oracle,
             None => Box::new(program(&given, &config, &run_dir)?),
         };
-        let slots = match config.training {
-            Some(_) => std::thread::available_parallelism().map_or(1, usize::from),
+        let slots = match &config.oracle[..] {
+            TRAIN => std::thread::available_parallelism().map_or(1, usize::from),
+            REMOTE => MOST_EVALUATORS,
             // Who knows what a program uses.
-            None => 1,
+            _ => 1,
         };
         let search = LiveSearch {
             oracle: oracle.as_ref(),
@@ -155,32 +177,67 @@ impl LiveArguments {
     }
 }
 
+impl LiveArguments {
+    /// The oracle that asks evaluators; it listens.
+    fn evaluators(
+        &self,
+        given: &GivenSpace,
+        remote: &RemoteConfig,
+        config: &LiveConfig,
+    ) -> anyhow::Result<RemoteOracle> {
+        let options = RemoteOptions {
+            search_id: remote.id.clone(),
+            metric: config.metric.clone(),
+            minimise: config.minimise,
+            space: given.place.clone(),
+            definition: given.definition.clone(),
+            seed: config.seed,
+            terms: Terms {
+                lease: duration("lease", Some(&remote.lease))?.unwrap_or_default(),
+                timeout: duration("timeout", config.timeout.as_ref())?,
+                retries: config.retries,
+            },
+            listen: remote.listen,
+            security: self.security.load(remote.listen, None)?,
+        };
+        let oracle = RemoteOracle::start(given.space.clone(), options)?;
+        info!(address = %oracle.address(), "listening for evaluators");
+        Ok(oracle)
+    }
+}
+
+/// A time, as it is written in a configuration.
+fn duration(what: &str, text: Option<&String>) -> anyhow::Result<Option<Duration>> {
+    let parse =
+        |text: &String| humantime::parse_duration(text).map_err(|e| Usage(format!("{what}: {e}")).into());
+    text.map(parse).transpose()
+}
+
 /// The oracle that trains.
-fn trained(
+pub fn trained(
     given: &GivenSpace,
     training: &TrainingConfig,
-    config: &LiveConfig,
+    metric: &str,
+    seed: u64,
 ) -> anyhow::Result<TrainingOracle> {
     let images = data::load(&training.data, &mut |path| info!("reading {}", path.display()))
         .map_err(|e| Usage(e.to_string()))?;
     let (recipe, questions) = (training.recipe.clone(), training.questions.clone());
-    let oracle =
-        TrainingOracle::new(given.space.clone(), images, recipe, questions, config.seed).map_err(Usage)?;
+    let oracle = TrainingOracle::new(given.space.clone(), images, recipe, questions, seed).map_err(Usage)?;
     let known = oracle.metric_names();
-    if !known.contains(&config.metric) {
-        let hint = srnas_common::names::did_you_mean(&config.metric, known.iter().map(String::as_str));
-        return Err(Usage(format!("the oracle has no metric `{}`{hint}", config.metric)).into());
+    if !known.iter().any(|name| name == metric) {
+        let hint = srnas_common::names::did_you_mean(metric, known.iter().map(String::as_str));
+        return Err(Usage(format!("the oracle has no metric `{metric}`{hint}")).into());
     }
     Ok(oracle)
 }
 
 /// The oracle that asks a program.
 fn program(given: &GivenSpace, config: &LiveConfig, run_dir: &Path) -> anyhow::Result<CommandOracle> {
-    let timeout = config.timeout.as_deref().map(humantime::parse_duration).transpose();
     let options = CommandOptions {
-        command: config.oracle.trim_start_matches("cmd:").into(),
+        command: config.oracle.trim_start_matches(PROGRAM).into(),
         metric: config.metric.clone(),
-        timeout: timeout.map_err(|e| Usage(format!("timeout: {e}")))?,
+        timeout: duration("timeout", config.timeout.as_ref())?,
         retries: config.retries,
         seed: config.seed,
         folder: run_dir.join(FOLDERS),

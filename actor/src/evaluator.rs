@@ -1,0 +1,373 @@
+//! The evaluator: takes what a search asks for, measures it with an oracle of its own, and answers.
+
+use crate::client::{
+    ClientError,
+    connection::{Backoff, CALL, JoinError, Link, Reminder, describe, endpoint, refusal},
+};
+use srnas_common::{
+    security::ClientSecurity,
+    wire::{PROTOCOL_MAJOR, PROTOCOL_MINOR},
+};
+use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle};
+use srnas_proto::v1::{self, answer_request::Said, evaluate_client::EvaluateClient};
+use std::{
+    future::Future,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{task::JoinSet, time::Instant};
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Request, Response, Status, service::interceptor::InterceptedService};
+use tracing::{info, warn};
+
+/// How long the search may let a call for work wait.
+const WAIT: Duration = Duration::from_secs(20);
+
+/// What an evaluator is started with.
+#[derive(Clone, Debug)]
+pub struct EvaluatorOptions {
+    /// Address of the search.
+    pub learner: String,
+    /// What it shows and trusts.
+    pub security: ClientSecurity,
+    /// Its own name.
+    pub id: String,
+    /// Measurements at a time.
+    pub parallel: usize,
+    /// Gives up when nobody answers for so long; never if `None`.
+    pub connect_timeout: Option<Duration>,
+}
+
+/// Why an evaluator ends before its search does.
+#[derive(Debug, thiserror::Error)]
+pub enum EvaluatorError {
+    /// The search cannot be reached or does not want it.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// Another search listens there now.
+    #[error("another search listens at {0} now; start the evaluator again to work for it")]
+    OtherSearch(String),
+    /// Its oracle is broken; another evaluator gets the work.
+    #[error("the oracle failed: {0}")]
+    Failed(String),
+}
+
+/// An evaluator that a search has taken in.
+pub struct Evaluator {
+    session: Session,
+    search: v1::AttachResponse,
+}
+
+impl Evaluator {
+    /// Introduces an evaluator to a search; none if the search is over, or `stop` is cancelled before it answers.
+    ///
+    /// # Errors
+    /// [`EvaluatorError::Client`].
+    pub async fn attach(
+        options: EvaluatorOptions,
+        stop: &CancellationToken,
+    ) -> Result<Option<Self>, EvaluatorError> {
+        let channel = endpoint(&options.learner, &options.security)?.connect_lazy();
+        let link = InterceptedService::new(channel, options.security.token.as_ref().into());
+        let identity = v1::Evaluator { id: options.id.clone(), incarnation: rand::random::<u64>().max(1) };
+        let session = Session { link, identity, options, search_id: String::new() };
+        let attached = tokio::select! {
+            attached = session.attach() => attached,
+            () = stop.cancelled() => return Ok(None),
+        };
+        match attached {
+            Ok(search) => {
+                let (learner, evaluator) = (&session.options.learner, &session.options.id);
+                info!(%learner, %evaluator, metric = %search.metric, "attached to a search");
+                Ok(Some(Self { session: Session { search_id: search.search_id.clone(), ..session }, search }))
+            }
+            Err(End::Over) => Ok(None),
+            Err(End::Failed(error)) => Err(error),
+        }
+    }
+
+    /// What the search says of itself.
+    pub fn search(&self) -> &v1::AttachResponse {
+        &self.search
+    }
+
+    /// Measures until the search is over or `stop` is cancelled. Returns how many answers counted.
+    ///
+    /// # Errors
+    /// [`EvaluatorError`].
+    pub async fn work(
+        self,
+        oracle: Arc<dyn CostlyOracle>,
+        stop: CancellationToken,
+    ) -> Result<u64, EvaluatorError> {
+        let parallel = self.session.options.parallel.max(1);
+        let shared = Arc::new(Shared {
+            session: self.session,
+            oracle,
+            heartbeat: Duration::from_millis(self.search.heartbeat_ms.max(10).into()),
+            held: Mutex::default(),
+            stop: stop.clone(),
+        });
+        let mut slots = JoinSet::new();
+        for _ in 0..parallel {
+            slots.spawn(shared.clone().slot());
+        }
+        let (mut counted, mut failed) = (0, None);
+        while let Some(slot) = slots.join_next().await {
+            match slot {
+                Ok(Ok(answers)) => counted += answers,
+                Ok(Err(error)) => {
+                    // The others end what they are at.
+                    stop.cancel();
+                    failed.get_or_insert(error);
+                }
+                Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+            }
+        }
+        failed.map_or(Ok(counted), Err)
+    }
+}
+
+/// Why a call has no answer.
+enum End {
+    /// The search is over.
+    Over,
+    Failed(EvaluatorError),
+}
+
+/// The calls to a search, each repeated until it is answered.
+struct Session {
+    link: Link,
+    identity: v1::Evaluator,
+    options: EvaluatorOptions,
+    search_id: String,
+}
+
+impl Session {
+    /// Introduces the evaluator.
+    async fn attach(&self) -> Result<v1::AttachResponse, End> {
+        let request = v1::AttachRequest {
+            protocol_major: PROTOCOL_MAJOR,
+            protocol_minor: PROTOCOL_MINOR,
+            software: format!("srnas {}", env!("CARGO_PKG_VERSION")),
+            evaluator: Some(self.identity.clone()),
+        };
+        self.repeat(CALL, async |mut search, deadline| search.attach(within(request.clone(), deadline)).await)
+            .await
+    }
+
+    /// As [`Self::repeat`], attaching again where the search has forgotten this evaluator.
+    async fn call<T, F: Future<Output = Result<Response<T>, Status>>>(
+        &self,
+        deadline: Duration,
+        ask: impl Fn(EvaluateClient<Link>, Duration) -> F,
+    ) -> Result<T, End> {
+        loop {
+            match self.repeat(deadline, &ask).await {
+                Err(End::Failed(EvaluatorError::Client(ClientError::Refused {
+                    code: Code::NotFound,
+                    ..
+                }))) => {
+                    let attached = self.attach().await?;
+                    if attached.search_id != self.search_id {
+                        let learner = self.options.learner.clone();
+                        return Err(End::Failed(EvaluatorError::OtherSearch(learner)));
+                    }
+                    info!(evaluator = %self.identity.id, "attached again");
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Asks until there is an answer that will not change.
+    async fn repeat<T, F: Future<Output = Result<Response<T>, Status>>>(
+        &self,
+        deadline: Duration,
+        ask: impl Fn(EvaluateClient<Link>, Duration) -> F,
+    ) -> Result<T, End> {
+        let (learner, since) = (self.options.learner.clone(), Instant::now());
+        let (mut backoff, mut reminder) = (Backoff::default(), Reminder::new());
+        loop {
+            let call = ask(EvaluateClient::new(self.link.clone()), deadline);
+            let late = Status::deadline_exceeded("no answer in time");
+            let status = match tokio::time::timeout(deadline, call).await.unwrap_or(Err(late)) {
+                Ok(response) => return Ok(response.into_inner()),
+                Err(status) => status,
+            };
+            let refused = |status: &Status| ClientError::Refused {
+                learner: learner.clone(),
+                reason: status.message().into(),
+                code: status.code(),
+            };
+            let failed = |error: ClientError| Err(End::Failed(error.into()));
+            match refusal(&status) {
+                Some(JoinError::Over) => return Err(End::Over),
+                Some(JoinError::Untrusted(reason)) => {
+                    return failed(ClientError::Untrusted { learner, reason });
+                }
+                Some(_) => return failed(refused(&status)),
+                None if status.code() == Code::NotFound => return failed(refused(&status)),
+                None => {}
+            }
+            let reason = describe(&status);
+            reminder.tell(&learner, &reason);
+            let pause = backoff.next_after(&status);
+            let waited = since.elapsed();
+            if self.options.connect_timeout.is_some_and(|most| waited + pause > most) {
+                return failed(ClientError::Unreachable { learner, waited, reason });
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+}
+
+/// A request with its deadline in the header, for the search to know.
+fn within<T>(message: T, deadline: Duration) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(deadline);
+    request
+}
+
+/// What the slots of an evaluator share.
+struct Shared {
+    session: Session,
+    oracle: Arc<dyn CostlyOracle>,
+    heartbeat: Duration,
+    /// The choices of what is taken and not answered.
+    held: Mutex<Vec<Vec<u8>>>,
+    stop: CancellationToken,
+}
+
+impl Shared {
+    /// One measurement after the other. Returns how many answers counted.
+    async fn slot(self: Arc<Self>) -> Result<u64, EvaluatorError> {
+        let mut counted = 0;
+        loop {
+            let done = tokio::select! {
+                work = self.take() => match work {
+                    Ok(Some(work)) => self.measure(work).await,
+                    Ok(None) => Ok(None),
+                    Err(end) => Err(end),
+                },
+                () = self.stop.cancelled() => return Ok(counted),
+            };
+            match done {
+                Ok(Some(v1::Use::Counted | v1::Use::CountedLate)) => counted += 1,
+                Ok(_) => {}
+                Err(End::Over) => return Ok(counted),
+                Err(End::Failed(error)) => return Err(error),
+            }
+            if self.stop.is_cancelled() {
+                return Ok(counted);
+            }
+        }
+    }
+
+    async fn take(&self) -> Result<Option<v1::Work>, End> {
+        let session = &self.session;
+        let request = v1::TakeRequest {
+            evaluator: Some(session.identity.clone()),
+            search_id: session.search_id.clone(),
+            wait_ms: WAIT.as_millis() as u32,
+            held: self.held().iter().map(|choices| choices.clone().into()).collect(),
+        };
+        let ask = async |mut search: EvaluateClient<Link>, deadline| {
+            search.take(within(request.clone(), deadline)).await
+        };
+        Ok(session.call(WAIT + CALL, ask).await?.work)
+    }
+
+    fn held(&self) -> std::sync::MutexGuard<'_, Vec<Vec<u8>>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Measures and answers; nothing where the search does not want it any more, or the evaluator stops.
+    async fn measure(&self, work: v1::Work) -> Result<Option<v1::Use>, End> {
+        let choices = work.choices.to_vec();
+        let space = self.oracle.space();
+        let fits =
+            choices.len() == space.len() && choices.iter().enumerate().all(|(d, &c)| c < space.arity(d));
+        if !fits {
+            let reason = format!("the search asks for {choices:?}, no architecture of {}", space.name());
+            return Err(End::Failed(EvaluatorError::Failed(reason)));
+        }
+        self.held().push(choices.clone());
+        let done = self.measure_held(&choices).await;
+        self.held().retain(|held| *held != choices);
+        done
+    }
+
+    async fn measure_held(&self, choices: &[u8]) -> Result<Option<v1::Use>, End> {
+        let (oracle, enough) = (self.oracle.clone(), Arc::new(AtomicBool::new(false)));
+        let (asked, flag, began) = (choices.to_vec(), enough.clone(), Instant::now());
+        let mut measuring = tokio::task::spawn_blocking(move || oracle.measure(&asked, &flag));
+        let answer = tokio::select! {
+            answer = &mut measuring => Some(answer),
+            unwanted = self.renew(choices) => {
+                if let Err(End::Failed(error)) = unwanted {
+                    warn!(%error, "the lease cannot be kept");
+                }
+                None
+            }
+            () = self.stop.cancelled() => None,
+        };
+        let Some(answer) = answer else {
+            enough.store(true, Ordering::Relaxed);
+            // Whatever it still says, nobody hears.
+            let _ = measuring.await;
+            info!(architecture = %self.oracle.space().format(choices), "dropped: it is not wanted here any more");
+            return Ok(None);
+        };
+        let answer = answer.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+        let said = match answer {
+            Ok(Answer::Metrics(values)) => {
+                Said::Metrics(v1::Metrics { values: values.into_iter().collect() })
+            }
+            Ok(Answer::Infeasible(reason)) => Said::Infeasible(reason),
+            Err(CostlyError::Stopped) => return Ok(None),
+            Err(CostlyError::Failed(reason)) => return Err(End::Failed(EvaluatorError::Failed(reason))),
+        };
+        let took = began.elapsed().as_secs_f64();
+        let outcome = match &said {
+            Said::Metrics(metrics) => format!("{:?}", std::collections::BTreeMap::from_iter(&metrics.values)),
+            Said::Infeasible(reason) => format!("infeasible: {reason}"),
+        };
+        info!("{} · {outcome} · {took:.1} s", self.oracle.space().format(choices));
+        let session = &self.session;
+        let request = v1::AnswerRequest {
+            evaluator: Some(session.identity.clone()),
+            search_id: session.search_id.clone(),
+            choices: choices.to_vec().into(),
+            said: Some(said),
+        };
+        // The search answers when it is in its ledger.
+        let ask = async |mut search: EvaluateClient<Link>, deadline| {
+            search.answer(within(request.clone(), deadline)).await
+        };
+        let response = session.call(2 * CALL, ask).await?;
+        Ok(Some(response.r#use()))
+    }
+
+    /// Keeps the lease for as long as the work is wanted.
+    async fn renew(&self, choices: &[u8]) -> Result<(), End> {
+        let session = &self.session;
+        let request = v1::RenewRequest {
+            evaluator: Some(session.identity.clone()),
+            search_id: session.search_id.clone(),
+            choices: choices.to_vec().into(),
+        };
+        let ask = async |mut search: EvaluateClient<Link>, deadline| {
+            search.renew(within(request.clone(), deadline)).await
+        };
+        loop {
+            tokio::time::sleep(self.heartbeat).await;
+            if !session.call(CALL, ask).await?.wanted {
+                return Ok(());
+            }
+        }
+    }
+}

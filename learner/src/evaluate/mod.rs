@@ -1,0 +1,11 @@
+//! Evaluators: programs on other machines that measure what a search asks for, by leases (`Evaluate` in `srnas.v1`).
+//!
+//! [`RemoteOracle`] is the search's side: it asks, and waits on threads of its own. The service is the evaluators'. Between
+//! the two are the leases.
+
+mod leases;
+mod oracle;
+mod service;
+
+pub use leases::Terms;
+pub use oracle::{RemoteError, RemoteOptions, RemoteOracle};

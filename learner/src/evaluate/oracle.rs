@@ -1,0 +1,282 @@
+//! The oracle whose measurements are made by evaluators.
+
+use super::{
+    leases::{Incident, Leases, Terms},
+    service,
+};
+use crate::service::ServiceError;
+use srnas_common::{
+    security::ServerSecurity,
+    space::{Choices, SearchSpace},
+};
+use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle};
+use std::{
+    collections::HashMap,
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tokio::{runtime::Runtime, sync::watch};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+/// A thread that waits for an answer looks so often whether it should stop.
+const LOOK: Duration = Duration::from_millis(200);
+/// How long the end of the search waits for evaluators to hear of it, beyond their next heartbeat.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// What the evaluators of a search are told, and how they are listened to.
+#[derive(Debug)]
+pub struct RemoteOptions {
+    /// What is searched: answers to another search do not count.
+    pub search_id: String,
+    /// The metric without which an answer is infeasible.
+    pub metric: String,
+    /// Whether less of it is better.
+    pub minimise: bool,
+    /// A known space, or the name of its file.
+    pub space: String,
+    /// What is in that file.
+    pub definition: String,
+    /// Seed of the search.
+    pub seed: u64,
+    /// Leases, timeout and retries.
+    pub terms: Terms,
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// What evaluators must show.
+    pub security: ServerSecurity,
+}
+
+/// Why there is nothing for evaluators to talk to.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoteError {
+    /// The address cannot be listened on.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+    /// No threads, or no sockets.
+    #[error("cannot serve evaluators: {0}")]
+    Runtime(#[from] io::Error),
+}
+
+/// Measures by evaluators.
+pub struct RemoteOracle {
+    shared: Arc<Shared>,
+    runtime: Option<Runtime>,
+    shutdown: CancellationToken,
+    address: SocketAddr,
+}
+
+/// What the search's threads and the service share.
+pub(super) struct Shared {
+    pub space: Arc<SearchSpace>,
+    pub options: RemoteOptions,
+    state: Mutex<State>,
+    /// Wakes the search's threads.
+    changed: Condvar,
+    /// Wakes the service's calls.
+    moved: watch::Sender<()>,
+}
+
+pub(super) struct State {
+    pub leases: Leases,
+    /// Calls that wait for work.
+    pub asking: usize,
+    /// Threads that were told that they may ask for a measurement and have not yet.
+    claimed: usize,
+    pub evaluators: HashMap<String, Evaluator>,
+    /// The search needs nothing any more.
+    pub over: bool,
+}
+
+/// An evaluator that has attached.
+pub(super) struct Evaluator {
+    pub incarnation: u64,
+    pub heard: Instant,
+    /// Whether it knows that the search is over.
+    pub dismissed: bool,
+}
+
+impl Shared {
+    pub fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes whoever waits for a change of the state.
+    pub fn tell(&self) {
+        self.changed.notify_all();
+        self.moved.send_replace(());
+    }
+
+    /// Wakes the search's threads alone.
+    pub fn tell_search(&self) {
+        self.changed.notify_all();
+    }
+
+    /// Hears of every change from now on.
+    pub fn listen(&self) -> watch::Receiver<()> {
+        self.moved.subscribe()
+    }
+
+    pub fn heartbeat(&self) -> Duration {
+        self.options.terms.lease / 3
+    }
+
+    /// Ends leases that ran out, and says so.
+    pub fn sweep(&self) {
+        let incidents = self.lock().leases.sweep(Instant::now());
+        if incidents.is_empty() {
+            return;
+        }
+        for incident in incidents {
+            match incident {
+                Incident::Lost { id, choices } => {
+                    let architecture = self.space.format(&choices);
+                    warn!(evaluator = %id, %architecture, "an evaluator was lost: its work goes to the next");
+                }
+                Incident::GivenUp { choices, reason } => {
+                    warn!(architecture = %self.space.format(&choices), %reason, "an architecture is infeasible");
+                }
+            }
+        }
+        self.tell();
+    }
+}
+
+impl RemoteOracle {
+    /// Listens for evaluators.
+    ///
+    /// # Errors
+    /// [`RemoteError`].
+    pub fn start(space: Arc<SearchSpace>, options: RemoteOptions) -> Result<Self, RemoteError> {
+        let leases = Leases::new(options.terms.clone());
+        let state = State { leases, asking: 0, claimed: 0, evaluators: HashMap::new(), over: false };
+        let (listen, shutdown) = (options.listen, CancellationToken::new());
+        let shared = Arc::new(Shared {
+            space,
+            options,
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            moved: watch::Sender::new(()),
+        });
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("evaluate")
+            .enable_all()
+            .build()?;
+        let address = runtime.block_on(async {
+            let listener = crate::service::bind(listen).await?;
+            let address = listener.local_addr()?;
+            let serving = service::serve(listener, shared.clone(), shutdown.clone())?;
+            tokio::spawn(async move {
+                if let Err(error) = serving.await {
+                    warn!(%error, "evaluators are not served any more");
+                }
+            });
+            Ok::<_, RemoteError>(address)
+        })?;
+        Ok(Self { shared, runtime: Some(runtime), shutdown, address })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    fn wait<'s>(&self, state: MutexGuard<'s, State>, longest: Duration) -> MutexGuard<'s, State> {
+        self.shared.changed.wait_timeout(state, longest).unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
+impl Drop for RemoteOracle {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_timeout(FAREWELL);
+        }
+    }
+}
+
+impl CostlyOracle for RemoteOracle {
+    fn space(&self) -> &Arc<SearchSpace> {
+        &self.shared.space
+    }
+
+    /// Who measures may change from one evaluator to the next; what is asked may not.
+    fn identity(&self) -> (String, String) {
+        let options = &self.shared.options;
+        let said = serde_json::json!({ "space": options.definition, "seed": options.seed });
+        ("remote".into(), said.to_string())
+    }
+
+    fn metric_names(&self) -> Vec<String> {
+        vec![self.shared.options.metric.clone()]
+    }
+
+    fn measure(&self, choices: &Choices, stop: &AtomicBool) -> Result<Answer, CostlyError> {
+        let key = self.shared.space.canonical_key(choices);
+        {
+            let mut state = self.shared.lock();
+            state.claimed = state.claimed.saturating_sub(1);
+            state.leases.want(key, choices);
+        }
+        self.shared.tell();
+        let mut state = self.shared.lock();
+        loop {
+            if let Some(answer) = state.leases.answer(key) {
+                return Ok(answer);
+            }
+            if stop.load(Ordering::Relaxed) {
+                state.leases.forsake(key);
+                return Err(CostlyError::Stopped);
+            }
+            if self.shutdown.is_cancelled() {
+                return Err(CostlyError::Failed("evaluators are not served any more".into()));
+            }
+            state = self.wait(state, LOOK);
+        }
+    }
+
+    fn ready(&self, wait: Duration) -> bool {
+        let until = Instant::now() + wait;
+        let mut state = self.shared.lock();
+        loop {
+            if state.asking > state.leases.waiting() + state.claimed || state.leases.has_brought() {
+                state.claimed += 1;
+                return true;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            state = self.wait(state, left);
+        }
+    }
+
+    fn brought(&self) -> Option<Vec<u8>> {
+        self.shared.lock().leases.brought()
+    }
+
+    /// Lets evaluators know, those that are alive, and waits for their next heartbeat at most.
+    fn finish(&self) {
+        let patience = Instant::now() + self.shared.heartbeat() + FAREWELL;
+        let silent = 2 * self.shared.options.terms.lease;
+        self.shared.lock().over = true;
+        self.shared.tell();
+        let mut state = self.shared.lock();
+        let unaware =
+            |state: &State| state.evaluators.values().any(|e| !e.dismissed && e.heard.elapsed() < silent);
+        while unaware(&state) && Instant::now() < patience {
+            state = self.wait(state, LOOK);
+        }
+    }
+
+    fn kept(&self, choices: &Choices) {
+        self.shared.lock().leases.keep(self.shared.space.canonical_key(choices));
+        self.shared.tell();
+    }
+}

@@ -1,0 +1,140 @@
+//! `srnas evaluator`: measures what a search on another machine asks for.
+
+use super::{
+    Usage,
+    actor::default_id,
+    live::{
+        FOLDERS,
+        config::{PROGRAM, TRAIN, TrainingConfig},
+        trained,
+    },
+    security::CallerSecurity,
+    space::GivenSpace,
+};
+use anyhow::Context;
+use clap::Args;
+use srnas_actor::evaluator::{Evaluator, EvaluatorOptions};
+use srnas_common::space::SPACES;
+use srnas_oracle::{
+    command::{CommandOptions, CommandOracle},
+    costly::CostlyOracle,
+};
+use srnas_proto::v1::AttachResponse;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+const EXAMPLES: &str = "Examples:
+  srnas search --oracle remote --space space.toml --minimise loss --budget 60     on one machine, and on others:
+  srnas evaluator --learner http://HOST:7778 --oracle 'cmd:python train.py'
+  srnas evaluator --learner http://HOST:7778 --oracle 'cmd:python train.py' --parallel 4 --id rack2-7
+  srnas evaluator --learner https://HOST:7778 --token-file token --tls-ca ca.crt --oracle train --data digits";
+
+/// Measure architectures for a search on another machine
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct EvaluatorCommand {
+    /// Address of the search, which runs with --oracle remote
+    #[arg(long, value_name = "URL")]
+    learner: String,
+    /// What measures: `train` trains each network, `cmd:PROGRAM` asks a program of yours
+    #[arg(long, value_name = "train|cmd:PROGRAM")]
+    oracle: String,
+    /// With --oracle train, the images: digits (built in), mnist:DIR, idx:DIR, cifar10:DIR or cifar100:DIR
+    #[arg(long, value_name = "DATA")]
+    data: Option<String>,
+    /// With --oracle train, how to train and what to measure: a TOML file with [recipe] and [questions]
+    #[arg(long, value_name = "F")]
+    recipe: Option<PathBuf>,
+    /// With --oracle cmd:, keep the folders of good measurements too
+    #[arg(long)]
+    keep: bool,
+    /// Measurements at a time
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    parallel: u16,
+    /// Name of the evaluator, its own; started again under the same name it gets its unfinished work back [default: the
+    /// machine's name and the process number]
+    #[arg(long, value_name = "NAME")]
+    id: Option<String>,
+    /// Give up when no search answers for so many seconds [default: wait for ever]
+    #[arg(long, value_name = "SECONDS")]
+    connect_timeout: Option<u64>,
+    /// Where the folders of the measurements go [default: runs/evaluator-NAME]
+    #[arg(long, value_name = "D")]
+    run_dir: Option<PathBuf>,
+    #[command(flatten)]
+    security: CallerSecurity,
+}
+
+impl EvaluatorCommand {
+    /// Runs the command.
+    pub fn run(self) -> anyhow::Result<()> {
+        let program = self.oracle.strip_prefix(PROGRAM).filter(|program| !program.trim().is_empty());
+        let training = match (&self.oracle[..], program) {
+            (TRAIN, _) => Some(TrainingConfig::given(self.data.as_deref(), self.recipe.as_deref())?),
+            (_, Some(_)) if self.data.is_some() || self.recipe.is_some() => {
+                return Err(Usage("--data and --recipe go with --oracle train".into()).into());
+            }
+            (_, Some(_)) => None,
+            (other, None) => {
+                return Err(Usage(format!("--oracle {other}: it is `train` or `cmd:PROGRAM`")).into());
+            }
+        };
+        let id = self.id.clone().unwrap_or_else(default_id);
+        let options = EvaluatorOptions {
+            security: self.security.load(&self.learner)?,
+            learner: self.learner.clone(),
+            parallel: self.parallel.into(),
+            connect_timeout: self.connect_timeout.map(Duration::from_secs),
+            id: id.clone(),
+        };
+        let run_dir =
+            self.run_dir.clone().unwrap_or_else(|| Path::new("runs").join(format!("evaluator-{id}")));
+        let oracle = |search: &AttachResponse| -> anyhow::Result<Arc<dyn CostlyOracle>> {
+            let given = space_of(search, &run_dir)?;
+            if let Some(training) = &training {
+                return Ok(Arc::new(trained(&given, training, &search.metric, search.seed)?));
+            }
+            let options = CommandOptions {
+                command: program.unwrap_or_default().into(),
+                metric: search.metric.clone(),
+                // The search has both.
+                timeout: None,
+                retries: 0,
+                seed: search.seed,
+                folder: run_dir.join(FOLDERS),
+                keep: self.keep,
+            };
+            Ok(Arc::new(CommandOracle::new(given.space.clone(), given.definition, options)?))
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        runtime.block_on(async {
+            let stop = super::stop_on_signal();
+            let ended = "the evaluator ended";
+            let Some(evaluator) = Evaluator::attach(options, &stop).await.context(ended)? else {
+                tracing::info!("the search is over, or was not waited for");
+                return Ok(());
+            };
+            let oracle = oracle(evaluator.search())?;
+            let counted = evaluator.work(oracle, stop).await.context(ended)?;
+            tracing::info!("{counted} measurements counted");
+            Ok(())
+        })
+    }
+}
+
+/// The space of a search; its file is kept in the evaluator's folder.
+fn space_of(search: &AttachResponse, run_dir: &Path) -> anyhow::Result<GivenSpace> {
+    if SPACES.contains(&search.space.as_str()) {
+        return GivenSpace::load(&search.space);
+    }
+    // Whatever the search calls it, it stays in the folder.
+    let name = Path::new(&search.space).file_name().context("the search has a space without a name")?;
+    let path = run_dir.join(name);
+    let written = fs::create_dir_all(run_dir).and_then(|()| fs::write(&path, &search.space_definition));
+    written.with_context(|| format!("cannot write {}", path.display()))?;
+    GivenSpace::load(&path.display().to_string())
+}

@@ -1,0 +1,217 @@
+//! End to end: a search whose architectures are measured by evaluators, some of which die, as the search does.
+
+mod harness;
+
+use harness::{PROGRAM, Process, SOON, failure, stdout};
+use rusqlite::Connection;
+use std::{
+    collections::HashMap,
+    fs,
+    path::Path,
+    process::{Command, Output, Stdio},
+    time::Duration,
+};
+use tempfile::TempDir;
+
+const SPACE: &str = r#"
+[[decisions]]
+name = "layers"
+choices = [1, 2, 3]
+[[decisions]]
+name = "width"
+choices = [8, 16, 32, 64]
+[[decisions]]
+name = "op"
+choices = ["conv", "pool", "skip"]
+active_if = { layers = [2, 3] }
+"#;
+
+/// Notes that it began and that it ended; says a loss that the space's names determine; one operation fails, and where
+/// the file `slow` is, everything takes its time.
+const PROGRAM_TEXT: &str = r#"
+echo "$1 $SRNAS_ARCHITECTURE" >> began
+while [ -e slow ]; do sleep 0.05; done
+sleep 0.1
+case "$SRNAS_ARCHITECTURE" in *'"op":"pool"'*) echo "no pool here" >&2; exit 3;; esac
+layers=$(echo "$SRNAS_ARCHITECTURE" | sed 's/.*"layers":\([0-9]*\).*/\1/')
+width=$(echo "$SRNAS_ARCHITECTURE" | sed 's/.*"width":\([0-9]*\).*/\1/')
+echo "$1 $SRNAS_ARCHITECTURE" >> ended
+echo "{\"loss\": $((1000 - layers * width)), \"layers\": $layers}"
+"#;
+
+struct Setup(TempDir);
+
+impl Setup {
+    fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        fs::write(folder.path().join("space.toml"), SPACE).unwrap();
+        fs::write(folder.path().join("measure.sh"), PROGRAM_TEXT).unwrap();
+        Self(folder)
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command.args(arguments).current_dir(self.path()).env("HOME", self.path()).env_remove("RUST_LOG");
+        command.env_remove("SRNAS_TOKEN_FILE");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn output(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// A search that waits for evaluators, and its address.
+    fn search(&self, arguments: &[&str]) -> (Process, String) {
+        let mut search = Process::start(self.command(&[&["search"], arguments].concat()));
+        let line = search.wait_for(&["listening for evaluators"], SOON);
+        (search, line.split("address=").nth(1).unwrap().trim().to_string())
+    }
+
+    fn begin(&self, arguments: &[&str]) -> (Process, String) {
+        let new = ["--oracle", "remote", "--space", "space.toml", "--minimise", "loss", "--run-dir", "s"];
+        self.search(&[&new, arguments].concat())
+    }
+
+    fn evaluator(&self, address: &str, id: &str, arguments: &[&str]) -> Process {
+        let oracle = format!("cmd:sh measure.sh {id}");
+        let all = ["evaluator", "--learner", address, "--id", id, "--oracle", &oracle];
+        Process::start(self.command(&[&all, arguments].concat()))
+    }
+
+    /// How often each architecture is in a file that the program writes.
+    fn noted(&self, file: &str) -> HashMap<String, usize> {
+        let text = fs::read_to_string(self.path().join(file)).unwrap_or_default();
+        let mut counts = HashMap::new();
+        // What the third began goes on without it, and nobody hears of it.
+        let lines = text.lines().filter(|line| !line.starts_with("third"));
+        lines.for_each(|line| *counts.entry(line[line.find(' ').unwrap()..].to_string()).or_default() += 1);
+        counts
+    }
+
+    fn kept(&self, query: &str) -> i64 {
+        let ledger = Connection::open(self.path().join("s/ledger.sqlite")).unwrap();
+        ledger.query_row(query, [], |row| row.get(0)).unwrap()
+    }
+}
+
+#[test]
+fn evaluators_and_the_search_are_killed_and_everything_is_measured_once() {
+    let setup = Setup::new();
+    let (mut search, address) = setup.begin(&["--budget", "28", "--lease", "2s", "--listen", "127.0.0.1:0"]);
+    let mut first = setup.evaluator(&address, "first", &[]);
+    let mut second = setup.evaluator(&address, "second", &[]);
+    let mut third = setup.evaluator(&address, "third", &[]);
+    search.wait_for(&["5 measured"], SOON);
+    // One dies in the middle of a measurement: it is begun, and never ended.
+    fs::write(setup.path().join("slow"), "").unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    third.kill();
+    // So does the search, while the two others are at work.
+    search.kill();
+    let before = setup.kept("SELECT (SELECT count(*) FROM measurements) + (SELECT count(*) FROM infeasible)");
+    assert!((5..=8).contains(&before), "{before}");
+    let (mut search, again) =
+        setup.search(&["--resume", "--run-dir", "s", "--budget", "28", "--listen", &address]);
+    assert_eq!(again, address);
+    for evaluator in [&mut first, &mut second] {
+        evaluator.wait_for(&["attached again"], SOON);
+    }
+    fs::remove_file(setup.path().join("slow")).unwrap();
+    assert_eq!(search.ends(SOON), Some(0));
+    for evaluator in [&mut first, &mut second] {
+        evaluator.wait_for(&["measurements counted"], SOON);
+        assert_eq!(evaluator.ends(SOON), Some(0));
+    }
+    let feasible = setup.kept("SELECT count(*) FROM measurements");
+    assert_eq!(feasible + setup.kept("SELECT count(*) FROM infeasible"), 28, "each once, all that there are");
+    assert_eq!(setup.kept("SELECT count(*) FROM infeasible WHERE reason LIKE '%no pool here%'"), 8);
+    // What the two were at when the search died is not begun again, nor anything else.
+    assert!(setup.noted("ended").values().all(|&times| times == 1), "{:?}", setup.noted("ended"));
+    let begun = setup.noted("began");
+    assert!(begun.values().all(|&times| times == 1), "{begun:?}");
+}
+
+#[test]
+fn too_long_is_infeasible_and_its_evaluator_goes_on() {
+    let setup = Setup::new();
+    fs::write(setup.path().join("slow"), "").unwrap();
+    let limits = ["--budget", "3", "--lease", "1s", "--timeout", "500ms", "--listen", "127.0.0.1:0"];
+    let (mut search, address) = setup.begin(&limits);
+    let mut evaluator = setup.evaluator(&address, "only", &[]);
+    search.wait_for(&["1 measured", "infeasible: it took longer than 500ms"], SOON);
+    fs::remove_file(setup.path().join("slow")).unwrap();
+    evaluator.wait_for(&["not wanted here any more"], SOON);
+    assert_eq!(search.ends(SOON), Some(0));
+    assert_eq!(evaluator.ends(SOON), Some(0));
+    assert_eq!(setup.kept("SELECT count(*) FROM measurements"), 2);
+    assert_eq!(setup.kept("SELECT count(*) FROM infeasible"), 1);
+}
+
+#[test]
+fn who_may_not_come_is_told_why_and_what_does_not_fit_is_refused() {
+    let setup = Setup::new();
+    fs::write(setup.path().join("token"), "0123456789abcdef0123").unwrap();
+    let (mut search, address) =
+        setup.begin(&["--budget", "2", "--listen", "127.0.0.1:0", "--token-file", "token"]);
+    let url = format!("http://{address}");
+    let bare = setup.output(&["evaluator", "--learner", &url, "--oracle", "cmd:true"]);
+    let (code, said) = failure(&bare);
+    assert_eq!((code, said.contains("asks for a token")), (1, true), "{said}");
+    let mut evaluator = setup.evaluator(&address, "good", &["--token-file", "token", "--parallel", "2"]);
+    assert_eq!((search.ends(SOON), evaluator.ends(SOON)), (Some(0), Some(0)));
+
+    for (arguments, expected) in [
+        (&["evaluator", "--learner", &url, "--oracle", "dog"][..], "it is `train` or `cmd:PROGRAM`"),
+        (
+            &["evaluator", "--learner", &url, "--oracle", "cmd:true", "--data", "digits"],
+            "--data and --recipe go with",
+        ),
+        (&["evaluator", "--learner", "nowhere", "--oracle", "cmd:true"], "a host and a port"),
+        (&["search", "--oracle", "remote", "--minimise", "loss"], "needs --space FILE"),
+        (
+            &["search", "--oracle", "remote", "--space", "space.toml", "--minimise", "loss", "--keep"],
+            "--keep goes with",
+        ),
+        (
+            &["search", "--oracle", "cmd:true", "--space", "space.toml", "--minimise", "x", "--lease", "3s"],
+            "--listen and --lease",
+        ),
+        (
+            &[
+                "search",
+                "--oracle",
+                "remote",
+                "--space",
+                "space.toml",
+                "--minimise",
+                "x",
+                "--listen",
+                "0.0.0.0:0",
+            ],
+            "no token is set",
+        ),
+    ] {
+        let (code, said) = failure(&setup.output(arguments));
+        assert!(said.contains(expected), "{arguments:?}: {said}");
+        assert_eq!(code, if expected.contains("host") { 1 } else { 2 }, "{said}");
+    }
+    let patient = ["evaluator", "--learner", &url, "--oracle", "cmd:true", "--connect-timeout", "1"];
+    let (code, said) = failure(&setup.output(&patient));
+    assert_eq!((code, said.contains("no learner at")), (1, true), "{said}");
+    // A search that is over is so when it is asked again.
+    stdout(&setup.output(&[
+        "search",
+        "--resume",
+        "--run-dir",
+        "s",
+        "--budget",
+        "2",
+        "--token-file",
+        "token",
+    ]));
+}
