@@ -7,7 +7,7 @@
 use crate::{
     importance,
     method::{Begin, Method, MethodError, Whole},
-    methods::{Acquisition, Gp, PastSearch, prior_of, unmeasured},
+    methods::{Acquisition, FIRST, Gp, PastSearch, prior_of, universal, unmeasured},
     policy::{Acting, PolicySearchError, policy_environment},
 };
 use hashbrown::HashSet;
@@ -78,9 +78,9 @@ pub struct Guide {
 }
 
 impl Default for Guide {
-    /// The plain posterior: no past at all.
+    /// No past at all: the plain posterior, as the method `universal` has it.
     fn default() -> Self {
-        Self { prior: None, settings: PosteriorSettings::default(), beta: 3.0 }
+        Self { prior: None, settings: universal(), beta: 3.0 }
     }
 }
 
@@ -104,7 +104,7 @@ impl Guide {
     /// Refuses a space that is too large to be tabulated.
     pub fn of_past(space: &Arc<SearchSpace>, past: &[PastSearch]) -> Result<Self, PriorError> {
         let prior = prior_of(space, past)?;
-        let mut settings = PosteriorSettings::default();
+        let mut settings = universal();
         let measured: usize = past.iter().map(|search| search.measured.len()).sum();
         if measured < FEW * past.len() {
             settings.transfer.slope = SLOPE_OF_FEW;
@@ -413,6 +413,9 @@ impl LiveSearch<'_> {
         let running = asked - known.len();
         let begin = self.begin(asked, told.len() + running + 1, whole);
         let mut posterior = Gp::new(&begin, self.guide.settings, kind, Acquisition::Bound(self.guide.beta));
+        if kind == Kind::Plain {
+            posterior = posterior.beginning_among_random(FIRST);
+        }
         if told.len() < known.len() {
             known.iter().for_each(|m| posterior.skip(&m.choices));
         }

@@ -3,6 +3,7 @@
 //! *Plain* needs no data: a Gaussian process on active forms. *Transfer* adds what the training tasks say: their mean
 //! with a free slope, their covariance, and the plain kernel as residual. Formulas: [`Predictor`].
 
+mod cut;
 mod fit;
 mod kernel;
 mod learned;
@@ -18,6 +19,7 @@ pub use prior::{Prior, PriorError};
 pub use process::Process;
 pub use settings::{PlainSettings, PosteriorSettings, TransferSettings};
 
+use cut::Cut;
 use transfer::TransferRow;
 
 use crate::space::{Choices, SearchSpace};
@@ -471,10 +473,21 @@ impl Predictor {
         (b.centre, b.spread) = (self.points.first + mean, deviation);
         (b.amplitude, b.scale) = (amplitude as f32, u as f32);
         b.evidence = (transfer_evidence - plain_evidence) as f32;
-        let plain = b.plain_mean.iter_mut().zip(&mut b.plain_deviation).zip(self.plain.explained());
-        for (s, ((m, v), explained)) in plain.enumerate() {
-            *m = self.plain.by_standardised(s, mean, deviation);
-            *v = (b.amplitude * (1.0 - explained).max(1e-6)).sqrt();
+        // What the plain posterior's unit is in deviations of the measured values.
+        let mut unit = 1.0;
+        if let Some(cut) = Cut::new(&self.points.values, self.settings.plain.cut) {
+            let square = self.plain.regress(&cut.standardised, &mut b.plain_mean);
+            b.amplitude = ((square + 1.0) / (self.points.values.len() as f64 + 1.0)) as f32;
+            unit = (cut.spread / deviation) as f32;
+            let offset = ((cut.centre - b.centre) / deviation) as f32;
+            b.plain_mean.iter_mut().for_each(|m| *m = offset + unit * *m);
+        } else {
+            for (s, m) in b.plain_mean.iter_mut().enumerate() {
+                *m = self.plain.by_standardised(s, mean, deviation);
+            }
+        }
+        for (v, explained) in b.plain_deviation.iter_mut().zip(self.plain.explained()) {
+            *v = unit * (b.amplitude * (1.0 - explained).max(1e-6)).sqrt();
         }
         if let Some(transfer) = &self.transfer {
             let slots = b.transfer_mean.iter_mut().zip(&mut b.transfer_deviation).zip(transfer.explained());

@@ -171,6 +171,28 @@ impl Process {
         (self.by_values[slot] - mean as f32 * self.by_ones[slot]) / deviation as f32
     }
 
+    /// V · a for each slot, and a·a, with a = L⁻¹z for other values z of the points than those observed.
+    pub fn regress(&mut self, z: &[f64], means: &mut [f32]) -> f64 {
+        assert_eq!(
+            (z.len(), means.len()),
+            (self.n, self.slots),
+            "a value for each point, a mean for each slot"
+        );
+        let mut square = 0.0;
+        for (i, &value) in z.iter().enumerate() {
+            let row = &self.factor[i * self.capacity..][..=i];
+            let dot: f64 = row[..i].iter().zip(&self.scratch).map(|(l, a)| l * a).sum();
+            let entry = (value - dot) / row[i];
+            self.scratch[i] = entry;
+            square += entry * entry;
+        }
+        means.fill(0.0);
+        // Subtracting them with the other sign adds the rows.
+        self.scratch[..self.n].iter_mut().for_each(|a| *a = -*a);
+        subtract_rows(means, &self.scratch[..self.n], &self.columns, 0, self.slots);
+        square
+    }
+
     /// V · L⁻¹ prior mean of a slot.
     pub fn by_prior(&self, slot: usize) -> f32 {
         self.by_prior[slot]

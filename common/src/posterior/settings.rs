@@ -19,11 +19,14 @@ pub struct PlainSettings {
     pub hamming_length: f32,
     /// Noise variance, with values standardised.
     pub noise: f32,
+    /// Values further below the median of what was measured than so many times the way from the median up to the best count
+    /// as if they were there: how bad the bad ones are says little about the good ones. 0: values count as they are.
+    pub cut: f32,
 }
 
 impl Default for PlainSettings {
     fn default() -> Self {
-        Self { count_share: 0.8, count_length: 1.0, hamming_length: 1.0, noise: 0.01 }
+        Self { count_share: 0.8, count_length: 1.0, hamming_length: 1.0, noise: 0.01, cut: 0.0 }
     }
 }
 
@@ -65,6 +68,7 @@ impl PosteriorSettings {
         positive("posterior.settings.plain.count_length", plain.count_length.into())?;
         positive("posterior.settings.plain.hamming_length", plain.hamming_length.into())?;
         positive("posterior.settings.plain.noise", plain.noise.into())?;
+        not_negative("posterior.settings.plain.cut", plain.cut.into())?;
         not_negative("posterior.settings.transfer.slope", transfer.slope.into())?;
         not_negative("posterior.settings.transfer.residual", transfer.residual.into())?;
         not_negative("posterior.settings.transfer.constant", transfer.constant.into())?;

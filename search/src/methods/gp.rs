@@ -1,7 +1,7 @@
 //! Gaussian-process search: what both posteriors of [`srnas_common::posterior`] say about the whole of a small space, or
 //! about a pool in a large one.
 
-use super::{Begin, Method, MethodError, MethodSpec, SpecError, Starter, pool};
+use super::{Begin, Method, MethodError, MethodSpec, SpecError, Starter, pool, random::unmeasured};
 use crate::method::Options;
 use hashbrown::HashSet;
 use rand::Rng;
@@ -32,6 +32,30 @@ pub(super) fn acquisition(options: &mut Options) -> Result<Acquisition, SpecErro
     Ok(if word == "ucb" { Acquisition::Bound(beta) } else { Acquisition::Thompson })
 }
 
+/// Of where nothing is known: so many measurements there are before the whole of a space is looked at.
+pub(crate) const FIRST: usize = 4;
+/// Until then, the choice is among so many random architectures.
+const AMONG: usize = 300;
+
+/// What is searched by where nothing is known: the settings of the plain posterior, chosen on many spaces (docs/results.md).
+pub(crate) fn universal() -> PosteriorSettings {
+    let mut settings = PosteriorSettings::default();
+    settings.plain.cut = 1.0;
+    settings
+}
+
+pub fn prepare_universal(spec: &MethodSpec) -> Result<Starter, SpecError> {
+    let mut options = spec.options()?;
+    let acquisition = Acquisition::Bound(options.number("beta", 3.0, 0.0)? as f32);
+    let mut settings = universal();
+    settings.plain.cut = options.number("cut", settings.plain.cut.into(), 0.0)? as f32;
+    let first = options.whole("first", FIRST, 0)?;
+    options.end()?;
+    Ok(Box::new(move |begin| {
+        Ok(Box::new(Gp::new(begin, settings, Kind::Plain, acquisition).beginning_among_random(first)))
+    }))
+}
+
 pub fn prepare(spec: &MethodSpec) -> Result<Starter, SpecError> {
     let mut options = spec.options()?;
     let acquisition = acquisition(&mut options)?;
@@ -52,6 +76,8 @@ pub(crate) struct Gp {
     acquisition: Acquisition,
     measured: HashSet<u64>,
     told: Vec<(Vec<u8>, f32)>,
+    /// Up to so many measurements it chooses among random architectures.
+    random_until: usize,
 }
 
 impl Gp {
@@ -71,7 +97,14 @@ impl Gp {
             acquisition,
             measured: HashSet::new(),
             told: Vec::new(),
+            random_until: 0,
         }
+    }
+
+    /// Chooses among a few random architectures until `first` are measured: what differs most from all that is known, which
+    /// an upper bound likes best at first, are the extremes of a space, all choices alike.
+    pub fn beginning_among_random(self, first: usize) -> Self {
+        Self { random_until: first, ..self }
     }
 
     /// Mean of the posterior at each slot, in units of the measured values.
@@ -117,6 +150,9 @@ impl Gp {
     /// The `most` architectures with the highest acquisition that were not measured, each key once.
     pub fn ask_for(&mut self, most: usize) -> Vec<Vec<u8>> {
         let d = self.begin.space.len();
+        if self.told.len() < self.random_until {
+            return self.ask_among_random(most);
+        }
         if let Some(whole) = self.begin.whole.clone() {
             let measured = std::mem::take(&mut self.measured);
             let open =
@@ -132,6 +168,27 @@ impl Gp {
         // The pool has each key once.
         let best = self.best(0..pool.len(), most, |slot| slot as u64);
         best.into_iter().map(|slot| pool[slot].clone()).collect()
+    }
+
+    fn ask_among_random(&mut self, most: usize) -> Vec<Vec<u8>> {
+        let mut pool = Vec::new();
+        let mut taken = self.measured.clone();
+        while pool.len() < AMONG {
+            let Some(choices) = unmeasured(&self.begin, &taken, &mut self.rng) else { break };
+            taken.insert(self.begin.key(&choices));
+            pool.push(choices);
+        }
+        let ranks: Vec<u64> = pool.iter().map(|choices| self.begin.space.rank(choices)).collect();
+        let slots: Vec<usize> = match &self.begin.whole {
+            Some(_) => ranks.iter().map(|&rank| rank as usize).collect(),
+            None => {
+                self.predictor.place(0, &pool.concat(), &ranks);
+                (0..pool.len()).collect()
+            }
+        };
+        let best = self.best(slots.iter().copied(), most, |slot| slot as u64);
+        let place = |slot| slots.iter().position(|&other| other == slot);
+        best.into_iter().filter_map(place).map(|at| pool[at].clone()).collect()
     }
 
     /// The slots with the highest acquisition among `open` ones, the first of equals first, each key once.

@@ -16,7 +16,7 @@ mod ridge;
 mod trained;
 mod transfer;
 
-pub(crate) use gp::{Acquisition, Gp};
+pub(crate) use gp::{Acquisition, FIRST, Gp, universal};
 pub use past::PastSearch;
 pub(crate) use past::prior_of;
 pub(crate) use random::unmeasured;
@@ -38,6 +38,7 @@ pub const METHODS: &[(&str, &str)] = &[
     ("reinforce", "independent categoricals; rate=0.05, baseline=0.95"),
     ("ridge", "greedy ridge regression on choices and their pairs; initial=20, batch=10, alpha=1"),
     ("gp", "plain posterior; acquisition=ucb|thompson, beta=3, kernel=counts|hamming"),
+    ("universal", "as srnas search does where it knows no past; beta=3, cut=1, first=4"),
     ("transfer-gp", "posterior that knows the past tasks; beta=3, slope=0.5|fixed, residual=0.06, n=all|N"),
     (
         "bananas",
@@ -98,6 +99,7 @@ impl MethodSpec {
             "reinforce" => reinforce::prepare(self)?,
             "ridge" => ridge::prepare(self)?,
             "gp" => gp::prepare(self)?,
+            "universal" => gp::prepare_universal(self)?,
             "transfer-gp" => {
                 let (start, prior) = transfer::prepare(self, p)?;
                 past = Some(prior);
@@ -128,7 +130,7 @@ mod tests {
     use std::collections::HashSet;
 
     /// Every method that needs no file and no program.
-    const OURS: [&str; 12] = [
+    const OURS: [&str; 13] = [
         "random",
         "random-walk",
         "local",
@@ -138,6 +140,7 @@ mod tests {
         "ridge",
         "gp",
         "gp:acquisition=thompson,kernel=hamming",
+        "universal",
         "bananas:networks=2",
         "nsga2:population=10",
         "linas:population=10",
