@@ -163,6 +163,41 @@ proptest! {
 }
 
 #[test]
+fn a_posterior_that_cuts_is_that_of_the_cut_values() {
+    let space = SearchSpace::named("nb201").unwrap();
+    let mut cutting = PosteriorSettings::default();
+    cutting.plain.cut = 1.0;
+    let slots = [11usize, 4000, 9999, 15000];
+    let all: Vec<u8> = slots.iter().flat_map(|&r| choices(&space, r)).collect();
+    // Median 61, best 63: cut at 59.
+    let values = [61.0, -500.0, 60.0, 63.0, 62.0, 10.0, 61.0f32];
+    let believed = |settings: PosteriorSettings, floor: f32| -> Vec<(f64, f64)> {
+        let mut predictor = Predictor::sampled(space.clone(), settings, None, values.len(), slots.len());
+        for (i, value) in values.iter().enumerate() {
+            let rank = 2000 * i;
+            predictor.observe(&choices(&space, rank), rank as u64, value.max(floor));
+        }
+        // Placed last, so that what is measured is brought up to date too.
+        predictor.place(0, &all, &slots.map(|r| r as u64));
+        let b = predictor.beliefs();
+        let of = |slot| b.of(Kind::Plain, slot);
+        let unit = |(mean, deviation): (f32, f32)| {
+            (b.centre + b.spread * f64::from(mean), b.spread * f64::from(deviation))
+        };
+        (0..slots.len()).map(of).map(unit).collect()
+    };
+    let (found, expected) = (believed(cutting, f32::MIN), believed(PosteriorSettings::default(), 59.0));
+    for (found, expected) in found.iter().zip(&expected) {
+        assert!(
+            (found.0 - expected.0).abs() < 1e-3 && (found.1 - expected.1).abs() < 1e-3,
+            "{found:?} {expected:?}"
+        );
+    }
+    let uncut = believed(PosteriorSettings::default(), f32::MIN);
+    assert!((found[0].1 - uncut[0].1).abs() > 1.0, "the low values set the scale where they are not cut");
+}
+
+#[test]
 fn a_whole_space_says_the_same_as_a_pool_and_restarts_forget() {
     let space = SearchSpace::named("nb201").unwrap();
     let (settings, prior) = (PosteriorSettings::default(), prior());

@@ -33,12 +33,10 @@ const CONDITIONED: usize = 320;
 /// A slot looks so often whether the search is over while its oracle can begin nothing.
 const READY: Duration = Duration::from_millis(200);
 
-/// Deviation of the past's slope where an earlier search has fewer than [`FEW`] measurements: what is filled in is flatter
-/// than what would have been measured, so the past's mean must be free to grow. On nb201's training tasks, families left
-/// out, 2 is better than the default with 50 measurements a task, and worse with 200 (docs/results.md).
-const SLOPE_OF_FEW: f32 = 2.0;
-/// See [`SLOPE_OF_FEW`].
-const FEW: usize = 100;
+/// Deviation of the past's slope where earlier tasks are known in part: what is filled in is flatter than what would have
+/// been measured, so the past's mean must be free to grow. On nb201's training tasks, families left out, it is better than
+/// the default with 50 and with 200 measurements a task (docs/results.md).
+const SLOPE_OF_PART: f32 = 2.0;
 
 /// Which metric is searched.
 #[derive(Clone, Debug, PartialEq)]
@@ -105,9 +103,9 @@ impl Guide {
     pub fn of_past(space: &Arc<SearchSpace>, past: &[PastSearch]) -> Result<Self, PriorError> {
         let prior = prior_of(space, past)?;
         let mut settings = universal();
-        let measured: usize = past.iter().map(|search| search.measured.len()).sum();
-        if measured < FEW * past.len() {
-            settings.transfer.slope = SLOPE_OF_FEW;
+        let whole = space.size().unwrap_or(u64::MAX) as usize;
+        if past.iter().any(|search| search.measured.len() < whole / 2) {
+            settings.transfer.slope = SLOPE_OF_PART;
         }
         let prior = (!prior.tasks().is_empty()).then(|| Arc::new(prior));
         Ok(Self { prior, settings, ..Self::default() })

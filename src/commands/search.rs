@@ -98,7 +98,8 @@ impl SearchCommand {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
         if self.live.wanted() {
-            return self.live.run(self.policy.as_deref(), self.budget as usize, self.seed, self.json);
+            let (policy, catalog) = (self.policy.as_deref(), self.tasks.catalog());
+            return self.live.run(policy, &catalog, self.budget as usize, self.seed, self.json);
         }
         if self.budget > MOST_QUERIES {
             let text = format!("--budget {} is above {MOST_QUERIES}, the most without --oracle", self.budget);

@@ -2,15 +2,18 @@
 
 use super::{
     Begin, Whole,
-    gp::{Acquisition, Gp},
+    gp::{Acquisition, Gp, universal},
 };
 use hashbrown::HashMap;
 use srnas_common::{
-    posterior::{Kind, PosteriorSettings, Prior, PriorError},
+    posterior::{Kind, Prior, PriorError},
     space::SearchSpace,
     task::Count,
 };
 use std::sync::Arc;
+
+/// Measurements that a posterior is conditioned on at most: its cost grows with their cube.
+const CONDITIONED: usize = 320;
 
 /// An earlier search of another task on the same space.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,7 +41,7 @@ pub fn prior_of(space: &Arc<SearchSpace>, past: &[PastSearch]) -> Result<Prior, 
             space: space.clone(),
             count: Count::Classes,
             objectives: 1,
-            budget: search.measured.len(),
+            budget: search.measured.len().min(CONDITIONED),
             start: vec![0; space.len()],
             seed: 0,
             start_seed: 0,
@@ -46,18 +49,34 @@ pub fn prior_of(space: &Arc<SearchSpace>, past: &[PastSearch]) -> Result<Prior, 
             past: None,
             tasks: Arc::from([]),
         };
-        let mut gp = Gp::new(&begin, PosteriorSettings::default(), Kind::Plain, Acquisition::Bound(0.0));
+        let mut gp = Gp::new(&begin, universal(), Kind::Plain, Acquisition::Bound(0.0));
         let mut known = HashMap::new();
+        let mut distinct: Vec<(&[u8], f32)> = Vec::new();
         for (choices, value) in &search.measured {
             let value = value.unwrap_or(worst);
             if known.insert(begin.key(choices), value).is_none() {
-                gp.learn(choices, value);
+                distinct.push((choices, value));
             }
+        }
+        for (choices, value) in conditioned(distinct) {
+            gp.learn(choices, value);
         }
         names.push(search.name.clone());
         values.extend(completed(&mut gp, &whole, &known));
     }
     Prior::new(names.clone(), names, whole.keys.len(), values)
+}
+
+/// What a posterior is conditioned on of very many measurements: the best half, and others evenly from the rest in their order.
+fn conditioned(mut distinct: Vec<(&[u8], f32)>) -> Vec<(&[u8], f32)> {
+    if distinct.len() <= CONDITIONED {
+        return distinct;
+    }
+    distinct.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(b.0)));
+    let half = CONDITIONED / 2;
+    let rest = distinct.split_off(half);
+    distinct.extend((0..half).map(|i| rest[i * rest.len() / half]));
+    distinct
 }
 
 /// A task's values by rank, scaled as [`srnas_common::task::Task::prior_value`]: 0 is the median of the valid encodings, 1

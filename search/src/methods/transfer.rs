@@ -3,7 +3,7 @@
 
 use super::{
     Begin, MethodSpec, Preparation, SpecError, Starter, Whole,
-    gp::{Acquisition, Gp, acquisition},
+    gp::{Acquisition, Gp, acquisition, universal},
     past::completed,
     random::unmeasured,
 };
@@ -80,7 +80,7 @@ fn filled(p: &Preparation, task: &Arc<Task>, whole: &Arc<Whole>, n: usize, index
         tasks: Arc::from([]),
     };
     let mut rng = begin.rng();
-    let mut gp = Gp::new(&begin, PosteriorSettings::default(), Kind::Plain, Acquisition::Bound(PAST_BETA));
+    let mut gp = Gp::new(&begin, universal(), Kind::Plain, Acquisition::Bound(PAST_BETA));
     let mut measured = HashSet::new();
     let mut known: Vec<(u64, f32)> = Vec::with_capacity(n);
     for turn in 0..n {

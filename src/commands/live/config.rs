@@ -38,9 +38,9 @@ pub struct LiveConfig {
     pub seed: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PathBuf>,
-    /// Run directories of earlier searches.
+    /// Run directories, and tasks on benchmarks, that say something about earlier tasks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub prior: Vec<PathBuf>,
+    pub prior: Vec<String>,
     /// Measurements at a time, where it was said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parallel: Option<u16>,
@@ -230,12 +230,15 @@ impl LiveConfig {
     }
 }
 
-/// Paths that mean the same wherever the search goes on.
-fn absolute(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
-    let of = |path: &PathBuf| {
-        fs::canonicalize(path).map_err(|e| Usage(format!("--prior {}: {e}", path.display())).into())
+/// Names of tasks as they are, and paths that mean the same wherever the search goes on.
+fn absolute(named: &[String]) -> anyhow::Result<Vec<String>> {
+    let of = |name: &String| match Path::new(name).exists() {
+        true => fs::canonicalize(name)
+            .map(|path| path.display().to_string())
+            .map_err(|e| Usage(format!("--prior {name}: {e}")).into()),
+        false => Ok(name.clone()),
     };
-    paths.iter().map(of).collect()
+    named.iter().map(of).collect()
 }
 
 impl TrainingConfig {

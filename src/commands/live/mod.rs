@@ -16,6 +16,7 @@ use srnas_learner::{
     evaluate::{RemoteOptions, RemoteOracle, Terms},
 };
 use srnas_oracle::{
+    catalog::Catalog,
     command::{CommandOptions, CommandOracle},
     costly::CostlyOracle,
     training::{TrainingOracle, data},
@@ -44,10 +45,10 @@ pub struct LiveArguments {
     /// With --oracle, the space that is searched: a file (TOML, or a ConfigSpace in JSON) or a name [default: nb201]
     #[arg(long, value_name = "FILE|NAME", requires = "live")]
     space: Option<String>,
-    /// With --oracle, the run directory of an earlier search of the same space, whatever it searched for: what it measured
-    /// guides this one; may be given several times
-    #[arg(long, value_name = "DIR", requires = "live", conflicts_with = "policy")]
-    prior: Vec<PathBuf>,
+    /// With --oracle, an earlier task on the same space that guides this search: the run directory of a search, whatever it
+    /// searched for, or of `srnas run`, or a task on a benchmark; may be given several times
+    #[arg(long, value_name = "DIR|T", requires = "live", conflicts_with = "policy")]
+    prior: Vec<String>,
     /// With --oracle train, the images: digits (built in), mnist:DIR, idx:DIR, cifar10:DIR or cifar100:DIR
     #[arg(long, value_name = "DATA", requires = "live")]
     data: Option<String>,
@@ -106,7 +107,14 @@ impl LiveArguments {
     }
 
     /// Searches until `budget` architectures are measured.
-    pub fn run(&self, policy: Option<&Path>, budget: usize, seed: u64, as_json: bool) -> anyhow::Result<()> {
+    pub fn run(
+        &self,
+        policy: Option<&Path>,
+        catalog: &Catalog,
+        budget: usize,
+        seed: u64,
+        as_json: bool,
+    ) -> anyhow::Result<()> {
         let run_dir = self.run_dir.clone().unwrap_or_else(|| default_run_dir("search"));
         let (config, given) = match self.resume {
             true => LiveConfig::resumed(self, &run_dir, policy)?,
@@ -115,7 +123,7 @@ impl LiveArguments {
         let guide = match &config.policy {
             Some(file) => Guide::of_policy(&Policy::load(file)?, &given.space)?,
             None if config.prior.is_empty() => Guide::default(),
-            None => past::guide(&config.prior, &given.space)?,
+            None => past::guide(&config.prior, &given.space, catalog)?,
         };
         // What is wrong with images or addresses is said before there is a run directory; a program gets its folders in it.
         let before: Option<Box<dyn CostlyOracle>> = match (&config.training, &config.remote) {

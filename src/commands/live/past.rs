@@ -1,16 +1,17 @@
-//! Earlier searches of the same space as a guide.
+//! Earlier tasks on the same space as a guide.
 
 use super::Usage;
 use crate::commands::space::GivenSpace;
 use serde::Deserialize;
-use srnas_common::space::{SPACES, SearchSpace};
-use srnas_learner::Database;
-use srnas_search::{Guide, PastSearch};
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    sync::Arc,
+use srnas_common::{
+    posterior::{Prior, PriorError},
+    space::{SPACES, SearchSpace},
+    task::{Count, TaskName, expand_braces},
 };
+use srnas_learner::Database;
+use srnas_oracle::{catalog::Catalog, tasks::resolve_tasks};
+use srnas_search::{Guide, PastSearch};
+use std::{fs, path::Path, sync::Arc};
 use tracing::{info, warn};
 
 /// The part of a search's config.toml that says on which space it was.
@@ -19,9 +20,17 @@ struct SpaceOf {
     space: String,
 }
 
-/// What the searches in these run directories say about the space.
-pub fn guide(folders: &[PathBuf], space: &Arc<SearchSpace>) -> anyhow::Result<Guide> {
-    let past = folders.iter().map(|folder| past(folder, space)).collect::<anyhow::Result<Vec<_>>>()?;
+/// What is known of earlier tasks on the space: `named` are run directories, of searches or of `srnas run`, and tasks on
+/// benchmarks.
+pub fn guide(named: &[String], space: &Arc<SearchSpace>, catalog: &Catalog) -> anyhow::Result<Guide> {
+    let mut past = Vec::new();
+    for name in named {
+        let found = match Path::new(name).is_dir() {
+            true => of_folder(Path::new(name), space)?,
+            false => of_tasks(name, space, catalog)?,
+        };
+        past.extend(found);
+    }
     for search in &past {
         let values = search.measured.iter().filter(|(_, value)| value.is_some()).count();
         match values {
@@ -32,29 +41,66 @@ pub fn guide(folders: &[PathBuf], space: &Arc<SearchSpace>) -> anyhow::Result<Gu
     Ok(Guide::of_past(space, &past).map_err(|e| Usage(format!("--prior: {e}")))?)
 }
 
-fn past(folder: &Path, space: &SearchSpace) -> anyhow::Result<PastSearch> {
-    let wrong = |reason: String| Usage(format!("--prior {}: {reason}", folder.display()));
+fn wrong(name: &str, reason: impl std::fmt::Display) -> anyhow::Error {
+    Usage(format!("--prior {name}: {reason}")).into()
+}
+
+fn check_space(name: &str, other: &SearchSpace, space: &SearchSpace) -> anyhow::Result<()> {
+    let difference = difference(other, space);
+    difference.map_or(Ok(()), |what| Err(wrong(name, format!("its space is another one: {what}"))))
+}
+
+/// What is in a run directory: one search, or the tasks that a policy was trained on.
+fn of_folder(folder: &Path, space: &SearchSpace) -> anyhow::Result<Vec<PastSearch>> {
+    let name = folder.display().to_string();
     let text = fs::read_to_string(folder.join("config.toml"))
-        .map_err(|e| wrong(format!("it holds no search: cannot read its config.toml ({e})")))?;
-    let config: SpaceOf =
-        toml::from_str(&text).map_err(|_| wrong("it is no run directory of a search by --oracle".into()))?;
-    let kept = match SPACES.contains(&config.space.as_str()) {
-        true => config.space,
-        false => folder.join(config.space).display().to_string(),
-    };
-    let other = GivenSpace::load(&kept)?.space;
-    if let Some(difference) = difference(&other, space) {
-        return Err(wrong(format!("its space is another one: {difference}")).into());
-    }
+        .map_err(|e| wrong(&name, format!("it holds no search: cannot read its config.toml ({e})")))?;
+    let of_search: Option<SpaceOf> = toml::from_str(&text).ok();
     let (ledger, run) = Database::open_any(&folder.join("ledger.sqlite"))?;
-    let task = run.tasks.first().map_or("", |(name, _)| name);
-    // A constraint may be new.
-    let answers = ledger.answers(0)?.into_iter().filter(|answer| space.is_valid(&answer.choices));
-    let measured = answers.map(|answer| {
-        let value = answer.said.ok().map(|(value, _)| value as f32);
-        (answer.choices, value)
-    });
-    Ok(PastSearch { name: format!("{} ({task})", folder.display()), measured: measured.collect() })
+    let other = match of_search {
+        Some(config) if !SPACES.contains(&config.space.as_str()) => {
+            GivenSpace::load(&folder.join(config.space).display().to_string())?.space
+        }
+        _ => SearchSpace::named(&run.space).map_err(|e| wrong(&name, e))?,
+    };
+    check_space(&name, &other, space)?;
+    let mut searches = Vec::new();
+    for (index, (task, _)) in run.tasks.iter().enumerate() {
+        // A constraint may be new.
+        let answers =
+            ledger.answers(index as u16)?.into_iter().filter(|answer| space.is_valid(&answer.choices));
+        let measured = answers.map(|answer| {
+            let value = answer.said.ok().map(|(value, _)| value as f32);
+            (answer.choices, value)
+        });
+        searches.push(PastSearch { name: format!("{name} ({task})"), measured: measured.collect() });
+    }
+    Ok(searches)
+}
+
+/// All that benchmarks know of the tasks that a pattern names.
+fn of_tasks(pattern: &str, space: &SearchSpace, catalog: &Catalog) -> anyhow::Result<Vec<PastSearch>> {
+    let parse = |name: String| -> anyhow::Result<TaskName> {
+        let what = "it is no run directory, nor the name of a task such as nb201/cifar10/val";
+        name.parse().map_err(|e| wrong(pattern, format!("{what} ({e})")))
+    };
+    let names = expand_braces(pattern).into_iter().map(parse).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut searches = Vec::new();
+    for task in resolve_tasks(catalog, &names, Count::Classes)? {
+        check_space(task.name(), task.space(), space)?;
+        let size = space.size().filter(|&size| size <= Prior::LARGEST);
+        let size = size.ok_or_else(|| wrong(pattern, PriorError::TooLarge(space.name().into())))?;
+        let mut choices = vec![0; space.len()];
+        let mut measured = Vec::new();
+        for rank in 0..size {
+            space.unrank(rank, &mut choices);
+            if let Some(value) = task.value_of_rank(rank).filter(|_| space.is_valid(&choices)) {
+                measured.push((choices.clone(), Some(value)));
+            }
+        }
+        searches.push(PastSearch { name: task.name().into(), measured });
+    }
+    Ok(searches)
 }
 
 /// In which decision two spaces differ.
