@@ -155,7 +155,9 @@ impl Catalog {
                 let known = entries.iter().map(|e| e.name.as_str());
                 let importable = crate::importers::KINDS.iter().map(|k| k.benchmark);
                 let hint = names::did_you_mean(name, known.chain(importable));
-                format!("nor can it be imported{hint}")
+                format!(
+                    "a table of yours becomes one with `srnas bench import table FILE --descriptor D.toml`{hint}"
+                )
             }
         };
         CatalogError::Absent { name: name.into(), folders: self.folders.clone(), advice }

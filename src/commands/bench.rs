@@ -5,24 +5,29 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand, builder::PossibleValuesParser};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
-use srnas_common::text::with_causes;
+use srnas_common::{files::write_whole, text::with_causes};
 use srnas_oracle::{
     agreement::agreement,
     benchmark::{Benchmark, EXTENSION, MetricView},
     catalog::Catalog,
     digits,
-    importers::KINDS,
+    importers::{
+        KINDS,
+        table::{self, Descriptor},
+    },
     verify::verify,
 };
 use std::{
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicUsize, Ordering},
     time::Instant,
 };
 
 const EXAMPLES: &str = "Examples:
   srnas bench import nasbench201 tables/nasbench201 tables/robustness tables/hw
+  srnas bench import table results.csv.gz --suggest --descriptor results.toml
+  srnas bench import table results.csv.gz --descriptor results.toml
   srnas bench list
   srnas bench info nb201
   srnas bench verify nb201 --json
@@ -30,6 +35,9 @@ const EXAMPLES: &str = "Examples:
   srnas bench generate digits --out digits.safetensors   trains all of it again
   srnas bench query nb201 --metric cifar10/val --metric cifar10/edgegpu_latency \\
       '|none~0|+|none~0|skip_connect~1|+|nor_conv_3x3~0|none~1|none~2|'";
+
+/// The kind of a table that a descriptor tells.
+const TABLE: &str = "table";
 
 /// Benchmark files: list, import, verify and query them
 #[derive(Debug, Args)]
@@ -64,14 +72,22 @@ enum Action {
         #[arg(long = "metric", value_name = "METRIC")]
         metrics: Vec<String>,
     },
-    /// Make a benchmark file from published tables
+    /// Make a benchmark file from published tables, or from a table of yours
     Import {
-        /// Kind of the tables
-        #[arg(value_parser = PossibleValuesParser::new(KINDS.iter().map(|k| k.name)))]
+        /// Kind of the tables; `table` is one of yours, told by a descriptor (docs/your-own-table.md)
+        #[arg(value_parser = PossibleValuesParser::new(KINDS.iter().map(|k| k.name).chain([TABLE])))]
         kind: String,
-        /// Folders with the tables, as CSV files (.csv or .csv.gz) in them or right below them
-        #[arg(required = true, value_name = "DIR")]
-        folders: Vec<PathBuf>,
+        /// Folders with the published tables, as CSV files (.csv or .csv.gz) in them or right below them; or the file of your
+        /// table: CSV, TSV (plain or gzip) or Parquet
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
+        /// With `table`, the TOML file that says what its columns are
+        #[arg(long, value_name = "D.toml")]
+        descriptor: Option<PathBuf>,
+        /// With `table`, write a first descriptor to --descriptor, and a space beside it, instead of importing; without
+        /// --descriptor, show them
+        #[arg(long)]
+        suggest: bool,
     },
     /// Make a benchmark by training all of it on this machine; interrupted, the same command goes on
     Generate {
@@ -123,7 +139,12 @@ impl BenchCommand {
             Action::Agreement { benchmark, metrics } => {
                 show_agreement(&*catalog.open(&benchmark)?, &metrics, out)
             }
-            Action::Import { kind, folders } => import(&catalog, &kind, &folders, out),
+            Action::Import { kind, paths, descriptor, suggest } => match (&kind == TABLE, suggest) {
+                (true, true) => suggest_descriptor(&paths, descriptor.as_deref(), out),
+                (true, false) => import_table(&catalog, &paths, descriptor.as_deref(), out),
+                (false, false) if descriptor.is_none() => import(&catalog, &kind, &paths, out),
+                (false, _) => Err(Usage("--descriptor and --suggest go with `import table`".into()).into()),
+            },
             Action::Generate { out: file, threads, .. } => generate(&catalog, file, threads, out),
             Action::Verify { benchmark, retrain, seed } => {
                 check(&*catalog.open(&benchmark)?, retrain, seed, out)
@@ -378,6 +399,87 @@ fn import(catalog: &Catalog, kind: &str, folders: &[PathBuf], out: &mut Output) 
     }
     let (rows, size) = (thousands(rows), megabytes(bytes as usize));
     out.line(format!("wrote  {}: {rows} rows, {metrics} metrics, {size}, in {seconds:.1} s", path.display()))
+}
+
+/// The one file of a table.
+fn one_file(paths: &[PathBuf]) -> anyhow::Result<&Path> {
+    match paths {
+        [file] if !file.is_dir() => Ok(file),
+        _ => Err(Usage("`import table` reads one file; give its name".into()).into()),
+    }
+}
+
+fn import_table(
+    catalog: &Catalog,
+    paths: &[PathBuf],
+    descriptor: Option<&Path>,
+    out: &mut Output,
+) -> anyhow::Result<()> {
+    let began = Instant::now();
+    let file = one_file(paths)?;
+    let descriptor = descriptor.ok_or_else(|| {
+        Usage(format!(
+            "say what the columns are: --descriptor D.toml (docs/your-own-table.md); `srnas bench import table {} --suggest \
+             --descriptor D.toml` writes a first one",
+            file.display()
+        ))
+    })?;
+    let read = Descriptor::read(descriptor)?;
+    let path = catalog.import_dir()?.join(format!("{}.{EXTENSION}", read.benchmark));
+    let folder = descriptor.parent().unwrap_or(Path::new("."));
+    let imported = table::import(file, &read, folder)?;
+    let (rows, architectures, metrics) =
+        (imported.rows, imported.benchmark.rows(), imported.benchmark.metrics());
+    for metric in &imported.constant {
+        tracing::warn!("metric `{metric}` is the same everywhere: nothing can be searched for in it");
+    }
+    let bytes = imported.benchmark.write(&path)?;
+    let seconds = began.elapsed().as_secs_f64();
+    if out.json {
+        return out.line(json!({
+            "benchmark": read.benchmark, "path": path, "rows": rows, "architectures": architectures,
+            "repeated": imported.repeated, "constant": imported.constant, "metrics": metrics, "bytes": bytes,
+            "seconds": seconds, "files": [file],
+        }));
+    }
+    let repeated = match imported.repeated {
+        0 => String::new(),
+        n => format!(" ({n} say again what others say)"),
+    };
+    out.line(format!("read   {}: {} rows{repeated}", file.display(), thousands(rows)))?;
+    let (architectures, size) = (thousands(architectures), megabytes(bytes as usize));
+    out.line(format!(
+        "wrote  {}: {architectures} architectures, {metrics} metrics, {size}, in {seconds:.1} s",
+        path.display()
+    ))
+}
+
+fn suggest_descriptor(paths: &[PathBuf], to: Option<&Path>, out: &mut Output) -> anyhow::Result<()> {
+    let suggestion = table::suggest(one_file(paths)?)?;
+    let Some(descriptor) = to else {
+        if out.json {
+            return out.line(json!({
+                "descriptor": suggestion.descriptor, "space": suggestion.space, "space_file": suggestion.space_file,
+            }));
+        }
+        out.line(&suggestion.descriptor)?;
+        return out.line(format!("# ---- {} ----\n{}", suggestion.space_file, suggestion.space));
+    };
+    let space = descriptor.parent().unwrap_or(Path::new(".")).join(&suggestion.space_file);
+    for file in [descriptor, &space] {
+        if file.exists() {
+            return Err(Usage(format!("{} is there already; it is not overwritten", file.display())).into());
+        }
+    }
+    write_whole(&space, suggestion.space.as_bytes())
+        .with_context(|| format!("cannot write {}", space.display()))?;
+    let written = write_whole(descriptor, suggestion.descriptor.as_bytes());
+    written.with_context(|| format!("cannot write {}", descriptor.display()))?;
+    if out.json {
+        return out.line(json!({ "descriptor": descriptor, "space": space }));
+    }
+    out.line(format!("wrote  {}\nwrote  {}", descriptor.display(), space.display()))?;
+    out.line("Read them through, then import with the same command without --suggest.")
 }
 
 fn generate(

@@ -20,7 +20,7 @@ mod tasks;
 use clap::{Parser, Subcommand, ValueEnum};
 use srnas_common::{config::ConfigError, security::SecurityError, telemetry};
 use srnas_learner::{LearnerError, RunDirError};
-use srnas_oracle::tasks::TaskBuildError;
+use srnas_oracle::{importers::table::TableError, tasks::TaskBuildError};
 use srnas_search::{ComparisonError, ProblemError, SpecError};
 use std::{
     process::ExitCode,
@@ -138,6 +138,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
             || cause.is::<Usage>()
             || cause.is::<SecurityError>()
             || cause.downcast_ref().is_some_and(TaskBuildError::is_usage)
+            || cause.downcast_ref().is_some_and(TableError::is_usage)
             || cause.is::<SpecError>()
             || cause.downcast_ref().is_some_and(ProblemError::is_usage)
             || cause.downcast_ref().is_some_and(ComparisonError::is_usage)

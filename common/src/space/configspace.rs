@@ -60,7 +60,7 @@ struct Clause {
 ///
 /// # Errors
 /// [`SpaceError::Malformed`] names what is not understood, such as what is continuous without a grid.
-pub(super) fn read(text: &str, name: &str) -> Result<SearchSpace, SpaceError> {
+pub fn read(text: &str, name: &str) -> Result<SearchSpace, SpaceError> {
     let malformed = |reason: String| SpaceError::Malformed { space: name.into(), reason };
     let file: File =
         serde_json::from_str(text).map_err(|e| malformed(format!("it is no ConfigSpace in JSON: {e}")))?;

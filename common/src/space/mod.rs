@@ -11,6 +11,7 @@ mod nb201;
 mod survey;
 
 pub use conditional::{Condition, Conditional};
+pub use configspace::read as read_configspace;
 pub use custom::{Constraint, Custom, Formula};
 pub use file::{SpaceFileError, load, read};
 pub use survey::{listed_or_drawn, unreachable_choices};

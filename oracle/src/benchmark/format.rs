@@ -11,7 +11,10 @@ use hashbrown::HashMap;
 use safetensors::{Dtype, SafeTensorError, SafeTensors, tensor::TensorInfo};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use srnas_common::{space::SearchSpace, text::hex};
+use srnas_common::{
+    space::{self, SPACES, SearchSpace},
+    text::hex,
+};
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 /// The metadata entry that makes a safetensors file a benchmark.
@@ -31,6 +34,9 @@ pub(super) struct Descriptor {
     pub(super) format_version: u32,
     pub(super) name: String,
     pub(super) space: String,
+    /// The space itself, where it is no known one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) space_definition: Option<SpaceDefinition>,
     /// What a row of the tensors stands for.
     #[serde(default, skip_serializing_if = "Rows::are_encodings")]
     pub(super) rows: Rows,
@@ -40,6 +46,43 @@ pub(super) struct Descriptor {
     /// Of name, space, directions and tensors; files made by other programs may leave it out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) content_sha256: Option<String>,
+}
+
+/// A space in the words of a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpaceDefinition {
+    /// The format.
+    pub format: SpaceFormat,
+    /// The file's text.
+    pub text: String,
+}
+
+/// The formats of files that define spaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SpaceFormat {
+    /// srnas's own.
+    Toml,
+    /// ConfigSpace's.
+    Json,
+}
+
+impl SpaceDefinition {
+    /// The space, under `name` if it has none of its own.
+    ///
+    /// # Errors
+    /// Says what is wrong with the text; a known space's name is refused.
+    pub fn space(&self, name: &str) -> Result<SearchSpace, String> {
+        let read = match self.format {
+            SpaceFormat::Toml => space::read,
+            SpaceFormat::Json => space::read_configspace,
+        };
+        let space = read(&self.text, name).map_err(|e| e.to_string())?;
+        if SPACES.contains(&space.name()) {
+            return Err(format!("a space of its own cannot be called `{}`, as a known one is", space.name()));
+        }
+        Ok(space)
+    }
 }
 
 /// What a row of a file stands for.
@@ -198,7 +241,16 @@ pub(super) fn read(bytes: &[u8]) -> Result<Layout, Refusal> {
     })?;
     let descriptor = read_descriptor(json)?;
     check_name(&descriptor.name).map_err(Refusal::Damaged)?;
-    let space = SearchSpace::named(&descriptor.space).map_err(|e| Refusal::Foreign(e.to_string()))?;
+    let space = match &descriptor.space_definition {
+        None => SearchSpace::named(&descriptor.space).map_err(|e| Refusal::Foreign(e.to_string()))?,
+        Some(definition) => Arc::new(definition.space(&descriptor.space).map_err(Refusal::Damaged)?),
+    };
+    if space.name() != descriptor.space {
+        let (said, found) = (&descriptor.space, space.name());
+        return Err(Refusal::Damaged(format!(
+            "its space is called `{said}` in one place and `{found}` in another"
+        )));
+    }
 
     let mut tensors = header.tensors();
     let architectures =
@@ -367,6 +419,9 @@ fn content_hash(
     };
     part(descriptor.name.as_bytes());
     part(descriptor.space.as_bytes());
+    if let Some(definition) = &descriptor.space_definition {
+        part(definition.text.as_bytes());
+    }
     part(&bytes[choices.clone()]);
     for metric in metrics {
         part(metric.name.as_bytes());

@@ -7,7 +7,7 @@ mod format;
 mod map;
 mod writer;
 
-pub use format::Rows;
+pub use format::{Rows, SpaceDefinition, SpaceFormat};
 pub use map::MappedFile;
 pub use writer::BenchmarkWriter;
 

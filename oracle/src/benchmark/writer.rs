@@ -2,7 +2,7 @@
 
 use super::{
     BenchmarkError, MetricInfo,
-    format::{self, CHOICES, Descriptor, FORMAT_VERSION, METADATA_KEY, Refusal, Rows},
+    format::{self, CHOICES, Descriptor, FORMAT_VERSION, METADATA_KEY, Refusal, Rows, SpaceDefinition},
 };
 use half::f16;
 use safetensors::{Dtype, View};
@@ -62,6 +62,7 @@ impl BenchmarkWriter {
             format_version: FORMAT_VERSION,
             name: name.into(),
             space: space.name().into(),
+            space_definition: None,
             rows: Rows::Encodings,
             metrics: BTreeMap::new(),
             provenance: provenance.into(),
@@ -71,6 +72,11 @@ impl BenchmarkWriter {
         let rows = choices.len() / space.len();
         let choices = Tensor { dtype: Dtype::U8, shape: vec![rows, space.len()], bytes: choices };
         Self { descriptor, tensors: BTreeMap::from([(CHOICES.into(), choices)]), rows }
+    }
+
+    /// Puts the space itself into the file; needed where it is no known one.
+    pub fn define_space(&mut self, definition: SpaceDefinition) {
+        self.descriptor.space_definition = Some(definition);
     }
 
     /// Says what a row stands for, if not for one encoding.

@@ -89,23 +89,21 @@ impl CsvTable {
     /// Refuses what cannot be read or decompressed to the end, text that is not UTF-8, lines of the wrong number of
     /// fields, and a header that names a column twice.
     pub fn read(path: &Path) -> Result<Self, CsvError> {
+        Self::read_separated(path, b',')
+    }
+
+    /// As [`Self::read`], with another character between fields.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_separated(path: &Path, delimiter: u8) -> Result<Self, CsvError> {
         let path = path.to_path_buf();
         let bytes = read_bytes(&path).map_err(|source| CsvError::Read { path: path.clone(), source })?;
         let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
-        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text);
+        let mut reader =
+            csv::ReaderBuilder::new().delimiter(delimiter).trim(csv::Trim::All).from_reader(text);
         let header = reader.headers().map_err(|e| wrong_line(&path, text, &e))?.clone();
-        if header.is_empty() {
-            return Err(CsvError::Empty { path });
-        }
-        for (position, column) in header.iter().enumerate() {
-            if header.iter().take(position).any(|c| c == column) {
-                return Err(CsvError::Line {
-                    path,
-                    line: 1,
-                    reason: format!("column `{column}` occurs twice"),
-                });
-            }
-        }
+        check_header(&path, &header)?;
         let records = reader.into_records().collect::<Result<Vec<_>, _>>();
         let rows = records.map_err(|e| wrong_line(&path, text, &e))?;
         let (mut lines, mut line, mut end) = (Vec::with_capacity(rows.len()), 1, 0);
@@ -116,6 +114,25 @@ impl CsvTable {
             end = start;
         }
         Ok(Self { path, header, rows, lines })
+    }
+
+    /// A table from elsewhere; its rows count as lines 2, 3, ….
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub(super) fn of_rows(
+        path: &Path,
+        header: csv::StringRecord,
+        rows: Vec<csv::StringRecord>,
+    ) -> Result<Self, CsvError> {
+        check_header(path, &header)?;
+        let lines = (2..).take(rows.len()).collect();
+        Ok(Self { path: path.to_path_buf(), header, rows, lines })
+    }
+
+    /// The names of the columns.
+    pub fn header(&self) -> impl Iterator<Item = &str> {
+        self.header.iter()
     }
 
     /// The file.
@@ -210,6 +227,19 @@ impl<'a> Column<'a> {
             reason: reason.into(),
         }
     }
+}
+
+fn check_header(path: &Path, header: &csv::StringRecord) -> Result<(), CsvError> {
+    if header.is_empty() {
+        return Err(CsvError::Empty { path: path.into() });
+    }
+    for (position, column) in header.iter().enumerate() {
+        if header.iter().take(position).any(|c| c == column) {
+            let reason = format!("column `{column}` occurs twice");
+            return Err(CsvError::Line { path: path.into(), line: 1, reason });
+        }
+    }
+    Ok(())
 }
 
 fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {

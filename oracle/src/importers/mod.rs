@@ -2,6 +2,7 @@
 
 pub mod csv;
 pub mod nasbench201;
+pub mod table;
 
 use crate::benchmark::BenchmarkWriter;
 use csv::CsvError;

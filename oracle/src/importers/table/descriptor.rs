@@ -1,0 +1,186 @@
+//! The descriptor: a TOML file that says what the columns of a table are.
+
+use super::TableError;
+use crate::benchmark::{Direction, MetricInfo, SpaceDefinition, SpaceFormat};
+use serde::Deserialize;
+use srnas_common::space::{SPACES, SearchSpace};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
+
+/// What the columns of a table are.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Descriptor {
+    /// Name of the benchmark.
+    pub benchmark: String,
+    /// A known space, or a file that defines one, beside this one.
+    pub space: String,
+    /// Where the numbers come from.
+    #[serde(default)]
+    pub provenance: String,
+    /// Under which terms.
+    #[serde(default)]
+    pub licence: String,
+    /// What is between fields, where the file's ending does not say it.
+    #[serde(default)]
+    pub delimiter: Option<char>,
+    /// What is between a number's whole part and the rest.
+    #[serde(default)]
+    pub decimal: Decimal,
+    /// What several rows of one architecture are.
+    #[serde(default)]
+    pub duplicates: Duplicates,
+    /// Where the architecture is.
+    #[serde(default)]
+    pub architecture: ArchitectureColumns,
+    /// What was measured.
+    pub metrics: Vec<MetricColumns>,
+}
+
+/// The decimal point, or comma.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum Decimal {
+    /// 1.5
+    #[default]
+    #[serde(rename = ".")]
+    Point,
+    /// 1,5
+    #[serde(rename = ",")]
+    Comma,
+}
+
+/// What several rows of one architecture are, if their values differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Duplicates {
+    /// A mistake.
+    #[default]
+    Refuse,
+    /// Measurements with other seeds.
+    Seeds,
+}
+
+/// Where the architecture is.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ArchitectureColumns {
+    /// One column for each decision, where their names differ.
+    pub columns: BTreeMap<String, String>,
+    /// One column for all.
+    pub column: Option<String>,
+    /// How that column is written, decisions in braces.
+    pub pattern: Option<String>,
+    /// What the table calls choices, where that is something else: of all decisions, or of one by its name.
+    pub names: BTreeMap<String, Renamed>,
+}
+
+/// A choice by its name, or the choices of one decision.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub enum Renamed {
+    /// The table's word is for this choice.
+    Choice(String),
+    /// In this decision.
+    Decision(BTreeMap<String, String>),
+}
+
+/// A metric.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetricColumns {
+    /// dataset/metric.
+    pub name: String,
+    /// Its column.
+    #[serde(default)]
+    pub column: Option<String>,
+    /// Its columns, one for each seed.
+    #[serde(default)]
+    pub columns: Vec<String>,
+    /// Unit of the values.
+    #[serde(default)]
+    pub unit: String,
+    /// Which way it is better.
+    pub direction: Direction,
+    /// One line on what was measured.
+    #[serde(default)]
+    pub description: String,
+    /// That it looks as if fractions were among the percentages is right as it is.
+    #[serde(default)]
+    pub mixed: bool,
+}
+
+impl MetricColumns {
+    /// The columns, one for each seed.
+    pub fn seeds(&self) -> Vec<&str> {
+        self.column.iter().chain(&self.columns).map(String::as_str).collect()
+    }
+
+    /// What the benchmark says of it.
+    pub fn info(&self) -> MetricInfo {
+        MetricInfo {
+            unit: self.unit.clone(),
+            direction: self.direction,
+            description: self.description.clone(),
+        }
+    }
+}
+
+impl Descriptor {
+    /// Reads a descriptor.
+    ///
+    /// # Errors
+    /// [`TableError::Descriptor`].
+    pub fn read(path: &Path) -> Result<Self, TableError> {
+        let wrong = |reason: String| TableError::Descriptor { path: path.into(), reason };
+        let text = fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
+        let descriptor: Self = toml::from_str(&text).map_err(|e| wrong(e.to_string().trim_end().into()))?;
+        if descriptor.metrics.is_empty() {
+            return Err(wrong("it has no [[metrics]]".into()));
+        }
+        for (i, metric) in descriptor.metrics.iter().enumerate() {
+            if metric.column.is_some() == !metric.columns.is_empty() {
+                return Err(wrong(format!(
+                    "metric `{}` needs either `column = \"…\"` or `columns = [\"…\"]`, one for each seed",
+                    metric.name
+                )));
+            }
+            if descriptor.metrics[..i].iter().any(|other| other.name == metric.name) {
+                return Err(wrong(format!("metric `{}` is there twice", metric.name)));
+            }
+        }
+        let a = &descriptor.architecture;
+        match (&a.column, &a.pattern) {
+            (Some(_), Some(_)) if !a.columns.is_empty() => {
+                Err(wrong("[architecture] has either `columns`, or `column` and `pattern`".into()))
+            }
+            (Some(_), None) | (None, Some(_)) => {
+                Err(wrong("[architecture]: `column` and `pattern` go together".into()))
+            }
+            _ => Ok(descriptor),
+        }
+    }
+
+    /// The space, and its definition where it is no known one. `folder` is the descriptor's.
+    ///
+    /// # Errors
+    /// [`TableError::Space`].
+    pub fn space(&self, folder: &Path) -> Result<(Arc<SearchSpace>, Option<SpaceDefinition>), TableError> {
+        let wrong = |reason: String| TableError::Space { space: self.space.clone(), reason };
+        if SPACES.contains(&self.space.as_str()) {
+            return Ok((SearchSpace::named(&self.space).map_err(|e| wrong(e.to_string()))?, None));
+        }
+        let path = folder.join(&self.space);
+        let text = fs::read_to_string(&path).map_err(|e| {
+            wrong(format!(
+                "it is no known space ({}), and {} cannot be read: {e}",
+                SPACES.join(", "),
+                path.display()
+            ))
+        })?;
+        let json = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("json"));
+        let format = if json { SpaceFormat::Json } else { SpaceFormat::Toml };
+        let definition = SpaceDefinition { format, text };
+        let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+        let space = definition.space(&stem).map_err(wrong)?;
+        Ok((Arc::new(space), Some(definition)))
+    }
+}

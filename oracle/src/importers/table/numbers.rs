@@ -1,0 +1,149 @@
+//! Numbers as people write them into tables.
+
+use super::descriptor::Decimal;
+use crate::importers::csv::{Column, CsvError};
+
+/// What stands for no measurement.
+const MISSING: &[&str] = &["", "nan", "na", "n/a", "null", "none", "-", "?"];
+
+/// The numbers of a column; NaN where there is none. `unit` is that of the metric; a percent sign is read where that is `%`,
+/// then in all cells or in none. Unless `mixed`, percentages of which some look like fractions are refused.
+///
+/// # Errors
+/// The first cell that is no finite number, or does not fit the others.
+pub(super) fn read(
+    column: &Column<'_>,
+    rows: usize,
+    decimal: Decimal,
+    unit: &str,
+    mixed: bool,
+) -> Result<Vec<f32>, CsvError> {
+    let mut values = Vec::with_capacity(rows);
+    let mut signs: Option<bool> = None;
+    for row in 0..rows {
+        let text = column.text(row);
+        if MISSING.contains(&text.to_ascii_lowercase().as_str()) {
+            values.push(f32::NAN);
+            continue;
+        }
+        let bare = text.strip_suffix('%').map(str::trim_end).filter(|_| unit == "%");
+        match signs {
+            Some(sign) if sign != bare.is_some() => {
+                let reason = format!("`{text}`: some cells have a percent sign and some have none");
+                return Err(column.error(row, reason));
+            }
+            _ => signs = Some(bare.is_some()),
+        }
+        let number = parse(bare.unwrap_or(text), decimal).map_err(|reason| column.error(row, reason))?;
+        values.push(number as f32);
+    }
+    if unit == "%"
+        && !mixed
+        && let Some(row) = stray_fraction(&values)
+    {
+        let reason = format!(
+            "`{}` looks like a fraction among percentages; if it is one percentage among the others, say so with \
+             `mixed = true` in the metric's entry",
+            column.text(row)
+        );
+        return Err(column.error(row, reason));
+    }
+    Ok(values)
+}
+
+fn parse(text: &str, decimal: Decimal) -> Result<f64, String> {
+    let other = match decimal {
+        Decimal::Point => ',',
+        Decimal::Comma => '.',
+    };
+    if text.contains(other) {
+        return Err(match decimal {
+            Decimal::Point => {
+                format!("`{text}` is not a number; if commas are decimal points, say `decimal = \",\"`")
+            }
+            Decimal::Comma => format!("`{text}` is not a number where `decimal = \",\"`"),
+        });
+    }
+    let plain = if decimal == Decimal::Comma { text.replace(',', ".") } else { text.into() };
+    match plain.parse::<f64>() {
+        Ok(number) if (number as f32).is_finite() => Ok(number),
+        Ok(_) => Err(format!("`{text}` is not finite")),
+        Err(_) => Err(format!("`{text}` is not a number")),
+    }
+}
+
+/// The first value that looks like a fraction among percentages: its hundredfold is an ordinary value of the column (between
+/// the lowest and the highest twentieth of those above 1), and nothing lies between 1 and a third of what is ordinary, where
+/// a true percentage as low as that would have company.
+fn stray_fraction(values: &[f32]) -> Option<usize> {
+    let mut others: Vec<f32> = values.iter().copied().filter(|v| *v > 1.0).collect();
+    if others.is_empty() {
+        return None;
+    }
+    others.sort_by(f32::total_cmp);
+    let quantile = |share: f64| others[((others.len() - 1) as f64 * share) as usize];
+    let (low, high) = (quantile(0.05), quantile(0.95));
+    if others[0] < low / 3.0 {
+        return None;
+    }
+    values.iter().position(|v| *v > 0.0 && *v <= 1.0 && (low..=high).contains(&(100.0 * v)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::importers::csv::CsvTable;
+    use std::fs;
+
+    fn column(cells: &[&str], decimal: Decimal, unit: &str) -> Result<Vec<f32>, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.csv");
+        let quoted: Vec<String> = cells.iter().map(|c| format!("\"{c}\"")).collect();
+        fs::write(&path, format!("a\n{}\n", quoted.join("\n"))).unwrap();
+        let table = CsvTable::read(&path).unwrap();
+        let column = table.column("a").unwrap();
+        read(&column, cells.len(), decimal, unit, false).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn missing_cells_signs_and_commas_are_read() {
+        let read = column(&["1.5", "NA", "-", "", "1e3", "nan"], Decimal::Point, "s").unwrap();
+        assert_eq!(
+            read.iter().map(|v| v.is_nan()).collect::<Vec<_>>(),
+            [false, true, true, true, false, true]
+        );
+        assert_eq!((read[0], read[4]), (1.5, 1000.0));
+        assert_eq!(column(&["93,5 %", "94%"], Decimal::Comma, "%").unwrap(), [93.5, 94.0]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_where_it_stands() {
+        for (cells, decimal, unit, expected) in [
+            (
+                &["1.5", "1,5"][..],
+                Decimal::Point,
+                "",
+                "t.csv:3: column 1, `a`: `1,5` is not a number; if commas",
+            ),
+            (&["1,5", "1.5"], Decimal::Comma, "", "where `decimal"),
+            (&["1.5", "inf"], Decimal::Point, "", "is not finite"),
+            (&["1.5", "1e300"], Decimal::Point, "", "is not finite"),
+            (&["1.5", "low"], Decimal::Point, "", "`low` is not a number"),
+            (&["1.5", "2%"], Decimal::Point, "", "`2%` is not a number"),
+            (&["94.5", "93.1%"], Decimal::Point, "%", "some cells have a percent sign"),
+            (
+                &["94.5", "93.1", "0.92", "91"],
+                Decimal::Point,
+                "%",
+                "t.csv:4: column 1, `a`: `0.92` looks like a fraction",
+            ),
+        ] {
+            let said = column(cells, decimal, unit).unwrap_err();
+            assert!(said.contains(expected), "{cells:?}: {said}");
+        }
+        // A very bad architecture has a very small percentage, and so have tables of fractions.
+        assert!(column(&["94.5", "93.1", "0.05", "91"], Decimal::Point, "%").is_ok());
+        assert!(column(&["60", "20", "3", "0.4", "1.2", "35"], Decimal::Point, "%").is_ok());
+        assert!(column(&["0.945", "0.931", "1", "0"], Decimal::Point, "%").is_ok());
+    }
+}
