@@ -74,7 +74,7 @@ class Session:
         self._ended = threading.Event()
         self._over = False
         self._silent_since: Optional[float] = None
-        self._reminded = 0.0
+        self._reminded = -REMIND
 
     def attach(self, until: Optional[float] = None) -> wire.AttachResponse:
         """Introduces the evaluator; the search says what it searches for."""
@@ -191,7 +191,7 @@ class Session:
     def _heard(self) -> None:
         if self._silent_since is not None:
             log.info("the search at %s answers again", self.learner)
-            self._silent_since, self._reminded = None, 0.0
+            self._silent_since = None
 
 
 class _Forgotten(Exception):
