@@ -89,8 +89,23 @@ class EndToEnd(unittest.TestCase):
         new = ["--oracle", "remote", "--space", "space.toml", "--minimise", "loss", "--run-dir", "run"]
         return self.search("search.log", *new, "--listen", "127.0.0.1:0", *arguments)
 
+    def wait_until(self, condition, seconds=60.0):
+        until = time.monotonic() + seconds
+        while not condition():
+            logs = {log.name: log.read_text() for log in self.folder.glob("*.log")}
+            self.assertLess(time.monotonic(), until, logs)
+            time.sleep(0.05)
+
     def noted(self, file):
-        return [json.loads(line) for line in (self.folder / file).read_text().splitlines()]
+        """Complete lines: another may just be written."""
+        path = self.folder / file
+        text = path.read_text() if path.exists() else ""
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+    def busy(self):
+        """Who is in the middle of a trial."""
+        ended = self.noted("ended")
+        return {worker for worker, architecture in self.noted("began") if [worker, architecture] not in ended}
 
     def kept(self, table):
         with sqlite3.connect(self.folder / "run" / "ledger.sqlite") as ledger:
@@ -104,11 +119,17 @@ class EndToEnd(unittest.TestCase):
         self.assertEqual(process.returncode, 0, (self.folder / log).read_text())
 
     def test_a_worker_and_the_search_are_killed(self):
+        names = {"first", "second", "third"}
+        slow = self.folder / "slow"
+        slow.touch()
         search, url = self.begin("--budget", BUDGET, "--lease", "2s")
-        first, second, third = (self.worker(url, name) for name in ("first", "second", "third"))
+        first, second, third = (self.worker(url, name) for name in sorted(names))
+        # All are at work before any may go on, however long one took to start.
+        self.wait_until(lambda: self.busy() == names)
+        slow.unlink()
         self.wait_for("search.log", " 5 measured")
-        (self.folder / "slow").touch()
-        time.sleep(0.5)
+        slow.touch()
+        self.wait_until(lambda: self.busy() == names)
         third.kill()
         search.kill()
         search.wait()
@@ -116,7 +137,7 @@ class EndToEnd(unittest.TestCase):
         search, _ = self.search("resumed.log", *again)
         for name in ("first", "second"):
             self.wait_for(f"{name}.log", "attached again")
-        (self.folder / "slow").unlink()
+        slow.unlink()
         self.ends(search, "resumed.log")
         self.ends(first, "first.log")
         self.ends(second, "second.log")
