@@ -93,7 +93,9 @@ class FakeSearch(service.EvaluateServicer):
                     self.changed.wait(0.02)
             self.leased[given] = request.evaluator.id
             self._done("Take", context)
-            architecture = json.dumps({"width": given[0], "op": "conv"})
+            # The decisions of examples/own that the README names, besides its own.
+            own = {"rate": 0.1, "batch": 4, "width1": 8}
+            architecture = json.dumps({"width": given[0], "op": "conv", **own})
             notation = f"width={given[0]},op=conv"
             work = wire.Work(choices=given, architecture=architecture, notation=notation, fidelity=1, again=bool(lost))
             return wire.TakeResponse(work=work)

@@ -38,9 +38,9 @@ def note(file, architecture):
 @srnas.evaluator
 def measure(architecture):
     note("began", architecture)
+    time.sleep(0.1)
     while os.path.exists("slow"):
         time.sleep(0.05)
-    time.sleep(0.1)
     note("ended", architecture)
     if architecture.get("op") == "pool":
         raise ValueError("no pool here")
@@ -59,7 +59,8 @@ class EndToEnd(unittest.TestCase):
 
     def start(self, name, *command):
         log = (self.folder / name).open("w")
-        environment = {name: value for name, value in os.environ.items() if name not in ("SRNAS_TOKEN_FILE", "RUST_LOG")}
+        unset = ("SRNAS_TOKEN_FILE", "RUST_LOG")
+        environment = {name: value for name, value in os.environ.items() if name not in unset}
         process = subprocess.Popen(
             [str(word) for word in command], cwd=self.folder, stdout=log, stderr=log, env=environment
         )
@@ -92,9 +93,13 @@ class EndToEnd(unittest.TestCase):
     def wait_until(self, condition, seconds=60.0):
         until = time.monotonic() + seconds
         while not condition():
-            logs = {log.name: log.read_text() for log in self.folder.glob("*.log")}
-            self.assertLess(time.monotonic(), until, logs)
+            self.assertLess(time.monotonic(), until, self.told())
             time.sleep(0.05)
+
+    def told(self):
+        """Everything that was logged and noted, for whoever has to find out what went wrong."""
+        files = [*self.folder.glob("*.log"), self.folder / "began", self.folder / "ended"]
+        return "\n".join(f"--- {file.name}\n{file.read_text()}" for file in files if file.exists())
 
     def noted(self, file):
         """Complete lines: another may just be written."""
@@ -129,6 +134,8 @@ class EndToEnd(unittest.TestCase):
         slow.unlink()
         self.wait_for("search.log", " 5 measured")
         slow.touch()
+        # Who went past it before it was there has ended by then.
+        time.sleep(0.5)
         self.wait_until(lambda: self.busy() == names)
         third.kill()
         search.kill()
@@ -137,6 +144,8 @@ class EndToEnd(unittest.TestCase):
         search, _ = self.search("resumed.log", *again)
         for name in ("first", "second"):
             self.wait_for(f"{name}.log", "attached again")
+        # Each brings its work up next: what a resumed search asks for before that may be measured twice.
+        time.sleep(0.5)
         slow.unlink()
         self.ends(search, "resumed.log")
         self.ends(first, "first.log")
@@ -144,9 +153,9 @@ class EndToEnd(unittest.TestCase):
         self.assertEqual(self.kept("measurements") + self.kept("infeasible"), BUDGET)
         # Each once, but what the third was at.
         begun = [str(architecture) for worker, architecture in self.noted("began") if worker != "third"]
-        self.assertEqual(len(begun), len(set(begun)))
+        self.assertEqual(len(begun), len(set(begun)), self.told())
         ended = [str(architecture) for _, architecture in self.noted("ended")]
-        self.assertEqual((len(ended), len(set(ended))), (BUDGET, BUDGET))
+        self.assertEqual((len(ended), len(set(ended))), (BUDGET, BUDGET), self.told())
 
     def test_many_at_a_time_in_one_worker(self):
         search, url = self.begin("--budget", BUDGET)

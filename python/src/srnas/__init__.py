@@ -7,6 +7,12 @@ makes a function an evaluator, and `train.run(URL)` a program that works for a s
 is the same as ask and tell, for programs that have a loop of their own.
 """
 
+import os
+
+# Data loaders and subprocesses fork while leases are renewed. gRPC's handlers for that would start its threads again in
+# the child, which has no use for them and may be aborted by them.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
 from .errors import Error, Infeasible, Refused, SearchOver, Unreachable
 from .evaluator import Evaluator, Measured, evaluator
 from .search import Search, connect

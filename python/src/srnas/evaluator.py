@@ -5,7 +5,19 @@ import inspect
 import logging
 import queue
 import threading
-from typing import TYPE_CHECKING, Any, Callable, Generic, List, Mapping, Optional, Sequence, SupportsFloat, TypeVar, Union
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    Generic,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    SupportsFloat,
+    TypeVar,
+    Union,
+)
 
 from .errors import Infeasible, SearchOver
 from .search import Search, connect

@@ -143,9 +143,12 @@ class Search:
             wake.clear()
             try:
                 for trial in self._holds():
-                    if not self._session.renew(bytes(trial.choices)):
+                    if self._session.renew(bytes(trial.choices)):
+                        continue
+                    # Or it is just being answered.
+                    if not trial._told:
                         log.info("%s is not wanted any more", trial.notation)
-                        self._release(trial)
+                    self._release(trial)
                 backoff, pause = Backoff(), heartbeat
             except TimeUp:
                 pause = min(backoff.next(), heartbeat)

@@ -76,8 +76,13 @@ class Trial:
     def _say(self, said: "Mapping[str, Any]", shown: object) -> Use:
         if self._told:
             raise ValueError(f"{self.notation} was told before")
-        use = self.search._answer(self, dict(said))
         self._told = True
+        try:
+            use = self.search._answer(self, dict(said))
+        except BaseException:
+            # It may be said again.
+            self._told = False
+            raise
         log.info("%s · %s · %s", self.notation, shown, use.name.lower().replace("_", " "))
         return use
 
