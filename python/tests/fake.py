@@ -5,6 +5,8 @@ import threading
 import time
 from concurrent import futures
 
+# Before grpc, which reads once whether it is to handle forks: the tests start processes while it runs.
+import srnas  # noqa: F401  # isort: skip
 import grpc
 
 from srnas._wire import evaluate_pb2 as wire

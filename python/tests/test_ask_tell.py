@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from fake import HEARTBEAT, FakeSearch  # isort: skip
+
 import grpc
-from fake import HEARTBEAT, FakeSearch
 
 import srnas
 

@@ -131,7 +131,8 @@ PROGRAM = """
 import srnas, sys, time
 @srnas.evaluator
 def train(architecture):
-    print("begun", flush=True)
+    sys.stdout.write("begun\\n")
+    sys.stdout.flush()
     time.sleep(60)
 train.main()
 """

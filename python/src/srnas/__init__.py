@@ -9,8 +9,8 @@ is the same as ask and tell, for programs that have a loop of their own.
 
 import os
 
-# Data loaders and subprocesses fork while leases are renewed. gRPC's handlers for that would start its threads again in
-# the child, which has no use for them and may be aborted by them.
+# Before grpc is imported. Data loaders and subprocesses fork while leases are renewed; gRPC's handlers for that would start
+# its threads again in the child, which has no use for them and may be aborted by them.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 from .errors import Error, Infeasible, Refused, SearchOver, Unreachable
