@@ -113,14 +113,17 @@ class AskTell(unittest.TestCase):
             self.assertEqual(sorted(trial.choices[0] for trial in trials), list(range(8)))
             self.assertFalse(any(trial.again for trial in trials))
 
+    def until_unwanted(self, trial):
+        deadline = time.monotonic() + 10
+        while trial.wanted and time.monotonic() < deadline:
+            time.sleep(HEARTBEAT)
+        self.assertFalse(trial.wanted)
+
     def test_unwanted(self):
         with fake() as server, srnas.connect(server.url) as search:
             trial = search.ask()
             server.unwanted.add(bytes(trial.choices))
-            deadline = time.monotonic() + 5
-            while trial.wanted and time.monotonic() < deadline:
-                time.sleep(HEARTBEAT)
-            self.assertFalse(trial.wanted)
+            self.until_unwanted(trial)
             server.use = 3
             self.assertIs(trial.tell(loss=1), srnas.Use.NOT_NEEDED)
 
@@ -128,7 +131,7 @@ class AskTell(unittest.TestCase):
         with fake() as server, srnas.connect(server.url) as search:
             trial = search.ask()
             server.fail("Renew", grpc.StatusCode.OUT_OF_RANGE)
-            server.wait_for(lambda: not server.failures["Renew"])
+            self.until_unwanted(trial)
             # It does not wait for everybody to ask.
             server.stop()
             began = time.monotonic()
