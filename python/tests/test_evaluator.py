@@ -151,7 +151,8 @@ class Programs(unittest.TestCase):
             server = FakeSearch(work=2)
             program = self.start("--learner", server.url, "--parallel", parallel)
             for _ in range(int(parallel)):
-                self.assertEqual(program.stdout.readline(), "begun\n")
+                line = program.stdout.readline()
+                self.assertEqual(line, "begun\n", line or program.communicate(timeout=10))
             os.kill(program.pid, signal.SIGINT)
             _, log = program.communicate(timeout=10)
             self.assertEqual((program.returncode, server.answers), (0, {}), log)
