@@ -33,9 +33,9 @@ def spirals(rng, points):
     return data
 
 
-def main():
-    choices = json.load(sys.stdin)
-    rng = random.Random(int(os.environ.get("SRNAS_SEED", "0")))
+def train_network(choices, seed):
+    """Trains what the choices describe; what was measured, by name."""
+    rng = random.Random(seed)
     train, test = spirals(rng, POINTS), spirals(rng, 4 * POINTS)
     activate, slope = ACTIVATIONS[choices["activation"]]
     widths = [2, choices["width1"]] + ([choices["width2"]] if choices["layers"] == 2 else []) + [1]
@@ -92,8 +92,9 @@ def main():
             print(f"epoch {epoch + 1}: loss {loss(train)[0]:.4f}", file=sys.stderr)
 
     test_loss, accuracy = loss(test)
-    print(json.dumps({"loss": test_loss, "accuracy": accuracy}))
+    return {"loss": test_loss, "accuracy": accuracy}
 
 
 if __name__ == "__main__":
-    main()
+    architecture, seed = json.load(sys.stdin), int(os.environ.get("SRNAS_SEED", "0"))
+    print(json.dumps(train_network(architecture, seed)))

@@ -1,0 +1,18 @@
+"""The training of train.py for a search on another machine, with the Python package (`pip install ./python`).
+
+    srnas search --oracle remote --space examples/own/space.toml --minimise loss --budget 40
+    python3 examples/own/worker.py --learner http://localhost:7778        # three times, on any machines
+"""
+
+import srnas
+from train import train_network
+
+
+@srnas.evaluator
+def train(architecture, trial):
+    """Tells two spirals apart."""
+    return train_network(architecture, trial.search.seed)
+
+
+if __name__ == "__main__":
+    train.main()

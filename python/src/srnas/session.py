@@ -1,0 +1,198 @@
+"""The calls to a search, each repeated until it is answered."""
+
+import itertools
+import logging
+import os
+import random
+import secrets
+import socket
+import threading
+import time
+from importlib.metadata import version
+from typing import Any, Callable, Optional, Sequence, TypeVar
+
+import grpc
+
+from ._wire import evaluate_pb2 as wire
+from ._wire.evaluate_pb2_grpc import EvaluateStub
+from .errors import Error, Refused, SearchOver, Unreachable
+from .security import Security
+
+log = logging.getLogger("srnas")
+
+PROTOCOL = (1, 1)
+CALL = 10.0
+"""Deadline of a call, in seconds, beyond what the search may let it wait."""
+WAIT = 20.0
+"""How long the search may let a call for work wait."""
+REMIND = 10.0
+"""Whoever waits for a search that does not answer says so this often."""
+
+_REFUSALS = (
+    grpc.StatusCode.FAILED_PRECONDITION,
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.PERMISSION_DENIED,
+    grpc.StatusCode.UNAUTHENTICATED,
+    grpc.StatusCode.UNIMPLEMENTED,
+)
+_connections = itertools.count()
+_T = TypeVar("_T")
+
+
+class TimeUp(Exception):
+    """A call was not answered by the time that its caller set."""
+
+
+class Backoff:
+    """Pauses between attempts, 0.2 s to 5 s, jittered: many do not come back to a restarted search all at once."""
+
+    def __init__(self) -> None:
+        self.failures = 0
+
+    def next(self) -> float:
+        """The next pause."""
+        longest: float = min(0.2 * 2 ** min(self.failures, 10), 5.0)
+        self.failures += 1
+        return longest * random.uniform(0.5, 1.0)
+
+
+class Session:
+    """One evaluator, under one name and incarnation, and what it says to one search. Threads may share it."""
+
+    def __init__(self, learner: str, security: Security, id: Optional[str], patience: Optional[float]) -> None:
+        # A second connection of this process must not pass for the first one, restarted.
+        number = next(_connections)
+        self.id = id or f"{socket.gethostname()}-{os.getpid()}" + (f"-{number}" if number else "")
+        self.learner = learner
+        self.reattached = threading.Event()
+        self._identity = wire.Evaluator(id=self.id, incarnation=secrets.randbits(64) or 1)
+        self._search_id = ""
+        self._patience = patience
+        self._metadata = security.metadata()
+        self._channel = security.channel(learner)
+        self._stub: Any = EvaluateStub(self._channel)  # type: ignore[no-untyped-call]
+        self._ended = threading.Event()
+        self._over = False
+        self._silent_since: Optional[float] = None
+        self._reminded = -REMIND
+
+    def attach(self, until: Optional[float] = None) -> wire.AttachResponse:
+        """Introduces the evaluator; the search says what it searches for."""
+        request = wire.AttachRequest(
+            protocol_major=PROTOCOL[0],
+            protocol_minor=PROTOCOL[1],
+            software=f"srnas-python {version('srnas')}",
+            evaluator=self._identity,
+        )
+        search: wire.AttachResponse = self._repeat(lambda: self._ask(self._stub.Attach, request, CALL), until)
+        if self._search_id not in ("", search.search_id):
+            raise Refused(f"another search listens at {self.learner} now: start the evaluator again to work for it")
+        self._search_id = search.search_id
+        return search
+
+    def take(self, held: Sequence[bytes], until: Optional[float]) -> Optional[wire.Work]:
+        """Work, or None where the search has none yet."""
+        wait, grace = WAIT, CALL
+        if until is not None:
+            wait, grace = min(WAIT, max(0.0, until - time.monotonic())), 2.0
+        response: wire.TakeResponse = self._call(
+            self._stub.Take,
+            lambda: wire.TakeRequest(**self._who(), wait_ms=int(wait * 1000), held=held),
+            wait + grace,
+            until,
+        )
+        return response.work if response.HasField("work") else None
+
+    def renew(self, choices: bytes) -> bool:
+        """Keeps a lease, in a single attempt; whether it is still wanted."""
+        request = lambda: wire.RenewRequest(**self._who(), choices=choices)  # noqa: E731
+        response: wire.RenewResponse = self._call(self._stub.Renew, request, CALL, time.monotonic())
+        return response.wanted
+
+    def answer(self, choices: bytes, said: "dict[str, Any]") -> int:
+        """Says what was measured, until the search has it in its ledger; what became of it."""
+        request = lambda: wire.AnswerRequest(**self._who(), choices=choices, **said)  # noqa: E731
+        response: wire.AnswerResponse = self._call(self._stub.Answer, request, 2 * CALL, None)
+        return response.use
+
+    def close(self) -> None:
+        """Ends all calls, those that wait included."""
+        self._ended.set()
+        self._channel.close()
+
+    def _who(self) -> "dict[str, Any]":
+        return {"evaluator": self._identity, "search_id": self._search_id}
+
+    def _call(self, method: Any, request: Callable[[], Any], deadline: float, until: Optional[float]) -> Any:
+        """Asks, attaching again where the search has forgotten this evaluator: it was killed and resumed."""
+        backoff = Backoff()
+        while True:
+            try:
+                return self._repeat(lambda: self._ask(method, request(), deadline), until)
+            except _Forgotten:
+                self._ended.wait(backoff.next())
+                self.attach(until)
+                log.info("%s: attached again to the search at %s", self.id, self.learner)
+                self.reattached.set()
+
+    def _ask(self, method: Any, request: Any, deadline: float) -> Any:
+        return method(request, timeout=deadline, metadata=self._metadata)
+
+    def _repeat(self, ask: Callable[[], _T], until: Optional[float]) -> _T:
+        backoff, began = Backoff(), time.monotonic()
+        while True:
+            self._check()
+            try:
+                answer = ask()
+                self._heard()
+                return answer
+            except grpc.RpcError as error:
+                self._check()
+                reason = self._reason(error)
+            except ValueError as error:
+                # Closed by another thread between the check and the call.
+                self._check()
+                raise error
+            self._remind(reason)
+            now, pause = time.monotonic(), backoff.next()
+            if until is not None and now + pause > until:
+                raise TimeUp
+            if self._patience is not None and now + pause - began > self._patience:
+                raise Unreachable(f"no search answers at {self.learner} for {now - began:.0f} s: {reason}")
+            self._ended.wait(pause)
+
+    def _check(self) -> None:
+        if self._over:
+            raise SearchOver("the search is over")
+        if self._ended.is_set():
+            raise Error("the connection to the search is closed")
+
+    def _reason(self, error: Any) -> str:
+        """Why an attempt failed, if another one may not."""
+        code, details = error.code(), error.details() or ""
+        if code is grpc.StatusCode.OUT_OF_RANGE:
+            # Others must know: the search does not wait for all of them to ask.
+            self._over = True
+            self._ended.set()
+            raise SearchOver(details)
+        if code is grpc.StatusCode.NOT_FOUND:
+            raise _Forgotten
+        if code in _REFUSALS or "CERTIFICATE_VERIFY_FAILED" in details:
+            raise Refused(details or code.name)
+        return f"{code.name}: {details}"
+
+    def _remind(self, reason: str) -> None:
+        now = time.monotonic()
+        self._silent_since = self._silent_since or now
+        if now - self._reminded >= REMIND:
+            self._reminded = now
+            log.warning("waiting for a search at %s: %s", self.learner, reason)
+
+    def _heard(self) -> None:
+        if self._silent_since is not None:
+            log.info("the search at %s answers again", self.learner)
+            self._silent_since = None
+
+
+class _Forgotten(Exception):
+    """The search does not know this evaluator any more."""

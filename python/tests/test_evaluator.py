@@ -1,0 +1,179 @@
+"""Functions as evaluators."""
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+import unittest
+
+from fake import FakeSearch
+
+import srnas
+
+
+@srnas.evaluator
+def module_level(architecture: dict) -> float:
+    """Measures widths.
+
+    Not for real.
+    """
+    return architecture["width"]
+
+
+class Functions(unittest.TestCase):
+    def serve(self, **options):
+        server = FakeSearch(**options)
+        self.addCleanup(server.stop)
+        return server
+
+    def test_it_stays_a_function(self):
+        self.assertEqual(module_level({"width": 3}), 3)
+        self.assertEqual((module_level.__name__, module_level.__doc__[:8]), ("module_level", "Measures"))
+        self.assertIs(pickle.loads(pickle.dumps(module_level)), module_level)
+
+    def test_numbers_and_metrics(self):
+        server = self.serve(work=2)
+        both = srnas.evaluator(lambda a: {"loss": 0.5, "accuracy": 2} if a["width"] else 1)
+        self.assertEqual(both.run(server.url), 2)
+        self.assertEqual(server.answers, {0: [{"loss": 1.0}], 1: [{"loss": 0.5, "accuracy": 2.0}]})
+
+    def test_who_gets_the_trial(self):
+        def named(architecture, *, trial):
+            return trial.search.seed
+
+        def second(architecture, t):
+            return t.search.seed
+
+        def optional(architecture, trial=None):
+            return trial.search.seed
+
+        def settings(architecture, epochs=7, **more):
+            return epochs
+
+        for function in (named, second, optional, settings):
+            server = self.serve()
+            srnas.evaluator(function).run(server.url)
+            self.assertEqual(server.answers, {0: [{"loss": 7.0}]}, function.__name__)
+
+    def test_what_goes_wrong_is_infeasible_and_the_next_is_measured(self):
+        def wrong(architecture):
+            width = architecture["width"]
+            if width == 0:
+                raise srnas.Infeasible("too narrow")
+            if width == 1:
+                raise MemoryError("no room")
+            return [float("nan"), None, "0.3", {"lost": 1}, {"loss": None}, 1.0][width - 2]
+
+        server = self.serve(work=8)
+        with self.assertLogs("srnas", "ERROR") as logs:
+            self.assertEqual(srnas.evaluator(wrong).run(server.url), 8)
+        self.assertIn("Traceback", logs.output[0])
+        said = [server.answers[width][0] for width in range(8)]
+        self.assertEqual(said[:3], ["too narrow", "MemoryError: no room", "its metric `loss` is nan"])
+        for reason, part in zip(said[3:7], ["not a NoneType", "not a str", "there is `lost`", "TypeError"]):
+            self.assertIn(part, reason)
+        self.assertEqual(said[7], {"loss": 1.0})
+
+    def test_a_long_trial_is_renewed(self):
+        server = self.serve()
+        srnas.evaluator(lambda architecture: time.sleep(0.5) or 1).run(server.url)
+        self.assertGreaterEqual(len(server.renewals), 3)
+
+    def test_what_is_not_wanted_is_broken_off_and_nothing_said(self):
+        server = self.serve(work=2)
+        server.unwanted.add(bytes([0, 1]))
+
+        def patient(architecture, trial):
+            while trial.wanted and architecture["width"] == 0:
+                time.sleep(0.01)
+            server.leased.pop(bytes([0, 1]), None)
+            if not trial.wanted:
+                raise RuntimeError("broken off")
+            return 1
+
+        srnas.evaluator(patient).run(server.url)
+        self.assertEqual(server.answers, {1: [{"loss": 1.0}]})
+
+    def test_parallel(self):
+        server, together = self.serve(work=6), threading.Barrier(3)
+
+        def three_at_once(architecture):
+            together.wait(10)
+            return 1
+
+        self.assertEqual(srnas.evaluator(three_at_once).run(server.url, parallel=3), 6)
+        self.assertEqual({width: len(said) for width, said in server.answers.items()}, dict.fromkeys(range(6), 1))
+        with self.assertRaises(ValueError):
+            module_level.run(server.url, parallel=0)
+
+    def test_parallel_ends_with_its_first_failure(self):
+        server = self.serve(work=6)
+
+        def replaced(architecture):
+            server.attached = dict.fromkeys(server.attached, 1)
+            return 1
+
+        with self.assertRaisesRegex(srnas.Refused, "another process"):
+            srnas.evaluator(replaced).run(server.url, parallel=3)
+
+    def test_a_search_that_is_over_is_no_error(self):
+        import grpc
+
+        server = self.serve()
+        server.fail("Attach", grpc.StatusCode.OUT_OF_RANGE)
+        self.assertEqual(module_level.run(server.url), 0)
+
+
+PROGRAM = """
+import srnas, sys, time
+@srnas.evaluator
+def train(architecture):
+    sys.stdout.write("begun\\n")
+    sys.stdout.flush()
+    time.sleep(60)
+train.main()
+"""
+
+
+class Programs(unittest.TestCase):
+    def start(self, *arguments):
+        program = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        self.addCleanup(program.kill)
+        return program
+
+    def test_the_keyboard_interrupts(self):
+        for parallel in ("1", "2"):
+            server = FakeSearch(work=2)
+            program = self.start("--learner", server.url, "--parallel", parallel)
+            for _ in range(int(parallel)):
+                line = program.stdout.readline()
+                self.assertEqual(line, "begun\n", line or program.communicate(timeout=10))
+            os.kill(program.pid, signal.SIGINT)
+            _, log = program.communicate(timeout=10)
+            self.assertEqual((program.returncode, server.answers), (0, {}), log)
+            self.assertIn("interrupted", log)
+            self.assertNotIn("Traceback", log)
+            server.stop()
+
+    def test_wrong_usage_and_failure(self):
+        for arguments, code, part in [
+            ([], 2, "--learner"),
+            (["--learner", "http://localhost:1", "--parallel", "0"], 2, "at least one"),
+            (["--learner", "nowhere"], 1, "error: 'nowhere': it must have"),
+            (["--learner", "http://localhost:1", "--token-file", "missing"], 1, "error: "),
+            (["--learner", "http://localhost:1", "--patience", "0.3"], 1, "no search answers"),
+        ]:
+            program = self.start(*arguments)
+            _, log = program.communicate(timeout=20)
+            self.assertEqual(program.returncode, code, log)
+            self.assertIn(part, log)
+            self.assertNotIn("Traceback", log)
+
+
+if __name__ == "__main__":
+    unittest.main()
