@@ -132,7 +132,7 @@ fn wrong_usage_exits_with_2_and_other_failures_with_1() {
         (&[], 2, "Usage: srnas bench"),
         (&["lst"], 2, "'list'"),
         (&["import", "nasbench2", "."], 2, "nasbench201"),
-        (&["import", "nasbench201"], 2, "<DIR>..."),
+        (&["import", "nasbench201"], 2, "<PATH>..."),
         (&["import", "nasbench201", "/nowhere"], 1, "cannot read the folder /nowhere: No such file"),
         (&["info", "tooy"], 1, "did you mean `toy`?"),
         (&["info", "nb201"], 1, "make it with `srnas bench import nasbench201 DIR…`"),

@@ -109,6 +109,7 @@ impl Evaluator {
             oracle,
             heartbeat: Duration::from_millis(self.search.heartbeat_ms.max(10).into()),
             held: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
             stop: stop.clone(),
         });
         let mut slots = JoinSet::new();
@@ -239,6 +240,8 @@ struct Shared {
     heartbeat: Duration,
     /// The choices of what is taken and not answered.
     held: Mutex<Vec<Vec<u8>>>,
+    /// Whoever has it may take: a call for work says what is held, so nothing may be taken beside it.
+    turn: tokio::sync::Mutex<()>,
     stop: CancellationToken,
 }
 
@@ -249,7 +252,7 @@ impl Shared {
         loop {
             let done = tokio::select! {
                 work = self.take() => match work {
-                    Ok(Some(work)) => self.measure(work).await,
+                    Ok(Some(choices)) => self.measure(choices).await,
                     Ok(None) => Ok(None),
                     Err(end) => Err(end),
                 },
@@ -267,7 +270,9 @@ impl Shared {
         }
     }
 
-    async fn take(&self) -> Result<Option<v1::Work>, End> {
+    /// What to measure next; it is held from now on.
+    async fn take(&self) -> Result<Option<Vec<u8>>, End> {
+        let _turn = self.turn.lock().await;
         let session = &self.session;
         let request = v1::TakeRequest {
             evaluator: Some(session.identity.clone()),
@@ -278,15 +283,7 @@ impl Shared {
         let ask = async |mut search: EvaluateClient<Link>, deadline| {
             search.take(within(request.clone(), deadline)).await
         };
-        Ok(session.call(WAIT + CALL, ask).await?.work)
-    }
-
-    fn held(&self) -> std::sync::MutexGuard<'_, Vec<Vec<u8>>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Measures and answers; nothing where the search does not want it any more, or the evaluator stops.
-    async fn measure(&self, work: v1::Work) -> Result<Option<v1::Use>, End> {
+        let Some(work) = session.call(WAIT + CALL, ask).await?.work else { return Ok(None) };
         let choices = work.choices.to_vec();
         let space = self.oracle.space();
         let fits =
@@ -296,6 +293,15 @@ impl Shared {
             return Err(End::Failed(EvaluatorError::Failed(reason)));
         }
         self.held().push(choices.clone());
+        Ok(Some(choices))
+    }
+
+    fn held(&self) -> std::sync::MutexGuard<'_, Vec<Vec<u8>>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Measures and answers; nothing where the search does not want it any more, or the evaluator stops.
+    async fn measure(&self, choices: Vec<u8>) -> Result<Option<v1::Use>, End> {
         let done = self.measure_held(&choices).await;
         self.held().retain(|held| *held != choices);
         done

@@ -47,6 +47,19 @@ pub enum TaskBuildError {
         /// The benchmark given.
         benchmark: String,
     },
+    /// Two benchmarks call different spaces by one name.
+    #[error(
+        "the benchmarks `{one}` and `{other}` both have a space `{space}`, and not the same: give one of the spaces another \
+         name and import its table again"
+    )]
+    OtherSpace {
+        /// A benchmark.
+        one: String,
+        /// Another.
+        other: String,
+        /// The name of their spaces.
+        space: String,
+    },
     /// Nothing can be found in the values.
     #[error(transparent)]
     Task(#[from] TaskError),
@@ -77,6 +90,13 @@ pub fn resolve_tasks(
                 let open = catalog
                     .open(&name.benchmark)
                     .map_err(|source| TaskBuildError::Catalog { task: name.to_string(), source })?;
+                if let Some(one) = benchmarks.values().find(|one| {
+                    let (a, b) = (one.space(), open.space());
+                    a.name() == b.name() && a.decisions() != b.decisions()
+                }) {
+                    let (one, other) = (one.name().into(), open.name().into());
+                    return Err(TaskBuildError::OtherSpace { one, other, space: open.space().name().into() });
+                }
                 benchmarks.entry(&name.benchmark).or_insert(open)
             }
         };

@@ -149,7 +149,7 @@ pub enum ClientError {
         reason: String,
     },
     /// The learner does not want this actor; asking again would not help.
-    #[error("learner {learner} refuses: {reason}")]
+    #[error("learner {learner} refused: {reason}")]
     Refused {
         /// Address of the learner.
         learner: String,

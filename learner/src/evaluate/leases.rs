@@ -141,9 +141,10 @@ impl Leases {
         None
     }
 
-    /// Whether [`Self::brought`] has something.
-    pub fn has_brought(&self) -> bool {
-        self.brought.iter().any(|key| self.flights.get(key).is_some_and(|flight| !flight.wanted))
+    /// How much [`Self::brought`] has.
+    pub fn unasked(&self) -> usize {
+        let unasked = |key: &&u64| self.flights.get(*key).is_some_and(|flight| !flight.wanted);
+        self.brought.iter().filter(unasked).count()
     }
 
     /// The search wants an architecture measured.
@@ -452,12 +453,12 @@ mod tests {
             Use::Counts { late: true },
             "measured already"
         );
-        assert!(leases.has_brought());
+        assert_eq!(leases.unasked(), 2);
         assert_eq!(leases.brought(), Some(vec![5]));
         leases.want(5, &[5]);
         // The search has come upon the other one by itself: it is not brought any more.
         leases.want(6, &[6]);
-        assert_eq!((leases.brought(), leases.has_brought(), leases.waiting()), (None, false, 0));
+        assert_eq!((leases.brought(), leases.unasked(), leases.waiting()), (None, 0, 0));
         assert_eq!(leases.answer(6), Some(metrics(6.0)));
         assert_eq!(leases.answered(5, &[5], &a, metrics(5.0)), Use::Counts { late: false });
         // Who brings something up and is lost takes it along.

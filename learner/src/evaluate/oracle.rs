@@ -26,6 +26,8 @@ use tracing::warn;
 
 /// A thread that waits for an answer looks so often whether it should stop.
 const LOOK: Duration = Duration::from_millis(200);
+/// How long a search that goes on waits for its evaluators, beyond a heartbeat: they find it again within this.
+const REUNION: Duration = Duration::from_millis(500);
 /// How long the end of the search waits for evaluators to hear of it, beyond their next heartbeat.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -91,6 +93,10 @@ pub(super) struct State {
     pub evaluators: HashMap<String, Evaluator>,
     /// The search needs nothing any more.
     pub over: bool,
+    /// Until then a search that goes on gives out nothing new: its evaluators may come back with what they have.
+    reunion: Option<Instant>,
+    /// Whether anything was asked for.
+    began: bool,
 }
 
 /// An evaluator that has attached.
@@ -154,7 +160,15 @@ impl RemoteOracle {
     /// [`RemoteError`].
     pub fn start(space: Arc<SearchSpace>, options: RemoteOptions) -> Result<Self, RemoteError> {
         let leases = Leases::new(options.terms.clone());
-        let state = State { leases, asking: 0, claimed: 0, evaluators: HashMap::new(), over: false };
+        let state = State {
+            leases,
+            asking: 0,
+            claimed: 0,
+            evaluators: HashMap::new(),
+            over: false,
+            reunion: None,
+            began: false,
+        };
         let (listen, shutdown) = (options.listen, CancellationToken::new());
         let shared = Arc::new(Shared {
             space,
@@ -222,6 +236,7 @@ impl CostlyOracle for RemoteOracle {
         {
             let mut state = self.shared.lock();
             state.claimed = state.claimed.saturating_sub(1);
+            state.began = true;
             state.leases.want(key, choices);
         }
         self.shared.tell();
@@ -245,11 +260,13 @@ impl CostlyOracle for RemoteOracle {
         let until = Instant::now() + wait;
         let mut state = self.shared.lock();
         loop {
-            if state.asking > state.leases.waiting() + state.claimed || state.leases.has_brought() {
+            let now = Instant::now();
+            let asking = if state.reunion.is_some_and(|end| now < end) { 0 } else { state.asking };
+            if asking + state.leases.unasked() > state.leases.waiting() + state.claimed {
                 state.claimed += 1;
                 return true;
             }
-            let left = until.saturating_duration_since(Instant::now());
+            let left = until.saturating_duration_since(now);
             if left.is_zero() {
                 return false;
             }
@@ -276,7 +293,13 @@ impl CostlyOracle for RemoteOracle {
     }
 
     fn kept(&self, choices: &Choices) {
-        self.shared.lock().leases.keep(self.shared.space.canonical_key(choices));
+        let mut state = self.shared.lock();
+        state.leases.keep(self.shared.space.canonical_key(choices));
+        // What is kept before anybody was asked is of an earlier time.
+        if state.reunion.is_none() && !state.began {
+            state.reunion = Some(Instant::now() + self.shared.heartbeat() + REUNION);
+        }
+        drop(state);
         self.shared.tell();
     }
 }

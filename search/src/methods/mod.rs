@@ -39,7 +39,10 @@ pub const METHODS: &[(&str, &str)] = &[
     ("ridge", "greedy ridge regression on choices and their pairs; initial=20, batch=10, alpha=1"),
     ("gp", "plain posterior; acquisition=ucb|thompson, beta=3, kernel=counts|hamming"),
     ("universal", "as srnas search does where it knows no past; beta=3, cut=1, first=4"),
-    ("transfer-gp", "posterior that knows the past tasks; beta=3, slope=0.5|fixed, residual=0.06, n=all|N"),
+    (
+        "transfer-gp",
+        "posterior that knows the past tasks; beta=3, slope=0.5|fixed, residual=0.06, n=all|N, cut=1",
+    ),
     (
         "bananas",
         "ensemble of networks, Thompson sampling, mutations of the best; networks=5, initial=10, batch=10",

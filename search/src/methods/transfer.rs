@@ -27,6 +27,8 @@ pub fn prepare(spec: &MethodSpec, p: &Preparation) -> Result<(Starter, Arc<Prior
     settings.transfer.slope = slope.unwrap_or(0.0) as f32;
     settings.transfer.residual = options.number("residual", settings.transfer.residual.into(), 0.0)? as f32;
     let measurements = options.word_or_number("n", "all", 0.0)?.filter(|n| *n > 0.0);
+    let mut filling = universal();
+    filling.plain.cut = options.number("cut", filling.plain.cut.into(), 0.0)? as f32;
     options.end()?;
     let task = &p.tasks[0];
     // What is searched must not be looked up in the past, nor must its nearest relatives.
@@ -43,7 +45,7 @@ pub fn prepare(spec: &MethodSpec, p: &Preparation) -> Result<(Starter, Arc<Prior
         (Some(prior), _) => prior,
         (None, None) => Arc::new(Prior::from_tables(p.space, &past).map_err(|e| spec.unfit(e.to_string()))?),
         (None, Some(n)) => {
-            Arc::new(sampled_prior(p, &past, n as usize).map_err(|e| spec.unfit(e.to_string()))?)
+            Arc::new(sampled_prior(p, &past, n as usize, filling).map_err(|e| spec.unfit(e.to_string()))?)
         }
     };
     p.priors.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(key, prior.clone());
@@ -54,19 +56,34 @@ pub fn prepare(spec: &MethodSpec, p: &Preparation) -> Result<(Starter, Arc<Prior
 
 /// A prior from `n` measurements of each past task, half of them uniform and half as a search visits them; the rest is filled
 /// by the task's own plain posterior.
-fn sampled_prior(p: &Preparation, past: &[Arc<Task>], n: usize) -> Result<Prior, PriorError> {
+fn sampled_prior(
+    p: &Preparation,
+    past: &[Arc<Task>],
+    n: usize,
+    filling: PosteriorSettings,
+) -> Result<Prior, PriorError> {
     let whole = Whole::new(p.space, past[0].count()).map(Arc::new);
     let Some(whole) = whole else {
         return Err(PriorError::TooLarge(p.space.name().into()));
     };
     let n = n.min(whole.distinct());
-    let values: Vec<Vec<f32>> =
-        past.par_iter().enumerate().map(|(index, task)| filled(p, task, &whole, n, index as u64)).collect();
+    let values: Vec<Vec<f32>> = past
+        .par_iter()
+        .enumerate()
+        .map(|(index, task)| filled(p, task, &whole, n, index as u64, filling))
+        .collect();
     let names = |f: fn(&Task) -> &str| past.iter().map(|t| f(t).to_string()).collect();
     Prior::new(names(Task::name), names(Task::family), whole.keys.len(), values.concat())
 }
 
-fn filled(p: &Preparation, task: &Arc<Task>, whole: &Arc<Whole>, n: usize, index: u64) -> Vec<f32> {
+fn filled(
+    p: &Preparation,
+    task: &Arc<Task>,
+    whole: &Arc<Whole>,
+    n: usize,
+    index: u64,
+    filling: PosteriorSettings,
+) -> Vec<f32> {
     let begin = Begin {
         space: p.space.clone(),
         count: task.count(),
@@ -80,7 +97,7 @@ fn filled(p: &Preparation, task: &Arc<Task>, whole: &Arc<Whole>, n: usize, index
         tasks: Arc::from([]),
     };
     let mut rng = begin.rng();
-    let mut gp = Gp::new(&begin, universal(), Kind::Plain, Acquisition::Bound(PAST_BETA));
+    let mut gp = Gp::new(&begin, filling, Kind::Plain, Acquisition::Bound(PAST_BETA));
     let mut measured = HashSet::new();
     let mut known: Vec<(u64, f32)> = Vec::with_capacity(n);
     for turn in 0..n {

@@ -181,6 +181,11 @@ impl Descriptor {
         let definition = SpaceDefinition { format, text };
         let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
         let space = definition.space(&stem).map_err(wrong)?;
+        if space.size().is_none() {
+            return Err(wrong(
+                "it has more than 2^64 combinations, more than a benchmark can look up".into(),
+            ));
+        }
         Ok((Arc::new(space), Some(definition)))
     }
 }

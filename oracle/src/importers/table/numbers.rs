@@ -72,8 +72,8 @@ fn parse(text: &str, decimal: Decimal) -> Result<f64, String> {
     }
 }
 
-/// The first value that looks like a fraction among percentages: its hundredfold is an ordinary value of the column (between
-/// the lowest and the highest twentieth of those above 1), and nothing lies between 1 and a third of what is ordinary, where
+/// The first value that looks like a fraction among percentages: its hundredfold is about an ordinary value of the column
+/// (from a fifth below the lowest twentieth of those above 1 to a fifth above the highest), and nothing lies between 1 and a third of what is ordinary, where
 /// a true percentage as low as that would have company.
 fn stray_fraction(values: &[f32]) -> Option<usize> {
     let mut others: Vec<f32> = values.iter().copied().filter(|v| *v > 1.0).collect();
@@ -86,7 +86,8 @@ fn stray_fraction(values: &[f32]) -> Option<usize> {
     if others[0] < low / 3.0 {
         return None;
     }
-    values.iter().position(|v| *v > 0.0 && *v <= 1.0 && (low..=high).contains(&(100.0 * v)))
+    let ordinary = 0.8 * low..=1.2 * high;
+    values.iter().position(|v| *v > 0.0 && *v <= 1.0 && ordinary.contains(&(100.0 * v)))
 }
 
 #[cfg(test)]

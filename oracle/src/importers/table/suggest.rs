@@ -79,6 +79,14 @@ pub fn suggest(file: &Path) -> Result<Suggestion, TableError> {
     }
     descriptor.push_str("duplicates = \"refuse\"  # or \"seeds\"\n");
     descriptor.push_str(&architecture);
+    let words: BTreeSet<&String> = decisions.iter().flat_map(|(_, choices)| choices).collect();
+    let renamed: Vec<&&String> = words.iter().filter(|word| possible(word) != ***word).collect();
+    if !renamed.is_empty() {
+        descriptor.push_str("\n[architecture.names]\n");
+        for word in renamed {
+            let _ = writeln!(descriptor, "{} = {}", quoted(word), quoted(&possible(word)));
+        }
+    }
     for (columns, highest) in metrics {
         let (unit, direction, sure) = meaning(&columns[0], highest);
         let listed: Vec<String> = columns.iter().map(|column| quoted(column)).collect();
@@ -97,6 +105,7 @@ pub fn suggest(file: &Path) -> Result<Suggestion, TableError> {
     }
     let mut space = format!("name = {}\n", quoted(&name));
     for (decision, choices) in decisions {
+        let choices: Vec<String> = choices.iter().map(|choice| possible(choice)).collect();
         let numbers = choices.iter().all(|choice| is_plain_number(choice));
         let shown: Vec<String> =
             choices.iter().map(|c| if numbers { c.clone() } else { quoted(c) }).collect();
@@ -155,6 +164,12 @@ impl Guess {
                     return Self::Nothing;
                 }
                 Self::Metric { column, highest: values.into_iter().fold(f32::MIN, f32::max) }
+            }
+            // In a small table every architecture may be there once.
+            _ if distinct.len() == table.rows()
+                && let Some((pattern, decisions)) = skeleton(&distinct) =>
+            {
+                Self::Written { column, pattern, decisions }
             }
             _ if (2..=MOST_CHOICES).contains(&distinct.len()) => {
                 let mut choices: Vec<String> = distinct.into_iter().map(str::to_string).collect();
@@ -314,11 +329,11 @@ fn meaning(column: &str, highest: f32) -> (&'static str, &'static str, bool) {
         ("ms", "minimise", true)
     } else if has(&["time", "seconds"]) {
         ("s", "minimise", true)
-    } else if has(&["loss", "perplexity", "param", "flops", "macs", "memory", "energy", "size", "std"]) {
+    } else if has(&["loss", "perplexity", "param", "flops", "macs", "memory", "energy", "std"]) {
         ("", "minimise", true)
     } else if has(&["error", "err_"]) {
         (percent, "minimise", true)
-    } else if has(&["acc", "precision", "recall", "f1", "auc", "top1", "top5", "map", "iou"]) {
+    } else if has(&["acc", "precision", "recall", "f1", "auc", "top1", "top5", "iou"]) {
         (percent, "maximise", true)
     } else {
         ("", "maximise", false)
@@ -361,6 +376,11 @@ fn stem(file: &Path) -> String {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let bare = name.split('.').find(|part| !part.is_empty()).unwrap_or("table").to_string();
     bare.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '_' | '-') { c } else { '_' }).collect()
+}
+
+/// As a choice may be called: commas are between the decisions of an architecture.
+fn possible(choice: &str) -> String {
+    choice.trim().replace([',', '\n', '\r'], ";")
 }
 
 /// As a part of a metric's name may be.
