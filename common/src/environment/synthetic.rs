@@ -54,7 +54,12 @@ pub fn random_space(rng: &mut impl Rng) -> Arc<SearchSpace> {
         // Decisions with a vocabulary of their own need names of their own.
         let prefix = if shared { String::new() } else { format!("{}.", decisions.len()) };
         let choices = (0..arity).map(|c| format!("{prefix}{c}")).collect();
-        decisions.push(Decision { name: format!("d{}", decisions.len()), choices, literal: false });
+        decisions.push(Decision {
+            name: format!("d{}", decisions.len()),
+            choices,
+            literal: false,
+            ordered: false,
+        });
         size *= arity;
     }
     Arc::new(Conditional::space("synthetic", decisions, Vec::new()).expect("a product of choices is a space"))

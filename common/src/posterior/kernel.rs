@@ -80,16 +80,18 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// The kernel of these settings for a space of `decisions` decisions: lengths scale with decisions/2.
-    pub fn new(settings: &PlainSettings, decisions: usize) -> Self {
+    /// The kernel of these settings for a space: lengths scale with decisions/2.
+    pub fn new(settings: &PlainSettings, space: &SearchSpace) -> Self {
+        let decisions = space.len();
+        // Squares are summed up to here.
+        let furthest = space.most_squared_count_distance().min(usize::from(u16::MAX));
         let half = decisions as f32 / 2.0;
         let (count_length, hamming_length) = (settings.count_length * half, settings.hamming_length * half);
         Self {
             by_hamming: (0..=decisions)
                 .map(|h| (1.0 - settings.count_share) * (-(h as f32) / hamming_length).exp())
                 .collect(),
-            // Two architectures differ by at most all decisions moved from one choice to another: c² ≤ 2·D².
-            by_squared_count_distance: (0..=2 * decisions * decisions)
+            by_squared_count_distance: (0..=furthest)
                 .map(|c2| settings.count_share * (-(c2 as f32).sqrt() / count_length).exp())
                 .collect(),
         }
@@ -135,7 +137,7 @@ mod tests {
 
     fn check(space: &SearchSpace, a: &Choices, b: &Choices, hamming: f32, squared: f32) {
         let settings = PlainSettings::default();
-        let kernel = Kernel::new(&settings, space.len());
+        let kernel = Kernel::new(&settings, space);
         let mut forms = Forms::new(space, 2);
         let mut form = Form::new(space);
         form.assign(space, b);
@@ -157,6 +159,21 @@ mod tests {
         check(&space, &[3, 0, 0, 2, 0, 0], &[4, 0, 0, 2, 0, 0], 0.0, 0.0);
         // A convolution moved from edge 0>3 to the path over node 1 (with a skip): two edges more are active.
         check(&space, &[0, 0, 0, 3, 0, 0], &[3, 0, 0, 0, 1, 0], 3.0, 1.0 + 1.0);
+    }
+
+    #[test]
+    fn ordered_choices_are_the_nearer_the_nearer_they_stand() {
+        let width = ["8", "16", "32", "64"];
+        let ordered = |name: &str| Decision { ordered: true, ..Decision::new(name, &width) };
+        let decisions = vec![ordered("width1"), ordered("width2"), Decision::new("op", &width)];
+        let space = Conditional::space("made-up", decisions, vec![]).unwrap();
+        // Neighbours differ in one cumulative count, the ends in three; words in two, whichever they are.
+        check(&space, &[0, 1, 2], &[1, 1, 2], 1.0, 1.0);
+        check(&space, &[0, 1, 2], &[3, 1, 2], 1.0, 3.0);
+        check(&space, &[0, 1, 0], &[0, 1, 3], 1.0, 2.0);
+        // Both from one end to the other, and the word: the furthest there is.
+        check(&space, &[0, 0, 0], &[3, 3, 3], 3.0, 3.0 * 4.0 + 2.0);
+        assert_eq!(space.most_squared_count_distance(), 14);
     }
 
     #[test]

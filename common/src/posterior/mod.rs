@@ -216,7 +216,7 @@ impl Predictor {
         };
         let weights = prior.as_ref().map_or_else(Vec::new, |p| p.all());
         let mut predictor = Self {
-            kernel: Kernel::new(&settings.plain, space.len()),
+            kernel: Kernel::new(&settings.plain, &space),
             points: Points {
                 forms: Forms::new(&space, capacity),
                 tasks: vec![0.0; tasks * capacity],

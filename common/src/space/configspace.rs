@@ -67,7 +67,7 @@ pub fn read(text: &str, name: &str) -> Result<SearchSpace, SpaceError> {
     let decisions: Vec<Decision> = file
         .hyperparameters
         .iter()
-        .map(|h| decision(&h.name, &h.choices()?))
+        .map(|h| Ok(Decision { ordered: h.is_ordered(), ..decision(&h.name, &h.choices()?)? }))
         .collect::<Result<_, String>>()
         .map_err(malformed)?;
     check_decisions(&decisions).map_err(malformed)?;
@@ -88,6 +88,10 @@ pub fn read(text: &str, name: &str) -> Result<SearchSpace, SpaceError> {
 }
 
 impl Hyperparameter {
+    fn is_ordered(&self) -> bool {
+        matches!(self.kind.as_str(), "ordinal" | "uniform_int" | "uniform_float")
+    }
+
     fn choices(&self) -> Result<Vec<Value>, String> {
         let name = &self.name;
         match self.kind.as_str() {

@@ -57,6 +57,9 @@ struct File {
 struct DecisionEntry {
     name: String,
     choices: Vec<toml::Value>,
+    /// Whether choices stand in an order, as sizes do.
+    #[serde(default)]
+    ordered: bool,
     #[serde(default)]
     active_if: BTreeMap<String, Choice>,
 }
@@ -97,7 +100,7 @@ pub fn read(text: &str, name: &str) -> Result<SearchSpace, SpaceError> {
         .iter()
         .map(|d| {
             let values = d.choices.iter().map(value).collect::<Result<Vec<_>, _>>();
-            values.and_then(|values| decision(&d.name, &values))
+            values.and_then(|values| Ok(Decision { ordered: d.ordered, ..decision(&d.name, &values)? }))
         })
         .collect::<Result<Vec<Decision>, String>>()
         .map_err(malformed)?;
@@ -179,7 +182,7 @@ pub(super) fn decision(name: &str, values: &[serde_json::Value]) -> Result<Decis
         ));
     }
     let literal = values.first().is_some_and(|v| !v.is_string());
-    Ok(Decision { name: name.into(), choices: values.iter().map(text).collect(), literal })
+    Ok(Decision { name: name.into(), choices: values.iter().map(text).collect(), literal, ordered: false })
 }
 
 /// Finds decisions and choices by their names.

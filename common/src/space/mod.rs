@@ -30,6 +30,8 @@ pub struct Decision {
     pub choices: Vec<String>,
     /// Whether the names are numbers or truth values, in JSON's notation, rather than words.
     pub literal: bool,
+    /// Whether a choice is the nearer to another the nearer it stands to it in the list, as sizes are.
+    pub ordered: bool,
 }
 
 impl Decision {
@@ -39,6 +41,7 @@ impl Decision {
             name: name.into(),
             choices: choices.iter().map(|c| (*c).to_string()).collect(),
             literal: false,
+            ordered: false,
         }
     }
 
@@ -148,12 +151,13 @@ impl SearchSpace {
         check_decisions(&decisions)
             .map_err(|reason| SpaceError::Malformed { space: name.clone(), reason })?;
         // Decisions that list the same choices share a vocabulary.
-        let mut lists: Vec<(&[String], usize)> = Vec::new();
+        let mut lists: Vec<(&Decision, usize)> = Vec::new();
         let (mut vocabularies, mut count_offsets, mut counts) = (Vec::new(), Vec::new(), 0);
         for d in &decisions {
-            let known = lists.iter().position(|(list, _)| *list == d.choices.as_slice());
+            let known =
+                lists.iter().position(|(list, _)| list.choices == d.choices && list.ordered == d.ordered);
             let vocabulary = known.unwrap_or_else(|| {
-                lists.push((&d.choices, counts));
+                lists.push((d, counts));
                 counts += d.choices.len();
                 lists.len() - 1
             });
@@ -249,12 +253,30 @@ impl SearchSpace {
         self.rules.is_inactive(choices, decision)
     }
 
-    /// Counts, for each choice of each vocabulary, how often it occurs: u8 [`Self::count_features`].
+    /// Counts, for each choice of each vocabulary, how often it occurs: u8 [`Self::count_features`]. Where choices are
+    /// ordered, how often it or a later one does: the counts of neighbours differ less than those of the two ends.
     pub fn count_choices(&self, choices: &Choices, counts: &mut [u8]) {
         counts.fill(0);
-        for (&choice, &offset) in choices.iter().zip(&self.count_offsets) {
-            counts[offset + choice as usize] += 1;
+        for ((&choice, &offset), decision) in choices.iter().zip(&self.count_offsets).zip(&self.decisions) {
+            let (first, last) = (if decision.ordered { 0 } else { choice }, choice);
+            for count in &mut counts[offset + first as usize..=offset + last as usize] {
+                *count = count.saturating_add(1);
+            }
         }
+    }
+
+    /// No two architectures have counts further apart than this, squared.
+    pub fn most_squared_count_distance(&self) -> usize {
+        let vocabularies = self.vocabularies.iter().max().map_or(0, |last| last + 1);
+        let of = |vocabulary: usize| {
+            let mut decisions =
+                self.decisions.iter().zip(&self.vocabularies).filter(|(_, v)| **v == vocabulary);
+            let first = decisions.next().map_or((false, 0), |(d, _)| (d.ordered, d.choices.len()));
+            let n = 1 + decisions.count();
+            // All decisions moved from one choice to another; from the first to the last where they are ordered.
+            n * n * if first.0 { first.1.saturating_sub(1) } else { 2 }
+        };
+        (0..vocabularies).map(of).sum()
     }
 
     /// Mixed-radix rank of the encoding. Distinct for distinct encodings while [`Self::size`] is known; beyond that a

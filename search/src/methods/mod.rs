@@ -246,6 +246,42 @@ mod tests {
     }
 
     #[test]
+    fn an_order_of_the_choices_helps_where_there_is_one() {
+        let sizes = ["1", "2", "4", "8", "16", "32", "64", "128"];
+        let space = |ordered| {
+            let decision = |d: usize| Decision {
+                ordered,
+                ..Decision::new(format!("d{d}"), &sizes.map(|s| s)[..8 - d % 2])
+            };
+            Arc::new(Conditional::space("sizes", (0..5).map(decision).collect(), vec![]).unwrap())
+        };
+        // A bowl with its bottom in the middle.
+        let bowl = |choices: &Choices| -> f32 {
+            -choices
+                .iter()
+                .zip([5.0, 2.0, 4.0, 3.0, 1.0])
+                .map(|(&c, best)| (f32::from(c) - best).powi(2))
+                .sum::<f32>()
+        };
+        let mean = |ordered| {
+            let best = |seed| {
+                let mut begin = begin(&space(ordered), 25, seed);
+                begin.start = vec![(seed % 7) as u8; 5];
+                let spec: MethodSpec = "universal".parse().unwrap();
+                let priors = Priors::default();
+                let p =
+                    Preparation { space: &begin.space, tasks: &[], budget: 25, past: &[], priors: &priors };
+                let mut method = (spec.prepare(&p).unwrap().start)(&begin).unwrap();
+                let trace = search(method.as_mut(), &begin, |choices| Some(vec![bowl(choices)])).unwrap();
+                trace.iter().map(|q| q.values[0]).fold(f32::NEG_INFINITY, f32::max)
+            };
+            (0..10).map(best).sum::<f32>() / 10.0
+        };
+        let (ordered, words) = (mean(true), mean(false));
+        assert!(ordered > words + 1.0, "{ordered} with an order, {words} without");
+    }
+
+    #[test]
     fn the_past_is_known_but_not_of_the_task_itself_or_its_relatives() {
         let space = space(5);
         let task = |name: &str, family: &str| {

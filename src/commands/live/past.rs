@@ -108,7 +108,11 @@ fn difference(other: &SearchSpace, space: &SearchSpace) -> Option<String> {
     if other.len() != space.len() {
         return Some(format!("it has {} decisions, not {}", other.len(), space.len()));
     }
-    let (a, b) = other.decisions().iter().zip(space.decisions()).find(|(a, b)| a != b)?;
+    let (a, b) = other
+        .decisions()
+        .iter()
+        .zip(space.decisions())
+        .find(|(a, b)| (&a.name, &a.choices) != (&b.name, &b.choices))?;
     Some(match a.name == b.name {
         true => format!("decision `{}` has other choices", a.name),
         false => format!("it has decision `{}` where `{}` is now", a.name, b.name),
