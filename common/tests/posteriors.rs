@@ -28,7 +28,7 @@ fn choices(space: &SearchSpace, rank: usize) -> Vec<u8> {
 
 /// Plain kernel between two ranks.
 fn plain_kernel(space: &SearchSpace, settings: &PosteriorSettings, a: usize, b: usize) -> f64 {
-    let kernel = Kernel::new(&settings.plain, &space);
+    let kernel = Kernel::new(&settings.plain, space);
     let (mut forms, mut form) = (Forms::new(space, 1), Form::new(space));
     form.assign(space, &choices(space, a));
     forms.set(0, &form);

@@ -137,7 +137,7 @@ impl Descriptor {
             return Err(wrong("it has no [[metrics]]".into()));
         }
         for (i, metric) in descriptor.metrics.iter().enumerate() {
-            if metric.column.is_some() == !metric.columns.is_empty() {
+            if metric.column.is_some() != metric.columns.is_empty() {
                 return Err(wrong(format!(
                     "metric `{}` needs either `column = \"…\"` or `columns = [\"…\"]`, one for each seed",
                     metric.name
