@@ -2,7 +2,7 @@
 
 mod harness;
 
-use harness::{PROGRAM, failure, stdout, text};
+use harness::{PROGRAM, failure, stdout};
 use std::{
     env, fs,
     io::Write,

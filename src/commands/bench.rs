@@ -139,7 +139,7 @@ impl BenchCommand {
             Action::Agreement { benchmark, metrics } => {
                 show_agreement(&*catalog.open(&benchmark)?, &metrics, out)
             }
-            Action::Import { kind, paths, descriptor, suggest } => match (&kind == TABLE, suggest) {
+            Action::Import { kind, paths, descriptor, suggest } => match (kind == TABLE, suggest) {
                 (true, true) => suggest_descriptor(&paths, descriptor.as_deref(), out),
                 (true, false) => import_table(&catalog, &paths, descriptor.as_deref(), out),
                 (false, false) if descriptor.is_none() => import(&catalog, &kind, &paths, out),
