@@ -142,7 +142,20 @@ fn read_condition(clause: &Clause, names: &Namer, conditions: &mut Vec<Condition
         return clause.conditions.iter().try_for_each(|part| read_condition(part, names, conditions));
     }
     if clause.kind == "OR" {
-        return Err("it is an OR of conditions, which is not understood; write the space as TOML with another decision".into());
+        let mut parts =
+            clause.conditions.iter().map(|part| choices_of(part, names)).collect::<Result<Vec<_>, _>>()?;
+        let child = clause.conditions.first().map_or(&clause.child, |part| &part.child);
+        let (depends_on, mut active_if) = parts.pop().ok_or("it is an OR of nothing")?;
+        if parts.iter().any(|(other, _)| *other != depends_on) {
+            return Err("it is an OR of conditions on several decisions, which is not understood; write the space as TOML \
+                        with another decision"
+                .into());
+        }
+        active_if.extend(parts.into_iter().flat_map(|(_, choices)| choices));
+        active_if.sort_unstable();
+        active_if.dedup();
+        conditions.push(Condition { decision: names.decision(child)?, depends_on, active_if });
+        return Ok(());
     }
     let decision = names.decision(&clause.child)?;
     let (depends_on, active_if) = choices_of(clause, names)?;
@@ -253,6 +266,21 @@ mod tests {
         assert_eq!(space.decisions()[0].choices, ["0.1", "0.2", "0.3", "0.4", "0.5"]);
         assert_eq!(space.decisions()[1].choices, ["0", "5", "10"]);
         assert!(space.parse("rate=0.3,a=0").is_ok() && space.parse("rate=0.3,a=5").is_err());
+    }
+
+    #[test]
+    fn an_or_on_one_decision_is_a_choice_of_several() {
+        let either = r#"{"type": "OR", "child": "act", "conditions": [
+            {"type": "EQ", "child": "act", "parent": "op", "value": "conv"},
+            {"type": "EQ", "child": "act", "parent": "op", "value": "pool"}]}"#;
+        let one = r#"{"type": "IN", "child": "act", "parent": "op", "values": ["conv", "pool"]}"#;
+        assert!(NET.contains(one));
+        let (joined, listed) = (read(&NET.replace(one, either), "file").unwrap(), read(NET, "file").unwrap());
+        for op in ["conv", "pool", "skip"] {
+            let text = format!("bias=true,depth=1,kernel=3,op={op},width=16,act=gelu,units=90");
+            let choices = listed.parse(&text).unwrap();
+            assert_eq!(joined.to_json(&joined.parse(&text).unwrap()), listed.to_json(&choices), "{op}");
+        }
     }
 
     #[test]

@@ -73,21 +73,15 @@ fn parse(text: &str, decimal: Decimal) -> Result<f64, String> {
 }
 
 /// The first value that looks like a fraction among percentages: its hundredfold is about an ordinary value of the column
-/// (from a fifth below the lowest twentieth of those above 1 to a fifth above the highest), and nothing lies between 1 and a third of what is ordinary, where
-/// a true percentage as low as that would have company.
+/// (from a fifth below the lowest twentieth of those above 1 to a fifth above the highest), and it has no company: nothing
+/// lies between 1 and its tenfold, as there would for a true percentage as low as that.
 fn stray_fraction(values: &[f32]) -> Option<usize> {
     let mut others: Vec<f32> = values.iter().copied().filter(|v| *v > 1.0).collect();
-    if others.is_empty() {
-        return None;
-    }
     others.sort_by(f32::total_cmp);
+    let lowest = *others.first()?;
     let quantile = |share: f64| others[((others.len() - 1) as f64 * share) as usize];
-    let (low, high) = (quantile(0.05), quantile(0.95));
-    if others[0] < low / 3.0 {
-        return None;
-    }
-    let ordinary = 0.8 * low..=1.2 * high;
-    values.iter().position(|v| *v > 0.0 && *v <= 1.0 && ordinary.contains(&(100.0 * v)))
+    let ordinary = 0.8 * quantile(0.05)..=1.2 * quantile(0.95);
+    values.iter().position(|&v| v > 0.0 && v <= 1.0 && ordinary.contains(&(100.0 * v)) && 10.0 * v < lowest)
 }
 
 #[cfg(test)]
