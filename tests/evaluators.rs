@@ -182,6 +182,10 @@ fn who_may_not_come_is_told_why_and_what_does_not_fit_is_refused() {
             "--listen and --lease",
         ),
         (
+            &["search", "--oracle", "remote", "--space", "space.toml", "--minimise", "x", "--lease", "10ms"],
+            "a second at least",
+        ),
+        (
             &[
                 "search",
                 "--oracle",

@@ -170,17 +170,13 @@ fn read(stdout: &str, metric: &str) -> Result<BTreeMap<String, f64>, String> {
         _ => None,
     };
     let metrics: BTreeMap<String, f64> = object.iter().filter_map(number).collect();
-    match metrics.get(metric) {
-        // What is beyond the range of the ledger's numbers is none either.
-        Some(value) if (*value as f32).is_finite() => Ok(metrics),
-        Some(value) => Err(format!("its metric `{metric}` is {value}")),
-        None if object.contains_key(metric) => {
-            Err(format!("its metric `{metric}` is {}, no number", object[metric]))
-        }
-        None => {
-            let known = object.keys().map(String::as_str);
-            Err(format!("it has no metric `{metric}`{}", srnas_common::names::did_you_mean(metric, known)))
-        }
+    // What is there and is no number is said as it is.
+    if let Some(other) = object.get(metric).filter(|_| !metrics.contains_key(metric)) {
+        return Err(format!("its metric `{metric}` is {other}, no number"));
+    }
+    match Answer::of(metrics, metric) {
+        Answer::Metrics(metrics) => Ok(metrics),
+        Answer::Infeasible(reason) => Err(reason),
     }
 }
 

@@ -1,6 +1,9 @@
 //! Oracles whose answers cost seconds to days.
 
-use srnas_common::space::{Choices, SearchSpace};
+use srnas_common::{
+    names,
+    space::{Choices, SearchSpace},
+};
 use std::{
     collections::BTreeMap,
     sync::{Arc, atomic::AtomicBool},
@@ -14,6 +17,21 @@ pub enum Answer {
     Metrics(BTreeMap<String, f64>),
     /// It has none, and this is why. That is an answer, and paid for like any other.
     Infeasible(String),
+}
+
+impl Answer {
+    /// What metrics are as an answer to a search of `metric`: infeasible where that is missing or no number that the ledger
+    /// can hold.
+    pub fn of(metrics: BTreeMap<String, f64>, metric: &str) -> Self {
+        match metrics.get(metric) {
+            Some(value) if (*value as f32).is_finite() => Self::Metrics(metrics),
+            Some(value) => Self::Infeasible(format!("its metric `{metric}` is {value}")),
+            None => {
+                let hint = names::did_you_mean(metric, metrics.keys().map(String::as_str));
+                Self::Infeasible(format!("it has no metric `{metric}`{hint}"))
+            }
+        }
+    }
 }
 
 /// Why there is no answer.

@@ -322,7 +322,11 @@ impl LiveSearch<'_> {
             let key = self.oracle.space().canonical_key(&choices);
             let measured = Measured { choices, key, answer };
             let value = self.objective.value(&measured.answer);
-            now.journal.keep(&measured, &value).map_err(LiveError::Journal)?;
+            if let Err(reason) = now.journal.keep(&measured, &value) {
+                // Whatever else is measured cannot be kept either, and evaluators may answer late or never.
+                stop.store(true, Ordering::Relaxed);
+                return Err(LiveError::Journal(reason));
+            }
             self.oracle.kept(&measured.choices);
             now.known.push(measured);
             tell(Event::Ended {

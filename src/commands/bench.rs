@@ -1,25 +1,24 @@
 //! `srnas bench`: what benchmarks there are, what is in them, where they come from.
 
+mod table;
+
 use super::Usage;
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand, builder::PossibleValuesParser};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
-use srnas_common::{files::write_whole, text::with_causes};
+use srnas_common::text::with_causes;
 use srnas_oracle::{
     agreement::agreement,
     benchmark::{Benchmark, EXTENSION, MetricView},
     catalog::Catalog,
     digits,
-    importers::{
-        KINDS,
-        table::{self, Descriptor},
-    },
+    importers::KINDS,
     verify::verify,
 };
 use std::{
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::atomic::{AtomicUsize, Ordering},
     time::Instant,
 };
@@ -140,8 +139,8 @@ impl BenchCommand {
                 show_agreement(&*catalog.open(&benchmark)?, &metrics, out)
             }
             Action::Import { kind, paths, descriptor, suggest } => match (kind == TABLE, suggest) {
-                (true, true) => suggest_descriptor(&paths, descriptor.as_deref(), out),
-                (true, false) => import_table(&catalog, &paths, descriptor.as_deref(), out),
+                (true, true) => table::suggest(&paths, descriptor.as_deref(), out),
+                (true, false) => table::import(&catalog, &paths, descriptor.as_deref(), out),
                 (false, false) if descriptor.is_none() => import(&catalog, &kind, &paths, out),
                 (false, _) => Err(Usage("--descriptor and --suggest go with `import table`".into()).into()),
             },
@@ -399,87 +398,6 @@ fn import(catalog: &Catalog, kind: &str, folders: &[PathBuf], out: &mut Output) 
     }
     let (rows, size) = (thousands(rows), megabytes(bytes as usize));
     out.line(format!("wrote  {}: {rows} rows, {metrics} metrics, {size}, in {seconds:.1} s", path.display()))
-}
-
-/// The one file of a table.
-fn one_file(paths: &[PathBuf]) -> anyhow::Result<&Path> {
-    match paths {
-        [file] if !file.is_dir() => Ok(file),
-        _ => Err(Usage("`import table` reads one file; give its name".into()).into()),
-    }
-}
-
-fn import_table(
-    catalog: &Catalog,
-    paths: &[PathBuf],
-    descriptor: Option<&Path>,
-    out: &mut Output,
-) -> anyhow::Result<()> {
-    let began = Instant::now();
-    let file = one_file(paths)?;
-    let descriptor = descriptor.ok_or_else(|| {
-        Usage(format!(
-            "say what the columns are: --descriptor D.toml (docs/your-own-table.md); `srnas bench import table {} --suggest \
-             --descriptor D.toml` writes a first one",
-            file.display()
-        ))
-    })?;
-    let read = Descriptor::read(descriptor)?;
-    let path = catalog.import_dir()?.join(format!("{}.{EXTENSION}", read.benchmark));
-    let folder = descriptor.parent().unwrap_or(Path::new("."));
-    let imported = table::import(file, &read, folder)?;
-    let (rows, architectures, metrics) =
-        (imported.rows, imported.benchmark.rows(), imported.benchmark.metrics());
-    for metric in &imported.constant {
-        tracing::warn!("metric `{metric}` is the same everywhere: nothing can be searched for in it");
-    }
-    let bytes = imported.benchmark.write(&path)?;
-    let seconds = began.elapsed().as_secs_f64();
-    if out.json {
-        return out.line(json!({
-            "benchmark": read.benchmark, "path": path, "rows": rows, "architectures": architectures,
-            "repeated": imported.repeated, "constant": imported.constant, "metrics": metrics, "bytes": bytes,
-            "seconds": seconds, "files": [file],
-        }));
-    }
-    let repeated = match imported.repeated {
-        0 => String::new(),
-        n => format!(" ({n} say again what others say)"),
-    };
-    out.line(format!("read   {}: {} rows{repeated}", file.display(), thousands(rows)))?;
-    let (architectures, size) = (thousands(architectures), megabytes(bytes as usize));
-    out.line(format!(
-        "wrote  {}: {architectures} architectures, {metrics} metrics, {size}, in {seconds:.1} s",
-        path.display()
-    ))
-}
-
-fn suggest_descriptor(paths: &[PathBuf], to: Option<&Path>, out: &mut Output) -> anyhow::Result<()> {
-    let suggestion = table::suggest(one_file(paths)?)?;
-    let Some(descriptor) = to else {
-        if out.json {
-            return out.line(json!({
-                "descriptor": suggestion.descriptor, "space": suggestion.space, "space_file": suggestion.space_file,
-            }));
-        }
-        out.line(&suggestion.descriptor)?;
-        return out.line(format!("# ---- {} ----\n{}", suggestion.space_file, suggestion.space));
-    };
-    let space = descriptor.parent().unwrap_or(Path::new(".")).join(&suggestion.space_file);
-    for file in [descriptor, &space] {
-        if file.exists() {
-            return Err(Usage(format!("{} is there already; it is not overwritten", file.display())).into());
-        }
-    }
-    write_whole(&space, suggestion.space.as_bytes())
-        .with_context(|| format!("cannot write {}", space.display()))?;
-    let written = write_whole(descriptor, suggestion.descriptor.as_bytes());
-    written.with_context(|| format!("cannot write {}", descriptor.display()))?;
-    if out.json {
-        return out.line(json!({ "descriptor": descriptor, "space": space }));
-    }
-    out.line(format!("wrote  {}\nwrote  {}", descriptor.display(), space.display()))?;
-    out.line("Read them through, then import with the same command without --suggest.")
 }
 
 fn generate(

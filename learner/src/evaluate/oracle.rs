@@ -186,10 +186,13 @@ impl RemoteOracle {
             let listener = crate::service::bind(listen).await?;
             let address = listener.local_addr()?;
             let serving = service::serve(listener, shared.clone(), shutdown.clone())?;
+            let ended = shutdown.clone();
             tokio::spawn(async move {
                 if let Err(error) = serving.await {
                     warn!(%error, "evaluators are not served any more");
                 }
+                // Nobody waits for answers that cannot come.
+                ended.cancel();
             });
             Ok::<_, RemoteError>(address)
         })?;

@@ -299,17 +299,7 @@ impl Evaluate for Service {
 /// What an evaluator said, as the search sees it: without the metric that is searched it is infeasible.
 fn answer(said: Option<Said>, metric: &str) -> Result<Answer, Status> {
     match said {
-        Some(Said::Metrics(metrics)) => Ok(match metrics.values.get(metric) {
-            Some(value) if (*value as f32).is_finite() => {
-                Answer::Metrics(metrics.values.into_iter().collect())
-            }
-            Some(value) => Answer::Infeasible(format!("its metric `{metric}` is {value}")),
-            None => {
-                let known = metrics.values.keys().map(String::as_str);
-                let hint = srnas_common::names::did_you_mean(metric, known);
-                Answer::Infeasible(format!("it has no metric `{metric}`{hint}"))
-            }
-        }),
+        Some(Said::Metrics(metrics)) => Ok(Answer::of(metrics.values.into_iter().collect(), metric)),
         Some(Said::Infeasible(reason)) => Ok(Answer::Infeasible(reason.chars().take(MAX_REASON).collect())),
         None => Err(Status::invalid_argument("an answer has metrics, or a reason why there are none")),
     }

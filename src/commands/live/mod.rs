@@ -31,6 +31,8 @@ use tracing::{info, warn};
 
 /// The folder of a run directory in which each measurement by a program has a folder of its own.
 pub const FOLDERS: &str = "measurements";
+/// Evaluators could not keep a shorter one.
+const SHORTEST_LEASE: Duration = Duration::from_secs(1);
 /// Measurements at a time, if so many evaluators ask for work.
 const MOST_EVALUATORS: usize = 256;
 
@@ -193,6 +195,11 @@ impl LiveArguments {
         remote: &RemoteConfig,
         config: &LiveConfig,
     ) -> anyhow::Result<RemoteOracle> {
+        let lease = duration("lease", Some(&remote.lease))?.unwrap_or_default();
+        if lease < SHORTEST_LEASE {
+            let text = format!("--lease {}: evaluators need a second at least to renew it", remote.lease);
+            return Err(Usage(text).into());
+        }
         let options = RemoteOptions {
             search_id: remote.id.clone(),
             metric: config.metric.clone(),
@@ -201,7 +208,7 @@ impl LiveArguments {
             definition: given.definition.clone(),
             seed: config.seed,
             terms: Terms {
-                lease: duration("lease", Some(&remote.lease))?.unwrap_or_default(),
+                lease,
                 timeout: duration("timeout", config.timeout.as_ref())?,
                 retries: config.retries,
             },

@@ -358,10 +358,8 @@ fn words(space: &SearchSpace, columns: &ArchitectureColumns) -> Result<Vec<Vec<(
         words.sort_by_key(|(word, _)| std::cmp::Reverse(word.len()));
         Ok(words)
     };
-    let unused = |(word, renamed): &(&String, &Renamed)| match renamed {
-        Renamed::Choice(choice) => {
-            !space.decisions().iter().any(|d| d.choices.contains(choice)) && !word.is_empty()
-        }
+    let unused = |(_, renamed): &(&String, &Renamed)| match renamed {
+        Renamed::Choice(choice) => !space.decisions().iter().any(|d| d.choices.contains(choice)),
         Renamed::Decision(_) => false,
     };
     if let Some((word, Renamed::Choice(choice))) = columns.names.iter().find(unused) {

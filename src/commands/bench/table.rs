@@ -1,0 +1,98 @@
+//! `srnas bench import table`: a benchmark from anybody's table.
+
+use super::{Output, Usage, megabytes, thousands};
+use anyhow::Context;
+use serde_json::json;
+use srnas_common::files::write_whole;
+use srnas_oracle::{
+    benchmark::EXTENSION,
+    catalog::Catalog,
+    importers::table::{self as importer, Descriptor},
+};
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+/// The one file of a table.
+fn one_file(paths: &[PathBuf]) -> anyhow::Result<&Path> {
+    match paths {
+        [file] if !file.is_dir() => Ok(file),
+        _ => Err(Usage("`import table` reads one file; give its name".into()).into()),
+    }
+}
+
+/// Makes a benchmark of a table.
+pub(super) fn import(
+    catalog: &Catalog,
+    paths: &[PathBuf],
+    descriptor: Option<&Path>,
+    out: &mut Output,
+) -> anyhow::Result<()> {
+    let began = Instant::now();
+    let file = one_file(paths)?;
+    let descriptor = descriptor.ok_or_else(|| {
+        Usage(format!(
+            "say what the columns are: --descriptor D.toml (docs/your-own-table.md); `srnas bench import table {} --suggest \
+             --descriptor D.toml` writes a first one",
+            file.display()
+        ))
+    })?;
+    let read = Descriptor::read(descriptor)?;
+    let path = catalog.import_dir()?.join(format!("{}.{EXTENSION}", read.benchmark));
+    let folder = descriptor.parent().unwrap_or(Path::new("."));
+    let imported = importer::import(file, &read, folder)?;
+    let (rows, architectures, metrics) =
+        (imported.rows, imported.benchmark.rows(), imported.benchmark.metrics());
+    for metric in &imported.constant {
+        tracing::warn!("metric `{metric}` is the same everywhere: nothing can be searched for in it");
+    }
+    let bytes = imported.benchmark.write(&path)?;
+    let seconds = began.elapsed().as_secs_f64();
+    if out.json {
+        return out.line(json!({
+            "benchmark": read.benchmark, "path": path, "rows": rows, "architectures": architectures,
+            "repeated": imported.repeated, "constant": imported.constant, "metrics": metrics, "bytes": bytes,
+            "seconds": seconds, "files": [file],
+        }));
+    }
+    let repeated = match imported.repeated {
+        0 => String::new(),
+        n => format!(" ({n} say again what others say)"),
+    };
+    out.line(format!("read   {}: {} rows{repeated}", file.display(), thousands(rows)))?;
+    let (architectures, size) = (thousands(architectures), megabytes(bytes as usize));
+    out.line(format!(
+        "wrote  {}: {architectures} architectures, {metrics} metrics, {size}, in {seconds:.1} s",
+        path.display()
+    ))
+}
+
+/// Writes or shows a first descriptor and a first space.
+pub(super) fn suggest(paths: &[PathBuf], to: Option<&Path>, out: &mut Output) -> anyhow::Result<()> {
+    let suggestion = importer::suggest(one_file(paths)?)?;
+    let Some(descriptor) = to else {
+        if out.json {
+            return out.line(json!({
+                "descriptor": suggestion.descriptor, "space": suggestion.space, "space_file": suggestion.space_file,
+            }));
+        }
+        out.line(&suggestion.descriptor)?;
+        return out.line(format!("# ---- {} ----\n{}", suggestion.space_file, suggestion.space));
+    };
+    let space = descriptor.parent().unwrap_or(Path::new(".")).join(&suggestion.space_file);
+    for file in [descriptor, &space] {
+        if file.exists() {
+            return Err(Usage(format!("{} is there already; it is not overwritten", file.display())).into());
+        }
+    }
+    write_whole(&space, suggestion.space.as_bytes())
+        .with_context(|| format!("cannot write {}", space.display()))?;
+    let written = write_whole(descriptor, suggestion.descriptor.as_bytes());
+    written.with_context(|| format!("cannot write {}", descriptor.display()))?;
+    if out.json {
+        return out.line(json!({ "descriptor": descriptor, "space": space }));
+    }
+    out.line(format!("wrote  {}\nwrote  {}", descriptor.display(), space.display()))?;
+    out.line("Read them through, then import with the same command without --suggest.")
+}
