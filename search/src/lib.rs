@@ -5,6 +5,7 @@
 //! [`report`] writes down what came of it. A [`LiveSearch`] asks an oracle whose answers cost seconds to days.
 
 mod comparison;
+mod guide;
 mod held_out;
 mod importance;
 mod live;
@@ -19,10 +20,11 @@ mod standings;
 mod statistics;
 
 pub use comparison::{Comparison, ComparisonError, Outcome, Plan, SearchResult};
+pub use guide::Guide;
 pub use held_out::{HeldOut, HeldOutError, compare_held_out};
-pub use live::{Event, Guide, Journal, LiveError, LiveSearch, Measured, Objective};
+pub use live::{Event, Journal, LiveError, LiveSearch, Measured, Objective};
 pub use method::{MethodError, MethodSpec, SpecError};
-pub use methods::{METHODS, PastSearch};
+pub use methods::{METHODS, PastSearch, random_surrogate, surrogates_of};
 pub use pareto::Front;
 pub use policy::{Acting, PolicySearchError, policy_environment};
 pub use problem::{Problem, ProblemError};

@@ -5,15 +5,14 @@
 //! the worst value so far, so that the search keeps away from them.
 
 use crate::{
+    guide::Guide,
     importance,
     method::{Begin, Method, MethodError, Whole},
-    methods::{Acquisition, FIRST, Gp, PastSearch, prior_of, universal, unmeasured},
-    policy::{Acting, PolicySearchError, policy_environment},
+    methods::{Acquisition, FIRST, Gp, unmeasured},
 };
 use hashbrown::HashSet;
 use srnas_common::{
-    policy::Policy,
-    posterior::{Kind, PosteriorSettings, Prior, PriorError},
+    posterior::Kind,
     space::{Choices, SearchSpace},
     task::Count,
 };
@@ -28,15 +27,10 @@ use std::{
 };
 
 /// Measurements that a posterior is conditioned on at most: its cost grows with their cube.
-const CONDITIONED: usize = 320;
+pub(crate) const CONDITIONED: usize = 320;
 
 /// A slot looks so often whether the search is over while its oracle can begin nothing.
 const READY: Duration = Duration::from_millis(200);
-
-/// Deviation of the past's slope where earlier tasks are known in part: what is filled in is flatter than what would have
-/// been measured, so the past's mean must be free to grow. On nb201's training tasks, families left out, it is better than
-/// the default with 50 and with 200 measurements a task (docs/results.md).
-const SLOPE_OF_PART: f32 = 2.0;
 
 /// Which metric is searched.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,56 +58,6 @@ impl Objective {
             return Err(format!("its metric `{}` is {value}", self.metric));
         }
         Ok(if self.minimise { -value as f32 } else { value as f32 })
-    }
-}
-
-/// What guides the search.
-#[derive(Clone)]
-pub struct Guide {
-    prior: Option<Arc<Prior>>,
-    settings: PosteriorSettings,
-    beta: f32,
-}
-
-impl Default for Guide {
-    /// No past at all: the plain posterior, as the method `universal` has it.
-    fn default() -> Self {
-        Self { prior: None, settings: universal(), beta: 3.0 }
-    }
-}
-
-impl Guide {
-    /// What a trained policy knows: its prior and the numbers of its posteriors.
-    ///
-    /// # Errors
-    /// A prior that is not over this space.
-    pub fn of_policy(policy: &Policy, space: &Arc<SearchSpace>) -> Result<Self, PolicySearchError> {
-        let environment = policy_environment(policy, space, 1, Acting::Rule)?;
-        Ok(Self {
-            prior: environment.prior().cloned(),
-            settings: *environment.settings(),
-            beta: policy.environment.rule_beta,
-        })
-    }
-
-    /// What earlier searches of the same space say; nothing where they say nothing.
-    ///
-    /// # Errors
-    /// Refuses a space that is too large to be tabulated.
-    pub fn of_past(space: &Arc<SearchSpace>, past: &[PastSearch]) -> Result<Self, PriorError> {
-        let prior = prior_of(space, past)?;
-        let mut settings = universal();
-        let whole = space.size().unwrap_or(u64::MAX) as usize;
-        if past.iter().any(|search| search.measured.len() < whole / 2) {
-            settings.transfer.slope = SLOPE_OF_PART;
-        }
-        let prior = (!prior.tasks().is_empty()).then(|| Arc::new(prior));
-        Ok(Self { prior, settings, ..Self::default() })
-    }
-
-    /// Whether it knows past tasks.
-    pub fn knows_a_past(&self) -> bool {
-        self.prior.is_some()
     }
 }
 
@@ -358,7 +302,9 @@ impl LiveSearch<'_> {
         let values: Vec<Option<f32>> =
             state.known.iter().map(|m| self.objective.value(&m.answer).ok()).collect();
         let asked = state.known.len() + state.running.len();
-        if values.iter().all(Option::is_none) {
+        // Who knows a past needs no start.
+        let guided = state.known.is_empty() && self.guide.knows_a_past();
+        if values.iter().all(Option::is_none) && !guided {
             let begin = self.begin(asked, asked + 1, whole);
             let known = state.known.iter().map(|m| m.key);
             let taken: HashSet<u64> =
@@ -369,6 +315,17 @@ impl LiveSearch<'_> {
         for running in &state.running {
             let mean = posterior.mean_of(running);
             posterior.0.tell(running, &[mean])?;
+        }
+        if let (true, Some(whole)) = (self.guide.is_trained(), whole) {
+            let worst = values.iter().flatten().copied().reduce(f32::min).unwrap_or(0.0);
+            let known = state.known.iter().zip(&values).map(|(m, v)| (m.choices.clone(), v.unwrap_or(worst)));
+            let running = state.running.iter().map(|choices| (choices.clone(), posterior.mean_of(choices)));
+            let measured: Vec<(Vec<u8>, f32)> = known.chain(running).collect();
+            let (expected, seed) = (posterior.0.means(), self.begin(asked, 1, &None).seed);
+            let moved = self.guide.policy_choice(whole, &measured, expected, self.budget, seed)?;
+            if let Some(choices) = moved.filter(|choices| state.is_new(space, choices)) {
+                return Ok(vec![choices]);
+            }
         }
         // Up to here each proposal knows all that was measured before it.
         let batch = if asked <= CONDITIONED { 1 } else { asked / 64 };
@@ -386,7 +343,7 @@ impl LiveSearch<'_> {
             seed: self.seed.wrapping_add((asked as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
             start_seed: self.seed,
             whole: whole.clone(),
-            past: self.guide.prior.clone(),
+            past: self.guide.prior().cloned(),
             tasks: Arc::from([]),
         }
     }
@@ -411,13 +368,15 @@ impl LiveSearch<'_> {
             older.sort_unstable();
             told = older.into_iter().chain(newest..known.len()).collect();
         }
-        let kind = if self.guide.prior.is_some() { Kind::Transfer } else { Kind::Plain };
+        let kind = if self.guide.knows_a_past() { Kind::Transfer } else { Kind::Plain };
         let running = asked - known.len();
         let begin = self.begin(asked, told.len() + running + 1, whole);
-        let mut posterior = Gp::new(&begin, self.guide.settings, kind, Acquisition::Bound(self.guide.beta));
-        if kind == Kind::Plain {
-            posterior = posterior.beginning_among_random(FIRST);
-        }
+        let mut posterior =
+            Gp::new(&begin, *self.guide.settings(), kind, Acquisition::Bound(self.guide.beta()));
+        posterior = match kind {
+            Kind::Plain => posterior.beginning_among_random(FIRST),
+            Kind::Transfer => posterior.near(self.guide.favourites().to_vec()),
+        };
         if told.len() < known.len() {
             known.iter().for_each(|m| posterior.skip(&m.choices));
         }
@@ -464,6 +423,8 @@ fn lock<'s, 'j>(state: &'s Mutex<State<'j>>) -> MutexGuard<'s, State<'j>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::methods::PastSearch;
+    use rand::SeedableRng;
     use srnas_common::space::{Conditional, Decision};
     use std::{collections::BTreeMap, sync::atomic::AtomicUsize};
 
@@ -560,6 +521,30 @@ mod tests {
         let straight = search(&toy(5), 20, 1).run(vec![], &mut Kept::default(), &go, &|_| ()).unwrap();
         let order = |found: &[Measured]| found.iter().map(|m| m.choices.clone()).collect::<Vec<_>>();
         assert_eq!(order(&resumed), order(&straight));
+    }
+
+    #[test]
+    fn a_past_guides_from_the_first_measurement_on_also_where_the_space_cannot_be_listed() {
+        for decisions in [5, 14] {
+            let (oracle, go) = (toy(decisions), AtomicBool::new(false));
+            let value = |choices: &[u8]| choices.iter().map(|&c| f32::from(c)).sum::<f32>();
+            let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(5);
+            let mut choices = vec![0; decisions];
+            let draws = (0..80).map(|_| {
+                oracle.space.sample(&mut rng, &mut choices);
+                (choices.clone(), Some(value(&choices) - if choices[0] == 2 { 9.0 } else { 0.0 }))
+            });
+            let past = PastSearch { name: "before".into(), measured: draws.collect() };
+            let guide = Guide::of_past(&oracle.space, std::slice::from_ref(&past)).unwrap();
+            assert!(guide.knows_a_past());
+            let search = LiveSearch { guide, ..search(&oracle, 10, 1) };
+            let found = search.run(vec![], &mut Kept::default(), &go, &|_| ()).unwrap();
+            let best_before = past.measured.iter().filter_map(|(_, v)| *v).fold(f32::MIN, f32::max);
+            assert!(value(&found[0].choices) >= best_before - 2.0, "{:?}", found[0].choices);
+            let best =
+                found.iter().filter(|m| m.choices[0] < 2).map(|m| value(&m.choices)).fold(0.0, f32::max);
+            assert!(best > best_before, "{decisions} decisions: {best} after {best_before}");
+        }
     }
 
     #[test]

@@ -46,6 +46,11 @@ pub struct ConfigArgs {
 }
 
 impl ConfigArgs {
+    /// The seed, if one is given.
+    pub fn seed(&self) -> Option<u64> {
+        self.seed.and_then(|seed| u64::try_from(seed).ok())
+    }
+
     /// The file, if one is given.
     pub fn file(&self) -> Option<&Path> {
         self.config.as_deref()
@@ -65,7 +70,15 @@ impl ConfigArgs {
         let path = self.config.as_deref().or(file);
         let text = path.map(Config::text).transpose()?;
         let place = path.map(|path| path.display().to_string()).unwrap_or_default();
-        let file = text.as_deref().map(|text| ConfigFile { text, place: &place });
+        self.resolve_text(text.as_deref().map(|text| ConfigFile { text, place: &place }), more)
+    }
+
+    /// As [`Self::resolve`], with `file` as the file, whatever the command line names.
+    pub fn resolve_text(
+        &self,
+        file: Option<ConfigFile>,
+        more: impl IntoIterator<Item = Override>,
+    ) -> Result<Resolved, ConfigError> {
         let mut flags: Vec<Override> = Vec::new();
         if !self.task.is_empty() {
             flags.push(Override::new("--task", "tasks.train", self.task.clone()));

@@ -6,7 +6,7 @@ use super::{
 use clap::{Args, ValueEnum};
 use srnas_common::config::{
     Config,
-    layers::{Origin, Override},
+    layers::{ConfigFile, Origin, Override},
 };
 use srnas_learner::Start;
 use srnas_oracle::catalog::Catalog;
@@ -67,6 +67,21 @@ impl LearnerArgs {
             return Err(super::Usage(reason.into()).into());
         }
         Ok(resolved.config)
+    }
+
+    /// The configuration in its layers, where `text` is its file.
+    pub fn config_over(
+        &self,
+        text: ConfigFile,
+        more: impl IntoIterator<Item = Override>,
+    ) -> anyhow::Result<Config> {
+        let more = more.into_iter().chain(self.simulation.overrides());
+        Ok(self.config.resolve_text(Some(text), more)?.config)
+    }
+
+    /// The seed, if one is given.
+    pub fn seed(&self) -> Option<u64> {
+        self.config.seed()
     }
 
     /// A token to be cancelled when the run directory is there: then `runs/latest` leads to it, if the program named it.

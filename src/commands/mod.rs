@@ -9,6 +9,7 @@ mod doctor;
 mod evaluator;
 mod learner;
 mod live;
+mod own;
 mod report;
 mod run;
 mod search;

@@ -1,10 +1,11 @@
 //! What a run shows while it goes on and at its end.
 
+use super::own;
 use indicatif::{ProgressBar, ProgressStyle};
 use srnas_common::{config::Config, policy::Acts};
-use srnas_learner::{Progress, Summary};
+use srnas_learner::Progress;
 use srnas_oracle::catalog::Catalog;
-use srnas_search::{HeldOut, compare_held_out};
+use srnas_search::{HeldOut, compare_held_out, report::Summary};
 use std::{io::IsTerminal, path::Path, time::Duration};
 use tokio::sync::watch;
 use tracing::info;
@@ -53,7 +54,7 @@ fn held_out_arguments(config: &Config) -> String {
 }
 
 /// Prints what was exported, why, where it is, and what to try next.
-pub fn print_summary(summary: &Summary, command: &str, run_dir: &Path) {
+pub fn print_summary(summary: &srnas_learner::Summary, command: &str, run_dir: &Path) {
     let (policy, progress) = (&summary.policy, &summary.progress);
     println!(
         "Trained for {:.0} s: {} environment steps, {} updates, {} distinct measurements.",
@@ -95,6 +96,13 @@ pub fn print_summary(summary: &Summary, command: &str, run_dir: &Path) {
 pub fn print_next(run_dir: &Path, config: &Config) {
     let run = run_dir.display();
     println!("\nEverything of this run is in {run}. Next:");
+    if own::is_own(config) {
+        println!("  srnas search --space FILE --oracle 'cmd:PROGRAM' --minimise METRIC --policy {run}");
+        println!(
+            "  srnas search --space FILE --oracle 'cmd:PROGRAM' --minimise METRIC            by the shipped method"
+        );
+        return;
+    }
     println!("  srnas search --policy {run} {} --budget 25", held_out_arguments(config));
     println!("  srnas search --policy {run} --oracle train --data digits --maximise val/noise --budget 40");
 }
@@ -137,11 +145,45 @@ pub fn held_out(config: &Config, catalog: &Catalog, run_dir: &Path) -> anyhow::R
         println!();
     }
     println!("  (mean, 95 % bootstrap interval over the starts)");
+    print_verdict(&summary);
     if let (Some(best), Some([task])) = (best, plan.problems.first().map(Vec::as_slice)) {
         print_best(catalog, task, &best)?;
     }
     println!("Report: {}", run_dir.join("report/report.html").display());
     Ok(())
+}
+
+/// Whether this policy is worth more than what searches where no policy is given, if that was compared.
+fn print_verdict(summary: &Summary) {
+    let Some(shipped) = summary.paired.iter().find(|paired| paired.method == own::SHIPPED) else { return };
+    println!(
+        "\nAgainst `{}`, which `srnas search` uses where no policy is given, from the same starts:",
+        own::SHIPPED
+    );
+    let (mut better, mut worse) = (0, 0);
+    for (budget, difference) in &shipped.difference {
+        let [low, high] = difference.ci95;
+        let verdict = match () {
+            () if low > 0.0 => "better",
+            () if high < 0.0 => "worse",
+            () => "cannot be told apart",
+        };
+        better += usize::from(low > 0.0);
+        worse += usize::from(high < 0.0);
+        println!(
+            "  after {budget:>3} queries this policy's regret is lower by {:+.3} [{low:+.3}, {high:+.3}]: {verdict}",
+            difference.mean
+        );
+    }
+    let advice = match (better, worse) {
+        (0, 0) => {
+            "In simulation they are as good as each other: the policy gains nothing, search without it."
+        }
+        (_, 0) => "In simulation this policy wins: search with it.",
+        (0, _) => "In simulation this policy loses: search without it.",
+        _ => "In simulation each wins at some budgets: take the one that wins at yours.",
+    };
+    println!("{advice}");
 }
 
 /// An architecture with what its benchmark knows of it.

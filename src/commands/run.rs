@@ -2,13 +2,14 @@
 
 use super::{
     learner::{LearnerArgs, bind_http},
+    own::{OwnArguments, catalog_of},
     report,
 };
 use crate::{deterministic, standings};
 use clap::Args;
 use srnas_actor::ActorOptions;
 use srnas_common::{
-    config::layers::Override,
+    config::layers::{ConfigFile, Override},
     security::{ClientSecurity, ServerSecurity, may_listen},
     text::with_causes,
 };
@@ -30,7 +31,9 @@ const EXAMPLES: &str = "Examples:
   srnas run --resume                                  go on with the run that was stopped or killed
   srnas run --config configs/nb201-transfer.toml --deterministic --steps 200000
   srnas run --task 'nb201/{cifar10,cifar100}/val' --minutes 1
-  srnas run --config configs/nb201-transfer.toml --set learning.batch=256";
+  srnas run --config configs/nb201-transfer.toml --set learning.batch=256
+  srnas run --space space.toml --prior runs/search-1 --prior runs/search-2     a policy for a space of your own
+  srnas run --space space.toml --oracle 'cmd:python train.py' --minimise loss --budget 40";
 
 /// Train a search policy: a learner and its actors in one command, then a comparison on the held-out tasks
 #[derive(Debug, Args)]
@@ -51,6 +54,8 @@ pub struct RunCommand {
     /// Address that serves /metrics, /healthz and /readyz [default: none]
     #[arg(long, value_name = "ADDR")]
     http: Option<SocketAddr>,
+    #[command(flatten)]
+    own: OwnArguments,
 }
 
 impl RunCommand {
@@ -63,15 +68,23 @@ impl RunCommand {
         }
         let baselines = (!self.baseline.is_empty())
             .then(|| Override::new("--baseline", "comparison.baselines", self.baseline.clone()));
-        let config = self.learner.config(actors.into_iter().chain(turns).chain(baselines))?;
+        let more = actors.into_iter().chain(turns).chain(baselines);
+        let run_dir = self.learner.run_dir(if self.own.wanted() { "own" } else { "digits" });
+        let config = match self.own.wanted() {
+            true => {
+                let seed = self.learner.seed().unwrap_or(1);
+                let text = self.own.prepare(&run_dir, seed, &self.learner.catalog())?;
+                self.learner.config_over(ConfigFile { text: &text, place: "--space" }, more)?
+            }
+            false => self.learner.config(more)?,
+        };
         if config.run.deterministic && !config.comparison.baselines.is_empty() {
             let reason =
                 "a deterministic run is one thread, and nothing is compared beside it: leave out --baseline";
             return Err(super::Usage(reason.into()).into());
         }
-        let run_dir = self.learner.run_dir("digits");
         let shown = config.clone();
-        let (actors, catalog) = (config.run.actors, self.learner.catalog());
+        let (actors, catalog) = (config.run.actors, catalog_of(&run_dir, self.learner.catalog()));
         let compared = catalog.clone();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let summary = runtime.block_on(async {

@@ -9,7 +9,7 @@ use srnas_common::security::{
 use std::{net::SocketAddr, path::PathBuf};
 use tracing::{info, warn};
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 struct TokenArgs {
     /// File with the token that learner and actors share
     #[arg(long, value_name = "F", env = "SRNAS_TOKEN_FILE")]
@@ -23,7 +23,7 @@ impl TokenArgs {
 }
 
 /// What a command that listens asks of its peers.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Security")]
 pub struct ListenerSecurity {
     #[command(flatten)]

@@ -135,6 +135,27 @@ impl Episode {
         self.refresh();
     }
 
+    /// Starts over from measurements that were made elsewhere, in their order: each counts as paid, and the walk stands at
+    /// the last one. As many as the horizon at most.
+    pub fn recall(&mut self, weights: &[f32], measured: &[(Vec<u8>, f32)]) {
+        self.measured.clear();
+        (self.paid, self.steps, self.returned) = (0, 0, 0.0);
+        self.incumbent.value = f32::NEG_INFINITY;
+        if let Some(p) = &mut self.predictor {
+            p.restart(weights);
+        }
+        let (env, task) = (&self.env, &self.task);
+        self.pool.restart(env, task, weights, self.predictor.as_mut(), &mut self.rng);
+        for (choices, value) in measured.iter().take(self.horizon) {
+            self.current.choices.copy_from_slice(choices);
+            let rank = self.env.space.rank(choices);
+            (self.current.rank, self.current.value) = (rank, *value);
+            self.current.key = self.task.key(choices, rank);
+            self.pay();
+        }
+        self.refresh();
+    }
+
     /// Takes the current architecture's measurement in. Returns it.
     fn pay(&mut self) -> Measurement {
         let here = &self.current;

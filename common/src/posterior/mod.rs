@@ -4,6 +4,7 @@
 //! with a free slope, their covariance, and the plain kernel as residual. Formulas: [`Predictor`].
 
 mod cut;
+mod expectation;
 mod fit;
 mod kernel;
 mod learned;
@@ -12,6 +13,7 @@ mod process;
 mod settings;
 mod transfer;
 
+pub use expectation::Expectation;
 pub use fit::fit;
 pub use kernel::{Form, Forms, Kernel};
 pub use learned::{LearnedPriorError, predictor_inputs, write_predictor_inputs};
@@ -101,8 +103,10 @@ pub struct Predictor {
     to_points: Vec<f32>,
     to_points_transfer: Vec<f32>,
     form: Form,
-    /// Values of the training tasks at one architecture, and the same times the weights.
+    /// Values of the training tasks at one architecture.
     tasks_at: Vec<f32>,
+    /// Room to compute them in.
+    expected_row: Vec<f32>,
 }
 
 /// The architectures that are being predicted.
@@ -236,6 +240,7 @@ impl Predictor {
             to_points_transfer: vec![0.0; capacity],
             form: Form::new(&space),
             tasks_at: vec![0.0; tasks],
+            expected_row: Vec::new(),
             weights: Vec::new(),
             slots,
             space,
@@ -313,8 +318,16 @@ impl Predictor {
         if let Some(prior) = &self.prior {
             let tasks = Arc::get_mut(&mut self.slots.tasks).expect("slots of a whole space are not placed");
             for t in 0..prior.tasks().len() {
+                let of_task = &mut tasks[t * self.slots.n..][range.clone()];
+                if !prior.is_tabulated() {
+                    for ((value, slot), &rank) in of_task.iter_mut().zip(range.clone()).zip(ranks) {
+                        self.slots.forms.copy_to(slot, &mut self.form);
+                        *value = prior.at(t, &self.form, rank, &mut self.expected_row);
+                    }
+                    continue;
+                }
                 let values = prior.of_task(t);
-                for (slot, &rank) in tasks[t * self.slots.n..][range.clone()].iter_mut().zip(ranks) {
+                for (slot, &rank) in of_task.iter_mut().zip(ranks) {
                     *slot = values[rank as usize];
                 }
             }
@@ -393,7 +406,7 @@ impl Predictor {
         if let (Some(transfer), Some(prior)) = (&mut self.transfer, &self.prior) {
             let tasks = self.weights.len();
             for (t, v) in self.tasks_at.iter_mut().enumerate() {
-                *v = prior.of_task(t)[rank as usize];
+                *v = prior.at(t, &self.form, rank, &mut self.expected_row);
             }
             let mean: f32 = self.tasks_at.iter().zip(&self.weights).map(|(v, w)| v * w).sum();
             let square: f32 = self.tasks_at.iter().zip(&self.weights).map(|(v, w)| v * v * w).sum();

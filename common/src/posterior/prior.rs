@@ -1,15 +1,19 @@
 //! What the training tasks say before anything of the new task is measured.
 
+use super::{Expectation, Form};
 use crate::{space::SearchSpace, task::Task};
 use std::sync::Arc;
 
-/// Values of the training tasks over a whole space, scaled as [`Task::prior_value`]: f32 [tasks, encodings].
+/// Values of the training tasks over a whole space, scaled as [`Task::prior_value`]: f32 [tasks, encodings]. In a space that is
+/// too large for a table they are computed where they are asked for.
 #[derive(Clone, Debug)]
 pub struct Prior {
     tasks: Vec<String>,
     families: Vec<String>,
     encodings: usize,
     pub(super) values: Arc<[f32]>,
+    /// Instead of values, one for each task.
+    expectations: Arc<[Expectation]>,
 }
 
 /// Why values are not a prior.
@@ -59,7 +63,33 @@ impl Prior {
         if let Some(i) = values.iter().position(|v| !v.is_finite()) {
             return Err(PriorError::NotFinite { task: tasks[i / encodings].clone(), rank: i % encodings });
         }
-        Ok(Self { tasks, families, encodings, values: values.into() })
+        Ok(Self { tasks, families, encodings, values: values.into(), expectations: Arc::from([]) })
+    }
+
+    /// A prior that is computed where it is asked for: what is expected of each task, with its name. Only a predictor whose
+    /// slots are placed ([`super::Predictor::sampled`]) can use it; it has no tables.
+    pub fn expected(tasks: Vec<(String, Expectation)>) -> Self {
+        let (tasks, expectations): (Vec<String>, Vec<Expectation>) = tasks.into_iter().unzip();
+        Self {
+            families: tasks.clone(),
+            tasks,
+            encodings: 0,
+            values: Arc::from([]),
+            expectations: expectations.into(),
+        }
+    }
+
+    /// Whether there are tables.
+    pub fn is_tabulated(&self) -> bool {
+        self.expectations.is_empty()
+    }
+
+    /// Value of a task at one architecture; `row` is room to work in.
+    pub(super) fn at(&self, task: usize, form: &Form, rank: u64, row: &mut Vec<f32>) -> f32 {
+        match self.expectations.get(task) {
+            Some(expectation) => expectation.at(form, row),
+            None => self.of_task(task)[rank as usize],
+        }
     }
 
     /// `prior = "table"`: the training tasks' tables themselves.
@@ -92,6 +122,9 @@ impl Prior {
     }
 
     /// Values of a task over the space: f32 [encodings].
+    ///
+    /// # Panics
+    /// Without tables, see [`Prior::expected`].
     pub fn of_task(&self, task: usize) -> &[f32] {
         &self.values[task * self.encodings..(task + 1) * self.encodings]
     }

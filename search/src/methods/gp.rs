@@ -78,6 +78,8 @@ pub(crate) struct Gp {
     told: Vec<(Vec<u8>, f32)>,
     /// Up to so many measurements it chooses among random architectures.
     random_until: usize,
+    /// Good for earlier tasks; where a space is too large to be listed it looks near them too.
+    favourites: Vec<Vec<u8>>,
 }
 
 impl Gp {
@@ -98,6 +100,7 @@ impl Gp {
             measured: HashSet::new(),
             told: Vec::new(),
             random_until: 0,
+            favourites: Vec::new(),
         }
     }
 
@@ -105,6 +108,11 @@ impl Gp {
     /// an upper bound likes best at first, are the extremes of a space, all choices alike.
     pub fn beginning_among_random(self, first: usize) -> Self {
         Self { random_until: first, ..self }
+    }
+
+    /// Looks near these too, in a space that is too large to be listed.
+    pub fn near(self, favourites: Vec<Vec<u8>>) -> Self {
+        Self { favourites, ..self }
     }
 
     /// Mean of the posterior at each slot, in units of the measured values.
@@ -161,7 +169,8 @@ impl Gp {
             self.measured = measured;
             return best.into_iter().map(|rank| whole.choices[rank * d..][..d].to_vec()).collect();
         }
-        let mut pool = pool::unmeasured(&self.begin, &self.measured, &self.told, &mut self.rng);
+        let mut pool =
+            pool::unmeasured(&self.begin, &self.measured, &self.told, &self.favourites, &mut self.rng);
         pool.truncate(SLOTS);
         let ranks: Vec<u64> = pool.iter().map(|choices| self.begin.space.rank(choices)).collect();
         self.predictor.place(0, &pool.concat(), &ranks);

@@ -13,6 +13,7 @@ mod pool;
 mod random;
 mod reinforce;
 mod ridge;
+mod surrogates;
 mod trained;
 mod transfer;
 
@@ -20,6 +21,7 @@ pub(crate) use gp::{Acquisition, FIRST, Gp, universal};
 pub use past::PastSearch;
 pub(crate) use past::prior_of;
 pub(crate) use random::unmeasured;
+pub use surrogates::{random_surrogate, surrogates_of};
 
 use crate::method::{Begin, Method, MethodError, MethodSpec, SpecError, Whole};
 use srnas_common::{posterior::Prior, space::SearchSpace, task::Task};

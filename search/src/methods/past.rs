@@ -4,9 +4,9 @@ use super::{
     Begin, Whole,
     gp::{Acquisition, Gp, universal},
 };
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use srnas_common::{
-    posterior::{Kind, Prior, PriorError},
+    posterior::{Expectation, Kind, PosteriorSettings, Prior, PriorError},
     space::SearchSpace,
     task::Count,
 };
@@ -24,47 +24,79 @@ pub struct PastSearch {
     pub measured: Vec<(Vec<u8>, Option<f32>)>,
 }
 
+impl PastSearch {
+    /// The best `most` of what it measured.
+    pub(crate) fn best(&self, most: usize) -> Vec<Vec<u8>> {
+        let mut good: Vec<(&Vec<u8>, f32)> =
+            self.measured.iter().filter_map(|(choices, value)| Some((choices, (*value)?))).collect();
+        good.sort_by(|a, b| b.1.total_cmp(&a.1));
+        good.into_iter().take(most).map(|(choices, _)| choices.clone()).collect()
+    }
+}
+
 /// What earlier searches say about a space: the values of each, what it did not measure filled by its own plain posterior.
-/// What was infeasible counts as the worst. Searches without a value say nothing and are left out.
+/// What was infeasible counts as the worst. Searches without a value say nothing and are left out. In a space too large to be
+/// tabulated what each search expects is computed where it is asked for.
 ///
 /// # Errors
-/// Refuses a space that is too large to be tabulated.
+/// A value that is not a number.
 pub fn prior_of(space: &Arc<SearchSpace>, past: &[PastSearch]) -> Result<Prior, PriorError> {
-    let whole = Whole::new(space, Count::Classes).ok_or_else(|| PriorError::TooLarge(space.name().into()))?;
-    let whole = Arc::new(whole);
+    let Ok(whole) = listed(space) else {
+        let expected = past.iter().filter_map(|search| {
+            let told = conditioned(distinct(space, search)?);
+            Some((search.name.clone(), Expectation::new(space, &universal().plain, &told)))
+        });
+        return Ok(Prior::expected(expected.collect()));
+    };
     let (mut names, mut values) = (Vec::new(), Vec::new());
     for search in past {
-        let Some(worst) = search.measured.iter().filter_map(|(_, value)| *value).reduce(f32::min) else {
-            continue;
-        };
-        let begin = Begin {
-            space: space.clone(),
-            count: Count::Classes,
-            objectives: 1,
-            budget: search.measured.len().min(CONDITIONED),
-            start: vec![0; space.len()],
-            seed: 0,
-            start_seed: 0,
-            whole: Some(whole.clone()),
-            past: None,
-            tasks: Arc::from([]),
-        };
-        let mut gp = Gp::new(&begin, universal(), Kind::Plain, Acquisition::Bound(0.0));
-        let mut known = HashMap::new();
-        let mut distinct: Vec<(&[u8], f32)> = Vec::new();
-        for (choices, value) in &search.measured {
-            let value = value.unwrap_or(worst);
-            if known.insert(begin.key(choices), value).is_none() {
-                distinct.push((choices, value));
-            }
-        }
-        for (choices, value) in conditioned(distinct) {
-            gp.learn(choices, value);
-        }
+        let Some(distinct) = distinct(space, search) else { continue };
+        let mut gp = expectation(&whole, space, &distinct, universal());
+        let known = distinct.iter().map(|(choices, value)| (space.canonical_key(choices), *value)).collect();
         names.push(search.name.clone());
         values.extend(completed(&mut gp, &whole, &known));
     }
     Prior::new(names.clone(), names, whole.keys.len(), values)
+}
+
+/// All of a space.
+pub(super) fn listed(space: &Arc<SearchSpace>) -> Result<Arc<Whole>, PriorError> {
+    let whole = Whole::new(space, Count::Classes).ok_or_else(|| PriorError::TooLarge(space.name().into()))?;
+    Ok(Arc::new(whole))
+}
+
+/// What a search measured, each architecture once; infeasible ones with the worst value. Nothing where there is no value.
+pub(super) fn distinct<'a>(space: &SearchSpace, search: &'a PastSearch) -> Option<Vec<(&'a [u8], f32)>> {
+    let worst = search.measured.iter().filter_map(|(_, value)| *value).reduce(f32::min)?;
+    let mut seen = HashSet::new();
+    let measured = search.measured.iter().filter(|(choices, _)| seen.insert(space.canonical_key(choices)));
+    Some(measured.map(|(choices, value)| (&choices[..], value.unwrap_or(worst))).collect())
+}
+
+/// The plain posterior of what was measured.
+pub(super) fn expectation(
+    whole: &Arc<Whole>,
+    space: &Arc<SearchSpace>,
+    measured: &[(&[u8], f32)],
+    settings: PosteriorSettings,
+) -> Gp {
+    let begin = Begin {
+        space: space.clone(),
+        count: Count::Classes,
+        objectives: 1,
+        budget: measured.len().min(CONDITIONED),
+        start: vec![0; space.len()],
+        seed: 0,
+        start_seed: 0,
+        whole: Some(whole.clone()),
+        past: None,
+        tasks: Arc::from([]),
+    };
+    let mut gp = Gp::new(&begin, settings, Kind::Plain, Acquisition::Bound(0.0));
+    for (choices, value) in conditioned(measured.to_vec()) {
+        gp.learn(choices, value);
+    }
+    gp
 }
 
 /// What a posterior is conditioned on of very many measurements: the best half, and others evenly from the rest in their order.
@@ -128,7 +160,11 @@ mod tests {
         assert_eq!(prior_of(&space, &[]).unwrap().tasks().len(), 0);
         let one = PastSearch { measured: good.measured[..1].to_vec(), ..good };
         assert!(prior_of(&space, &[one]).unwrap().values().iter().all(|v| v.is_finite()));
+        // Too large for a table: the same, computed where it is asked for.
         let large = Conditional::space("large", (0..12).map(decision).collect(), vec![]).unwrap();
-        assert!(matches!(prior_of(&Arc::new(large), &[]), Err(PriorError::TooLarge(_))));
+        let measured = (0..3).map(|c| (vec![c; 12], Some(f32::from(c)))).chain([(vec![1; 12], Some(9.0))]);
+        let search = PastSearch { name: "large".into(), measured: measured.collect() };
+        let prior = prior_of(&Arc::new(large), &[search]).unwrap();
+        assert!((prior.tasks().len(), prior.is_tabulated()) == (1, false));
     }
 }

@@ -9,11 +9,13 @@ const POOL: usize = 1000;
 /// How many of the best measured are mutated for it.
 const BEST: usize = 10;
 
-/// Distinct architectures that were not measured: all of a small space (one encoding of each key), else a pool.
+/// Distinct architectures that were not measured: all of a small space (one encoding of each key), else a pool. `favourites`
+/// were good for earlier tasks: they are in it, and what is near them.
 pub fn unmeasured(
     begin: &Begin,
     measured: &HashSet<u64>,
     told: &[(Vec<u8>, f32)],
+    favourites: &[Vec<u8>],
     rng: &mut impl Rng,
 ) -> Vec<Vec<u8>> {
     let d = begin.space.len();
@@ -30,12 +32,15 @@ pub fn unmeasured(
     let mut best: Vec<&(Vec<u8>, f32)> = told.iter().collect();
     best.sort_by(|a, b| b.1.total_cmp(&a.1));
     best.truncate(BEST);
+    let near: Vec<&Vec<u8>> = best.iter().map(|(choices, _)| choices).chain(favourites).collect();
     let mut choices = vec![0; d];
     for turn in 0..POOL {
-        if turn % 2 == 0 || best.is_empty() {
+        if let Some(favourite) = favourites.get(turn) {
+            choices.copy_from_slice(favourite);
+        } else if turn % 2 == 0 || near.is_empty() {
             begin.space.sample(rng, &mut choices);
         } else {
-            choices = mutate(begin, &best[turn / 2 % best.len()].0, rng);
+            choices = mutate(begin, near[turn / 2 % near.len()], rng);
             if rng.random_bool(0.5) {
                 choices = mutate(begin, &choices, rng);
             }

@@ -3,7 +3,7 @@
 pub mod config;
 mod display;
 mod ledger;
-mod past;
+pub mod past;
 
 use super::{Usage, run::default_run_dir, security::ListenerSecurity, space::GivenSpace, stop_flag};
 use clap::{ArgGroup, Args};
@@ -37,63 +37,63 @@ const SHORTEST_LEASE: Duration = Duration::from_secs(1);
 const MOST_EVALUATORS: usize = 256;
 
 /// How the measurements of a search are made.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(group = ArgGroup::new("live").args(["oracle", "resume"]).multiple(true))]
 pub struct LiveArguments {
     /// Make the measurements instead of looking them up: `train` trains each network, `cmd:PROGRAM` asks a program of yours,
     /// `remote` asks evaluators on this or other machines (docs/your-own-search.md)
     #[arg(long, value_name = "train|cmd:PROGRAM|remote", value_parser = oracle)]
-    oracle: Option<String>,
+    pub oracle: Option<String>,
     /// With --oracle, the space that is searched: a file (TOML, or a ConfigSpace in JSON) or a name [default: nb201]
     #[arg(long, value_name = "FILE|NAME", requires = "live")]
-    space: Option<String>,
+    pub space: Option<String>,
     /// With --oracle, an earlier task on the same space that guides this search: the run directory of a search, whatever it
     /// searched for, or of `srnas run`, or a task on a benchmark; may be given several times
     #[arg(long, value_name = "DIR|T", requires = "live", conflicts_with = "policy")]
-    prior: Vec<String>,
+    pub prior: Vec<String>,
     /// With --oracle train, the images: digits (built in), mnist:DIR, idx:DIR, cifar10:DIR or cifar100:DIR
     #[arg(long, value_name = "DATA", requires = "live")]
-    data: Option<String>,
+    pub data: Option<String>,
     /// With --oracle train, how to train and what to measure: a TOML file with [recipe] and [questions], such as the
     /// config.toml of an earlier search
     #[arg(long, value_name = "F", requires = "live")]
-    recipe: Option<PathBuf>,
+    pub recipe: Option<PathBuf>,
     /// With --oracle, the metric to search for [default with train: val/clean]
     #[arg(long, value_name = "METRIC", requires = "live", conflicts_with = "minimise")]
-    maximise: Option<String>,
+    pub maximise: Option<String>,
     /// With --oracle, a metric of which less is better
     #[arg(long, value_name = "METRIC", requires = "live")]
-    minimise: Option<String>,
+    pub minimise: Option<String>,
     /// With --oracle, measurements at a time [default: all cores; 1 for a program; with remote
     /// as many as evaluators ask for]
     #[arg(long, value_name = "N", requires = "live", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    parallel: Option<u16>,
+    pub parallel: Option<u16>,
     /// With --oracle remote, the address to listen on for evaluators [default: 127.0.0.1:7778]
     #[arg(long, value_name = "ADDR", requires = "live")]
-    listen: Option<SocketAddr>,
+    pub listen: Option<SocketAddr>,
     /// With --oracle remote, an evaluator that is silent for so long loses its work [default: 30s]
     #[arg(long, value_name = "TIME", requires = "live")]
-    lease: Option<humantime::Duration>,
+    pub lease: Option<humantime::Duration>,
     /// With --oracle cmd: or remote, the longest time of a measurement, such as 90s or 2h; longer ones are infeasible [default: none]
     #[arg(long, value_name = "TIME", requires = "live")]
-    timeout: Option<humantime::Duration>,
+    pub timeout: Option<humantime::Duration>,
     /// With --oracle cmd: or remote, how often an infeasible measurement is tried again [default: 0]
     #[arg(long, value_name = "N", requires = "live")]
-    retries: Option<u32>,
+    pub retries: Option<u32>,
     /// With --oracle cmd:, keep the folders of good measurements too
     #[arg(long, requires = "live")]
-    keep: bool,
+    pub keep: bool,
     /// With --oracle, where the search is kept [default: a new folder in runs/]
     #[arg(long, value_name = "D", requires = "live")]
-    run_dir: Option<PathBuf>,
+    pub run_dir: Option<PathBuf>,
     /// Go on with the search by --oracle that --run-dir holds
     #[arg(long, requires = "run_dir")]
-    resume: bool,
+    pub resume: bool,
     #[command(flatten)]
-    security: ListenerSecurity,
+    pub security: ListenerSecurity,
 }
 
-fn oracle(text: &str) -> Result<String, String> {
+pub fn oracle(text: &str) -> Result<String, String> {
     match text.strip_prefix(PROGRAM) {
         Some(program) if !program.trim().is_empty() => Ok(text.into()),
         Some(_) => Err("cmd: needs a program, such as 'cmd:python train.py'".into()),

@@ -20,9 +20,19 @@ struct SpaceOf {
     space: String,
 }
 
+/// What is known of earlier tasks on the space as a guide, see [`searches`].
+pub fn guide(named: &[String], space: &Arc<SearchSpace>, catalog: &Catalog) -> anyhow::Result<Guide> {
+    let past = searches(named, space, catalog)?;
+    Ok(Guide::of_past(space, &past).map_err(|e| Usage(format!("--prior: {e}")))?)
+}
+
 /// What is known of earlier tasks on the space: `named` are run directories, of searches or of `srnas run`, and tasks on
 /// benchmarks.
-pub fn guide(named: &[String], space: &Arc<SearchSpace>, catalog: &Catalog) -> anyhow::Result<Guide> {
+pub fn searches(
+    named: &[String],
+    space: &Arc<SearchSpace>,
+    catalog: &Catalog,
+) -> anyhow::Result<Vec<PastSearch>> {
     let mut past = Vec::new();
     for name in named {
         let found = match Path::new(name).is_dir() {
@@ -38,7 +48,7 @@ pub fn guide(named: &[String], space: &Arc<SearchSpace>, catalog: &Catalog) -> a
             _ => info!("knows {values} measurements of {}", search.name),
         }
     }
-    Ok(Guide::of_past(space, &past).map_err(|e| Usage(format!("--prior: {e}")))?)
+    Ok(past)
 }
 
 fn wrong(name: &str, reason: impl std::fmt::Display) -> anyhow::Error {

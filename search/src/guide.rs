@@ -1,0 +1,149 @@
+//! What guides a live search: nothing but the plain posterior, the past, or a trained policy.
+
+use crate::{
+    live::CONDITIONED,
+    method::{MethodError, Whole},
+    methods::{PastSearch, prior_of, universal},
+    policy::{Acting, PolicySearchError, policy_environment},
+};
+use srnas_common::{
+    environment::Episode,
+    evaluation::choose,
+    policy::{Acts, Policy},
+    posterior::{PosteriorSettings, Prior, PriorError},
+    space::SearchSpace,
+    task::{Count, Task, Values},
+};
+use std::sync::Arc;
+
+/// Deviation of the past's slope where earlier tasks are known in part: what is filled in is flatter than what would have
+/// been measured, so the past's mean must be free to grow. On nb201's training tasks, families left out, it is better than
+/// the default with 50 and with 200 measurements a task (docs/results.md).
+const SLOPE_OF_PART: f32 = 2.0;
+
+/// So many of the best of each earlier search are looked at again where a space is too large to be listed.
+const FAVOURITES: usize = 5;
+
+/// What guides the search.
+#[derive(Clone)]
+pub struct Guide {
+    prior: Option<Arc<Prior>>,
+    settings: PosteriorSettings,
+    beta: f32,
+    /// The best of earlier searches.
+    favourites: Vec<Vec<u8>>,
+    /// A trained policy that earned its export; it chooses among the candidates instead of the upper bound alone.
+    trained: Option<(Arc<Policy>, Arc<SearchSpace>)>,
+}
+
+impl Default for Guide {
+    /// No past at all: the plain posterior, as the method `universal` has it.
+    fn default() -> Self {
+        Self { prior: None, settings: universal(), beta: 3.0, favourites: Vec::new(), trained: None }
+    }
+}
+
+impl Guide {
+    /// What a trained policy knows: its prior and the numbers of its posteriors, and its network where it earned its export.
+    ///
+    /// # Errors
+    /// A prior that is not over this space.
+    pub fn of_policy(policy: &Policy, space: &Arc<SearchSpace>) -> Result<Self, PolicySearchError> {
+        let environment = policy_environment(policy, space, 1, Acting::Rule)?;
+        Ok(Self {
+            prior: environment.prior().cloned(),
+            settings: *environment.settings(),
+            beta: policy.environment.rule_beta,
+            favourites: Vec::new(),
+            trained: (policy.acts == Acts::Trained).then(|| (Arc::new(policy.clone()), space.clone())),
+        })
+    }
+
+    /// What earlier searches of the same space say; nothing where they say nothing.
+    ///
+    /// # Errors
+    /// A value that is not a number.
+    pub fn of_past(space: &Arc<SearchSpace>, past: &[PastSearch]) -> Result<Self, PriorError> {
+        let prior = prior_of(space, past)?;
+        let mut settings = universal();
+        let whole = space.size().unwrap_or(u64::MAX) as usize;
+        if past.iter().any(|search| search.measured.len() < whole / 2) {
+            settings.transfer.slope = SLOPE_OF_PART;
+        }
+        let prior = (!prior.tasks().is_empty()).then(|| Arc::new(prior));
+        let favourites = past.iter().flat_map(|search| search.best(FAVOURITES)).collect();
+        Ok(Self { prior, settings, favourites, ..Self::default() })
+    }
+
+    /// Whether it knows past tasks.
+    pub fn knows_a_past(&self) -> bool {
+        self.prior.is_some()
+    }
+
+    /// The past tasks.
+    pub(crate) fn prior(&self) -> Option<&Arc<Prior>> {
+        self.prior.as_ref()
+    }
+
+    /// The best of earlier searches.
+    pub(crate) fn favourites(&self) -> &[Vec<u8>] {
+        &self.favourites
+    }
+
+    /// Numbers of the posteriors.
+    pub(crate) fn settings(&self) -> &PosteriorSettings {
+        &self.settings
+    }
+
+    /// How many deviations an upper bound lies above the mean.
+    pub(crate) fn beta(&self) -> f32 {
+        self.beta
+    }
+
+    /// Whether a trained network chooses.
+    pub(crate) fn is_trained(&self) -> bool {
+        self.trained.is_some()
+    }
+
+    /// What the trained policy moves to after `measured`; `expected` are the values, by rank, that the whole space is
+    /// believed to have. Nothing where no policy was trained, and where its episode has no place for what was measured: after
+    /// very many measurements, or where all is equal.
+    pub(crate) fn policy_choice(
+        &self,
+        whole: &Whole,
+        measured: &[(Vec<u8>, f32)],
+        mut expected: Vec<f32>,
+        budget: usize,
+        seed: u64,
+    ) -> Result<Option<Vec<u8>>, MethodError> {
+        let failed = |error: &dyn std::error::Error| MethodError(error.to_string());
+        let horizon = budget.min(CONDITIONED);
+        let Some((policy, space)) = self.trained.as_ref().filter(|_| measured.len() < horizon) else {
+            return Ok(None);
+        };
+        // An episode walks a task; of what nobody measured it must only know that there is a value.
+        expected.iter_mut().zip(&whole.valid).filter(|(_, valid)| !**valid).for_each(|(v, _)| *v = f32::NAN);
+        let task = Task::new("live", "live", space.clone(), Values::Dense(expected.into()), Count::Classes);
+        let Ok(task) = task else { return Ok(None) };
+        let environment =
+            policy_environment(policy, space, horizon, Acting::Trained).map_err(|e| failed(&e))?;
+        let weights = environment.prior().map_or_else(Vec::new, |prior| prior.all());
+        let mut episode = Episode::new(Arc::new(environment), Arc::new(task), &weights, seed);
+        episode.recall(&weights, measured);
+        let searcher = Acting::Trained.searcher(policy);
+        let mut choices = vec![0; space.len()];
+        // It may walk over what was measured before it comes to something new.
+        for _ in 0..2 * horizon {
+            if episode.candidates().is_empty() {
+                break;
+            }
+            let choice = choose(&searcher, &mut episode).map_err(|e| failed(&e))?;
+            episode.choices_of(choice, &mut choices);
+            if !episode.candidates()[choice].measured {
+                return Ok(Some(choices));
+            }
+            episode.step(choice);
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,271 @@
+//! `srnas run --space`: a policy for a space of one's own, trained without any benchmark.
+//!
+//! Surrogate tasks take the place of tables: random functions on the space, and random functions that agree with what earlier
+//! searches measured. They are written as a benchmark into the run directory, and from there on the run is as any other.
+
+use super::{
+    Usage,
+    live::{self, LiveArguments, past},
+    space::GivenSpace,
+};
+use anyhow::Context;
+use clap::Args;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use srnas_common::{config::Config, posterior::Prior, space::SearchSpace};
+use srnas_oracle::{
+    benchmark::{BenchmarkWriter, Direction, EXTENSION, MetricInfo, SpaceDefinition, SpaceFormat},
+    catalog::Catalog,
+};
+use srnas_search::{PastSearch, random_surrogate, surrogates_of};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use tracing::info;
+
+/// Name of the benchmark that is made.
+const BENCHMARK: &str = "surrogates";
+/// The folder of the search that is made first.
+const MEASURED: &str = "measured";
+/// The method that searches where no policy is given, and against which hers is judged.
+pub const SHIPPED: &str = "universal";
+
+/// Functions that are random alone: to learn, to check what was learned, and to compare on.
+const RANDOM: Split = Split { learned: 16, validation: 6, held_out: 8 };
+/// Functions that agree with one earlier search.
+const OF_A_SEARCH: Split = Split { learned: 6, validation: 2, held_out: 3 };
+
+#[derive(Clone, Copy)]
+struct Split {
+    learned: usize,
+    validation: usize,
+    held_out: usize,
+}
+
+/// A space of one's own, and what is known of it.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "A space of your own")]
+pub struct OwnArguments {
+    /// Train a policy for this space, a file or a name: on random functions, and on such as agree with what was measured
+    #[arg(long, value_name = "FILE|NAME", conflicts_with_all = ["config", "task", "resume"])]
+    space: Option<String>,
+    /// An earlier task on the space, as for `srnas search`; may be given several times
+    #[arg(long, value_name = "DIR|T", requires = "space")]
+    prior: Vec<String>,
+    /// Search by this oracle first, and learn from what it measured: `train` or `cmd:PROGRAM`
+    #[arg(long, value_name = "train|cmd:PROGRAM", value_parser = live::oracle, requires = "space")]
+    oracle: Option<String>,
+    /// With --oracle, the metric to search for
+    #[arg(long, value_name = "METRIC", requires = "oracle", conflicts_with = "minimise")]
+    maximise: Option<String>,
+    /// With --oracle, a metric of which less is better
+    #[arg(long, value_name = "METRIC", requires = "oracle")]
+    minimise: Option<String>,
+    /// With --oracle, measurements to make
+    #[arg(long, value_name = "B", default_value_t = 25, requires = "oracle", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    budget: u32,
+    /// With --oracle, measurements at a time
+    #[arg(long, value_name = "N", requires = "oracle", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    parallel: Option<u16>,
+    /// With --oracle train, the images, as for `srnas search`
+    #[arg(long, value_name = "DATA", requires = "oracle")]
+    data: Option<String>,
+}
+
+/// The catalog of a run; what the run made itself comes first.
+pub fn catalog_of(run_dir: &Path, catalog: Catalog) -> Catalog {
+    match surrogates_in(run_dir).is_file() {
+        true => Catalog::over([run_dir.to_path_buf()].into_iter().chain(catalog.folders().iter().cloned())),
+        false => catalog,
+    }
+}
+
+/// Whether a run is on surrogates of a space of one's own.
+pub fn is_own(config: &Config) -> bool {
+    config.tasks.train.iter().all(|task| task.starts_with(BENCHMARK))
+}
+
+fn surrogates_in(run_dir: &Path) -> PathBuf {
+    run_dir.join(format!("{BENCHMARK}.{EXTENSION}"))
+}
+
+impl OwnArguments {
+    /// Whether a policy for a space of one's own is to be trained.
+    pub fn wanted(&self) -> bool {
+        self.space.is_some()
+    }
+
+    /// Measures if there is an oracle, makes the surrogates, and returns the run's configuration, TOML.
+    pub fn prepare(&self, run_dir: &Path, seed: u64, catalog: &Catalog) -> anyhow::Result<String> {
+        let given = GivenSpace::load(self.space.as_deref().unwrap_or_default())?;
+        let space = &given.space;
+        if space.size().is_none_or(|size| size > Prior::LARGEST) {
+            let text = format!(
+                "{} has 1e{:.1} combinations, and a policy of its own can be trained for {} at most; `srnas search --space` \
+                 searches it without training",
+                space.name(),
+                space.log_size() / std::f64::consts::LN_10,
+                Prior::LARGEST
+            );
+            return Err(Usage(text).into());
+        }
+        let mut past = past::searches(&self.prior, space, catalog)?;
+        if run_dir.join("ledger.sqlite").exists() {
+            let text = format!(
+                "{} holds a run already: give another --run-dir, or go on with `srnas run --resume --run-dir {}`",
+                run_dir.display(),
+                run_dir.display()
+            );
+            return Err(Usage(text).into());
+        }
+        if let Some(folder) = self.measure(run_dir, seed, catalog)? {
+            past.extend(past::searches(&[folder.display().to_string()], space, catalog)?);
+        }
+        let path = surrogates_in(run_dir);
+        let names = write_surrogates(&given, &past, seed, &path)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        info!(
+            functions = names.len(),
+            searches = past.len(),
+            benchmark = %path.display(),
+            "surrogate tasks are made"
+        );
+        Ok(configuration(&names, seed))
+    }
+
+    /// The search by the oracle: made, gone on with, or done already.
+    fn measure(&self, run_dir: &Path, seed: u64, catalog: &Catalog) -> anyhow::Result<Option<PathBuf>> {
+        let Some(oracle) = &self.oracle else { return Ok(None) };
+        if oracle == live::config::REMOTE {
+            let text = "--oracle remote goes with `srnas search`; give its run directory here as --prior";
+            return Err(Usage(text.into()).into());
+        }
+        let folder = run_dir.join(MEASURED);
+        let search = LiveArguments {
+            oracle: Some(oracle.clone()),
+            space: self.space.clone(),
+            prior: self.prior.clone(),
+            maximise: self.maximise.clone(),
+            minimise: self.minimise.clone(),
+            parallel: self.parallel,
+            data: self.data.clone(),
+            resume: folder.join("ledger.sqlite").is_file(),
+            run_dir: Some(folder.clone()),
+            ..LiveArguments::default()
+        };
+        let budget = self.budget as usize;
+        search.run(None, catalog, budget, seed, false).with_context(|| {
+            format!("nothing is trained yet; the same command with --run-dir {} goes on", run_dir.display())
+        })?;
+        println!();
+        Ok(Some(folder))
+    }
+}
+
+/// A metric's name within the benchmark, and its values by rank.
+type Named = (String, Vec<f32>);
+
+/// Every surrogate under its name. The last part of a name says what it is for: t to learn, v for the check, h held out.
+fn surrogates(space: &Arc<SearchSpace>, past: &[PastSearch], seed: u64) -> anyhow::Result<Vec<Named>> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x5075);
+    let mut made = Vec::new();
+    let mut name = |dataset: &str, split: Split, functions: Vec<Vec<f32>>| {
+        let kinds = [("t", split.learned), ("v", split.validation), ("h", split.held_out)];
+        let names = kinds.into_iter().flat_map(|(kind, n)| (0..n).map(move |i| format!("{kind}{i}")));
+        made.extend(names.zip(functions).map(|(name, values)| (format!("{dataset}/{name}"), values)));
+    };
+    let all = |split: Split| split.learned + split.validation + split.held_out;
+    let random = (0..all(RANDOM)).map(|_| random_surrogate(space, &mut rng)).collect::<Result<_, _>>()?;
+    name("random", RANDOM, random);
+    for (i, search) in past.iter().enumerate() {
+        let functions = surrogates_of(space, search, all(OF_A_SEARCH), &mut rng)?;
+        name(&format!("search{}", i + 1), OF_A_SEARCH, functions);
+    }
+    Ok(made)
+}
+
+fn write_surrogates(
+    given: &GivenSpace,
+    past: &[PastSearch],
+    seed: u64,
+    path: &Path,
+) -> anyhow::Result<Vec<String>> {
+    let space = &given.space;
+    let made = surrogates(space, past, seed)?;
+    let (mut choices, mut valid, mut one) = (Vec::new(), Vec::new(), vec![0; space.len()]);
+    for rank in 0..space.size().unwrap_or(0) {
+        space.unrank(rank, &mut one);
+        if space.is_valid(&one) {
+            choices.extend_from_slice(&one);
+            valid.push(rank as usize);
+        }
+    }
+    let searches: Vec<&str> = past.iter().map(|search| search.name.as_str()).collect();
+    let provenance = match searches.is_empty() {
+        true => "random functions; nothing was measured".to_string(),
+        false => format!("random functions, and such that agree with {}", searches.join(", ")),
+    };
+    let mut writer = BenchmarkWriter::new(BENCHMARK, space, choices, provenance, "none");
+    if !given.definition.is_empty() {
+        let format = if given.place.ends_with("json") { SpaceFormat::Json } else { SpaceFormat::Toml };
+        writer.define_space(SpaceDefinition { format, text: given.definition.clone() });
+    }
+    let info = MetricInfo {
+        unit: String::new(),
+        direction: Direction::Maximise,
+        description: "a surrogate, never a measurement".into(),
+    };
+    let mut names = Vec::new();
+    for (name, values) in made {
+        let values: Vec<f32> = valid.iter().map(|&rank| values[rank]).collect();
+        // A function whose best is its median has nothing to find.
+        if values.iter().any(|v| *v != values[0]) {
+            writer.metric(name.clone(), info.clone(), 1, &values);
+            names.push(name);
+        }
+    }
+    writer.write(path)?;
+    Ok(names)
+}
+
+/// The configuration of a run on the surrogates.
+fn configuration(names: &[String], seed: u64) -> String {
+    let tasks = |kinds: &[char]| {
+        let of = names.iter().filter(|name| {
+            let kind = name.rsplit('/').next().and_then(|last| last.chars().next());
+            kind.is_some_and(|kind| kinds.contains(&kind))
+        });
+        of.map(|name| format!("{BENCHMARK}/{name}").into()).collect::<Vec<toml::Value>>()
+    };
+    let families: Vec<toml::Value> = (0..RANDOM.validation).map(|i| format!("v{i}").into()).collect();
+    let text = toml::toml! {
+        // What is known of a space beforehand is the plain posterior; the past of a real task comes by --prior.
+        prior = "none"
+        [run]
+        minutes = 3.0
+        actors = 1
+        [acting]
+        synthetic = 0.5
+        made_up_spaces = 0.0
+        [posterior.settings.plain]
+        cut = 1.0
+        [validation]
+        minutes = 0.5
+        [comparison]
+        seeds = 16
+    };
+    let mut text = text;
+    text.insert("seed".into(), toml::Value::Integer(seed as i64));
+    let mut set = |table: &str, key: &str, value: toml::Value| {
+        let table = text.entry(table).or_insert_with(|| toml::Table::new().into());
+        if let Some(table) = table.as_table_mut() {
+            table.insert(key.into(), value);
+        }
+    };
+    set("tasks", "train", tasks(&['t', 'v']).into());
+    set("tasks", "held_out", tasks(&['h']).into());
+    set("validation", "families", families.into());
+    set("comparison", "methods", ["random", "local", SHIPPED].map(toml::Value::from).to_vec().into());
+    text.to_string()
+}
