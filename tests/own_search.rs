@@ -287,6 +287,40 @@ fn an_interrupted_search_stops_its_programs_and_says_how_to_go_on() {
     assert_eq!(fs::read_dir("/proc").map(|_| sleepers(folder)).unwrap_or(0), 0);
 }
 
+#[test]
+fn a_policy_is_trained_for_a_space_of_ones_own_and_searches_it() {
+    let setup = setup();
+    let folder = setup.path();
+    let oracle = ["--oracle", "cmd:sh measure.sh", "--minimise", "loss", "--space", "space.toml"];
+    let train = ["run", "--budget", "8", "--run-dir", "own", "--minutes", "0.03"];
+    let quick =
+        ["--set", "comparison.seeds=2", "--set", "validation.starts=2", "--set", "environment.horizon=10"];
+    let arguments: Vec<&str> = train.into_iter().chain(oracle).chain(quick).collect();
+    let said = stdout(&output(folder, &arguments));
+    for expected in ["8 architectures measured", "Against `universal`", "In simulation", "--policy own"] {
+        assert!(said.contains(expected), "no `{expected}` in {said}");
+    }
+    assert_eq!(calls(folder).len(), 8);
+    // The surrogates go through what was measured.
+    let listed = stdout(&output(folder, &["bench", "--bench-dir", "own", "info", "surrogates"]));
+    assert!(listed.contains("search1/t0") && listed.contains("random/h7"), "{listed}");
+    // A run is not written over, and goes on with what it made.
+    let (code, error) = failure(&output(folder, &arguments));
+    assert!(code == 2 && error.contains("holds a run already"), "{error}");
+    let resume = ["run", "--resume", "--run-dir", "own", "--minutes", "0.04"];
+    assert!(stdout(&output(folder, &resume)).contains("Against `universal`"));
+    assert_eq!(calls(folder).len(), 8);
+    let search: Vec<&str> =
+        ["search", "--policy", "own", "--budget", "6", "--run-dir", "s"].into_iter().chain(oracle).collect();
+    assert!(stdout(&output(folder, &search)).contains("6 architectures measured"));
+    // A space that is too large for it is refused with what to do.
+    let decision = |i: usize| format!("[[decisions]]\nname = \"d{i}\"\nchoices = [1, 2, 3, 4]\n");
+    fs::write(folder.join("large.toml"), (0..20).map(decision).collect::<String>()).unwrap();
+    let (code, error) = failure(&output(folder, &["run", "--space", "large.toml", "--run-dir", "large"]));
+    assert!(code == 2 && error.contains("1e12.0 combinations") && error.contains("srnas search"), "{error}");
+    assert!(!folder.join("large").exists());
+}
+
 /// Processes whose environment names the folder's measurements.
 fn sleepers(folder: &Path) -> usize {
     let wanted = format!("{}/s/measurements", fs::canonicalize(folder).unwrap().display());

@@ -147,3 +147,56 @@ impl Guide {
         Ok(None)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+    use srnas_common::{
+        environment::{CANDIDATE_FEATURES, CONTEXT_FEATURES, EnvironmentConfig},
+        network::{QNetwork, QNetworkConfig},
+        space::{Conditional, Decision},
+    };
+
+    #[test]
+    fn a_trained_policy_moves_to_what_is_new_and_gives_way_where_it_cannot() {
+        let decision = |d: usize| Decision::new(format!("d{d}"), &["a", "b", "c"]);
+        let space = Arc::new(Conditional::space("made-up", (0..4).map(decision).collect(), vec![]).unwrap());
+        let whole = Whole::new(&space, Count::Classes).unwrap();
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let network = QNetwork::new(QNetworkConfig::new(CANDIDATE_FEATURES, CONTEXT_FEATURES), &mut rng);
+        let policy = Policy {
+            version: 1,
+            space: "made-up".into(),
+            acts: Acts::Trained,
+            settings: PosteriorSettings::default(),
+            environment: EnvironmentConfig::default(),
+            network: network.unwrap().frozen().unwrap(),
+            margin: 0.0,
+            learned_prior: None,
+            prior: None,
+            validation: None,
+        };
+        let guide = Guide::of_policy(&policy, &space).unwrap();
+        let expected: Vec<f32> = (0..81).map(|rank| rank as f32).collect();
+        let mut measured = vec![(vec![0; 4], 3.0), (vec![1; 4], 4.0)];
+        let next = |measured: &[(Vec<u8>, f32)], expected: &[f32]| {
+            guide.policy_choice(&whole, measured, expected.to_vec(), 20, 7).unwrap()
+        };
+        for _ in 0..10 {
+            let choices = next(&measured, &expected).unwrap();
+            assert!(measured.iter().all(|(known, _)| *known != choices));
+            assert_eq!(next(&measured, &expected), Some(choices.clone()), "the same seed, the same move");
+            measured.push((choices, 1.0));
+        }
+        // Nothing to find, nothing left to spend, nothing trained.
+        assert_eq!(next(&measured, &[1.0; 81]), None);
+        assert_eq!(
+            guide.policy_choice(&whole, &measured, expected.clone(), measured.len(), 7).unwrap(),
+            None
+        );
+        let rule = Guide::of_policy(&Policy { acts: Acts::Rule, ..policy }, &space).unwrap();
+        assert_eq!(rule.policy_choice(&whole, &measured, expected, 20, 7).unwrap(), None);
+    }
+}

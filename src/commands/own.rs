@@ -19,6 +19,7 @@ use srnas_oracle::{
 };
 use srnas_search::{PastSearch, random_surrogate, surrogates_of};
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -83,7 +84,8 @@ pub fn catalog_of(run_dir: &Path, catalog: Catalog) -> Catalog {
 
 /// Whether a run is on surrogates of a space of one's own.
 pub fn is_own(config: &Config) -> bool {
-    config.tasks.train.iter().all(|task| task.starts_with(BENCHMARK))
+    let of_train = config.tasks.train.iter().filter_map(|name| config.task_sets.get(name)).flatten();
+    of_train.into_iter().any(|task| task.starts_with(BENCHMARK))
 }
 
 fn surrogates_in(run_dir: &Path) -> PathBuf {
@@ -231,12 +233,18 @@ fn write_surrogates(
 
 /// The configuration of a run on the surrogates.
 fn configuration(names: &[String], seed: u64) -> String {
-    let tasks = |kinds: &[char]| {
-        let of = names.iter().filter(|name| {
-            let kind = name.rsplit('/').next().and_then(|last| last.chars().next());
-            kind.is_some_and(|kind| kinds.contains(&kind))
-        });
-        of.map(|name| format!("{BENCHMARK}/{name}").into()).collect::<Vec<toml::Value>>()
+    // Sets, so that a run reports one number for the random ones and one for each search.
+    let mut sets: BTreeMap<String, Vec<toml::Value>> = BTreeMap::new();
+    for name in names {
+        let (dataset, last) = name.split_once('/').unwrap_or(("", name));
+        let held_out = if last.starts_with('h') { "held-out-" } else { "" };
+        let set = sets.entry(format!("{held_out}{dataset}")).or_default();
+        set.push(format!("{BENCHMARK}/{name}").into());
+    }
+    let (held_out, train): (Vec<&String>, Vec<&String>) =
+        sets.keys().partition(|name| name.starts_with("held-out-"));
+    let list = |names: Vec<&String>| -> toml::Value {
+        names.into_iter().cloned().map(toml::Value::from).collect::<Vec<_>>().into()
     };
     let families: Vec<toml::Value> = (0..RANDOM.validation).map(|i| format!("v{i}").into()).collect();
     let text = toml::toml! {
@@ -263,8 +271,11 @@ fn configuration(names: &[String], seed: u64) -> String {
             table.insert(key.into(), value);
         }
     };
-    set("tasks", "train", tasks(&['t', 'v']).into());
-    set("tasks", "held_out", tasks(&['h']).into());
+    set("tasks", "train", list(train));
+    set("tasks", "held_out", list(held_out));
+    for (name, tasks) in &sets {
+        set("task_sets", name, tasks.clone().into());
+    }
     set("validation", "families", families.into());
     set("comparison", "methods", ["random", "local", SHIPPED].map(toml::Value::from).to_vec().into());
     text.to_string()

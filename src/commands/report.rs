@@ -146,7 +146,10 @@ pub fn held_out(config: &Config, catalog: &Catalog, run_dir: &Path) -> anyhow::R
     }
     println!("  (mean, 95 % bootstrap interval over the starts)");
     print_verdict(&summary);
-    if let (Some(best), Some([task])) = (best, plan.problems.first().map(Vec::as_slice)) {
+    // What is best for a surrogate is nothing to build.
+    if let (Some(best), Some([task]), false) =
+        (best, plan.problems.first().map(Vec::as_slice), own::is_own(config))
+    {
         print_best(catalog, task, &best)?;
     }
     println!("Report: {}", run_dir.join("report/report.html").display());
