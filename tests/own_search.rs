@@ -293,8 +293,7 @@ fn a_policy_is_trained_for_a_space_of_ones_own_and_searches_it() {
     let folder = setup.path();
     let oracle = ["--oracle", "cmd:sh measure.sh", "--minimise", "loss", "--space", "space.toml"];
     let train = ["run", "--budget", "8", "--run-dir", "own", "--minutes", "0.03"];
-    let quick =
-        ["--set", "comparison.seeds=2", "--set", "validation.starts=2", "--set", "environment.horizon=10"];
+    let quick = ["--set", "comparison.seeds=2", "--set", "validation.starts=2"];
     let arguments: Vec<&str> = train.into_iter().chain(oracle).chain(quick).collect();
     let said = stdout(&output(folder, &arguments));
     for expected in ["8 architectures measured", "Against `universal`", "In simulation", "--policy own"] {

@@ -19,7 +19,7 @@ use srnas_oracle::{
 };
 use srnas_search::{PastSearch, random_surrogate, surrogates_of};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet, HashSet},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -36,6 +36,10 @@ pub const SHIPPED: &str = "universal";
 const RANDOM: Split = Split { learned: 16, validation: 6, held_out: 8 };
 /// Functions that agree with one earlier search.
 const OF_A_SEARCH: Split = Split { learned: 6, validation: 2, held_out: 3 };
+
+/// Measurements of an episode, and those after which is compared, where a space has as many architectures.
+const HORIZON: usize = 50;
+const BUDGETS: [usize; 3] = [10, 25, HORIZON];
 
 #[derive(Clone, Copy)]
 struct Split {
@@ -125,7 +129,7 @@ impl OwnArguments {
             past.extend(past::searches(&[folder.display().to_string()], space, catalog)?);
         }
         let path = surrogates_in(run_dir);
-        let names = write_surrogates(&given, &past, seed, &path)
+        let (names, architectures) = write_surrogates(&given, &past, seed, &path)
             .with_context(|| format!("cannot write {}", path.display()))?;
         info!(
             functions = names.len(),
@@ -133,7 +137,7 @@ impl OwnArguments {
             benchmark = %path.display(),
             "surrogate tasks are made"
         );
-        Ok(configuration(&names, seed))
+        Ok(configuration(&names, architectures, seed))
     }
 
     /// The search by the oracle: made, gone on with, or done already.
@@ -187,20 +191,23 @@ fn surrogates(space: &Arc<SearchSpace>, past: &[PastSearch], seed: u64) -> anyho
     Ok(made)
 }
 
+/// Writes the benchmark. Returns the names of its metrics, and how many architectures there are.
 fn write_surrogates(
     given: &GivenSpace,
     past: &[PastSearch],
     seed: u64,
     path: &Path,
-) -> anyhow::Result<Vec<String>> {
+) -> anyhow::Result<(Vec<String>, usize)> {
     let space = &given.space;
     let made = surrogates(space, past, seed)?;
     let (mut choices, mut valid, mut one) = (Vec::new(), Vec::new(), vec![0; space.len()]);
+    let mut keys = HashSet::new();
     for rank in 0..space.size().unwrap_or(0) {
         space.unrank(rank, &mut one);
         if space.is_valid(&one) {
             choices.extend_from_slice(&one);
             valid.push(rank as usize);
+            keys.insert(space.canonical_key(&one));
         }
     }
     let searches: Vec<&str> = past.iter().map(|search| search.name.as_str()).collect();
@@ -228,11 +235,11 @@ fn write_surrogates(
         }
     }
     writer.write(path)?;
-    Ok(names)
+    Ok((names, keys.len()))
 }
 
 /// The configuration of a run on the surrogates.
-fn configuration(names: &[String], seed: u64) -> String {
+fn configuration(names: &[String], architectures: usize, seed: u64) -> String {
     // Sets, so that a run reports one number for the random ones and one for each search.
     let mut sets: BTreeMap<String, Vec<toml::Value>> = BTreeMap::new();
     for name in names {
@@ -277,6 +284,15 @@ fn configuration(names: &[String], seed: u64) -> String {
         set("task_sets", name, tasks.clone().into());
     }
     set("validation", "families", families.into());
+    // A small space is known before a long search is over.
+    let horizon = architectures.clamp(2, HORIZON);
+    let budgets: BTreeSet<usize> = BUDGETS.into_iter().map(|budget| budget.min(architectures)).collect();
+    set("environment", "horizon", (horizon as i64).into());
+    set(
+        "comparison",
+        "budgets",
+        budgets.into_iter().map(|b| toml::Value::from(b as i64)).collect::<Vec<_>>().into(),
+    );
     set("comparison", "methods", ["random", "local", SHIPPED].map(toml::Value::from).to_vec().into());
     text.to_string()
 }
