@@ -1,7 +1,7 @@
 //! Many methods on many problems from shared starts, under one protocol, into a directory that remembers what is done.
 
 use crate::{
-    method::{Begin, MethodError, MethodSpec, SpecError, Whole},
+    method::{Begin, MethodError, MethodSpec, SpecError, Training, Whole},
     methods::{Preparation, Prepared, Priors},
     problem::Problem,
     search::{Query, Trace, search},
@@ -286,8 +286,14 @@ impl Comparison {
             }
             let past: Vec<Arc<Task>> =
                 self.past.iter().filter(|t| t.space().name() == space.name()).cloned().collect();
-            let preparation =
-                Preparation { space, tasks: &problem.signals, budget, past: &past, priors: &priors };
+            let preparation = Preparation {
+                space,
+                tasks: &problem.signals,
+                shorter: problem.shorter.len(),
+                budget,
+                past: &past,
+                priors: &priors,
+            };
             let methods: Result<Vec<Prepared>, SpecError> =
                 self.methods.iter().map(|spec| spec.prepare(&preparation)).collect();
             all.push(Ready { whole, methods: methods? });
@@ -313,6 +319,7 @@ impl Comparison {
             count: self.plan.count,
             objectives: problem.signals.len(),
             budget,
+            shorter: problem.shorter.iter().map(|shorter| shorter.cost).collect(),
             start,
             seed: evaluation::start_seed(start_seed, self.methods[m].as_str(), s),
             start_seed,
@@ -321,21 +328,28 @@ impl Comparison {
             tasks: problem.signals.clone(),
         };
         let mut method = (ready.methods[m].start)(&begin)?;
-        search(method.as_mut(), &begin, |choices| problem.signals.iter().map(|t| t.value(choices)).collect())
+        search(method.as_mut(), &begin, |training| problem.measure(training))
     }
 
     /// The queries of a line; `None` if it is damaged, or of a search that failed: both are made again, for what made a program
     /// fail may be mended.
     fn restore(&self, line: &Line) -> Option<Trace> {
         let problem = &self.problems[line.problem];
-        let query = |digits: &String| {
+        let mut spent = 0.0;
+        let query = |text: &String| {
+            let (digits, shorter) = match text.split_once('@') {
+                Some((digits, place)) => (digits, Some(place.parse().ok()?)),
+                None => (&text[..], None),
+            };
             let digit = |i| u8::from_str_radix(digits.get(i..i + 2)?, 16).ok();
             let choices: Vec<u8> = (0..digits.len()).step_by(2).map(digit).collect::<Option<_>>()?;
             if !problem.space().is_valid(&choices) {
                 return None;
             }
-            let values = problem.signals.iter().map(|t| t.value(&choices)).collect::<Option<_>>()?;
-            Some(Query { choices, values })
+            let training = Training { choices, shorter };
+            spent += problem.cost(&training)?;
+            let values = problem.measure(&training)?;
+            Some(Query { choices: training.choices, values, shorter, spent })
         };
         let queries: Option<Trace> = line.queries.iter().map(query).collect();
         queries.filter(|trace| !trace.is_empty())
@@ -420,9 +434,17 @@ impl Comparison {
     }
 }
 
+/// A query in the journal: its choices, and which shorter training it was.
+fn written(query: &Query) -> String {
+    match query.shorter {
+        None => hex(&query.choices),
+        Some(place) => format!("{}@{place}", hex(&query.choices)),
+    }
+}
+
 fn line(problem: usize, method: usize, seed: usize, result: &Result<Trace, String>) -> Line {
     let (queries, failed) = match result {
-        Ok(trace) => (trace.iter().map(|q| hex(&q.choices)).collect(), None),
+        Ok(trace) => (trace.iter().map(written).collect(), None),
         Err(why) => (Vec::new(), Some(why.clone())),
     };
     Line { problem, method, seed, queries, failed }

@@ -338,6 +338,7 @@ impl LiveSearch<'_> {
             count: Count::Classes,
             objectives: 1,
             budget: points,
+            shorter: Arc::from([]),
             start: Vec::new(),
             // Another draw at each turn, and the same again if the search is resumed here.
             seed: self.seed.wrapping_add((asked as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)),

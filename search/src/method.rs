@@ -33,6 +33,32 @@ pub trait Method: Send {
     /// # Errors
     /// As [`Method::ask`].
     fn tell(&mut self, choices: &Choices, values: &[f32]) -> Result<(), MethodError>;
+
+    /// As [`Method::ask`], and how long to train: a place among [`Begin::shorter`], or none for a full training, which is all
+    /// that most methods know.
+    ///
+    /// # Errors
+    /// As [`Method::ask`].
+    fn ask_training(&mut self) -> Result<Option<Training>, MethodError> {
+        Ok(self.ask()?.map(|choices| Training { choices, shorter: None }))
+    }
+
+    /// What a shorter training found, for methods that ask for some.
+    ///
+    /// # Errors
+    /// As [`Method::ask`].
+    fn tell_shorter(&mut self, _training: &Training, _value: f32) -> Result<(), MethodError> {
+        Ok(())
+    }
+}
+
+/// What is asked for: an architecture, and how long it is to be trained.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Training {
+    /// The architecture.
+    pub choices: Vec<u8>,
+    /// A place among the shorter trainings; none for a full one.
+    pub shorter: Option<usize>,
 }
 
 /// Why a search failed.
@@ -49,8 +75,10 @@ pub struct Begin {
     pub count: Count,
     /// Number of objectives.
     pub objectives: usize,
-    /// Paid queries, the start included.
+    /// Full trainings, or as many shorter ones as cost the same; the start is one.
     pub budget: usize,
+    /// Costs of the shorter trainings there are, in full ones, the cheapest first.
+    pub shorter: Arc<[f64]>,
     /// The first architecture, shared with every method of the same seed.
     pub start: Vec<u8>,
     /// Seed of everything random in the method.

@@ -1,6 +1,6 @@
 //! What is searched, and what is reported of it.
 
-use crate::pareto::Front;
+use crate::{method::Training, pareto::Front};
 use srnas_common::{
     space::SearchSpace,
     task::{Count, Task, TaskName},
@@ -8,7 +8,7 @@ use srnas_common::{
 use srnas_oracle::{
     benchmark::BenchmarkError,
     catalog::Catalog,
-    tasks::{TaskBuildError, resolve_tasks},
+    tasks::{TaskBuildError, build_task, resolve_tasks},
 };
 use std::sync::Arc;
 
@@ -23,8 +23,19 @@ pub struct Problem {
     pub report: Arc<Task>,
     /// Unit of the report, such as `%`; empty for sums.
     pub unit: String,
+    /// The same after shorter trainings, the cheapest first.
+    pub shorter: Arc<[Shorter]>,
     /// With several objectives: the front of the whole table.
     pub front: Option<Front>,
+}
+
+/// A shorter training of what is searched.
+#[derive(Clone, Debug)]
+pub struct Shorter {
+    /// What it measures.
+    pub task: Arc<Task>,
+    /// Its cost in full trainings.
+    pub cost: f64,
 }
 
 /// Why tasks are not a problem.
@@ -128,8 +139,16 @@ impl Problem {
         for task in &tasks {
             complete(task)?;
         }
+        let shorter = shorter(catalog, task, count)?;
         let report = tasks[tasks.len() - 1].clone();
-        Ok(Self { name: task.to_string(), signals: Arc::from([tasks[0].clone()]), report, unit, front: None })
+        Ok(Self {
+            name: task.to_string(),
+            signals: Arc::from([tasks[0].clone()]),
+            report,
+            unit,
+            shorter,
+            front: None,
+        })
     }
 
     /// Several objectives on one space.
@@ -152,15 +171,45 @@ impl Problem {
             name,
             report: tasks[0].clone(),
             unit: String::new(),
+            shorter: Arc::from([]),
             front: Front::new(&table),
             signals: tasks.into(),
         })
+    }
+
+    /// What a training finds; none where the table has no value.
+    pub(crate) fn measure(&self, training: &Training) -> Option<Vec<f32>> {
+        match training.shorter {
+            None => self.signals.iter().map(|task| task.value(&training.choices)).collect(),
+            Some(place) => Some(vec![self.shorter.get(place)?.task.value(&training.choices)?]),
+        }
+    }
+
+    /// What a training costs, in full ones; none where there is no such training.
+    pub(crate) fn cost(&self, training: &Training) -> Option<f64> {
+        training.shorter.map_or(Some(1.0), |place| self.shorter.get(place).map(|shorter| shorter.cost))
     }
 
     /// The space searched.
     pub fn space(&self) -> &Arc<SearchSpace> {
         self.signals[0].space()
     }
+}
+
+/// The shorter trainings that the benchmark has of a task: one metric, as the mean over its seeds.
+fn shorter(catalog: &Catalog, task: &TaskName, count: Count) -> Result<Arc<[Shorter]>, ProblemError> {
+    let [alone] = &task.terms[..] else { return Ok(Arc::from([])) };
+    let open = catalog.open(&task.benchmark);
+    let benchmark = open.map_err(|source| TaskBuildError::Catalog { task: task.to_string(), source })?;
+    let fidelities = benchmark.fidelities(&alone.metric).into_iter().filter(|_| !alone.log);
+    fidelities
+        .map(|fidelity| {
+            let name: TaskName = format!("{}/{}", task.benchmark, fidelity.metric).parse()?;
+            let task = build_task(&benchmark, &name, count).map_err(ProblemError::from)?;
+            complete(&task)?;
+            Ok(Shorter { task: Arc::new(task), cost: fidelity.cost() })
+        })
+        .collect()
 }
 
 /// Unit of a task: of its metric, empty for a sum of scaled ones.

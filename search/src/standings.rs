@@ -91,7 +91,11 @@ impl Rivals {
         let starts = 0..self.comparison.plan().seeds;
         let regret = |start| {
             let trace = self.comparison.one(&self.ready[task], task, method, start, self.budget)?;
-            let best = trace.iter().map(|query| query.values[0]).fold(f32::NEG_INFINITY, f32::max);
+            let best = trace
+                .iter()
+                .filter(|query| query.shorter.is_none())
+                .map(|query| query.values[0])
+                .fold(f32::NEG_INFINITY, f32::max);
             Ok(f64::from((searched.best() - best) / (searched.best() - searched.median())))
         };
         starts.map(regret).collect()

@@ -33,6 +33,7 @@ fn single(name: &str, weights: [f32; 5]) -> Problem {
         signals: Arc::from([task.clone()]),
         report: task,
         unit: "%".into(),
+        shorter: Arc::from([]),
         front: None,
     }
 }
@@ -45,6 +46,7 @@ fn several() -> Problem {
         name: "b/d/x & b/d/y".into(),
         report: tasks[0].clone(),
         unit: String::new(),
+        shorter: Arc::from([]),
         front: Front::new(&table),
         signals: Arc::from(tasks),
     }
@@ -121,7 +123,7 @@ fn all_methods_of_a_seed_share_their_start_and_the_same_comparison_is_the_same_b
     assert!(files.contains_key("plots/regret.svg") && files.contains_key("plots/ranks.svg"));
     let rows = String::from_utf8(files["results.csv"].clone()).unwrap();
     assert_eq!(rows.lines().count(), 1 + 2 * 4 * 6 * 30);
-    assert_eq!(rows.lines().next().unwrap(), "method,task,seed,query,architecture,incumbent,regret");
+    assert_eq!(rows.lines().next().unwrap(), "method,task,seed,query,architecture,incumbent,regret,cost,spent");
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! Where that says `"rows": "classes"`, a row stands for every encoding of its class, and the file is read as if each
 //! encoding had a row of its own. The reader and the writer go through the same check, so what is written can be opened.
 
-use super::{Direction, Metric, MetricInfo};
+use super::{Direction, Fidelity, Metric, MetricInfo, fidelity};
 use half::f16;
 use hashbrown::HashMap;
 use safetensors::{Dtype, SafeTensorError, SafeTensors, tensor::TensorInfo};
@@ -41,6 +41,9 @@ pub(super) struct Descriptor {
     #[serde(default, skip_serializing_if = "Rows::are_encodings")]
     pub(super) rows: Rows,
     pub(super) metrics: BTreeMap<String, MetricInfo>,
+    /// Metrics that say early what others say at the end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) fidelities: Vec<Fidelity>,
     pub(super) provenance: String,
     pub(super) licence: String,
     /// Of name, space, directions and tensors; files made by other programs may leave it out.
@@ -315,6 +318,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Layout, Refusal> {
         return Err(Refusal::Damaged(format!("tensor `{name}` is not described in its metadata")));
     }
     check_values(bytes, &metrics)?;
+    fidelity::check_all(&descriptor.fidelities, &descriptor.metrics).map_err(Refusal::Damaged)?;
 
     let content_hash = content_hash(bytes, &descriptor, &choices, &metrics);
     match &descriptor.content_sha256 {
@@ -431,6 +435,12 @@ fn content_hash(
         });
         part(&(metric.seeds as u64).to_le_bytes());
         part(&bytes[metric.bytes.clone()]);
+    }
+    for fidelity in &descriptor.fidelities {
+        part(
+            format!("{} of {}: {}/{}", fidelity.metric, fidelity.of, fidelity.amount, fidelity.full)
+                .as_bytes(),
+        );
     }
     sha.finalize().into()
 }

@@ -3,10 +3,12 @@
 //! [`Benchmark::open`] checks everything, so that no later read can fail; [`BenchmarkWriter`] makes such files. The
 //! format is told in `format.rs`; from Python it reads with `safetensors.numpy.load_file`.
 
+mod fidelity;
 mod format;
 mod map;
 mod writer;
 
+pub use fidelity::Fidelity;
 pub use format::{Rows, SpaceDefinition, SpaceFormat};
 pub use map::MappedFile;
 pub use writer::BenchmarkWriter;
@@ -261,6 +263,14 @@ impl Benchmark {
     /// Its metrics in order of their names.
     pub fn metrics(&self) -> impl ExactSizeIterator<Item = MetricView<'_>> {
         self.layout.metrics.iter().map(|m| self.view(m))
+    }
+
+    /// Shorter trainings of a metric, the cheapest first.
+    pub fn fidelities(&self, of: &str) -> Vec<&Fidelity> {
+        let mut all: Vec<&Fidelity> =
+            self.layout.descriptor.fidelities.iter().filter(|f| f.of == of).collect();
+        all.sort_by(|a, b| a.cost().total_cmp(&b.cost()));
+        all
     }
 
     /// SHA-256 of what tasks depend on: name, space, architectures and metrics. Two processes with the same hash agree

@@ -1,7 +1,7 @@
 //! Makes benchmark files.
 
 use super::{
-    BenchmarkError, MetricInfo,
+    BenchmarkError, Fidelity, MetricInfo,
     format::{self, CHOICES, Descriptor, FORMAT_VERSION, METADATA_KEY, Refusal, Rows, SpaceDefinition},
 };
 use half::f16;
@@ -65,6 +65,7 @@ impl BenchmarkWriter {
             space_definition: None,
             rows: Rows::Encodings,
             metrics: BTreeMap::new(),
+            fidelities: Vec::new(),
             provenance: provenance.into(),
             licence: licence.into(),
             content_sha256: None,
@@ -108,6 +109,11 @@ impl BenchmarkWriter {
         let shape = if seeds == 1 { vec![values] } else { vec![self.rows, seeds] };
         self.descriptor.metrics.insert(name.clone(), info);
         self.tensors.insert(name, Tensor { dtype, shape, bytes });
+    }
+
+    /// Says that one metric is another after a shorter training.
+    pub fn fidelity(&mut self, fidelity: Fidelity) {
+        self.descriptor.fidelities.push(fidelity);
     }
 
     /// Name of the benchmark.

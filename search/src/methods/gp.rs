@@ -110,6 +110,16 @@ impl Gp {
         Self { random_until: first, ..self }
     }
 
+    /// Logarithm of the evidence for what the past says over that for the plain posterior, and of the former alone.
+    pub fn evidence(&mut self) -> (f32, f64) {
+        (self.predictor.beliefs().evidence, self.predictor.log_evidence())
+    }
+
+    /// Follows another posterior from now on.
+    pub fn follow(&mut self, kind: Kind) {
+        self.kind = kind;
+    }
+
     /// Looks near these too, in a space that is too large to be listed.
     pub fn near(self, favourites: Vec<Vec<u8>>) -> Self {
         Self { favourites, ..self }

@@ -13,6 +13,7 @@ mod pool;
 mod random;
 mod reinforce;
 mod ridge;
+mod screening;
 mod surrogates;
 mod trained;
 mod transfer;
@@ -46,6 +47,11 @@ pub const METHODS: &[(&str, &str)] = &[
         "posterior that knows the past tasks; beta=3, slope=0.5|fixed, residual=0.06, n=all|N, cut=1",
     ),
     (
+        "two-phase",
+        "short trainings first, then full ones by what they say; short=64, beta=3, slope=0.5, residual=0.06",
+    ),
+    ("screen", "a full training only after a short one; first=24, beta=3, slope=0.5, residual=0.06"),
+    (
         "bananas",
         "ensemble of networks, Thompson sampling, mutations of the best; networks=5, initial=10, batch=10",
     ),
@@ -61,7 +67,9 @@ pub struct Preparation<'a> {
     pub space: &'a Arc<SearchSpace>,
     /// The objectives that are searched.
     pub tasks: &'a [Arc<Task>],
-    /// Paid queries at most.
+    /// Number of shorter trainings.
+    pub shorter: usize,
+    /// Full trainings at most.
     pub budget: usize,
     /// Past tasks on the same space, for methods that learn from them.
     pub past: &'a [Arc<Task>],
@@ -110,6 +118,8 @@ impl MethodSpec {
                 past = Some(prior);
                 start
             }
+            "two-phase" => screening::prepare(self, p, screening::Rule::TwoPhase)?,
+            "screen" => screening::prepare(self, p, screening::Rule::ScreenFirst)?,
             "bananas" => bananas::prepare(self)?,
             "nsga2" => nsga2::prepare(self)?,
             "linas" => linas::prepare(self)?,
@@ -173,6 +183,7 @@ mod tests {
             count: Count::Strings,
             objectives: 1,
             budget,
+            shorter: Arc::from([]),
             start: vec![0; space.len()],
             seed,
             start_seed: seed,

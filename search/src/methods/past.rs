@@ -85,6 +85,7 @@ pub(super) fn expectation(
         count: Count::Classes,
         objectives: 1,
         budget: measured.len().min(CONDITIONED),
+        shorter: Arc::from([]),
         start: vec![0; space.len()],
         seed: 0,
         start_seed: 0,

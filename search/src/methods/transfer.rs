@@ -89,6 +89,7 @@ fn filled(
         count: task.count(),
         objectives: 1,
         budget: n,
+        shorter: Arc::from([]),
         start: vec![0; p.space.len()],
         seed: 0x9a57 + index,
         start_seed: 0,

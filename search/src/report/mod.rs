@@ -13,7 +13,7 @@ use crate::{
     comparison::{Outcome, Plan},
     problem::Problem,
 };
-use series::Series;
+use series::{ROUNDING, Series};
 use srnas_common::files::{write_whole, write_whole_by};
 use std::{fs::File, io, path::Path};
 
@@ -93,20 +93,40 @@ fn results(
     series: &[Vec<Vec<Option<Series>>>],
 ) -> io::Result<()> {
     let mut csv = csv::Writer::from_writer(file);
-    csv.write_record(["method", "task", "seed", "query", "architecture", "incumbent", "regret"])?;
+    csv.write_record([
+        "method",
+        "task",
+        "seed",
+        "query",
+        "architecture",
+        "incumbent",
+        "regret",
+        "cost",
+        "spent",
+    ])?;
     for (p, problem) in problems.iter().enumerate() {
         for (m, method) in plan.methods.iter().enumerate() {
             for (s, result) in outcomes[p][m].iter().enumerate() {
                 let (Ok(trace), Some(series)) = (result, &series[p][m][s]) else { continue };
+                let mut shown = (f64::NAN, f64::NAN);
                 for (q, query) in trace.iter().enumerate() {
+                    // With shorter trainings queries and full trainings' worth are not the same; the incumbent changes at full ones.
+                    if query.shorter.is_none() {
+                        let paid =
+                            ((query.spent - ROUNDING).ceil() as usize).clamp(1, series.incumbents.len()) - 1;
+                        shown = (series.incumbents[paid], series.regrets[paid]);
+                    }
+                    let cost = query.spent - if q == 0 { 0.0 } else { trace[q - 1].spent };
                     csv.write_record([
                         method,
                         &problem.name,
                         &s.to_string(),
                         &(q + 1).to_string(),
                         &problem.space().format(&query.choices),
-                        &series.incumbents[q].to_string(),
-                        &series.regrets[q].to_string(),
+                        &shown.0.to_string(),
+                        &shown.1.to_string(),
+                        &format!("{cost:.4}"),
+                        &format!("{:.4}", query.spent),
                     ])?;
                 }
             }

@@ -25,6 +25,9 @@ pub fn near(problem: &Problem) -> f64 {
     if problem.unit == "%" { 0.1 } else { 0.01 * f64::from(signal.best() - signal.median()) }
 }
 
+/// Costs are added up many times.
+pub const ROUNDING: f64 = 1e-6;
+
 impl Series {
     pub fn new(problem: &Problem, trace: &Trace, budget: usize) -> Self {
         match &problem.front {
@@ -39,7 +42,15 @@ impl Series {
         let near = f64::from(signal.best()) - near(problem);
         let mut series = Self::empty();
         let (mut highest, mut incumbent) = (f32::NEG_INFINITY, f64::NAN);
-        for (q, query) in trace.iter().enumerate() {
+        for query in trace {
+            // What was paid before this query: entry n is what there was when n full trainings' worth was paid.
+            while query.spent > (series.incumbents.len() + 1) as f64 + ROUNDING {
+                series.push(incumbent, best - incumbent, (best - incumbent) / gap);
+            }
+            if query.shorter.is_some() {
+                continue;
+            }
+            let q = (query.spent - ROUNDING).ceil() as usize - 1;
             if query.values[0] > highest {
                 highest = query.values[0];
                 incumbent = report.value(&query.choices).map_or(f64::NAN, f64::from);
@@ -50,8 +61,8 @@ impl Series {
             if highest >= signal.best() {
                 series.optimum.get_or_insert(q + 1);
             }
-            series.push(incumbent, best - incumbent, (best - incumbent) / gap);
         }
+        series.push(incumbent, best - incumbent, (best - incumbent) / gap);
         series.extend(budget)
     }
 

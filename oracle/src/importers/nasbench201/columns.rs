@@ -2,7 +2,7 @@
 
 use crate::benchmark::{
     Direction::{self, Maximise, Minimise},
-    MetricInfo,
+    Fidelity, MetricInfo,
 };
 
 /// Data sets under the names that metrics carry.
@@ -277,4 +277,16 @@ fn under_attack(dataset: &str, attack: &str, strength: &str, training: &str) -> 
         _ => "AutoAttack",
     };
     format!("accuracy on {dataset} under {attack}, L∞ strength {strength}/255, {training}")
+}
+
+/// What was measured after 12 of 200 epochs.
+pub(super) fn fidelities() -> Vec<Fidelity> {
+    let of = |dataset: &&str, metric: &str| Fidelity {
+        metric: format!("{dataset}/{metric}_12"),
+        of: format!("{dataset}/{metric}"),
+        unit: "epochs".into(),
+        amount: 12,
+        full: 200,
+    };
+    DATASETS.iter().flat_map(|dataset| [of(dataset, "val"), of(dataset, "test")]).collect()
 }

@@ -78,6 +78,9 @@ pub fn import(
         let values: Vec<f32> = column.values.iter().map(|&v| v as f32).collect();
         benchmark.metric(name, column.info, column.seeds, &values);
     }
+    for fidelity in columns::fidelities() {
+        benchmark.fidelity(fidelity);
+    }
     Ok(Imported { benchmark, files: present.into_iter().map(|(_, path)| path).collect(), absent })
 }
 
