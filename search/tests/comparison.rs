@@ -123,7 +123,10 @@ fn all_methods_of_a_seed_share_their_start_and_the_same_comparison_is_the_same_b
     assert!(files.contains_key("plots/regret.svg") && files.contains_key("plots/ranks.svg"));
     let rows = String::from_utf8(files["results.csv"].clone()).unwrap();
     assert_eq!(rows.lines().count(), 1 + 2 * 4 * 6 * 30);
-    assert_eq!(rows.lines().next().unwrap(), "method,task,seed,query,architecture,incumbent,regret,cost,spent");
+    assert_eq!(
+        rows.lines().next().unwrap(),
+        "method,task,seed,query,architecture,incumbent,regret,cost,spent"
+    );
 }
 
 #[test]

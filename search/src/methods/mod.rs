@@ -2,8 +2,10 @@
 
 mod bananas;
 mod command;
+mod density;
 mod evolution;
 mod gp;
+mod halving;
 mod linas;
 mod local;
 mod mlp;
@@ -51,6 +53,10 @@ pub const METHODS: &[(&str, &str)] = &[
         "short trainings first, then full ones by what they say; short=64, beta=3, slope=0.5, residual=0.06",
     ),
     ("screen", "a full training only after a short one; first=24, beta=3, slope=0.5, residual=0.06"),
+    ("halving", "successive halving of shorter trainings, round after round"),
+    ("hyperband", "successive halving, the rounds beginning at each level in turn"),
+    ("asha", "asynchronous successive halving, one training at a time"),
+    ("bohb", "Hyperband with kernel densities of the good and the others; random=0.333"),
     (
         "bananas",
         "ensemble of networks, Thompson sampling, mutations of the best; networks=5, initial=10, batch=10",
@@ -120,6 +126,10 @@ impl MethodSpec {
             }
             "two-phase" => screening::prepare(self, p, screening::Rule::TwoPhase)?,
             "screen" => screening::prepare(self, p, screening::Rule::ScreenFirst)?,
+            "halving" => halving::prepare(self, p, halving::Bandit::SuccessiveHalving)?,
+            "hyperband" => halving::prepare(self, p, halving::Bandit::Hyperband)?,
+            "asha" => halving::prepare(self, p, halving::Bandit::Asha)?,
+            "bohb" => halving::prepare(self, p, halving::Bandit::Bohb)?,
             "bananas" => bananas::prepare(self)?,
             "nsga2" => nsga2::prepare(self)?,
             "linas" => linas::prepare(self)?,
@@ -196,10 +206,17 @@ mod tests {
     fn run(text: &str, begin: &Begin) -> Trace {
         let spec: MethodSpec = text.parse().unwrap();
         let priors = Priors::default();
-        let preparation =
-            Preparation { space: &begin.space, tasks: &[], budget: begin.budget, past: &[], priors: &priors };
+        let preparation = Preparation {
+            space: &begin.space,
+            tasks: &[],
+            shorter: 0,
+            budget: begin.budget,
+            past: &[],
+            priors: &priors,
+        };
         let mut method = (spec.prepare(&preparation).unwrap().start)(begin).unwrap();
-        search(method.as_mut(), begin, |choices| Some(vec![value(choices); begin.objectives])).unwrap()
+        search(method.as_mut(), begin, |training| Some(vec![value(&training.choices); begin.objectives]))
+            .unwrap()
     }
 
     #[test]
@@ -282,10 +299,17 @@ mod tests {
                 begin.start = vec![(seed % 7) as u8; 5];
                 let spec: MethodSpec = "universal".parse().unwrap();
                 let priors = Priors::default();
-                let p =
-                    Preparation { space: &begin.space, tasks: &[], budget: 25, past: &[], priors: &priors };
+                let p = Preparation {
+                    space: &begin.space,
+                    tasks: &[],
+                    shorter: 0,
+                    budget: 25,
+                    past: &[],
+                    priors: &priors,
+                };
                 let mut method = (spec.prepare(&p).unwrap().start)(&begin).unwrap();
-                let trace = search(method.as_mut(), &begin, |choices| Some(vec![bowl(choices)])).unwrap();
+                let trace =
+                    search(method.as_mut(), &begin, |training| Some(vec![bowl(&training.choices)])).unwrap();
                 trace.iter().map(|q| q.values[0]).fold(f32::NEG_INFINITY, f32::max)
             };
             (0..10).map(best).sum::<f32>() / 10.0
@@ -311,8 +335,15 @@ mod tests {
             let spec: MethodSpec = text.parse().unwrap();
             let tasks = [own.clone()];
             let priors = Priors::default();
-            spec.prepare(&Preparation { space: &space, tasks: &tasks, budget: 9, past, priors: &priors })
-                .map(|p| p.past.unwrap())
+            spec.prepare(&Preparation {
+                space: &space,
+                tasks: &tasks,
+                shorter: 0,
+                budget: 9,
+                past,
+                priors: &priors,
+            })
+            .map(|p| p.past.unwrap())
         };
         let known = |past: &[Arc<Task>]| prepare("transfer-gp", past).map(|p| p.tasks().to_vec());
         assert_eq!(known(&[own.clone(), relative.clone(), other.clone()]).unwrap(), ["b/d/y"]);
