@@ -50,9 +50,9 @@ pub const METHODS: &[(&str, &str)] = &[
     ),
     (
         "two-phase",
-        "short trainings first, then full ones by what they say; short=64, beta=3, slope=0.5, residual=0.06",
+        "short trainings first, then full ones by what they say; short=100, beta=1.5, slope=0.5, residual=0.06",
     ),
-    ("screen", "a full training only after a short one; first=24, beta=3, slope=0.5, residual=0.06"),
+    ("screen", "a full training only after a short one; first=64, beta=1, slope=0.5, residual=0.06"),
     ("halving", "successive halving of shorter trainings, round after round"),
     ("hyperband", "successive halving, the rounds beginning at each level in turn"),
     ("asha", "asynchronous successive halving, one training at a time"),
