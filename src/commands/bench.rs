@@ -243,6 +243,7 @@ fn info(benchmark: &Benchmark, out: &mut Output) -> anyhow::Result<()> {
             "covers_space": benchmark.covers_space(), "provenance": benchmark.provenance(),
             "licence": benchmark.licence(), "bytes": benchmark.file_size(),
             "content_sha256": benchmark.content_hash_hex(), "path": benchmark.path(),
+            "shorter": benchmark.metrics().flat_map(|m| benchmark.fidelities(m.name())).collect::<Vec<_>>(),
         }))?;
     } else {
         let covered = match (benchmark.covers_space(), space.size()) {
@@ -262,6 +263,16 @@ fn info(benchmark: &Benchmark, out: &mut Output) -> anyhow::Result<()> {
             ("file", format!("{}, {}", benchmark.path().display(), megabytes(benchmark.file_size()))),
         ] {
             out.line(format!("{what:<12}{is}"))?;
+        }
+        for metric in benchmark.metrics() {
+            for shorter in benchmark.fidelities(metric.name()) {
+                let (amount, full, unit, cost) =
+                    (shorter.amount, shorter.full, &shorter.unit, shorter.cost());
+                out.line(format!(
+                    "{:<12}{} says {} after {amount} of {full} {unit}, at a cost of {cost:.3}",
+                    "shorter", shorter.metric, shorter.of
+                ))?;
+            }
         }
         out.line("")?;
     }

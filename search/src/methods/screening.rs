@@ -131,10 +131,9 @@ impl Method for Screening {
     }
 
     fn ask_training(&mut self) -> Result<Option<Training>, MethodError> {
-        if self.levels[0].known.len() < self.first.min(MOST) {
-            if let Some(training) = self.first_short() {
-                return Ok(Some(training));
-            }
+        let beginning = self.levels[0].known.len() < self.first.min(MOST);
+        if let Some(training) = beginning.then(|| self.first_short()).flatten() {
+            return Ok(Some(training));
         }
         let mut posterior = self.posterior()?;
         let says_nothing = self.full.len() >= JUDGED_AFTER && posterior.evidence().0 < 0.0;
