@@ -161,9 +161,15 @@ impl OwnArguments {
             ..LiveArguments::default()
         };
         let budget = self.budget as usize;
-        search.run(None, catalog, budget, seed, false).with_context(|| {
-            format!("nothing is trained yet; the same command with --run-dir {} goes on", run_dir.display())
-        })?;
+        let found = search.run(None, catalog, budget, seed, false);
+        // What was refused before anything was measured is to be mended, not gone on with.
+        match folder.join("ledger.sqlite").is_file() {
+            true => found.with_context(|| {
+                let again = run_dir.display();
+                format!("no policy is trained yet; the same command with --run-dir {again} goes on")
+            })?,
+            false => found?,
+        }
         println!();
         Ok(Some(folder))
     }

@@ -55,9 +55,7 @@ pub(super) fn check_all(all: &[Fidelity], known: &BTreeMap<String, MetricInfo>) 
     for (i, one) in all.iter().enumerate() {
         one.check(known)?;
         for other in &all[..i] {
-            if one.metric == other.metric
-                || (one.of == other.of && one.amount * other.full == other.amount * one.full)
-            {
+            if one.metric == other.metric || (one.of == other.of && one.cost() == other.cost()) {
                 return Err(format!(
                     "fidelities `{}` and `{}` cannot be told apart",
                     other.metric, one.metric

@@ -28,7 +28,7 @@ pub fn prepare(spec: &MethodSpec, p: &Preparation, bandit: Bandit) -> Result<Sta
     let random = if bandit == Bandit::Bohb { options.number("random", 1.0 / 3.0, 0.0)? } else { 1.0 };
     options.end()?;
     if p.shorter == 0 {
-        return Err(spec.unfit("needs a task with shorter trainings, such as nb201/cifar10/val"));
+        return Err(spec.unfit(super::NO_SHORTER));
     }
     Ok(Box::new(move |begin| Ok(Box::new(Halving::new(begin, bandit, random)))))
 }

@@ -67,6 +67,10 @@ pub const METHODS: &[(&str, &str)] = &[
     ("cmd", "cmd:PROGRAM, anybody's method, asked and told by JSON lines"),
 ];
 
+/// What a method that pays for shorter trainings says where there are none.
+const NO_SHORTER: &str = "needs a task with shorter trainings, such as nb201/cifar10/val; a benchmark that was imported by an older \
+     version names none: import it again";
+
 /// What a method is prepared for: one problem, many seeds.
 pub struct Preparation<'a> {
     /// The space.

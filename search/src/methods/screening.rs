@@ -43,7 +43,7 @@ pub fn prepare(spec: &MethodSpec, p: &Preparation, rule: Rule) -> Result<Starter
     settings.transfer.residual = options.number("residual", settings.transfer.residual.into(), 0.0)? as f32;
     options.end()?;
     if p.shorter == 0 {
-        return Err(spec.unfit("needs a task with shorter trainings, such as nb201/cifar10/val"));
+        return Err(spec.unfit(super::NO_SHORTER));
     }
     Ok(Box::new(move |begin| {
         let whole =
