@@ -8,7 +8,7 @@ use srnas_common::{
     security::ClientSecurity,
     wire::{PROTOCOL_MAJOR, PROTOCOL_MINOR},
 };
-use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle};
+use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle, Training};
 use srnas_proto::v1::{self, answer_request::Said, evaluate_client::EvaluateClient};
 use std::{
     future::Future,
@@ -238,8 +238,8 @@ struct Shared {
     session: Session,
     oracle: Arc<dyn CostlyOracle>,
     heartbeat: Duration,
-    /// The choices of what is taken and not answered.
-    held: Mutex<Vec<Vec<u8>>>,
+    /// What is taken and not answered.
+    held: Mutex<Vec<Training>>,
     /// Whoever has it may take: a call for work says what is held, so nothing may be taken beside it.
     turn: tokio::sync::Mutex<()>,
     stop: CancellationToken,
@@ -252,7 +252,7 @@ impl Shared {
         loop {
             let done = tokio::select! {
                 work = self.take() => match work {
-                    Ok(Some(choices)) => self.measure(choices).await,
+                    Ok(Some(training)) => self.measure(training).await,
                     Ok(None) => Ok(None),
                     Err(end) => Err(end),
                 },
@@ -271,14 +271,15 @@ impl Shared {
     }
 
     /// What to measure next; it is held from now on.
-    async fn take(&self) -> Result<Option<Vec<u8>>, End> {
+    async fn take(&self) -> Result<Option<Training>, End> {
         let _turn = self.turn.lock().await;
         let session = &self.session;
         let request = v1::TakeRequest {
             evaluator: Some(session.identity.clone()),
             search_id: session.search_id.clone(),
             wait_ms: WAIT.as_millis() as u32,
-            held: self.held().iter().map(|choices| choices.clone().into()).collect(),
+            held: self.held().iter().map(|held| held.choices.clone().into()).collect(),
+            held_fidelities: self.held().iter().map(|held| self.share(held)).collect(),
         };
         let ask = async |mut search: EvaluateClient<Link>, deadline| {
             search.take(within(request.clone(), deadline)).await
@@ -292,28 +293,46 @@ impl Shared {
             let reason = format!("the search asks for {choices:?}, no architecture of {}", space.name());
             return Err(End::Failed(EvaluatorError::Failed(reason)));
         }
-        self.held().push(choices.clone());
-        Ok(Some(choices))
+        let Some(shorter) = self.oracle.fidelities().of_share(work.fidelity.into()) else {
+            let reason = format!(
+                "the search asks for a training of fidelity {}, which is none of its own",
+                work.fidelity
+            );
+            return Err(End::Failed(EvaluatorError::Failed(reason)));
+        };
+        let training = Training { choices, shorter };
+        self.held().push(training.clone());
+        Ok(Some(training))
     }
 
-    fn held(&self) -> std::sync::MutexGuard<'_, Vec<Vec<u8>>> {
+    /// The share of a full training, as the wire has it.
+    fn share(&self, training: &Training) -> f32 {
+        self.oracle.fidelities().cost(training.shorter) as f32
+    }
+
+    fn held(&self) -> std::sync::MutexGuard<'_, Vec<Training>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Measures and answers; nothing where the search does not want it any more, or the evaluator stops.
-    async fn measure(&self, choices: Vec<u8>) -> Result<Option<v1::Use>, End> {
-        let done = self.measure_held(&choices).await;
-        self.held().retain(|held| *held != choices);
+    async fn measure(&self, training: Training) -> Result<Option<v1::Use>, End> {
+        let done = self.measure_held(&training).await;
+        if let Ok(Some(v1::Use::Counted | v1::Use::CountedLate | v1::Use::NotNeeded)) = done {
+            let (oracle, training) = (self.oracle.clone(), training.clone());
+            // It may remove folders.
+            let _ = tokio::task::spawn_blocking(move || oracle.kept(&training)).await;
+        }
+        self.held().retain(|held| *held != training);
         done
     }
 
-    async fn measure_held(&self, choices: &[u8]) -> Result<Option<v1::Use>, End> {
+    async fn measure_held(&self, training: &Training) -> Result<Option<v1::Use>, End> {
         let (oracle, enough) = (self.oracle.clone(), Arc::new(AtomicBool::new(false)));
-        let (asked, flag, began) = (choices.to_vec(), enough.clone(), Instant::now());
+        let (asked, flag, began) = (training.clone(), enough.clone(), Instant::now());
         let mut measuring = tokio::task::spawn_blocking(move || oracle.measure(&asked, &flag));
         let answer = tokio::select! {
             answer = &mut measuring => Some(answer),
-            unwanted = self.renew(choices) => {
+            unwanted = self.renew(training) => {
                 if let Err(End::Failed(error)) = unwanted {
                     warn!(%error, "the lease cannot be kept");
                 }
@@ -325,7 +344,7 @@ impl Shared {
             enough.store(true, Ordering::Relaxed);
             // Whatever it still says, nobody hears.
             let _ = measuring.await;
-            info!(architecture = %self.oracle.space().format(choices), "dropped: it is not wanted here any more");
+            info!(architecture = %self.oracle.space().format(&training.choices), "dropped: it is not wanted here any more");
             return Ok(None);
         };
         let answer = answer.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
@@ -342,12 +361,13 @@ impl Shared {
             Said::Metrics(metrics) => format!("{:?}", std::collections::BTreeMap::from_iter(&metrics.values)),
             Said::Infeasible(reason) => format!("infeasible: {reason}"),
         };
-        info!("{} · {outcome} · {took:.1} s", self.oracle.space().format(choices));
+        info!("{} · {outcome} · {took:.1} s", self.oracle.space().format(&training.choices));
         let session = &self.session;
         let request = v1::AnswerRequest {
             evaluator: Some(session.identity.clone()),
             search_id: session.search_id.clone(),
-            choices: choices.to_vec().into(),
+            choices: training.choices.clone().into(),
+            fidelity: self.share(training),
             said: Some(said),
         };
         // The search answers when it is in its ledger.
@@ -359,12 +379,13 @@ impl Shared {
     }
 
     /// Keeps the lease for as long as the work is wanted.
-    async fn renew(&self, choices: &[u8]) -> Result<(), End> {
+    async fn renew(&self, training: &Training) -> Result<(), End> {
         let session = &self.session;
         let request = v1::RenewRequest {
             evaluator: Some(session.identity.clone()),
             search_id: session.search_id.clone(),
-            choices: choices.to_vec().into(),
+            choices: training.choices.clone().into(),
+            fidelity: self.share(training),
         };
         let ask = async |mut search: EvaluateClient<Link>, deadline| {
             search.renew(within(request.clone(), deadline)).await

@@ -51,6 +51,30 @@ pub fn rank_correlation(left: &[f64], right: &[f64]) -> f64 {
     product(&left, &right) / (product(&left, &left) * product(&right, &right)).sqrt()
 }
 
+/// [`rank_correlation`] with its 95 % percentile bootstrap interval, drawn by resampling pairs: how sure it is for more pairs
+/// like these. Draws that are the same everywhere do not count; NaN if all are. Repeats for the same input.
+pub fn bootstrap_rank_correlation(left: &[f64], right: &[f64]) -> (f64, [f64; 2]) {
+    let n = left.len();
+    let mut rng = ChaCha8Rng::seed_from_u64(0x5eed);
+    let draw = |_| {
+        let pairs: (Vec<f64>, Vec<f64>) = (0..n)
+            .map(|_| {
+                let i = rng.random_range(0..n);
+                (left[i], right[i])
+            })
+            .unzip();
+        rank_correlation(&pairs.0, &pairs.1)
+    };
+    let mut draws: Vec<f64> =
+        (0..DRAWS).take(if n > 1 { DRAWS } else { 0 }).map(draw).filter(|r| !r.is_nan()).collect();
+    draws.sort_by(f64::total_cmp);
+    let at = |share: f64| match draws.len() {
+        0 => f64::NAN,
+        n => draws[((n - 1) as f64 * share) as usize],
+    };
+    (rank_correlation(left, right), [at(0.025), at(0.975)])
+}
+
 /// The mean of `groups` of values (mean of the groups' means) with its 95 % percentile bootstrap interval, drawn by
 /// resampling within each group: how sure the mean over *these* groups is. Repeats for the same input.
 pub fn bootstrap_mean(groups: &[Vec<f64>]) -> (f64, [f64; 2]) {
@@ -80,11 +104,13 @@ pub fn mean_of_few(units: &[f64]) -> (f64, [f64; 2]) {
     (centre, [centre - half, centre + half])
 }
 
+/// How often is resampled.
+const DRAWS: usize = 1000;
+
 /// Mean of a resampled group.
 type DrawMean = fn(&mut ChaCha8Rng, &[f64]) -> f64;
 
 fn bootstrap(groups: &[Vec<f64>], resample: impl Fn(&mut ChaCha8Rng, DrawMean) -> f64) -> (f64, [f64; 2]) {
-    const DRAWS: usize = 1000;
     let centre = mean(&groups.iter().map(|g| mean(g)).collect::<Vec<_>>());
     let mut rng = ChaCha8Rng::seed_from_u64(0x5eed);
     let draw_mean: DrawMean =
@@ -152,5 +178,21 @@ mod tests {
         let tied = rank_correlation(&[1.0, 1.0, 2.0, 3.0, 5.0], &[2.0, 1.0, 3.0, 3.0, 1.0]);
         assert!((tied - 0.081_110_710_565_381_27).abs() < 1e-9, "{tied}");
         assert!(rank_correlation(&[1.0, 1.0], &[1.0, 2.0]).is_nan() && rank_correlation(&[], &[]).is_nan());
+    }
+
+    #[test]
+    fn a_rank_correlation_of_few_pairs_is_unsure_and_of_none_or_equal_ones_is_not_a_number() {
+        let left: Vec<f64> = (0..12).map(f64::from).collect();
+        let right: Vec<f64> = left.iter().map(|v| (v - 4.0).abs()).collect();
+        let (centre, [low, high]) = bootstrap_rank_correlation(&left, &right);
+        assert!(
+            low < centre - 0.1 && centre + 0.1 < high && low >= -1.0 && high <= 1.0,
+            "{low} {centre} {high}"
+        );
+        assert_eq!(bootstrap_rank_correlation(&left, &left), (1.0, [1.0, 1.0]));
+        for pairs in [&[][..], &[1.0], &[1.0, 1.0]] {
+            let (centre, interval) = bootstrap_rank_correlation(pairs, pairs);
+            assert!(centre.is_nan() && interval.iter().all(|v| v.is_nan()));
+        }
     }
 }

@@ -3,18 +3,24 @@
 //! The program gets the architecture as a JSON object on stdin and in `SRNAS_ARCHITECTURE`, a seed in `SRNAS_SEED` and a
 //! folder of its own in `SRNAS_DIRECTORY`. Its last line on stdout is a JSON object of metrics. Whatever else it does, the
 //! search goes on and nothing of it is left running.
+//!
+//! Where there are shorter trainings, `SRNAS_FIDELITY` says how long to train, and `SRNAS_RESUME_FROM` is the folder of the
+//! longest shorter training of the same architecture, kept for it to go on from.
 
 mod process;
 
-use crate::costly::{Answer, CostlyError, CostlyOracle};
+use crate::{
+    costly::{Answer, CostlyError, CostlyOracle, Training},
+    fidelities::Fidelities,
+};
 use process::{Ended, Process};
 use serde_json::Value;
-use srnas_common::space::{Choices, SearchSpace};
+use srnas_common::space::SearchSpace;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicBool},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
 use tracing::{info, warn};
@@ -41,6 +47,8 @@ pub struct CommandOptions {
     pub folder: PathBuf,
     /// Whether the folders of good measurements are kept too.
     pub keep: bool,
+    /// How long it can train.
+    pub fidelities: Fidelities,
 }
 
 /// Asks a program.
@@ -49,6 +57,8 @@ pub struct CommandOracle {
     space: Arc<SearchSpace>,
     definition: String,
     options: CommandOptions,
+    /// Shorter trainings that have a durable answer, by the names of their folders.
+    answered: Mutex<HashSet<String>>,
 }
 
 impl CommandOracle {
@@ -60,7 +70,7 @@ impl CommandOracle {
     pub fn new(space: Arc<SearchSpace>, definition: String, mut options: CommandOptions) -> io::Result<Self> {
         fs::create_dir_all(&options.folder)?;
         options.folder = fs::canonicalize(&options.folder)?;
-        let oracle = Self { space, definition, options };
+        let oracle = Self { space, definition, options, answered: Mutex::default() };
         oracle.kill_strays("");
         oracle.remove_unfinished()?;
         Ok(oracle)
@@ -91,12 +101,46 @@ impl CommandOracle {
         format!("{}/{measurement}", self.options.folder.display())
     }
 
+    /// Name of the folder of a training's first try.
+    fn folder_name(&self, key: u64, shorter: Option<usize>) -> String {
+        let fidelities = &self.options.fidelities;
+        match fidelities.shorter() {
+            0 => format!("{key:016x}"),
+            _ => format!("{key:016x}-{}{}", fidelities.unit(), fidelities.amount(shorter)),
+        }
+    }
+
+    /// The folders of a training, one for each try that there was.
+    fn tries(&self, name: &str) -> impl Iterator<Item = PathBuf> {
+        let first = self.options.folder.join(name);
+        let again = (1..).map(|attempt| self.options.folder.join(try_name(name, attempt)));
+        std::iter::once(first).chain(again).take_while(|folder| folder.is_dir())
+    }
+
+    /// The longest shorter training of the same architecture that ended well and left its folder: its amount and folder.
+    fn resumable(&self, key: u64, shorter: Option<usize>) -> Option<(f64, PathBuf)> {
+        let fidelities = &self.options.fidelities;
+        for place in (0..shorter.unwrap_or(fidelities.shorter())).rev() {
+            let name = self.folder_name(key, Some(place));
+            if let Some(folder) = self.tries(&name).find(|folder| folder.join(METRICS).exists()) {
+                return Some((fidelities.amount(Some(place)), folder));
+            }
+            let gone = self.tries(&name).next().is_none();
+            if gone && self.answered.lock().unwrap_or_else(PoisonError::into_inner).contains(&name) {
+                let folder = shown(&self.options.folder.join(name));
+                warn!("{folder} has gone: the training that would go on from it begins anew");
+            }
+        }
+        None
+    }
+
     fn once(
         &self,
         name: &str,
-        choices: &Choices,
+        training: &Training,
         stop: &AtomicBool,
     ) -> Result<Result<Answer, String>, CostlyError> {
+        let choices = &training.choices;
         let folder = self.options.folder.join(name);
         let failed = |e: io::Error| CostlyError::Failed(format!("{}: {e}", folder.display()));
         match fs::remove_dir_all(&folder) {
@@ -106,18 +150,28 @@ impl CommandOracle {
         let architecture = Value::Object(self.space.to_json(choices)).to_string();
         let input = folder.join(ARCHITECTURE);
         fs::write(&input, format!("{architecture}\n")).map_err(failed)?;
+        let mut variables = vec![
+            ("SRNAS_ARCHITECTURE", architecture),
+            ("SRNAS_NOTATION", self.space.format(choices)),
+            ("SRNAS_SEED", self.options.seed.to_string()),
+            ("SRNAS_DIRECTORY", folder.to_string_lossy().into_owned()),
+            (process::MARK, self.mark(name)),
+        ];
+        let fidelities = &self.options.fidelities;
+        if fidelities.shorter() > 0 {
+            variables.push(("SRNAS_FIDELITY", fidelities.amount(training.shorter).to_string()));
+            variables.push(("SRNAS_FULL_FIDELITY", fidelities.amount(None).to_string()));
+        }
+        if let Some((amount, from)) = self.resumable(self.space.canonical_key(choices), training.shorter) {
+            variables.push(("SRNAS_RESUME_FROM", from.to_string_lossy().into_owned()));
+            variables.push(("SRNAS_RESUME_FIDELITY", amount.to_string()));
+        }
         let process = Process {
             command: &self.options.command,
             name,
             input: &input,
             errors: &folder.join("stderr.txt"),
-            variables: &[
-                ("SRNAS_ARCHITECTURE", &architecture),
-                ("SRNAS_NOTATION", &self.space.format(choices)),
-                ("SRNAS_SEED", &self.options.seed.to_string()),
-                ("SRNAS_DIRECTORY", &folder.to_string_lossy()),
-                (process::MARK, &self.mark(name)),
-            ],
+            variables: &variables,
             timeout: self.options.timeout,
         };
         let ended = process.run(stop);
@@ -141,7 +195,8 @@ impl CommandOracle {
         };
         match &said {
             Err(reason) => fs::write(folder.join(REASON), format!("{reason}\n")).map_err(failed)?,
-            Ok(metrics) if self.options.keep => {
+            // A longer training may go on from it.
+            Ok(metrics) if self.options.keep || training.shorter.is_some() => {
                 fs::write(folder.join(METRICS), format!("{}\n", serde_json::json!(metrics)))
                     .map_err(failed)?;
             }
@@ -197,12 +252,40 @@ impl CostlyOracle for CommandOracle {
         vec![self.options.metric.clone()]
     }
 
-    fn measure(&self, choices: &Choices, stop: &AtomicBool) -> Result<Answer, CostlyError> {
-        let key = self.space.canonical_key(choices);
+    fn fidelities(&self) -> &Fidelities {
+        &self.options.fidelities
+    }
+
+    /// The folders of shorter trainings are not needed once a longer one has ended.
+    fn kept(&self, training: &Training) {
+        let key = self.space.canonical_key(&training.choices);
+        let fidelities = &self.options.fidelities;
+        let mut answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = self.folder_name(key, training.shorter);
+        // Of what failed everything is kept that it began with.
+        let failed = self.tries(&name).any(|folder| folder.join(REASON).exists());
+        for place in 0..training.shorter.unwrap_or(fidelities.shorter()) {
+            let shorter = self.folder_name(key, Some(place));
+            answered.remove(&shorter);
+            if !self.options.keep && !failed {
+                for folder in self.tries(&shorter).collect::<Vec<_>>() {
+                    if let Err(e) = fs::remove_dir_all(&folder) {
+                        warn!("{} cannot be removed: {e}", shown(&folder));
+                    }
+                }
+            }
+        }
+        if training.shorter.is_some() {
+            answered.insert(name);
+        }
+    }
+
+    fn measure(&self, training: &Training, stop: &AtomicBool) -> Result<Answer, CostlyError> {
+        let first = self.folder_name(self.space.canonical_key(&training.choices), training.shorter);
         let mut attempt = 0;
         loop {
-            let name = if attempt == 0 { format!("{key:016x}") } else { format!("{key:016x}-{attempt}") };
-            match self.once(&name, choices, stop)? {
+            let name = if attempt == 0 { first.clone() } else { try_name(&first, attempt) };
+            match self.once(&name, training, stop)? {
                 Ok(answer) => return Ok(answer),
                 Err(reason) if attempt < self.options.retries => {
                     info!("{reason}; trying again");
@@ -215,6 +298,11 @@ impl CostlyOracle for CommandOracle {
             }
         }
     }
+}
+
+/// Name of the folder of a further try.
+fn try_name(first: &str, attempt: u32) -> String {
+    format!("{first}-{attempt}")
 }
 
 /// A path as short as it can be said here.
@@ -242,12 +330,13 @@ mod tests {
             seed: 7,
             folder: folder.into(),
             keep: false,
+            fidelities: Fidelities::FULL,
         };
         CommandOracle::new(Arc::new(read_space(text, "made-up").unwrap()), text.into(), options).unwrap()
     }
 
     fn ask(oracle: &CommandOracle) -> Answer {
-        oracle.measure(&[1, 0], &AtomicBool::new(false)).unwrap()
+        oracle.measure(&Training::full(vec![1, 0]), &AtomicBool::new(false)).unwrap()
     }
 
     fn reason(command: &str) -> String {
@@ -332,7 +421,7 @@ mod tests {
         let slow = oracle(folder.path(), "sleep 300");
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            let measured = scope.spawn(|| slow.measure(&[0, 0], &stop));
+            let measured = scope.spawn(|| slow.measure(&Training::full(vec![0, 0]), &stop));
             std::thread::sleep(Duration::from_millis(200));
             stop.store(true, Ordering::Relaxed);
             assert!(matches!(measured.join().unwrap(), Err(CostlyError::Stopped)));
@@ -346,5 +435,44 @@ mod tests {
         let mut again = oracle(work.path(), &command);
         again.options.retries = 2;
         assert_eq!(ask(&again), Answer::Metrics(BTreeMap::from([("loss".into(), 4.0)])));
+    }
+
+    #[test]
+    fn a_longer_training_is_given_what_the_shorter_one_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let command = r#"echo "$SRNAS_FIDELITY of $SRNAS_FULL_FIDELITY" > "$SRNAS_DIRECTORY/state"
+            echo "{\"loss\": $SRNAS_FIDELITY, \"from\": ${SRNAS_RESUME_FIDELITY:-0}, \"state\": $(cut -d' ' -f1 "$SRNAS_RESUME_FROM/state" 2>/dev/null || echo 0)}""#;
+        let mut oracle = oracle(folder.path(), command);
+        oracle.options.fidelities = "epochs=3,9,27".parse().unwrap();
+        let training = |shorter| Training { choices: vec![1, 0], shorter };
+        let said = |shorter| {
+            let answer = oracle.measure(&training(shorter), &AtomicBool::new(false)).unwrap();
+            let Answer::Metrics(metrics) = answer else { panic!("{answer:?}") };
+            ["loss", "from", "state"].map(|name| metrics[name])
+        };
+        let folders = || {
+            let names = fs::read_dir(folder.path()).unwrap();
+            let mut names: Vec<String> =
+                names.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort();
+            names.iter().map(|name| name.split_once('-').unwrap().1.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(said(Some(0)), [3.0, 0.0, 0.0]);
+        oracle.kept(&training(Some(0)));
+        // Until it is in the ledger, a longer one may have to be begun again: what it began with stays.
+        assert_eq!(said(Some(1)), [9.0, 3.0, 3.0]);
+        assert_eq!(folders(), ["epochs3", "epochs9"]);
+        oracle.kept(&training(Some(1)));
+        assert_eq!(folders(), ["epochs9"]);
+        // Begun again by another process; and where the folder has gone, from the beginning.
+        let options = oracle.options.clone();
+        let oracle = CommandOracle::new(oracle.space.clone(), String::new(), options).unwrap();
+        let answer = oracle.measure(&training(None), &AtomicBool::new(false)).unwrap();
+        assert!(matches!(&answer, Answer::Metrics(m) if m["from"] == 9.0 && m["state"] == 9.0), "{answer:?}");
+        for entry in fs::read_dir(folder.path()).unwrap() {
+            fs::remove_dir_all(entry.unwrap().path()).unwrap();
+        }
+        let answer = oracle.measure(&training(None), &AtomicBool::new(false)).unwrap();
+        assert!(matches!(&answer, Answer::Metrics(m) if m["from"] == 0.0), "{answer:?}");
     }
 }

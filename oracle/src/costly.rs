@@ -1,14 +1,32 @@
 //! Oracles whose answers cost seconds to days.
 
-use srnas_common::{
-    names,
-    space::{Choices, SearchSpace},
-};
+use crate::fidelities::Fidelities;
+use srnas_common::{names, space::SearchSpace};
 use std::{
     collections::BTreeMap,
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
+
+/// By this name an oracle says, among its metrics, from which amount of training it went on instead of training from the
+/// beginning; only the rest is paid for then.
+pub const RESUMED_FROM: &str = "resumed_from";
+
+/// What is asked for: an architecture, and how long it is to be trained.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Training {
+    /// The architecture.
+    pub choices: Vec<u8>,
+    /// A place among the shorter trainings, the cheapest first; none for a full one.
+    pub shorter: Option<usize>,
+}
+
+impl Training {
+    /// A full training.
+    pub fn full(choices: Vec<u8>) -> Self {
+        Self { choices, shorter: None }
+    }
+}
 
 /// What an oracle says of an architecture.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,11 +75,23 @@ pub trait CostlyOracle: Send + Sync {
     /// The unit and direction of its metrics, by name, as far as it knows them.
     fn metric_names(&self) -> Vec<String>;
 
-    /// Measures an architecture; looks at `stop` now and then.
+    /// How long it can train.
+    fn fidelities(&self) -> &Fidelities {
+        static FULL: Fidelities = Fidelities::FULL;
+        &FULL
+    }
+
+    /// Whether a training goes on where a shorter one of the same architecture ended, as far as is known beforehand; what
+    /// counts is what each answer says ([`RESUMED_FROM`]).
+    fn resumes(&self) -> bool {
+        false
+    }
+
+    /// Trains an architecture and measures it; looks at `stop` now and then.
     ///
     /// # Errors
     /// See [`CostlyError`].
-    fn measure(&self, choices: &Choices, stop: &AtomicBool) -> Result<Answer, CostlyError>;
+    fn measure(&self, training: &Training, stop: &AtomicBool) -> Result<Answer, CostlyError>;
 
     /// Waits, at most so long, until one more measurement could begin at once, and says whether it could; whoever hears
     /// yes is expected to ask for one.
@@ -70,15 +100,14 @@ pub trait CostlyOracle: Send + Sync {
         true
     }
 
-    /// An architecture that is being measured, or was, without having been asked for: work of before a restart. Each is
-    /// told once.
-    fn brought(&self) -> Option<Vec<u8>> {
+    /// A training that is under way, or was, without having been asked for: work of before a restart. Each is told once.
+    fn brought(&self) -> Option<Training> {
         None
     }
 
-    /// There is a durable answer about `choices`.
-    fn kept(&self, choices: &Choices) {
-        let _ = choices;
+    /// There is a durable answer about a training.
+    fn kept(&self, training: &Training) {
+        let _ = training;
     }
 
     /// Nothing more will be asked.

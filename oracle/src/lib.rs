@@ -7,6 +7,7 @@ pub mod catalog;
 pub mod command;
 pub mod costly;
 pub mod digits;
+pub mod fidelities;
 pub mod importers;
 pub mod run_tasks;
 pub mod simulated;

@@ -4,8 +4,8 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use srnas_common::space::{Choices, Conditional, Decision, SearchSpace};
-use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle};
+use srnas_common::space::{Conditional, Decision, SearchSpace};
+use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle, Training};
 use srnas_search::{Guide, Journal, LiveSearch, Measured, Objective};
 use std::{
     collections::BTreeMap,
@@ -28,8 +28,8 @@ impl CostlyOracle for Sum {
         vec!["sum".into()]
     }
 
-    fn measure(&self, choices: &Choices, _: &AtomicBool) -> Result<Answer, CostlyError> {
-        let sum = choices.iter().enumerate().map(|(d, &c)| f64::from(c) * (d as f64).sin()).sum();
+    fn measure(&self, training: &Training, _: &AtomicBool) -> Result<Answer, CostlyError> {
+        let sum = training.choices.iter().enumerate().map(|(d, &c)| f64::from(c) * (d as f64).sin()).sum();
         Ok(Answer::Metrics(BTreeMap::from([("sum".into(), sum)])))
     }
 }
@@ -52,8 +52,9 @@ fn proposal(c: &mut Criterion) {
     for _ in 0..300 {
         let mut choices = vec![0; 60];
         oracle.0.sample(&mut rng, &mut choices);
-        let answer = oracle.measure(&choices, &stop).expect("it answers");
-        known.push(Measured { key: oracle.0.canonical_key(&choices), choices, answer });
+        let (key, training) = (oracle.0.canonical_key(&choices), Training::full(choices));
+        let answer = oracle.measure(&training, &stop).expect("it answers");
+        known.push(Measured { key, training, cost: 1.0, answer });
     }
     let search = LiveSearch {
         oracle: &oracle,

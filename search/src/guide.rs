@@ -1,10 +1,10 @@
 //! What guides a live search: nothing but the plain posterior, the past, or a trained policy.
 
 use crate::{
-    live::CONDITIONED,
     method::{MethodError, Whole},
     methods::{PastSearch, prior_of, universal},
     policy::{Acting, PolicySearchError, policy_environment},
+    proposal::CONDITIONED,
 };
 use srnas_common::{
     environment::Episode,
@@ -101,7 +101,7 @@ impl Guide {
     }
 
     /// Whether a trained network chooses.
-    pub(crate) fn is_trained(&self) -> bool {
+    pub fn is_trained(&self) -> bool {
         self.trained.is_some()
     }
 

@@ -1,6 +1,6 @@
 //! Which decisions mattered, as a posterior of what was measured sees it.
 
-use crate::{live::LivePosterior, method::MethodError};
+use crate::{method::MethodError, proposal::LivePosterior};
 use srnas_common::space::listed_or_drawn;
 
 /// Architectures on which the posterior is asked.

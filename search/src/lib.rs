@@ -14,6 +14,7 @@ mod methods;
 mod pareto;
 mod policy;
 mod problem;
+mod proposal;
 pub mod report;
 mod search;
 mod standings;

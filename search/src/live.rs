@@ -2,21 +2,15 @@
 //!
 //! Whenever a slot is free the posterior's highest upper bound is asked for next. What is running counts as measured with
 //! its predicted mean, so that two slots do not ask for neighbours that say the same; infeasible architectures count as
-//! the worst value so far, so that the search keeps away from them.
+//! the worst value so far, so that the search keeps away from them. Where an oracle has shorter trainings, those come first
+//! ([`Screening`]), and the budget is what all of them cost.
 
 use crate::{
     guide::Guide,
-    importance,
-    method::{Begin, Method, MethodError, Whole},
-    methods::{Acquisition, FIRST, Gp, unmeasured},
+    method::{MethodError, Whole},
 };
-use hashbrown::HashSet;
-use srnas_common::{
-    posterior::Kind,
-    space::{Choices, SearchSpace},
-    task::Count,
-};
-use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle};
+use srnas_common::{space::SearchSpace, task::Count};
+use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle, RESUMED_FROM, Training};
 use std::{
     collections::VecDeque,
     sync::{
@@ -26,8 +20,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Measurements that a posterior is conditioned on at most: its cost grows with their cube.
-pub(crate) const CONDITIONED: usize = 320;
+/// Costs are added up many times.
+const ROUNDING: f64 = 1e-6;
 
 /// A slot looks so often whether the search is over while its oracle can begin nothing.
 const READY: Duration = Duration::from_millis(200);
@@ -64,10 +58,12 @@ impl Objective {
 /// An architecture that was measured.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Measured {
-    /// Its choices.
-    pub choices: Vec<u8>,
-    /// By what it is paid for.
+    /// The architecture, and how long it was trained.
+    pub training: Training,
+    /// By what the architecture is paid for.
     pub key: u64,
+    /// What was paid, in full trainings.
+    pub cost: f64,
     /// What the oracle said.
     pub answer: Answer,
 }
@@ -99,6 +95,8 @@ pub enum Event<'a> {
         seconds: f64,
         /// Measurements kept, those of earlier calls among them.
         done: usize,
+        /// What all of them cost, in full trainings.
+        spent: f64,
         /// Running still.
         running: usize,
     },
@@ -112,7 +110,7 @@ pub struct LiveSearch<'a> {
     pub objective: Objective,
     /// By what.
     pub guide: Guide,
-    /// Distinct architectures to measure in all.
+    /// Full trainings to pay for in all, or as many shorter ones as cost the same; each is paid for once.
     pub budget: usize,
     /// Measurements at a time.
     pub parallel: usize,
@@ -124,10 +122,12 @@ pub struct LiveSearch<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum LiveError {
     /// It was asked to stop; what was measured is kept.
-    #[error("stopped after {done} of {budget} measurements; the same command with --resume goes on")]
+    #[error("stopped after {done} measurements{}; the same command with --resume goes on", spent_in_words(*done, *spent, *budget))]
     Stopped {
         /// Measurements kept.
         done: usize,
+        /// What they cost, in full trainings.
+        spent: f64,
         /// Of how many.
         budget: usize,
     },
@@ -142,21 +142,36 @@ pub enum LiveError {
     Method(#[from] MethodError),
 }
 
-struct State<'j> {
-    known: Vec<Measured>,
-    running: Vec<Vec<u8>>,
-    /// What is to be asked for next, where a posterior proposes several at once.
-    proposed: VecDeque<Vec<u8>>,
+/// What was spent; where all were full trainings their number says it.
+fn spent_in_words(done: usize, spent: f64, budget: usize) -> String {
+    match (done as f64 - spent).abs() < ROUNDING {
+        true => format!(" of {budget}"),
+        false => format!(" that cost {spent:.1} of {budget} full trainings"),
+    }
+}
+
+pub(crate) struct State<'j> {
+    pub known: Vec<Measured>,
+    pub running: Vec<Training>,
+    /// What is to be asked for next, where a posterior proposes several at once, or could not be paid for yet.
+    proposed: VecDeque<Training>,
     journal: &'j mut dyn Journal,
     failed: Option<LiveError>,
 }
 
 impl State<'_> {
-    /// Whether an architecture is neither measured nor being measured.
-    fn is_new(&self, space: &SearchSpace, choices: &Choices) -> bool {
-        let key = space.canonical_key(choices);
-        let known = self.known.iter().any(|measured| measured.key == key);
-        !known && !self.running.iter().any(|running| space.canonical_key(running) == key)
+    /// Whether a training is neither done nor under way.
+    pub fn is_new(&self, space: &SearchSpace, training: &Training) -> bool {
+        let key = space.canonical_key(&training.choices);
+        let same = |other: &Training| other.shorter == training.shorter;
+        let known = self.known.iter().any(|measured| measured.key == key && same(&measured.training));
+        let under_way = |running: &Training| same(running) && space.canonical_key(&running.choices) == key;
+        !known && !self.running.iter().any(under_way)
+    }
+
+    /// What was paid, in full trainings.
+    fn spent(&self) -> f64 {
+        self.known.iter().map(|measured| measured.cost).sum()
     }
 }
 
@@ -174,7 +189,7 @@ impl LiveSearch<'_> {
         tell: &(dyn Fn(Event) + Sync),
     ) -> Result<Vec<Measured>, LiveError> {
         let whole = Whole::new(self.oracle.space(), Count::Classes).map(Arc::new);
-        known.iter().for_each(|measured| self.oracle.kept(&measured.choices));
+        known.iter().for_each(|measured| self.oracle.kept(&measured.training));
         let state = Mutex::new(State {
             known,
             running: Vec::new(),
@@ -199,15 +214,55 @@ impl LiveSearch<'_> {
             }
         });
         let state = state.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let (done, spent) = (state.known.len(), state.spent());
         match state.failed {
             Some(error) => Err(error),
-            None if stop.load(Ordering::Relaxed) && state.known.len() < self.budget => {
-                Err(LiveError::Stopped { done: state.known.len(), budget: self.budget })
+            None if stop.load(Ordering::Relaxed) && !self.is_spent(spent) => {
+                Err(LiveError::Stopped { done, spent, budget: self.budget })
             }
             None => {
                 self.oracle.finish();
                 Ok(state.known)
             }
+        }
+    }
+
+    /// Whether nothing more can be paid for.
+    fn is_spent(&self, spent: f64) -> bool {
+        spent + ROUNDING >= self.budget as f64
+    }
+
+    /// What a training will cost where it is not yet known from where it goes on.
+    fn expected_cost(&self, now: &State, training: &Training) -> f64 {
+        let fidelities = self.oracle.fidelities();
+        let resumes = self.oracle.resumes()
+            || now.known.iter().any(|m| m.cost + ROUNDING < fidelities.cost(m.training.shorter));
+        let after = resumes.then(|| self.done_before(now, training)).flatten();
+        match after {
+            Some(place) => fidelities.rest(training.shorter, place),
+            None => fidelities.cost(training.shorter),
+        }
+    }
+
+    /// The longest shorter training of the same architecture that has a value.
+    fn done_before(&self, now: &State, training: &Training) -> Option<usize> {
+        let key = self.oracle.space().canonical_key(&training.choices);
+        let limit = training.shorter.unwrap_or(usize::MAX);
+        let of_same = now.known.iter().filter(|m| m.key == key && matches!(m.answer, Answer::Metrics(_)));
+        of_same.filter_map(|m| m.training.shorter).filter(|place| *place < limit).max()
+    }
+
+    /// What a training cost: the rest, where its answer says that it went on after a shorter one of the same architecture.
+    fn cost(&self, now: &State, training: &Training, answer: &mut Answer) -> f64 {
+        let fidelities = self.oracle.fidelities();
+        let said = match answer {
+            Answer::Metrics(metrics) => metrics.remove(RESUMED_FROM),
+            Answer::Infeasible(_) => None,
+        };
+        let place = said.filter(|amount| *amount != 0.0).and_then(|amount| fidelities.of_amount(amount));
+        match place.filter(|place| self.done_before(now, training).is_some_and(|done| *place <= done)) {
+            Some(place) => fidelities.rest(training.shorter, place),
+            None => fidelities.cost(training.shorter),
         }
     }
 
@@ -221,200 +276,98 @@ impl LiveSearch<'_> {
         tell: &(dyn Fn(Event) + Sync),
     ) -> Result<(), LiveError> {
         loop {
-            let choices = {
-                while !self.oracle.ready(READY) {
-                    let now = lock(state);
-                    if stop.load(Ordering::Relaxed) || now.failed.is_some() || now.known.len() >= self.budget
-                    {
-                        return Ok(());
-                    }
+            let over = |now: &State| {
+                stop.load(Ordering::Relaxed) || now.failed.is_some() || self.is_spent(now.spent())
+            };
+            while !self.oracle.ready(READY) {
+                if over(&lock(state)) {
+                    return Ok(());
                 }
+            }
+            let training = {
                 let mut now = lock(state);
                 loop {
-                    let over = stop.load(Ordering::Relaxed) || now.failed.is_some();
-                    if over || now.known.len() >= self.budget {
+                    if over(&now) {
                         return Ok(());
                     }
-                    if now.known.len() + now.running.len() < self.budget {
-                        break;
+                    if let Some(next) = self.affordable(&mut now, whole)? {
+                        break next;
                     }
-                    // What is running may yet end without an answer, and then there is one more to ask for.
+                    if now.running.is_empty() {
+                        return Ok(());
+                    }
+                    // What is running may yet end without an answer, or cost less than was set aside for it.
                     now = changed
                         .wait_timeout(now, Duration::from_millis(500))
                         .unwrap_or_else(|poisoned| poisoned.into_inner())
                         .0;
                 }
-                let next =
-                    match self.oracle.brought().filter(|choices| now.is_new(self.oracle.space(), choices)) {
-                        Some(choices) => Some(choices),
-                        None => self.next(&mut now, whole)?,
-                    };
-                let Some(choices) = next else { return Ok(()) };
-                now.running.push(choices.clone());
-                tell(Event::Began { running: now.running.len() });
-                choices
             };
             let began = Instant::now();
-            let answer = self.oracle.measure(&choices, stop);
+            {
+                let mut now = lock(state);
+                now.running.push(training.clone());
+                tell(Event::Began { running: now.running.len() });
+            }
+            let answer = self.oracle.measure(&training, stop);
             let now = &mut *lock(state);
-            now.running.retain(|running| *running != choices);
-            let answer = match answer {
+            now.running.retain(|running| *running != training);
+            let mut answer = match answer {
                 Ok(answer) => answer,
                 Err(CostlyError::Stopped) => return Ok(()),
                 Err(CostlyError::Failed(reason)) => return Err(LiveError::Oracle(reason)),
             };
-            let key = self.oracle.space().canonical_key(&choices);
-            let measured = Measured { choices, key, answer };
+            let key = self.oracle.space().canonical_key(&training.choices);
+            let cost = self.cost(now, &training, &mut answer);
+            let measured = Measured { training, key, cost, answer };
             let value = self.objective.value(&measured.answer);
             if let Err(reason) = now.journal.keep(&measured, &value) {
                 // Whatever else is measured cannot be kept either, and evaluators may answer late or never.
                 stop.store(true, Ordering::Relaxed);
                 return Err(LiveError::Journal(reason));
             }
-            self.oracle.kept(&measured.choices);
+            self.oracle.kept(&measured.training);
             now.known.push(measured);
+            if self.oracle.fidelities().shorter() > 0 {
+                // What could not be paid for was chosen without knowing this.
+                now.proposed.clear();
+            }
             tell(Event::Ended {
                 measured: &now.known[now.known.len() - 1],
                 value: &value,
                 seconds: began.elapsed().as_secs_f64(),
                 done: now.known.len(),
+                spent: now.spent(),
                 running: now.running.len(),
             });
             changed.notify_all();
         }
     }
 
-    fn next(&self, now: &mut State, whole: &Option<Arc<Whole>>) -> Result<Option<Vec<u8>>, LiveError> {
-        // What was proposed some time ago may have been brought meanwhile.
-        while let Some(choices) = now.proposed.pop_front() {
-            if now.is_new(self.oracle.space(), &choices) {
-                return Ok(Some(choices));
-            }
+    /// What to measure next, if what is left pays for it; nothing, too, where there is nothing left to measure.
+    fn affordable(&self, now: &mut State, whole: &Option<Arc<Whole>>) -> Result<Option<Training>, LiveError> {
+        let set_aside = now.running.iter().map(|running| self.expected_cost(now, running)).sum::<f64>();
+        let left = self.budget as f64 - now.spent() - set_aside;
+        let cheapest = self.oracle.fidelities().costs().next().unwrap_or(1.0);
+        if left + ROUNDING < cheapest {
+            return Ok(None);
         }
-        now.proposed = self.propose(now, whole)?.into();
-        Ok(now.proposed.pop_front())
-    }
-
-    /// What to measure next, the best first: one architecture, or several where so many were measured that proposing costs
-    /// more than a cheap measurement. Nothing where every architecture was measured or is being measured.
-    fn propose(&self, state: &State, whole: &Option<Arc<Whole>>) -> Result<Vec<Vec<u8>>, LiveError> {
         let space = self.oracle.space();
-        let values: Vec<Option<f32>> =
-            state.known.iter().map(|m| self.objective.value(&m.answer).ok()).collect();
-        let asked = state.known.len() + state.running.len();
-        // Who knows a past needs no start.
-        let guided = state.known.is_empty() && self.guide.knows_a_past();
-        if values.iter().all(Option::is_none) && !guided {
-            let begin = self.begin(asked, asked + 1, whole);
-            let known = state.known.iter().map(|m| m.key);
-            let taken: HashSet<u64> =
-                known.chain(state.running.iter().map(|c| space.canonical_key(c))).collect();
-            return Ok(unmeasured(&begin, &taken, &mut begin.rng()).into_iter().collect());
+        if let Some(brought) = self.oracle.brought().filter(|training| now.is_new(space, training)) {
+            return Ok(Some(brought));
         }
-        let mut posterior = self.posterior(&state.known, &values, asked, whole)?;
-        for running in &state.running {
-            let mean = posterior.mean_of(running);
-            posterior.0.tell(running, &[mean])?;
+        // What was proposed some time ago may have been brought meanwhile.
+        while now.proposed.front().is_some_and(|training| !now.is_new(space, training)) {
+            now.proposed.pop_front();
         }
-        if let (true, Some(whole)) = (self.guide.is_trained(), whole) {
-            let worst = values.iter().flatten().copied().reduce(f32::min).unwrap_or(0.0);
-            let known = state.known.iter().zip(&values).map(|(m, v)| (m.choices.clone(), v.unwrap_or(worst)));
-            let running = state.running.iter().map(|choices| (choices.clone(), posterior.mean_of(choices)));
-            let measured: Vec<(Vec<u8>, f32)> = known.chain(running).collect();
-            let (expected, seed) = (posterior.0.means(), self.begin(asked, 1, &None).seed);
-            let moved = self.guide.policy_choice(whole, &measured, expected, self.budget, seed)?;
-            if let Some(choices) = moved.filter(|choices| state.is_new(space, choices)) {
-                return Ok(vec![choices]);
-            }
+        if now.proposed.is_empty() {
+            now.proposed = self.propose(now, whole)?.into();
         }
-        // Up to here each proposal knows all that was measured before it.
-        let batch = if asked <= CONDITIONED { 1 } else { asked / 64 };
-        Ok(posterior.0.ask_for(batch.min(self.budget.saturating_sub(asked)).max(1)))
-    }
-
-    fn begin(&self, asked: usize, points: usize, whole: &Option<Arc<Whole>>) -> Begin {
-        Begin {
-            space: self.oracle.space().clone(),
-            count: Count::Classes,
-            objectives: 1,
-            budget: points,
-            shorter: Arc::from([]),
-            start: Vec::new(),
-            // Another draw at each turn, and the same again if the search is resumed here.
-            seed: self.seed.wrapping_add((asked as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
-            start_seed: self.seed,
-            whole: whole.clone(),
-            past: self.guide.prior().cloned(),
-            tasks: Arc::from([]),
+        let affordable = |next: &Training| self.expected_cost(now, next) <= left + ROUNDING;
+        match now.proposed.front().is_some_and(affordable) {
+            true => Ok(now.proposed.pop_front()),
+            false => Ok(None),
         }
-    }
-
-    /// What is believed after `known`; what is infeasible counts as the worst. Of more than [`CONDITIONED`] measurements the
-    /// best half and the newest half count; the others are merely not asked for again.
-    fn posterior(
-        &self,
-        known: &[Measured],
-        values: &[Option<f32>],
-        asked: usize,
-        whole: &Option<Arc<Whole>>,
-    ) -> Result<LivePosterior, LiveError> {
-        let worst = values.iter().flatten().copied().reduce(f32::min).unwrap_or(0.0);
-        let value = |i: usize| values[i].unwrap_or(worst);
-        let newest = known.len().saturating_sub(CONDITIONED / 2);
-        let mut told: Vec<usize> = (0..known.len()).collect();
-        if known.len() > CONDITIONED {
-            let mut older: Vec<usize> = (0..newest).collect();
-            older.sort_by(|&a, &b| value(b).total_cmp(&value(a)).then(a.cmp(&b)));
-            older.truncate(CONDITIONED / 2);
-            older.sort_unstable();
-            told = older.into_iter().chain(newest..known.len()).collect();
-        }
-        let kind = if self.guide.knows_a_past() { Kind::Transfer } else { Kind::Plain };
-        let running = asked - known.len();
-        let begin = self.begin(asked, told.len() + running + 1, whole);
-        // Before anything is measured the past's scale and sign are open, and an upper bound likes best what was worst.
-        let beta = if known.is_empty() { 0.0 } else { self.guide.beta() };
-        let mut posterior = Gp::new(&begin, *self.guide.settings(), kind, Acquisition::Bound(beta));
-        posterior = match kind {
-            Kind::Plain => posterior.beginning_among_random(FIRST),
-            Kind::Transfer => posterior.near(self.guide.favourites().to_vec()),
-        };
-        if told.len() < known.len() {
-            known.iter().for_each(|m| posterior.skip(&m.choices));
-        }
-        for &i in &told {
-            posterior.learn(&known[i].choices, value(i));
-        }
-        Ok(LivePosterior(posterior))
-    }
-
-    /// Which decisions mattered in what was measured: `(decision, share)`, see [`crate::importance`].
-    ///
-    /// # Errors
-    /// When there is no posterior of it.
-    pub fn importance(&self, known: &[Measured]) -> Result<Vec<(usize, f64)>, LiveError> {
-        let values: Vec<Option<f32>> = known.iter().map(|m| self.objective.value(&m.answer).ok()).collect();
-        if values.iter().flatten().count() < 2 {
-            return Ok(Vec::new());
-        }
-        let whole = Whole::new(self.oracle.space(), Count::Classes).map(Arc::new);
-        let mut posterior = self.posterior(known, &values, known.len(), &whole)?;
-        Ok(importance::main_effects(&mut posterior)?)
-    }
-}
-
-/// What a search believes of its space.
-pub(crate) struct LivePosterior(Gp);
-
-impl LivePosterior {
-    /// The space.
-    pub fn space(&self) -> &Arc<SearchSpace> {
-        self.0.space()
-    }
-
-    /// The mean at an architecture, in units of what is maximised.
-    pub fn mean_of(&mut self, choices: &Choices) -> f32 {
-        self.0.mean_of(choices)
     }
 }
 
@@ -426,6 +379,7 @@ fn lock<'s, 'j>(state: &'s Mutex<State<'j>>) -> MutexGuard<'s, State<'j>> {
 mod tests {
     use super::*;
     use crate::methods::PastSearch;
+    use hashbrown::HashSet;
     use rand::SeedableRng;
     use srnas_common::space::{Conditional, Decision};
     use std::{collections::BTreeMap, sync::atomic::AtomicUsize};
@@ -457,7 +411,8 @@ mod tests {
             vec!["loss".into()]
         }
 
-        fn measure(&self, choices: &Choices, _stop: &AtomicBool) -> Result<Answer, CostlyError> {
+        fn measure(&self, training: &Training, _stop: &AtomicBool) -> Result<Answer, CostlyError> {
+            let choices = &training.choices;
             let at_once = 1 + self.at_once.fetch_add(1, Ordering::SeqCst);
             self.most.fetch_max(at_once, Ordering::SeqCst);
             self.asked.lock().unwrap().push(choices.to_vec());
@@ -517,14 +472,14 @@ mod tests {
             }
         };
         let error = search(&oracle, 20, 1).run(vec![], &mut journal, &stop, &after).unwrap_err();
-        assert!(matches!(error, LiveError::Stopped { done: 9, budget: 20 }), "{error}");
+        assert!(matches!(error, LiveError::Stopped { done: 9, budget: 20, .. }), "{error}");
         let known: Vec<Measured> = journal.0.iter().map(|(m, _)| m.clone()).collect();
         let go = AtomicBool::new(false);
         let resumed = search(&oracle, 20, 1).run(known, &mut journal, &go, &|_| ()).unwrap();
         assert_eq!((distinct(&resumed), journal.0.len()), (20, 20));
         // One at a time, what was stopped in between is the search that was not.
         let straight = search(&toy(5), 20, 1).run(vec![], &mut Kept::default(), &go, &|_| ()).unwrap();
-        let order = |found: &[Measured]| found.iter().map(|m| m.choices.clone()).collect::<Vec<_>>();
+        let order = |found: &[Measured]| found.iter().map(|m| m.training.choices.clone()).collect::<Vec<_>>();
         assert_eq!(order(&resumed), order(&straight));
     }
 
@@ -545,9 +500,16 @@ mod tests {
             let search = LiveSearch { guide, ..search(&oracle, 10, 1) };
             let found = search.run(vec![], &mut Kept::default(), &go, &|_| ()).unwrap();
             let best_before = past.measured.iter().filter_map(|(_, v)| *v).fold(f32::MIN, f32::max);
-            assert!(value(&found[0].choices) >= best_before - 2.0, "{:?}", found[0].choices);
-            let best =
-                found.iter().filter(|m| m.choices[0] < 2).map(|m| value(&m.choices)).fold(0.0, f32::max);
+            assert!(
+                value(&found[0].training.choices) >= best_before - 2.0,
+                "{:?}",
+                found[0].training.choices
+            );
+            let best = found
+                .iter()
+                .filter(|m| m.training.choices[0] < 2)
+                .map(|m| value(&m.training.choices))
+                .fold(0.0, f32::max);
             assert!(best > best_before, "{decisions} decisions: {best} after {best_before}");
         }
     }

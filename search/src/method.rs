@@ -11,6 +11,7 @@ use srnas_common::{
     space::{Choices, SearchSpace},
     task::{Count, Task},
 };
+pub use srnas_oracle::costly::Training;
 use std::{
     fmt,
     path::{Path, PathBuf},
@@ -40,7 +41,7 @@ pub trait Method: Send {
     /// # Errors
     /// As [`Method::ask`].
     fn ask_training(&mut self) -> Result<Option<Training>, MethodError> {
-        Ok(self.ask()?.map(|choices| Training { choices, shorter: None }))
+        Ok(self.ask()?.map(Training::full))
     }
 
     /// What a shorter training found, for methods that ask for some.
@@ -50,15 +51,6 @@ pub trait Method: Send {
     fn tell_shorter(&mut self, _training: &Training, _value: f32) -> Result<(), MethodError> {
         Ok(())
     }
-}
-
-/// What is asked for: an architecture, and how long it is to be trained.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Training {
-    /// The architecture.
-    pub choices: Vec<u8>,
-    /// A place among the shorter trainings; none for a full one.
-    pub shorter: Option<usize>,
 }
 
 /// Why a search failed.

@@ -4,7 +4,7 @@ use super::{
     Usage,
     actor::default_id,
     live::{
-        FOLDERS,
+        FOLDERS, TRAININGS,
         config::{PROGRAM, TRAIN, TrainingConfig},
         trained,
     },
@@ -18,6 +18,7 @@ use srnas_common::space::SPACES;
 use srnas_oracle::{
     command::{CommandOptions, CommandOracle},
     costly::CostlyOracle,
+    fidelities::Fidelities,
 };
 use srnas_proto::v1::AttachResponse;
 use std::{
@@ -95,8 +96,14 @@ impl EvaluatorCommand {
             self.run_dir.clone().unwrap_or_else(|| Path::new("runs").join(format!("evaluator-{id}")));
         let oracle = |search: &AttachResponse| -> anyhow::Result<Arc<dyn CostlyOracle>> {
             let given = space_of(search, &run_dir)?;
+            let fidelities = match search.fidelities.is_empty() {
+                true => Fidelities::FULL,
+                false => search.fidelities.parse().context("the search")?,
+            };
             if let Some(training) = &training {
-                return Ok(Arc::new(trained(&given, training, &search.metric, search.seed)?));
+                let mut oracle = trained(&given, training, &search.metric, search.seed, fidelities)?;
+                oracle.keep_in(run_dir.join(TRAININGS))?;
+                return Ok(Arc::new(oracle));
             }
             let options = CommandOptions {
                 command: program.unwrap_or_default().into(),
@@ -107,6 +114,7 @@ impl EvaluatorCommand {
                 seed: search.seed,
                 folder: run_dir.join(FOLDERS),
                 keep: self.keep,
+                fidelities,
             };
             Ok(Arc::new(CommandOracle::new(given.space.clone(), given.definition, options)?))
         };

@@ -79,6 +79,21 @@ impl Prior {
         }
     }
 
+    /// The tasks of this prior, then those of another one over the same space.
+    ///
+    /// # Panics
+    /// If one has tables and the other has none, or they are over different spaces.
+    pub fn joined(&self, other: &Self) -> Self {
+        assert_eq!(self.encodings, other.encodings, "priors over different spaces");
+        Self {
+            tasks: [&self.tasks[..], &other.tasks].concat(),
+            families: [&self.families[..], &other.families].concat(),
+            encodings: self.encodings,
+            values: self.values.iter().chain(&other.values[..]).copied().collect(),
+            expectations: self.expectations.iter().chain(&other.expectations[..]).cloned().collect(),
+        }
+    }
+
     /// Whether there are tables.
     pub fn is_tabulated(&self) -> bool {
         self.expectations.is_empty()

@@ -18,4 +18,4 @@ pub use snapshot::{Assembler, BrokenSnapshot, CHUNK_BYTES, MAX_SNAPSHOT_BYTES, S
 /// Peers with another major version do not understand each other.
 pub const PROTOCOL_MAJOR: u32 = 1;
 /// Rises with additions that an older peer can ignore.
-pub const PROTOCOL_MINOR: u32 = 1;
+pub const PROTOCOL_MINOR: u32 = 2;

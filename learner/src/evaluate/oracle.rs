@@ -1,15 +1,15 @@
 //! The oracle whose measurements are made by evaluators.
 
 use super::{
-    leases::{Incident, Leases, Terms},
+    leases::{Incident, Key, Leases, Terms},
     service,
 };
 use crate::service::ServiceError;
-use srnas_common::{
-    security::ServerSecurity,
-    space::{Choices, SearchSpace},
+use srnas_common::{security::ServerSecurity, space::SearchSpace};
+use srnas_oracle::{
+    costly::{Answer, CostlyError, CostlyOracle, Training},
+    fidelities::Fidelities,
 };
-use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle};
 use std::{
     collections::HashMap,
     io,
@@ -46,6 +46,8 @@ pub struct RemoteOptions {
     pub definition: String,
     /// Seed of the search.
     pub seed: u64,
+    /// How long it may ask to train.
+    pub fidelities: Fidelities,
     /// Leases, timeout and retries.
     pub terms: Terms,
     /// Where to listen.
@@ -128,6 +130,20 @@ impl Shared {
         self.moved.subscribe()
     }
 
+    /// By what a training is known.
+    pub fn key(&self, training: &Training) -> Key {
+        (self.space.canonical_key(&training.choices), training.shorter)
+    }
+
+    /// A training in words.
+    pub fn name(&self, training: &Training) -> String {
+        let architecture = self.space.format(&training.choices);
+        match self.options.fidelities.shorter() {
+            0 => architecture,
+            _ => format!("{architecture} ({})", self.options.fidelities.name(training.shorter)),
+        }
+    }
+
     pub fn heartbeat(&self) -> Duration {
         self.options.terms.lease / 3
     }
@@ -140,12 +156,12 @@ impl Shared {
         }
         for incident in incidents {
             match incident {
-                Incident::Lost { id, choices } => {
-                    let architecture = self.space.format(&choices);
+                Incident::Lost { id, training } => {
+                    let architecture = self.name(&training);
                     warn!(evaluator = %id, %architecture, "an evaluator was lost: its work goes to the next");
                 }
-                Incident::GivenUp { choices, reason } => {
-                    warn!(architecture = %self.space.format(&choices), %reason, "an architecture is infeasible");
+                Incident::GivenUp { training, reason } => {
+                    warn!(architecture = %self.name(&training), %reason, "an architecture is infeasible");
                 }
             }
         }
@@ -234,13 +250,17 @@ impl CostlyOracle for RemoteOracle {
         vec![self.shared.options.metric.clone()]
     }
 
-    fn measure(&self, choices: &Choices, stop: &AtomicBool) -> Result<Answer, CostlyError> {
-        let key = self.shared.space.canonical_key(choices);
+    fn fidelities(&self) -> &Fidelities {
+        &self.shared.options.fidelities
+    }
+
+    fn measure(&self, training: &Training, stop: &AtomicBool) -> Result<Answer, CostlyError> {
+        let key = self.shared.key(training);
         {
             let mut state = self.shared.lock();
             state.claimed = state.claimed.saturating_sub(1);
             state.began = true;
-            state.leases.want(key, choices);
+            state.leases.want(key, training);
         }
         self.shared.tell();
         let mut state = self.shared.lock();
@@ -277,7 +297,7 @@ impl CostlyOracle for RemoteOracle {
         }
     }
 
-    fn brought(&self) -> Option<Vec<u8>> {
+    fn brought(&self) -> Option<Training> {
         self.shared.lock().leases.brought()
     }
 
@@ -295,9 +315,9 @@ impl CostlyOracle for RemoteOracle {
         }
     }
 
-    fn kept(&self, choices: &Choices) {
+    fn kept(&self, training: &Training) {
         let mut state = self.shared.lock();
-        state.leases.keep(self.shared.space.canonical_key(choices));
+        state.leases.keep(self.shared.key(training));
         // What is kept before anybody was asked is of an earlier time.
         if state.reunion.is_none() && !state.began {
             state.reunion = Some(Instant::now() + self.shared.heartbeat() + REUNION);

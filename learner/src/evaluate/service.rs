@@ -1,12 +1,12 @@
 //! The service: what evaluators say, in the words of the wire.
 
 use super::{
-    leases::{Holder, Use},
+    leases::{Given, Holder, Use},
     oracle::{Evaluator, Shared, State},
 };
 use crate::service::{ServiceError, doors, listening, reflection, server};
 use srnas_common::wire::{PROTOCOL_MAJOR, PROTOCOL_MINOR};
-use srnas_oracle::costly::Answer;
+use srnas_oracle::costly::{Answer, Training};
 use srnas_proto::v1::{
     self,
     answer_request::Said,
@@ -34,6 +34,9 @@ const DURABLE: Duration = Duration::from_secs(10);
 const MAX_ID: usize = 128;
 /// Longest reason of an infeasible answer, in characters.
 const MAX_REASON: usize = 2000;
+
+/// The protocol's minor number since which evaluators know of shorter trainings.
+const FIDELITIES_SINCE: u32 = 2;
 
 /// Serves until `shutdown`.
 ///
@@ -129,15 +132,22 @@ impl Service {
         Ok(Holder { id: said.id, incarnation: said.incarnation })
     }
 
-    /// The key of what an evaluator calls an architecture.
-    fn key(&self, choices: &[u8]) -> Result<u64, Status> {
+    /// What an evaluator calls a training.
+    fn training(&self, choices: &[u8], fidelity: f32) -> Result<Training, Status> {
         let space = &self.shared.space;
         let fits = choices.len() == space.len()
             && choices.iter().enumerate().all(|(d, &choice)| choice < space.arity(d));
-        if fits && space.is_valid(choices) {
-            return Ok(space.canonical_key(choices));
+        if !fits || !space.is_valid(choices) {
+            return Err(Status::invalid_argument(format!(
+                "{choices:?} is no architecture of {}",
+                space.name()
+            )));
         }
-        Err(Status::invalid_argument(format!("{choices:?} is no architecture of {}", space.name())))
+        let shorter = self.shared.options.fidelities.of_share(fidelity.into());
+        let shorter = shorter.ok_or_else(|| {
+            Status::invalid_argument(format!("the search asks for no training of fidelity {fidelity}"))
+        })?;
+        Ok(Training { choices: choices.to_vec(), shorter })
     }
 
     /// Does something to the state, as soon as it gives a result, by `until` at the latest.
@@ -188,6 +198,14 @@ impl Evaluate for Service {
                 request.software, request.protocol_major, request.protocol_minor
             )));
         }
+        let fidelities = &self.shared.options.fidelities;
+        if fidelities.shorter() > 0 && request.protocol_minor < FIDELITIES_SINCE {
+            return Err(Status::failed_precondition(format!(
+                "evaluator `{id}` ({}) knows full trainings only, and this search asks for shorter ones ({fidelities}): run \
+                 the release of this search there too",
+                request.software
+            )));
+        }
         let mut state = self.shared.lock();
         if state.over {
             return Err(over());
@@ -212,6 +230,10 @@ impl Evaluate for Service {
             space: options.space.clone(),
             space_definition: options.definition.clone(),
             seed: options.seed,
+            fidelities: match fidelities.shorter() {
+                0 => String::new(),
+                _ => fidelities.to_string(),
+            },
             lease_ms: milliseconds(options.terms.lease),
             heartbeat_ms: milliseconds(self.shared.heartbeat()),
         }))
@@ -219,7 +241,10 @@ impl Evaluate for Service {
 
     async fn take(&self, request: Request<v1::TakeRequest>) -> Result<Response<v1::TakeResponse>, Status> {
         let request = request.into_inner();
-        let held = request.held.iter().map(|choices| self.key(choices)).collect::<Result<Vec<_>, _>>()?;
+        let fidelities = request.held_fidelities.iter().copied().chain(std::iter::repeat(0.0));
+        let held = request.held.iter().zip(fidelities);
+        let held = held.map(|(choices, fidelity)| Ok(self.shared.key(&self.training(choices, fidelity)?)));
+        let held = held.collect::<Result<Vec<_>, Status>>()?;
         self.hear(&mut self.shared.lock(), request.evaluator.clone(), &request.search_id)?;
         let wait = Duration::from_millis(request.wait_ms.into()).min(LONGEST_WAIT);
         let _asking = Asking::new(&self.shared);
@@ -230,23 +255,25 @@ impl Evaluate for Service {
             })
             .await?;
         let space = &self.shared.space;
-        let work = given.map(|given| v1::Work {
-            architecture: serde_json::Value::Object(space.to_json(&given.choices)).to_string(),
-            notation: space.format(&given.choices),
-            choices: given.choices.into(),
-            fidelity: 1.0,
-            again: given.again,
+        let fidelities = &self.shared.options.fidelities;
+        let work = given.map(|Given { training: Training { choices, shorter }, again }| v1::Work {
+            architecture: serde_json::Value::Object(space.to_json(&choices)).to_string(),
+            notation: space.format(&choices),
+            choices: choices.into(),
+            fidelity: fidelities.cost(shorter) as f32,
+            again,
+            amount: fidelities.amount(shorter),
         });
         Ok(Response::new(v1::TakeResponse { work }))
     }
 
     async fn renew(&self, request: Request<v1::RenewRequest>) -> Result<Response<v1::RenewResponse>, Status> {
         let request = request.into_inner();
-        let key = self.key(&request.choices)?;
+        let training = self.training(&request.choices, request.fidelity)?;
         let wanted = {
             let mut state = self.shared.lock();
             let holder = self.hear(&mut state, request.evaluator, &request.search_id)?;
-            state.leases.renew(key, &request.choices, &holder, Instant::now())
+            state.leases.renew(self.shared.key(&training), &training, &holder, Instant::now())
         };
         self.shared.tell();
         Ok(Response::new(v1::RenewResponse { wanted }))
@@ -257,13 +284,14 @@ impl Evaluate for Service {
         request: Request<v1::AnswerRequest>,
     ) -> Result<Response<v1::AnswerResponse>, Status> {
         let request = request.into_inner();
-        let key = self.key(&request.choices)?;
+        let training = self.training(&request.choices, request.fidelity)?;
+        let key = self.shared.key(&training);
         let answer = answer(request.said, &self.shared.options.metric)?;
         // The first attempt takes it in, the others wait until it is durable.
         let used = self
             .wait(Instant::now() + DURABLE, |state| {
                 let holder = self.hear(state, request.evaluator.clone(), &request.search_id)?;
-                let used = state.leases.answered(key, &request.choices, &holder, answer.clone());
+                let used = state.leases.answered(key, &training, &holder, answer.clone());
                 Ok(match used {
                     Use::Counts { .. } => {
                         self.shared.tell_search();
@@ -276,7 +304,7 @@ impl Evaluate for Service {
         let Some((evaluator, used)) = used else {
             return Err(Status::unavailable("the answer is not in the ledger yet: repeat it"));
         };
-        let architecture = || self.shared.space.format(&request.choices);
+        let architecture = || self.shared.name(&training);
         let used = match used {
             Use::Counted { late: true } => {
                 info!(%evaluator, architecture = architecture(), "a late answer counts: nobody had answered before");

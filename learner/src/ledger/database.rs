@@ -9,7 +9,7 @@ use std::{
 };
 
 /// Version of the schema, in `PRAGMA user_version`; a file with a higher one is refused.
-const SCHEMA: u32 = 2;
+const SCHEMA: u32 = 3;
 
 const TABLES: &str = "
 CREATE TABLE run (
@@ -64,6 +64,16 @@ CREATE TABLE infeasible (
 );
 ";
 
+/// What schema 3 added: what was paid, where a training went on after a shorter one; and incumbents are of full trainings.
+const COSTS: &str = "
+ALTER TABLE measurements ADD COLUMN cost REAL;
+ALTER TABLE infeasible ADD COLUMN cost REAL;
+DROP VIEW incumbents;
+CREATE VIEW incumbents AS
+    SELECT tasks.name AS task, max(value) AS value, architecture, count(*) AS measurements
+    FROM measurements JOIN tasks USING (task) WHERE fidelity = 1.0 GROUP BY task;
+";
+
 /// What a costly oracle said of an architecture.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AnswerRecord {
@@ -71,6 +81,10 @@ pub struct AnswerRecord {
     pub key: u64,
     /// Its choices.
     pub choices: Vec<u8>,
+    /// How much of a full training it took; 1 is all of it.
+    pub fidelity: f64,
+    /// What was paid, in full trainings: less than the fidelity where it went on after a shorter training.
+    pub cost: f64,
     /// The value of the objective and every metric; or why it has none.
     pub said: Result<(f64, BTreeMap<String, f64>), String>,
 }
@@ -214,7 +228,7 @@ impl Database {
         let schema = database.connection.query_row("PRAGMA user_version", [], |row| row.get::<_, u32>(0));
         match schema {
             Ok(SCHEMA) => {}
-            Ok(1) => database.upgrade().map_err(|source| database.failed(source))?,
+            Ok(older @ 1..SCHEMA) => database.upgrade(older).map_err(|source| database.failed(source))?,
             Ok(0) => return Err(foreign()),
             Ok(found) => return Err(LedgerError::Newer { path: path.display().to_string(), found }),
             Err(rusqlite::Error::SqliteFailure(e, _)) if e.code == rusqlite::ErrorCode::NotADatabase => {
@@ -245,6 +259,7 @@ impl Database {
         let transaction = self.connection.transaction()?;
         transaction.execute_batch(TABLES)?;
         transaction.execute_batch(ANSWERS)?;
+        transaction.execute_batch(COSTS)?;
         transaction.execute(
             "INSERT INTO run (name, software, space, seed) VALUES (?1, ?2, ?3, ?4)",
             params![run.name, env!("CARGO_PKG_VERSION"), run.space, run.seed.to_string()],
@@ -260,9 +275,11 @@ impl Database {
         transaction.commit()
     }
 
-    /// Adds to a file of schema 1 what schema 2 has more, in one transaction.
-    fn upgrade(&self) -> rusqlite::Result<()> {
-        self.connection.execute_batch(&format!("BEGIN; {ANSWERS} PRAGMA user_version = {SCHEMA}; COMMIT;"))
+    /// Adds to a file of an older schema what later ones have more, in one transaction.
+    fn upgrade(&self, schema: u32) -> rusqlite::Result<()> {
+        let answers = if schema < 2 { ANSWERS } else { "" };
+        self.connection
+            .execute_batch(&format!("BEGIN; {answers} {COSTS} PRAGMA user_version = {SCHEMA}; COMMIT;"))
     }
 
     fn run(&self) -> rusqlite::Result<RunRecord> {
@@ -416,7 +433,8 @@ impl Database {
             // A time of recording that both tables share is not needed: what is infeasible comes last, and its order
             // among the others says nothing.
             let mut measured = self.connection.prepare(
-                "SELECT id, key, architecture, value FROM measurements WHERE task = ?1 ORDER BY id",
+                "SELECT id, key, architecture, value, fidelity, ifnull(cost, fidelity) FROM measurements
+                 WHERE task = ?1 ORDER BY id",
             )?;
             let mut answers = Vec::new();
             let mut rows = measured.query([task])?;
@@ -426,17 +444,22 @@ impl Database {
                 answers.push(AnswerRecord {
                     key: row.get::<_, i64>(1)? as u64,
                     choices: split_choices(row.get_ref(2)?.as_str()?, 2)?,
+                    fidelity: row.get(4)?,
+                    cost: row.get(5)?,
                     said,
                 });
             }
-            let mut infeasible = self
-                .connection
-                .prepare("SELECT key, architecture, reason FROM infeasible WHERE task = ?1 ORDER BY rowid")?;
+            let mut infeasible = self.connection.prepare(
+                "SELECT key, architecture, reason, fidelity, ifnull(cost, fidelity) FROM infeasible
+                 WHERE task = ?1 ORDER BY rowid",
+            )?;
             let mut rows = infeasible.query([task])?;
             while let Some(row) = rows.next()? {
                 answers.push(AnswerRecord {
                     key: row.get::<_, i64>(0)? as u64,
                     choices: split_choices(row.get_ref(1)?.as_str()?, 1)?,
+                    fidelity: row.get(3)?,
+                    cost: row.get(4)?,
                     said: Err(row.get(2)?),
                 });
             }
@@ -462,9 +485,9 @@ impl Database {
             match &answer.said {
                 Ok((value, metrics)) => {
                     let new = transaction.execute(
-                        "INSERT OR IGNORE INTO measurements (task, key, fidelity, architecture, value, actor)
-                         VALUES (?1, ?2, 1.0, ?3, ?4, ?5)",
-                        params![task, answer.key as i64, text, value, actor],
+                        "INSERT OR IGNORE INTO measurements (task, key, fidelity, architecture, value, actor, cost)
+                         VALUES (?1, ?2, ?6, ?3, ?4, ?5, ?7)",
+                        params![task, answer.key as i64, text, value, actor, answer.fidelity, answer.cost],
                     )?;
                     let id = transaction.last_insert_rowid();
                     // SQLite has no numbers that are not one.
@@ -475,8 +498,8 @@ impl Database {
                 }
                 Err(reason) => {
                     transaction.execute(
-                        "INSERT OR IGNORE INTO infeasible VALUES (?1, ?2, 1.0, ?3, ?4, ?5)",
-                        params![task, answer.key as i64, text, reason, actor],
+                        "INSERT OR IGNORE INTO infeasible VALUES (?1, ?2, ?6, ?3, ?4, ?5, ?7)",
+                        params![task, answer.key as i64, text, reason, actor, answer.fidelity, answer.cost],
                     )?;
                 }
             }
@@ -605,23 +628,40 @@ mod tests {
         drop(Database::create(&path, &record()).unwrap());
         // As schema 1 was.
         let raw = Connection::open(&path).unwrap();
-        raw.execute_batch("DROP TABLE metrics; DROP TABLE infeasible; PRAGMA user_version = 1").unwrap();
+        raw.execute_batch(
+            "DROP TABLE metrics; DROP TABLE infeasible; ALTER TABLE measurements DROP COLUMN cost; PRAGMA user_version = 1",
+        )
+        .unwrap();
         drop(raw);
         let mut database = Database::open(&path, &record()).unwrap();
         let metrics = BTreeMap::from([("loss".to_string(), 0.5), ("acc".into(), f64::NAN)]);
-        let good = AnswerRecord { key: u64::MAX, choices: vec![0, 12], said: Ok((-0.5, metrics)) };
-        let bad = AnswerRecord { key: 3, choices: vec![1, 1], said: Err("it diverged".into()) };
+        let full =
+            |key: u64, choices: Vec<u8>, said| AnswerRecord { key, choices, fidelity: 1.0, cost: 1.0, said };
+        let good = full(u64::MAX, vec![0, 12], Ok((-0.5, metrics)));
+        let bad = full(3, vec![1, 1], Err("it diverged".into()));
+        // A shorter training of the same is another measurement, and none to be the best.
+        let short =
+            AnswerRecord { fidelity: 0.25, cost: 0.25, said: Ok((9.0, BTreeMap::new())), ..good.clone() };
+        let rest = AnswerRecord { cost: 0.75, ..full(4, vec![2, 2], Ok((-0.75, BTreeMap::new()))) };
         for _ in 0..2 {
-            database.record_answer(1, &bad, "me").unwrap();
-            database.record_answer(1, &good, "me").unwrap();
+            for answer in [&bad, &good, &short, &rest] {
+                database.record_answer(1, answer, "me").unwrap();
+            }
         }
         drop(database);
         let database = Database::open(&path, &record()).unwrap();
         let mut kept = good.clone();
         kept.said = Ok((-0.5, BTreeMap::from([("loss".into(), 0.5)])));
-        assert_eq!(database.answers(1).unwrap(), [kept, bad]);
+        assert_eq!(database.answers(1).unwrap(), [kept, short, rest, bad]);
         assert_eq!(database.answers(0).unwrap(), []);
-        assert_eq!(database.measurements(None).unwrap().values, [-0.5]);
+        assert_eq!(database.measurements(None).unwrap().values, [-0.5, 9.0, -0.75]);
+        let best: (f64, u32) = database
+            .connection
+            .query_row("SELECT value, measurements FROM incumbents WHERE task = 'b'", [], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
+            .unwrap();
+        assert_eq!(best, (-0.5, 2));
     }
 
     #[test]

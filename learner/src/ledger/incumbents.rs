@@ -9,7 +9,7 @@ pub struct Incumbent {
     pub value: f32,
     /// Choice indices.
     pub architecture: Vec<u8>,
-    /// Distinct measurements of the task.
+    /// Distinct full measurements of the task.
     pub measurements: u64,
 }
 

@@ -20,6 +20,9 @@ use srnas_common::{
 };
 use std::sync::Arc;
 
+/// The fidelity of a full training.
+const FULL: f32 = 1.0;
+
 /// One measurement.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Entry {
@@ -40,7 +43,7 @@ pub struct Ledger {
     known: HashSet<(u16, u64, u32)>,
     entries: Vec<Entry>,
     architectures: Vec<u8>,
-    /// Values by task, for best and median.
+    /// Values of full trainings by task, for best and median.
     values: Vec<Vec<f32>>,
     incumbents: Arc<Incumbents>,
 }
@@ -73,8 +76,11 @@ impl Ledger {
                 continue;
             }
             let choices = &measurements.architectures[i * self.decisions..][..self.decisions];
-            values.push(value);
-            self.incumbents.see(task, value, choices);
+            // What a shorter training says is not compared with what a full one says.
+            if fidelity == FULL {
+                values.push(value);
+                self.incumbents.see(task, value, choices);
+            }
             self.entries.push(Entry { task, fidelity, value, architecture: self.architectures.len() });
             self.architectures.extend_from_slice(choices);
             new.tasks.push(task);
@@ -116,7 +122,8 @@ impl Ledger {
         let space = task.space();
         let size = space.size().filter(|&size| size <= Prior::LARGEST)? as usize;
         let mut values = vec![f32::NAN; size];
-        for entry in self.entries.iter().filter(|entry| usize::from(entry.task) == index) {
+        let full = |entry: &&Entry| usize::from(entry.task) == index && entry.fidelity == FULL;
+        for entry in self.entries.iter().filter(full) {
             let choices = &self.architectures[entry.architecture..][..self.decisions];
             values[space.rank(choices) as usize] = entry.value;
         }
@@ -163,7 +170,7 @@ mod tests {
         assert_eq!(ledger.get(1).1, [1, 7]);
         assert_eq!(ledger.get(0).0.value, 0.5);
         let best = ledger.incumbents().get(0).unwrap();
-        assert_eq!((best.value, best.measurements, &best.architecture[..]), (0.5, 2, &[0, 7][..]));
+        assert_eq!((best.value, best.measurements, &best.architecture[..]), (0.5, 1, &[0, 7][..]));
         assert!(ledger.incumbents().get(2).is_none());
     }
 

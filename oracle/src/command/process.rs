@@ -43,7 +43,7 @@ pub struct Process<'a> {
     pub input: &'a Path,
     /// The file that gets the beginning of its stderr.
     pub errors: &'a Path,
-    pub variables: &'a [(&'a str, &'a str)],
+    pub variables: &'a [(&'a str, String)],
     pub timeout: Option<Duration>,
 }
 
@@ -66,7 +66,7 @@ impl Process<'_> {
         let mut child = Command::new("sh")
             .arg("-c")
             .arg(self.command)
-            .envs(self.variables.iter().copied())
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .stdin(fs::File::open(self.input)?)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -98,7 +98,10 @@ impl Process<'_> {
                 Ok(heard) => Some(heard),
                 Err(_) => {
                     kill_marked(
-                        self.variables.iter().find(|(name, _)| *name == MARK).map_or("", |(_, mark)| mark),
+                        self.variables
+                            .iter()
+                            .find(|(name, _)| *name == MARK)
+                            .map_or("", |(_, mark)| mark.as_str()),
                     );
                     ear.recv_timeout(ECHO).ok()
                 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use candle_core::Tensor;
+use candle_core::{Tensor, Var};
 use rand::{Rng, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -235,12 +235,40 @@ impl Network {
         Ok(Score { accuracy: right as f64 / images, loss: loss / images })
     }
 
-    /// Trains on the training images. `after` hears of each epoch, counted from 1, with the network as it then is.
+    /// Trains on the training images, from the first epoch to the recipe's last. `after` hears of each epoch, counted from 1,
+    /// with the network as it then is.
     ///
     /// # Errors
     /// A loss that is not a number any more; too few images for a batch.
     pub fn fit(
         &mut self,
+        data: &ImageSet,
+        recipe: &Recipe,
+        rng: &mut ChaCha8Rng,
+        after: impl FnMut(usize, &mut Self) -> Result<(), TrainingError>,
+    ) -> Result<(), TrainingError> {
+        let mut fit = self.begin(data, recipe);
+        self.go_on(&mut fit, recipe.epochs, data, recipe, rng, after)
+    }
+
+    /// A training before its first epoch.
+    pub fn begin(&self, data: &ImageSet, recipe: &Recipe) -> Fit {
+        Fit {
+            sgd: Sgd::new(recipe.momentum, recipe.weight_decay, self.model.parameters()),
+            order: (0..data.train.len()).collect(),
+            epochs: 0,
+        }
+    }
+
+    /// Trains on to the end of epoch `until`, along the schedule of the whole recipe: what is trained in parts is what is
+    /// trained at once.
+    ///
+    /// # Errors
+    /// As [`Self::fit`].
+    pub fn go_on(
+        &mut self,
+        fit: &mut Fit,
+        until: usize,
         data: &ImageSet,
         recipe: &Recipe,
         rng: &mut ChaCha8Rng,
@@ -251,21 +279,30 @@ impl Network {
             return Err(TrainingError::TooFewImages { images: data.train.len(), batch: recipe.batch });
         }
         let steps = per_epoch * recipe.epochs;
-        let mut sgd = Sgd::new(recipe.momentum, recipe.weight_decay, self.model.parameters());
-        let mut order: Vec<usize> = (0..data.train.len()).collect();
-        for epoch in 0..recipe.epochs {
-            order.shuffle(rng);
-            for (step, indices) in order.chunks_exact(recipe.batch).enumerate() {
-                let done = (epoch * per_epoch + step) as f64 / steps as f64;
+        while fit.epochs < until {
+            fit.order.shuffle(rng);
+            for (step, indices) in fit.order.chunks_exact(recipe.batch).enumerate() {
+                let done = (fit.epochs * per_epoch + step) as f64 / steps as f64;
                 let rate = recipe.learning_rate * (0.5 * (1.0 + (std::f64::consts::PI * done).cos())) as f32;
-                let loss = self.step(data, indices, recipe, rate, &mut sgd, rng)?;
+                let loss = self.step(data, indices, recipe, rate, &mut fit.sgd, rng)?;
                 if !loss.is_finite() {
-                    return Err(TrainingError::Diverged { epoch: epoch + 1, epochs: recipe.epochs });
+                    return Err(TrainingError::Diverged { epoch: fit.epochs + 1, epochs: recipe.epochs });
                 }
             }
-            after(epoch + 1, self)?;
+            fit.epochs += 1;
+            after(fit.epochs, self)?;
         }
         Ok(())
+    }
+
+    /// The parameters by name.
+    pub(super) fn parameters(&self) -> &[(String, Var)] {
+        self.model.parameters()
+    }
+
+    /// The running averages of every normalisation.
+    pub(super) fn running(&mut self) -> Vec<&mut Moments> {
+        self.model.running()
     }
 
     /// One step; gives the loss before it. Where that is not finite the step is not taken.
@@ -336,6 +373,15 @@ impl Network {
             }
         })
     }
+}
+
+/// A training under way.
+pub struct Fit {
+    pub(super) sgd: Sgd,
+    /// The images in the order of the last epoch, which the next one shuffles.
+    pub(super) order: Vec<usize>,
+    /// Epochs that are done.
+    pub(super) epochs: usize,
 }
 
 /// Training steps on one batch.

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    path::Path,
     sync::atomic::{AtomicBool, Ordering},
     time::Instant,
 };
@@ -11,10 +12,12 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use srnas_common::space::SearchSpace;
+use tracing::warn;
 
 use super::{
     Network, Recipe, TrainingError,
     attack::Attack,
+    checkpoint,
     corruption::Corruption,
     data::{ImageSet, Split},
     model::Phase,
@@ -103,6 +106,17 @@ pub struct Times {
     pub latency_ms: f64,
 }
 
+/// A part of a training.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Part<'a> {
+    /// The epoch with which it ends; none is the recipe's last.
+    pub until: Option<usize>,
+    /// Where a shorter part left it; from the beginning if that cannot be read.
+    pub from: Option<&'a Path>,
+    /// Where to leave it for a longer one.
+    pub to: Option<&'a Path>,
+}
+
 /// Trains the network of an architecture and measures it. Equal arguments give equal results but for the two times.
 ///
 /// # Errors
@@ -116,11 +130,48 @@ pub fn measure(
     seed: u64,
     stop: &AtomicBool,
 ) -> std::result::Result<Measurement, TrainingError> {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut network = Network::new(space, choices, data, recipe.scale, &mut rng)?;
+    let whole = Part::default();
+    Ok(measure_part(space, choices, data, recipe, questions, seed, whole, stop)?.0)
+}
+
+/// As [`measure`], of a part of the training: the epochs up to one, going on after earlier ones where they were kept. A part
+/// that went on says the same as one from the beginning, but for an early accuracy where that epoch was before. Also says
+/// after how many epochs it went on, 0 for the beginning.
+///
+/// # Errors
+/// As [`measure`], and a place that cannot be written.
+#[expect(clippy::too_many_arguments, reason = "what a training is, each by its name")]
+pub fn measure_part(
+    space: &SearchSpace,
+    choices: &[u8],
+    data: &ImageSet,
+    recipe: &Recipe,
+    questions: &Questions,
+    seed: u64,
+    part: Part,
+    stop: &AtomicBool,
+) -> std::result::Result<(Measurement, usize), TrainingError> {
+    let begin = || -> std::result::Result<_, TrainingError> {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let network = Network::new(space, choices, data, recipe.scale, &mut rng)?;
+        let fit = network.begin(data, recipe);
+        Ok((network, fit, rng))
+    };
+    let (mut network, mut fit, mut rng) = begin()?;
+    if let Some(path) = part.from {
+        match checkpoint::load(path, &mut network, &mut fit) {
+            Ok(then) => rng = then,
+            Err(error) => {
+                warn!("{} cannot be read, so its training begins anew: {error}", path.display());
+                (network, fit, rng) = begin()?;
+            }
+        }
+    }
+    let after = fit.epochs;
     let mut measurement = Measurement::default();
     let (validation, test) = (&mut measurement.validation, &mut measurement.test);
-    network.fit(data, recipe, &mut rng, |epoch, network| {
+    let until = part.until.unwrap_or(recipe.epochs);
+    network.go_on(&mut fit, until, data, recipe, &mut rng, |epoch, network| {
         if stop.load(Ordering::Relaxed) {
             return Err(TrainingError::Stopped);
         }
@@ -130,10 +181,14 @@ pub fn measure(
         }
         Ok(())
     })?;
+    if let Some(path) = part.to {
+        let failed = |source| TrainingError::Checkpoint { path: path.display().to_string(), source };
+        checkpoint::save(path, &mut network, &fit, &rng).map_err(failed)?;
+    }
     for (scores, split) in [(validation, &data.validation), (test, &data.test)] {
         ask(&mut network, data, split, questions, seed, scores)?;
     }
-    Ok(measurement)
+    Ok((measurement, after))
 }
 
 /// Measures what the network of an architecture costs. The times are the least of several, so that what else runs on

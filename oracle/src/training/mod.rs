@@ -4,6 +4,7 @@
 //! [`measure`] puts these together into one measurement. [`ops`] is the hot path.
 
 pub mod attack;
+mod checkpoint;
 pub mod corruption;
 pub mod data;
 mod fit;
@@ -13,7 +14,7 @@ pub mod ops;
 mod oracle;
 mod sgd;
 
-pub use fit::{Adversarial, Network, Recipe, Score, Steps};
+pub use fit::{Adversarial, Fit, Network, Recipe, Score, Steps};
 pub use oracle::TrainingOracle;
 
 /// Why a training gives no measurement.
@@ -37,6 +38,14 @@ pub enum TrainingError {
         images: usize,
         /// How many a batch takes.
         batch: usize,
+    },
+    /// It cannot be left for a longer one to go on from.
+    #[error("cannot write {path}: {source}")]
+    Checkpoint {
+        /// The file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
     },
     /// The network could not be built or run.
     #[error("the network failed: {0}")]
@@ -140,12 +149,54 @@ mod tests {
 
     #[test]
     fn a_training_that_diverges_is_an_infeasible_answer() {
-        use crate::costly::{Answer, CostlyOracle};
+        use crate::costly::{Answer, CostlyOracle, Training};
         let wild = Recipe { learning_rate: 1e30, ..recipe(4) };
         let oracle = TrainingOracle::new(space(), data::digits(), wild, Questions::default(), 1).unwrap();
-        match oracle.measure(&CELL, &AtomicBool::new(false)).unwrap() {
+        match oracle.measure(&Training::full(CELL.to_vec()), &AtomicBool::new(false)).unwrap() {
             Answer::Infeasible(reason) => assert!(reason.contains("diverged in epoch 1 of 4"), "{reason}"),
             Answer::Metrics(metrics) => panic!("{metrics:?}"),
+        }
+    }
+
+    #[test]
+    fn a_training_in_parts_says_what_one_at_once_says_and_pays_for_the_rest() {
+        use crate::costly::{Answer, CostlyOracle, RESUMED_FROM, Training};
+        let questions =
+            Questions { attacks: vec![Attack { epsilon: 0.1, steps: 2 }], ..Questions::default() };
+        let make = || TrainingOracle::new(space(), data::digits(), recipe(6), questions.clone(), 1).unwrap();
+        let said = |oracle: &TrainingOracle, shorter| {
+            let training = Training { choices: CELL.to_vec(), shorter };
+            let answer = oracle.measure(&training, &AtomicBool::new(false)).unwrap();
+            let Answer::Metrics(mut metrics) = answer else { panic!("{answer:?}") };
+            metrics.retain(|name, _| !name.starts_with("cost/"));
+            metrics
+        };
+        let mut whole = make();
+        let at_once = said(&whole, None);
+        let folder = tempfile::tempdir().unwrap();
+        whole = whole.with("epochs=2,4,6".parse().unwrap()).unwrap();
+        whole.keep_in(folder.path().into()).unwrap();
+        let short = said(&whole, Some(0));
+        assert_ne!(short["val/loss"], at_once["val/loss"]);
+        let middle = said(&whole, Some(1));
+        assert_eq!(middle[RESUMED_FROM], 2.0);
+        whole.kept(&Training { choices: CELL.to_vec(), shorter: Some(1) });
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        let mut rest = said(&whole, None);
+        assert_eq!(rest.remove(RESUMED_FROM), Some(4.0));
+        assert_eq!(rest, at_once);
+        // What cannot be read is trained anew.
+        let left = std::fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
+        let bytes = std::fs::read(&left).unwrap();
+        for damaged in [&bytes[..bytes.len() / 2], b"no training"] {
+            std::fs::write(&left, damaged).unwrap();
+            assert_eq!(said(&whole, None), at_once);
+        }
+        for (text, says) in
+            [("epochs=2,7", "has 6 epochs"), ("steps=2,6", "whole epochs"), ("epochs=2.5,6", "whole epochs")]
+        {
+            let error = make().with(text.parse().unwrap()).unwrap_err();
+            assert!(error.contains(says), "{error}");
         }
     }
 

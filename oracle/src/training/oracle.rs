@@ -1,15 +1,22 @@
 //! Training as an oracle.
 
-use srnas_common::space::{Choices, SearchSpace};
-use std::sync::{Arc, atomic::AtomicBool};
+use srnas_common::space::SearchSpace;
+use std::{
+    fs, io,
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use super::{
     Recipe, TrainingError,
     data::ImageSet,
-    measure::{Measurement, Questions, SplitScores, Times, measure, time},
+    measure::{Measurement, Part, Questions, SplitScores, Times, measure_part, time},
     model,
 };
-use crate::costly::{Answer, CostlyError, CostlyOracle};
+use crate::{
+    costly::{Answer, CostlyError, CostlyOracle, RESUMED_FROM, Training},
+    fidelities::Fidelities,
+};
 
 /// Trains each architecture it is asked for.
 #[derive(Debug)]
@@ -19,6 +26,9 @@ pub struct TrainingOracle {
     recipe: Recipe,
     questions: Questions,
     seed: u64,
+    fidelities: Fidelities,
+    /// Where shorter trainings are left for longer ones to go on from.
+    folder: Option<PathBuf>,
 }
 
 impl TrainingOracle {
@@ -37,7 +47,50 @@ impl TrainingOracle {
             return Err(format!("architectures of {} cannot be trained; those of nb201 can", space.name()));
         }
         recipe.check(&data)?;
-        Ok(Self { space, data, recipe, questions, seed })
+        Ok(Self { space, data, recipe, questions, seed, fidelities: Fidelities::FULL, folder: None })
+    }
+
+    /// Trains shorter too: so many epochs along the schedule of the whole training. What is asked early of a training is not
+    /// asked then.
+    ///
+    /// # Errors
+    /// Says which fidelities the recipe has.
+    pub fn with(mut self, fidelities: Fidelities) -> Result<Self, String> {
+        let all = (0..fidelities.shorter()).map(Some).chain([None]);
+        let whole = all.clone().all(|place| fidelities.amount(place).fract() == 0.0);
+        if fidelities.unit() != "epochs" || !whole {
+            return Err(format!(
+                "--fidelity {fidelities}: what this trains is counted in whole epochs, such as epochs=3,27"
+            ));
+        }
+        if fidelities.amount(None) != self.recipe.epochs as f64 {
+            return Err(format!(
+                "--fidelity {fidelities}: a full training of this recipe has {} epochs, and the last amount is the full one",
+                self.recipe.epochs
+            ));
+        }
+        self.questions.early = 0;
+        self.fidelities = fidelities;
+        Ok(self)
+    }
+
+    /// Leaves shorter trainings in a folder, so that longer ones go on from them, also after a restart.
+    ///
+    /// # Errors
+    /// A folder that cannot be made.
+    pub fn keep_in(&mut self, folder: PathBuf) -> io::Result<()> {
+        if self.fidelities.shorter() > 0 {
+            fs::create_dir_all(&folder)?;
+            self.folder = Some(folder);
+        }
+        Ok(())
+    }
+
+    /// Where a shorter training is left.
+    fn left(&self, choices: &[u8], place: usize) -> Option<PathBuf> {
+        let key = self.space.canonical_key(choices);
+        let name = format!("{key:016x}-epochs{}.safetensors", self.fidelities.amount(Some(place)));
+        Some(self.folder.as_ref()?.join(name))
     }
 }
 
@@ -64,22 +117,51 @@ impl CostlyOracle for TrainingOracle {
         empty.scores(&self.questions).into_keys().chain(Times::default().costs().into_keys()).collect()
     }
 
-    fn measure(&self, choices: &Choices, stop: &AtomicBool) -> Result<Answer, CostlyError> {
+    fn fidelities(&self) -> &Fidelities {
+        &self.fidelities
+    }
+
+    fn resumes(&self) -> bool {
+        self.folder.is_some()
+    }
+
+    fn kept(&self, training: &Training) {
+        for place in 0..training.shorter.unwrap_or(self.fidelities.shorter()) {
+            if let Some(path) = self.left(&training.choices, place) {
+                // Most are not there.
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+
+    fn measure(&self, training: &Training, stop: &AtomicBool) -> Result<Answer, CostlyError> {
         let failed = |error: TrainingError| match error {
             TrainingError::Stopped => Err(CostlyError::Stopped),
             diverged @ TrainingError::Diverged { .. } => Ok(Answer::Infeasible(diverged.to_string())),
             other => Err(CostlyError::Failed(other.to_string())),
         };
-        let (data, recipe) = (&self.data, &self.recipe);
-        let measurement = match measure(&self.space, choices, data, recipe, &self.questions, self.seed, stop)
-        {
-            Ok(measurement) => measurement,
+        let (data, recipe, choices) = (&self.data, &self.recipe, &training.choices);
+        let earlier = 0..training.shorter.unwrap_or(self.fidelities.shorter());
+        let from = earlier.rev().filter_map(|place| self.left(choices, place)).find(|path| path.exists());
+        let to = training.shorter.and_then(|place| self.left(choices, place));
+        let part = Part {
+            until: training.shorter.map(|_| self.fidelities.amount(training.shorter) as usize),
+            from: from.as_deref(),
+            to: to.as_deref(),
+        };
+        let measured =
+            measure_part(&self.space, choices, data, recipe, &self.questions, self.seed, part, stop);
+        let (measurement, after) = match measured {
+            Ok(measured) => measured,
             Err(error) => return failed(error),
         };
         let mut metrics = measurement.scores(&self.questions);
         match time(&self.space, choices, data, recipe) {
             Ok(times) => metrics.extend(times.costs()),
             Err(error) => return failed(error),
+        }
+        if after > 0 {
+            metrics.insert(RESUMED_FROM.into(), after as f64);
         }
         Ok(Answer::Metrics(metrics))
     }

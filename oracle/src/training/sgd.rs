@@ -17,6 +17,16 @@ impl Sgd {
         Self { momentum, weight_decay, velocities }
     }
 
+    /// The velocity of each parameter.
+    pub fn velocities(&self) -> &[Vec<f32>] {
+        &self.velocities
+    }
+
+    /// See [`Self::velocities`].
+    pub fn velocities_mut(&mut self) -> &mut [Vec<f32>] {
+        &mut self.velocities
+    }
+
     /// One step against the gradients; parameters without one stay as they are.
     pub fn step(&mut self, parameters: &[(String, Var)], gradients: &GradStore, rate: f32) -> Result<()> {
         for ((_, parameter), velocity) in parameters.iter().zip(&mut self.velocities) {

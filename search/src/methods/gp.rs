@@ -120,6 +120,12 @@ impl Gp {
         self.kind = kind;
     }
 
+    /// Takes other weights of the past tasks, before anything is learned.
+    pub fn weighing(mut self, weights: &[f32]) -> Self {
+        self.predictor.restart(weights);
+        self
+    }
+
     /// Looks near these too, in a space that is too large to be listed.
     pub fn near(self, favourites: Vec<Vec<u8>>) -> Self {
         Self { favourites, ..self }
@@ -155,7 +161,12 @@ impl Gp {
 
     /// Never asks for this one, whatever it is worth.
     pub fn skip(&mut self, choices: &Choices) {
-        self.measured.insert(self.begin.key(choices));
+        self.skip_key(self.begin.key(choices));
+    }
+
+    /// As [`Self::skip`], by its key.
+    pub fn skip_key(&mut self, key: u64) {
+        self.measured.insert(key);
     }
 
     /// Takes in a measurement.

@@ -24,6 +24,7 @@ pub(crate) use gp::{Acquisition, FIRST, Gp, universal};
 pub use past::PastSearch;
 pub(crate) use past::prior_of;
 pub(crate) use random::unmeasured;
+pub(crate) use screening::{Rule, Screening, ScreeningSettings};
 pub use surrogates::{random_surrogate, surrogates_of};
 
 use crate::method::{Begin, Method, MethodError, MethodSpec, SpecError, Whole};
@@ -50,9 +51,12 @@ pub const METHODS: &[(&str, &str)] = &[
     ),
     (
         "two-phase",
-        "short trainings first, then full ones by what they say; short=100, beta=1.5, slope=0.5, residual=0.06",
+        "short trainings first, then full ones by what they say; short=100, beta=1.5, slope=0.5, residual=0.06, past=none|all",
     ),
-    ("screen", "a full training only after a short one; first=64, beta=1, slope=0.5, residual=0.06"),
+    (
+        "screen",
+        "a full training only after a short one; first=64, beta=1, slope=0.5, residual=0.06, past=none|all",
+    ),
     ("halving", "successive halving of shorter trainings, round after round"),
     ("hyperband", "successive halving, the rounds beginning at each level in turn"),
     ("asha", "asynchronous successive halving, one training at a time"),
@@ -128,8 +132,15 @@ impl MethodSpec {
                 past = Some(prior);
                 start
             }
-            "two-phase" => screening::prepare(self, p, screening::Rule::TwoPhase)?,
-            "screen" => screening::prepare(self, p, screening::Rule::ScreenFirst)?,
+            "two-phase" | "screen" => {
+                let rule = match self.name() {
+                    "screen" => screening::Rule::ScreenFirst,
+                    _ => screening::Rule::TwoPhase,
+                };
+                let (start, prior) = screening::prepare(self, p, rule)?;
+                past = prior;
+                start
+            }
             "halving" => halving::prepare(self, p, halving::Bandit::SuccessiveHalving)?,
             "hyperband" => halving::prepare(self, p, halving::Bandit::Hyperband)?,
             "asha" => halving::prepare(self, p, halving::Bandit::Asha)?,

@@ -1,128 +1,307 @@
 //! Short trainings first: what they say is a past task of the full ones ([`super::past`]), and one of two rules says which to
-//! pay for. *Two-phase* spends a fixed number of short trainings, then full ones only. *Screen first* takes the highest upper
-//! bound among all architectures, and gives it a short training if it has had none, else the full one.
+//! pay for. *Two-phase* spends a number of short trainings, then full ones only, each after the trainings of middle length, if
+//! there are such. *Screen first* takes the highest upper bound among all architectures, and gives it a short training if it
+//! has had none, else the full one.
 //!
 //! Both look at what the full trainings say about the short ones: where these are seen to say nothing, they are left alone and
-//! paid for no more.
+//! paid for no more. Real past tasks count beside the short trainings as far as the evidence is for them.
 
 use super::{
-    Begin, MethodSpec, Preparation, SpecError, Starter, Whole,
+    Begin, MethodSpec, Preparation, SpecError, Starter,
     gp::{Acquisition, Gp, universal},
     past::completed,
     random::unmeasured,
+    transfer::past_of,
 };
-use crate::method::{Method, MethodError, Training};
+use crate::method::{Method, MethodError};
 use hashbrown::{HashMap, HashSet};
 use rand_chacha::ChaCha8Rng;
 use srnas_common::{
-    posterior::{Kind, PosteriorSettings, Prior},
+    posterior::{Expectation, Kind, PosteriorSettings, Predictor, Prior},
     space::Choices,
 };
+use srnas_oracle::costly::Training;
 use std::sync::Arc;
 
 /// Full trainings after which short ones can be seen to say nothing.
 const JUDGED_AFTER: usize = 4;
+/// If so many short trainings in a row, the first ones, have no value, no more are paid for.
+const HOPELESS: usize = 5;
+/// Short trainings at each level at most: what a posterior is conditioned on.
+const MOST: usize = 320;
 
 /// Which training to pay for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rule {
+pub(crate) enum Rule {
     TwoPhase,
     ScreenFirst,
 }
 
-pub fn prepare(spec: &MethodSpec, p: &Preparation, rule: Rule) -> Result<Starter, SpecError> {
+/// A rule with its numbers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ScreeningSettings {
+    rule: Rule,
+    /// Short trainings before anything else.
+    pub first: usize,
+    beta: f32,
+    posterior: PosteriorSettings,
+}
+
+impl ScreeningSettings {
+    /// As chosen on two of nb201's data sets (docs/results.md): what short trainings say leaves less to explore than a past does.
+    pub fn of(rule: Rule) -> Self {
+        let (first, beta) = if rule == Rule::TwoPhase { (100, 1.5) } else { (64, 1.0) };
+        Self { rule, first, beta, posterior: universal() }
+    }
+}
+
+pub fn prepare(
+    spec: &MethodSpec,
+    p: &Preparation,
+    rule: Rule,
+) -> Result<(Starter, Option<Arc<Prior>>), SpecError> {
+    let mut settings = ScreeningSettings::of(rule);
     let mut options = spec.options()?;
-    let first = match rule {
-        Rule::TwoPhase => options.whole("short", 100, 1)?,
-        Rule::ScreenFirst => options.whole("first", 64, 1)?,
-    };
-    // What short trainings say leaves less to explore than a past does: chosen on two of nb201's data sets (docs/results.md).
-    let beta = options.number("beta", if rule == Rule::TwoPhase { 1.5 } else { 1.0 }, 0.0)? as f32;
-    let mut settings = universal();
-    settings.transfer.slope = options.number("slope", settings.transfer.slope.into(), 0.0)? as f32;
-    settings.transfer.residual = options.number("residual", settings.transfer.residual.into(), 0.0)? as f32;
+    let first = if rule == Rule::TwoPhase { "short" } else { "first" };
+    settings.first = options.whole(first, settings.first, 1)?;
+    settings.beta = options.number("beta", settings.beta.into(), 0.0)? as f32;
+    let transfer = &mut settings.posterior.transfer;
+    transfer.slope = options.number("slope", transfer.slope.into(), 0.0)? as f32;
+    transfer.residual = options.number("residual", transfer.residual.into(), 0.0)? as f32;
+    let past = options.word("past", &["none", "all"])? == "all";
     options.end()?;
     if p.shorter == 0 {
         return Err(spec.unfit(super::NO_SHORTER));
     }
-    Ok(Box::new(move |begin| {
-        let whole =
-            begin.whole.clone().ok_or_else(|| MethodError("the space is too large to be listed".into()))?;
-        Ok(Box::new(Screening {
-            rng: begin.rng(),
-            levels: begin.shorter.iter().map(|_| Level::new(begin)).collect(),
-            begin: begin.clone(),
-            whole,
-            rule,
-            first,
-            beta,
-            settings,
-            full: Vec::new(),
-            measured: HashSet::new(),
-        }))
-    }))
+    let past = if past { past_of(spec, p, None, universal())? } else { None };
+    let known = past.clone();
+    let start: Starter = Box::new(move |begin| {
+        let begin = Begin { past: known.clone(), ..begin.clone() };
+        Ok(Box::new(Screening::new(&begin, settings)))
+    });
+    Ok((start, past))
 }
 
 /// What is known at one shorter training.
 struct Level {
     gp: Gp,
     known: HashMap<u64, f32>,
+    told: Vec<(Vec<u8>, f32)>,
+    /// Trainings that had no value.
+    failed: HashSet<u64>,
+    /// Trainings under way of which nothing is expected.
+    running: HashSet<u64>,
 }
 
 impl Level {
     fn new(begin: &Begin) -> Self {
         // Room for as many as are ever asked for; a short training costs little, so there may be many.
-        let begin = Begin { budget: MOST, ..begin.clone() };
-        Self { gp: Gp::new(&begin, universal(), Kind::Plain, Acquisition::Bound(3.0)), known: HashMap::new() }
+        let begin = Begin { budget: MOST, past: None, ..begin.clone() };
+        let gp = Gp::new(&begin, universal(), Kind::Plain, Acquisition::Bound(3.0));
+        Self { gp, known: HashMap::new(), told: Vec::new(), failed: HashSet::new(), running: HashSet::new() }
+    }
+
+    /// Whether an architecture had its training here.
+    fn has(&self, key: u64) -> bool {
+        self.known.contains_key(&key) || self.failed.contains(&key) || self.running.contains(&key)
+    }
+
+    /// The architectures that had their training here, or have it now.
+    fn tried(&self) -> HashSet<u64> {
+        self.known.keys().chain(&self.failed).chain(&self.running).copied().collect()
+    }
+
+    /// Whether nothing of what was tried here had a value.
+    fn is_hopeless(&self) -> bool {
+        self.known.is_empty() && self.failed.len() >= HOPELESS
+    }
+
+    fn learn(&mut self, key: u64, choices: &Choices, value: f32) {
+        if self.told.len() < MOST && self.known.insert(key, value).is_none() {
+            self.gp.learn(choices, value);
+            self.told.push((choices.to_vec(), value));
+        }
     }
 }
 
-/// Short trainings at each level at most: what a posterior is conditioned on.
-const MOST: usize = 320;
-
-struct Screening {
+/// A search that pays for shorter trainings. The past of its `Begin` is real past tasks.
+pub(crate) struct Screening {
     begin: Begin,
     rng: ChaCha8Rng,
-    whole: Arc<Whole>,
-    rule: Rule,
-    /// Short trainings before anything else.
-    first: usize,
-    beta: f32,
-    settings: PosteriorSettings,
+    settings: ScreeningSettings,
     levels: Vec<Level>,
     full: Vec<(Vec<u8>, f32)>,
     measured: HashSet<u64>,
+    /// Never to be trained again.
+    excluded: Vec<Vec<u8>>,
+    /// Where a space is too large to be listed, it is looked near these too.
+    favourites: Vec<Vec<u8>>,
 }
 
 impl Screening {
+    pub fn new(begin: &Begin, settings: ScreeningSettings) -> Self {
+        Self {
+            rng: begin.rng(),
+            levels: begin.shorter.iter().map(|_| Level::new(begin)).collect(),
+            begin: begin.clone(),
+            settings,
+            full: Vec::new(),
+            measured: HashSet::new(),
+            excluded: Vec::new(),
+            favourites: Vec::new(),
+        }
+    }
+
+    /// Looks near these too, in a space that is too large to be listed.
+    pub fn near(self, favourites: Vec<Vec<u8>>) -> Self {
+        Self { favourites, ..self }
+    }
+
+    /// A training that had no value: the worst that its kind has had so far. What fails when it is short is not trained longer.
+    pub fn tell_failed(&mut self, training: &Training) -> Result<(), MethodError> {
+        let key = self.begin.key(&training.choices);
+        let Some(place) = training.shorter else {
+            match self.full.iter().map(|(_, value)| *value).reduce(f32::min) {
+                Some(worst) => self.tell(&training.choices, &[worst])?,
+                None => self.exclude(&training.choices),
+            }
+            return Ok(());
+        };
+        let level = level(&mut self.levels, place)?;
+        level.failed.insert(key);
+        level.gp.skip(&training.choices);
+        if let Some(worst) = level.told.iter().map(|(_, value)| *value).reduce(f32::min) {
+            level.learn(key, &training.choices, worst);
+        }
+        Ok(())
+    }
+
+    /// A shorter training of which nothing is expected yet: it counts as done.
+    pub fn tell_running(&mut self, training: &Training) -> Result<(), MethodError> {
+        let key = self.begin.key(&training.choices);
+        let level = level(&mut self.levels, training.shorter.unwrap_or(usize::MAX))?;
+        level.running.insert(key);
+        level.gp.skip(&training.choices);
+        Ok(())
+    }
+
+    /// Never asks for this architecture again, and says nothing of it.
+    pub fn exclude(&mut self, choices: &Choices) {
+        self.excluded.push(choices.to_vec());
+    }
+
+    /// Whether the shorter trainings are given up because none of the first had a value.
+    pub fn is_hopeless(&self) -> bool {
+        self.levels.first().is_some_and(Level::is_hopeless)
+    }
+
+    /// What a training is expected to say, in units of what is maximised.
+    pub fn mean_of(&mut self, training: &Training) -> Result<f32, MethodError> {
+        match training.shorter {
+            Some(place) => Ok(level(&mut self.levels, place)?.gp.mean_of(&training.choices)),
+            None => Ok(self.posterior()?.mean_of(&training.choices)),
+        }
+    }
+
     /// The cheapest training: half of the first ones uniform, half by the upper bound of their own posterior.
     fn first_short(&mut self) -> Option<Training> {
         let level = &mut self.levels[0];
-        let known: HashSet<u64> = level.known.keys().copied().collect();
-        let choices = match known.len() < self.first.div_ceil(2) {
+        let known = level.tried();
+        let choices = match known.len() < self.settings.first.div_ceil(2) {
             true => unmeasured(&self.begin, &known, &mut self.rng),
             false => level.gp.ask_for(1).pop(),
         };
         choices.map(|choices| Training { choices, shorter: Some(0) })
     }
 
-    /// What the short trainings and the full ones say together.
-    fn posterior(&mut self) -> Result<Gp, MethodError> {
-        let mut rows = Vec::new();
-        let mut names = Vec::new();
-        for (place, level) in self.levels.iter_mut().enumerate().filter(|(_, level)| !level.known.is_empty())
-        {
-            rows.extend(completed(&mut level.gp, &self.whole, &level.known));
-            names.push(format!("shorter {place}"));
+    /// What the shorter trainings say, each level as a task; none where there is nothing.
+    fn said_by_shorter(&mut self) -> Result<Option<Prior>, MethodError> {
+        let (mut rows, mut names, mut expected) = (Vec::new(), Vec::new(), Vec::new());
+        for (place, level) in self.levels.iter_mut().enumerate().filter(|(_, level)| !level.told.is_empty()) {
+            let name = format!("shorter {place}");
+            match &self.begin.whole {
+                Some(whole) => {
+                    rows.extend(completed(&mut level.gp, whole, &level.known));
+                    names.push(name);
+                }
+                None => {
+                    let told: Vec<(&[u8], f32)> =
+                        level.told.iter().map(|(c, value)| (&c[..], *value)).collect();
+                    expected.push((name, Expectation::new(&self.begin.space, &universal().plain, &told)));
+                }
+            }
         }
-        let prior = Prior::new(names.clone(), names, self.whole.keys.len(), rows)
-            .map_err(|e| MethodError(e.to_string()))?;
-        let past = (!prior.tasks().is_empty()).then(|| Arc::new(prior));
-        let begin = Begin { past, budget: self.full.len() + 1, ..self.begin.clone() };
-        let mut gp = Gp::new(&begin, self.settings, Kind::Transfer, Acquisition::Bound(self.beta));
+        match (&self.begin.whole, names.is_empty() && expected.is_empty()) {
+            (_, true) => Ok(None),
+            (None, _) => Ok(Some(Prior::expected(expected))),
+            (Some(whole), _) => {
+                let prior = Prior::new(names.clone(), names, whole.keys.len(), rows);
+                Ok(Some(prior.map_err(|e| MethodError(e.to_string()))?))
+            }
+        }
+    }
+
+    /// Everything that says something about full trainings, and how much of it counts: what the evidence is for.
+    pub fn posterior(&mut self) -> Result<Gp, MethodError> {
+        let (shorter, past) = (self.said_by_shorter()?, self.begin.past.clone());
+        let count = |prior: Option<&Prior>| prior.map_or(0, |prior| prior.tasks().len());
+        let (first, second) = (count(shorter.as_ref()), count(past.as_deref()));
+        let prior = match (shorter, past) {
+            (Some(shorter), Some(past)) => Some(Arc::new(shorter.joined(&past))),
+            (Some(shorter), None) => Some(Arc::new(shorter)),
+            (None, past) => past,
+        };
+        let shared = |share: f32| {
+            let each = |of: usize, share: f32| std::iter::repeat_n(share / of.max(1) as f32, of);
+            each(first, share).chain(each(second, 1.0 - share)).collect::<Vec<f32>>()
+        };
+        // Until something is known, short trainings of the task itself say more than other tasks do.
+        let weights = match (first, second) {
+            (0, 0) => None,
+            (0, _) => Some(shared(0.0)),
+            (_, 0) => Some(shared(1.0)),
+            _ if self.full.len() < JUDGED_AFTER => Some(shared(SHORTER_SHARES[0])),
+            _ => {
+                let evidence = |share: &f32| self.evidence(prior.clone(), &shared(*share));
+                let shares = SHORTER_SHARES.iter().map(|share| (evidence(share), share));
+                shares
+                    .reduce(|best, next| if next.0 > best.0 { next } else { best })
+                    .map(|(_, share)| shared(*share))
+            }
+        };
+        let begin = Begin { past: prior, budget: self.full.len() + 1, ..self.begin.clone() };
+        // Before a full training the scale and sign of what is known are open, and an upper bound likes best what was worst.
+        let beta = if self.full.is_empty() { 0.0 } else { self.settings.beta };
+        let (settings, bound) = (self.settings.posterior, Acquisition::Bound(beta));
+        let mut gp = Gp::new(&begin, settings, Kind::Transfer, bound).near(self.favourites.clone());
+        if let Some(weights) = weights {
+            gp = gp.weighing(&weights);
+        }
         self.full.iter().for_each(|(choices, value)| gp.learn(choices, *value));
+        // Nothing of what has failed short, unless they all have.
+        for level in self.levels.iter().filter(|level| !level.is_hopeless()) {
+            level.failed.iter().for_each(|key| gp.skip_key(*key));
+        }
+        self.excluded.iter().for_each(|choices| gp.skip(choices));
         Ok(gp)
     }
+
+    /// Logarithm of the evidence of the full trainings for some weights of what is known besides.
+    fn evidence(&self, prior: Option<Arc<Prior>>, weights: &[f32]) -> f64 {
+        let space = &self.begin.space;
+        let mut predictor =
+            Predictor::sampled(space.clone(), self.settings.posterior, prior, self.full.len(), 1);
+        predictor.restart(weights);
+        self.full.iter().for_each(|(choices, value)| predictor.observe(choices, space.rank(choices), *value));
+        predictor.log_evidence()
+    }
+}
+
+/// Shares of the shorter trainings beside real past tasks, of which the evidence chooses one.
+const SHORTER_SHARES: [f32; 3] = [1.0, 0.5, 0.0];
+
+fn level(levels: &mut [Level], place: usize) -> Result<&mut Level, MethodError> {
+    levels.get_mut(place).ok_or_else(|| MethodError("was told of a training that there is not".into()))
 }
 
 impl Method for Screening {
@@ -131,21 +310,25 @@ impl Method for Screening {
     }
 
     fn ask_training(&mut self) -> Result<Option<Training>, MethodError> {
-        let beginning = self.levels[0].known.len() < self.first.min(MOST);
+        let hopeless = self.is_hopeless();
+        let beginning = !hopeless && self.levels[0].tried().len() < self.settings.first.min(MOST);
         if let Some(training) = beginning.then(|| self.first_short()).flatten() {
             return Ok(Some(training));
         }
         let mut posterior = self.posterior()?;
-        let says_nothing = self.full.len() >= JUDGED_AFTER && posterior.evidence().0 < 0.0;
+        let says_nothing = hopeless || (self.full.len() >= JUDGED_AFTER && posterior.evidence().0 < 0.0);
         if says_nothing {
             posterior.follow(Kind::Plain);
         }
         let Some(choices) = posterior.ask_for(1).pop() else { return Ok(None) };
         let key = self.begin.key(&choices);
-        let open =
-            self.levels.iter().position(|level| !level.known.contains_key(&key) && level.known.len() < MOST);
-        let shorter = open.filter(|_| self.rule == Rule::ScreenFirst && !says_nothing);
-        Ok(Some(Training { choices, shorter }))
+        let screened = match self.settings.rule {
+            Rule::TwoPhase => 1,
+            Rule::ScreenFirst => 0,
+        };
+        let open = |level: &Level| !level.has(key) && level.told.len() < MOST;
+        let shorter = (screened..self.levels.len()).find(|place| open(&self.levels[*place]));
+        Ok(Some(Training { choices, shorter: shorter.filter(|_| !says_nothing) }))
     }
 
     fn tell(&mut self, choices: &Choices, values: &[f32]) -> Result<(), MethodError> {
@@ -156,11 +339,9 @@ impl Method for Screening {
     }
 
     fn tell_shorter(&mut self, training: &Training, value: f32) -> Result<(), MethodError> {
-        let level = training.shorter.and_then(|place| self.levels.get_mut(place));
-        let level = level.ok_or_else(|| MethodError("was told of a training that there is not".into()))?;
-        if level.known.insert(self.begin.key(&training.choices), value).is_none() {
-            level.gp.learn(&training.choices, value);
-        }
+        let key = self.begin.key(&training.choices);
+        let place = training.shorter.unwrap_or(usize::MAX);
+        level(&mut self.levels, place)?.learn(key, &training.choices, value);
         Ok(())
     }
 }

@@ -30,28 +30,41 @@ pub fn prepare(spec: &MethodSpec, p: &Preparation) -> Result<(Starter, Arc<Prior
     let mut filling = universal();
     filling.plain.cut = options.number("cut", filling.plain.cut.into(), 0.0)? as f32;
     options.end()?;
+    let prior = past_of(spec, p, measurements.map(|n| n as usize), filling)?;
+    let prior = prior
+        .ok_or_else(|| spec.unfit("needs past tasks on the same space: give --past T or --past-set NAME"))?;
+    let start: Starter =
+        Box::new(move |begin| Ok(Box::new(Gp::new(begin, settings, Kind::Transfer, acquisition))));
+    Ok((start, prior))
+}
+
+/// What the past tasks say, all of it or from so many measurements of each; none without past tasks.
+pub(super) fn past_of(
+    spec: &MethodSpec,
+    p: &Preparation,
+    measurements: Option<usize>,
+    filling: PosteriorSettings,
+) -> Result<Option<Arc<Prior>>, SpecError> {
     let task = &p.tasks[0];
     // What is searched must not be looked up in the past, nor must its nearest relatives.
     let known = p.past.iter().any(|past| past.name() == task.name());
     let past: Vec<Arc<Task>> =
         p.past.iter().filter(|past| !known || past.family() != task.family()).cloned().collect();
     if past.is_empty() {
-        return Err(spec.unfit("needs past tasks on the same space: give --past T or --past-set NAME"));
+        return Ok(None);
     }
     let names: Vec<&str> = past.iter().map(|t| t.name()).collect();
-    let key = format!("{spec} {}", names.join(" "));
+    let key = format!("{measurements:?} {} {}", filling.plain.cut, names.join(" "));
     let known = p.priors.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get(&key).cloned();
     let prior = match (known, measurements) {
         (Some(prior), _) => prior,
         (None, None) => Arc::new(Prior::from_tables(p.space, &past).map_err(|e| spec.unfit(e.to_string()))?),
         (None, Some(n)) => {
-            Arc::new(sampled_prior(p, &past, n as usize, filling).map_err(|e| spec.unfit(e.to_string()))?)
+            Arc::new(sampled_prior(p, &past, n, filling).map_err(|e| spec.unfit(e.to_string()))?)
         }
     };
     p.priors.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(key, prior.clone());
-    let start: Starter =
-        Box::new(move |begin| Ok(Box::new(Gp::new(begin, settings, Kind::Transfer, acquisition))));
-    Ok((start, prior))
+    Ok(Some(prior))
 }
 
 /// A prior from `n` measurements of each past task, half of them uniform and half as a search visits them; the rest is filled

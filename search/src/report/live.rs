@@ -2,15 +2,13 @@
 
 use super::{
     ReportError, plots,
+    shorter::Shorter,
     table::{self, Block, Document},
 };
 use crate::live::{Measured, Objective};
 use serde::Serialize;
-use srnas_common::{
-    files::write_whole_by,
-    space::{Choices, SearchSpace},
-};
-use srnas_oracle::costly::Answer;
+use srnas_common::{files::write_whole_by, space::SearchSpace};
+use srnas_oracle::{costly::Answer, fidelities::Fidelities};
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::Write,
@@ -27,13 +25,17 @@ pub struct SearchReport {
     pub metric: String,
     /// Whether less is better.
     pub minimise: bool,
-    /// Number of measurements.
+    /// Number of full trainings.
     pub measured: usize,
     /// How many of them have no value.
     pub infeasible: usize,
-    /// The best, if anything has a value.
+    /// What everything cost, in full trainings.
+    pub spent: f64,
+    /// The shorter trainings, the cheapest first.
+    pub shorter: Vec<Shorter>,
+    /// The best of the full trainings, if one has a value.
     pub best: Option<Row>,
-    /// The best after so many measurements.
+    /// The best after so many full trainings, or what costs the same.
     pub curve: Vec<(usize, f64)>,
     /// How much of the predicted variance over the space each decision explains by itself, the highest first.
     pub importance: Vec<(String, f64)>,
@@ -47,6 +49,12 @@ pub struct SearchReport {
 pub struct Row {
     /// In the space's notation.
     pub architecture: String,
+    /// How much was trained, in the unit of the search's fidelities; 1 where there are full trainings only.
+    pub trained: f64,
+    /// Whether that is a full training.
+    pub full: bool,
+    /// What was paid for it, in full trainings.
+    pub cost: f64,
     /// The value of each decision that counts.
     pub decisions: serde_json::Map<String, serde_json::Value>,
     /// What is searched, or why there is none.
@@ -68,7 +76,13 @@ pub enum Said {
 
 impl Row {
     /// One measurement as the report has it.
-    pub fn new(space: &SearchSpace, objective: &Objective, choices: &Choices, answer: &Answer) -> Self {
+    pub fn new(
+        space: &SearchSpace,
+        fidelities: &Fidelities,
+        objective: &Objective,
+        measured: &Measured,
+    ) -> Self {
+        let (training, answer) = (&measured.training, &measured.answer);
         let metrics = match answer {
             Answer::Metrics(metrics) => metrics.clone(),
             Answer::Infeasible(_) => BTreeMap::new(),
@@ -77,8 +91,15 @@ impl Row {
             Ok(value) => Said::Value(metrics.get(&objective.metric).copied().unwrap_or(f64::from(value))),
             Err(reason) => Said::Infeasible(reason),
         };
-        let (architecture, decisions) = (space.format(choices), space.to_json(choices));
-        Self { architecture, decisions, said, metrics }
+        Self {
+            architecture: space.format(&training.choices),
+            trained: fidelities.amount(training.shorter),
+            full: training.shorter.is_none(),
+            cost: measured.cost,
+            decisions: space.to_json(&training.choices),
+            said,
+            metrics,
+        }
     }
 
     /// The value, if it has one.
@@ -94,30 +115,47 @@ impl SearchReport {
     /// The report of what was measured; `importance` is that of [`crate::LiveSearch::importance`].
     pub fn new(
         space: &SearchSpace,
+        fidelities: &Fidelities,
         objective: &Objective,
         found: &[Measured],
         importance: &[(usize, f64)],
     ) -> Self {
-        let rows: Vec<Row> =
-            found.iter().map(|m| Row::new(space, objective, &m.choices, &m.answer)).collect();
+        let rows: Vec<Row> = found.iter().map(|m| Row::new(space, fidelities, objective, m)).collect();
         let better = |a: f64, b: f64| if objective.minimise { a < b } else { a > b };
-        let best = |upto: usize| {
-            let feasible = rows[..upto].iter().filter_map(|row| Some((row, row.value()?)));
+        let spent: Vec<f64> = rows
+            .iter()
+            .scan(0.0, |sum, row| {
+                *sum += row.cost;
+                Some(*sum)
+            })
+            .collect();
+        let best = |most: f64| {
+            let paid = rows.iter().zip(&spent).filter(|(row, spent)| row.full && **spent <= most + 1e-6);
+            let feasible = paid.filter_map(|(row, _)| Some((row, row.value()?)));
             feasible.reduce(|best, next| if better(next.1, best.1) { next } else { best })
         };
-        let marks =
-            MARKS.into_iter().filter(|&n| n < rows.len()).chain((!rows.is_empty()).then_some(rows.len()));
+        let total = spent.last().copied().unwrap_or(0.0);
+        let end = (total - 1e-6).ceil() as usize;
+        let marks = MARKS.into_iter().filter(|&n| n < end).chain((end > 0).then_some(end));
         let named = |&(d, share): &(usize, f64)| (space.decisions()[d].name.clone(), share);
+        let full = || rows.iter().filter(|row| row.full);
         Self {
             metric: objective.metric.clone(),
             minimise: objective.minimise,
-            measured: rows.len(),
-            infeasible: rows.iter().filter(|r| r.value().is_none()).count(),
-            best: best(rows.len()).map(|(row, _)| row.clone()),
-            curve: marks.filter_map(|n| Some((n, best(n)?.1))).collect(),
+            measured: full().count(),
+            infeasible: full().filter(|r| r.value().is_none()).count(),
+            spent: total,
+            shorter: Shorter::all(fidelities, objective, found),
+            best: best(f64::INFINITY).map(|(row, _)| row.clone()),
+            curve: marks.filter_map(|n| Some((n, best(n as f64)?.1))).collect(),
             importance: importance.iter().map(named).collect(),
             rows,
         }
+    }
+
+    /// What the budget is counted in.
+    pub fn counted(&self) -> &'static str {
+        if self.shorter.is_empty() { "measurements" } else { "full trainings' cost" }
     }
 
     /// Writes `report.html` (one page with everything in it) and `measurements.csv` into a folder.
@@ -131,12 +169,44 @@ impl SearchReport {
         };
         let csv = dir.join("measurements.csv");
         write_whole_by(&csv, |file| self.csv(file)).map_err(failed(&csv))?;
-        let values: Vec<Option<f64>> = self.rows.iter().map(Row::value).collect();
-        let plot = plots::best_so_far(&values, &self.metric, self.minimise)?;
-        let document = self.document(title, how, &plot.caption);
+        let mut spent = 0.0;
+        let values = self.rows.iter().filter_map(|row| {
+            spent += row.cost;
+            row.full.then(|| (spent, row.value()))
+        });
+        let values: Vec<(f64, Option<f64>)> = values.collect();
+        let mut plots = vec![plots::best_so_far(&values, self.counted(), &self.metric, self.minimise)?];
+        for shorter in &self.shorter {
+            plots.extend(shorter.plot(&self.metric)?);
+        }
+        let document = self.document(title, how, &plots);
         let page = dir.join("report.html");
-        let html = table::html(&document, &[plot]);
+        let html = table::html(&document, &plots);
         write_whole_by(&page, |file| file.write_all(html.as_bytes())).map_err(failed(&page))
+    }
+
+    /// What the shorter trainings saved, in words.
+    pub fn saved(&self) -> String {
+        let distinct: BTreeSet<&String> = self.rows.iter().map(|row| &row.architecture).collect();
+        let from_the_beginning: f64 = self
+            .rows
+            .iter()
+            .map(|row| match self.shorter.iter().find(|shorter| !row.full && shorter.amount == row.trained) {
+                Some(shorter) => shorter.cost,
+                None => 1.0,
+            })
+            .sum();
+        let resumed = from_the_beginning - self.spent;
+        let also = match resumed > 0.005 {
+            true => format!(" Going on where a shorter training had ended saved {resumed:.1} of it."),
+            false => String::new(),
+        };
+        format!(
+            "{} architectures were looked at for the cost of {:.1} full trainings; one full training each would have cost {}.{also}",
+            distinct.len(),
+            self.spent,
+            distinct.len()
+        )
     }
 
     fn metric_names(&self) -> BTreeSet<&String> {
@@ -146,7 +216,10 @@ impl SearchReport {
     fn csv(&self, file: &mut std::fs::File) -> std::io::Result<()> {
         let mut writer = csv::Writer::from_writer(std::io::BufWriter::new(file));
         let names = self.metric_names();
-        let head = ["measurement", "architecture", "infeasible"].into_iter();
+        // How long each was trained is told where that differs.
+        let trained = self.shorter.first().map(|shorter| [shorter.unit.as_str(), "cost"]);
+        let head =
+            ["measurement", "architecture", "infeasible"].into_iter().chain(trained.into_iter().flatten());
         writer.write_record(head.chain(names.iter().map(|n| n.as_str())))?;
         for (i, row) in self.rows.iter().enumerate() {
             let reason = match &row.said {
@@ -155,12 +228,13 @@ impl SearchReport {
             };
             let cells = names.iter().map(|name| row.metrics.get(*name).map_or(String::new(), f64::to_string));
             let front = [(i + 1).to_string(), row.architecture.clone(), reason.into()];
-            writer.write_record(front.into_iter().chain(cells))?;
+            let how_long = trained.map(|_| [row.trained.to_string(), row.cost.to_string()]);
+            writer.write_record(front.into_iter().chain(how_long.into_iter().flatten()).chain(cells))?;
         }
         writer.flush()
     }
 
-    fn document(&self, title: &str, how: &str, caption: &str) -> Document {
+    fn document(&self, title: &str, how: &str, plots: &[plots::Plot]) -> Document {
         let mut blocks = vec![Block::Paragraph(how.into())];
         if let Some(best) = &self.best {
             let value = best.value().unwrap_or(f64::NAN);
@@ -169,10 +243,18 @@ impl SearchReport {
             let rows = best.metrics.iter().map(|(name, value)| vec![name.clone(), short(*value)]).collect();
             blocks.push(Block::Table { head: vec!["metric".into(), "value".into()], rows });
         }
-        blocks.push(Block::Picture { name: "best".into(), caption: caption.into() });
-        let head = vec!["measurements".into(), format!("best {}", self.metric)];
+        let picture =
+            |plot: &plots::Plot| Block::Picture { name: plot.name.clone(), caption: plot.caption.clone() };
+        blocks.extend(plots.first().map(picture));
+        let head = vec![self.counted().into(), format!("best {}", self.metric)];
         let rows = self.curve.iter().map(|(n, value)| vec![n.to_string(), short(*value)]).collect();
         blocks.push(Block::Table { head, rows });
+        if !self.shorter.is_empty() {
+            blocks.push(Block::Heading("What the shorter trainings said".into()));
+            blocks.push(Block::Paragraph(self.saved()));
+            blocks.extend(self.shorter.iter().map(|shorter| Block::Paragraph(shorter.in_words())));
+            blocks.extend(plots.iter().skip(1).map(picture));
+        }
         if !self.importance.is_empty() {
             blocks.push(Block::Heading("Which decisions mattered".into()));
             blocks.push(Block::Paragraph(IMPORTANCE.into()));
@@ -182,24 +264,27 @@ impl SearchReport {
             blocks.push(Block::Table { head: vec!["decision".into(), "share".into()], rows });
         }
         blocks.push(Block::Heading("All measurements, the best first".into()));
+        let shorter = !self.shorter.is_empty();
         let mut order: Vec<usize> = (0..self.rows.len()).collect();
         let worth = |i: usize| {
             let value = self.rows[i].value().map(|v| if self.minimise { -v } else { v });
             value.unwrap_or(f64::NEG_INFINITY)
         };
-        order.sort_by(|&a, &b| worth(b).total_cmp(&worth(a)).then(a.cmp(&b)));
+        let full = |i: usize| self.rows[i].full;
+        order.sort_by(|&a, &b| full(b).cmp(&full(a)).then(worth(b).total_cmp(&worth(a))).then(a.cmp(&b)));
         let row = |&i: &usize| {
             let row = &self.rows[i];
             let said = match &row.said {
                 Said::Value(value) => short(*value),
                 Said::Infeasible(reason) => format!("infeasible: {reason}"),
             };
-            vec![row.architecture.clone(), said, (i + 1).to_string()]
+            let mut cells = vec![row.architecture.clone(), said, (i + 1).to_string()];
+            cells.extend(shorter.then(|| row.trained.to_string()));
+            cells
         };
-        blocks.push(Block::Table {
-            head: vec!["architecture".into(), self.metric.clone(), "measurement".into()],
-            rows: order.iter().map(row).collect(),
-        });
+        let mut head = vec!["architecture".into(), self.metric.clone(), "measurement".into()];
+        head.extend(self.shorter.first().map(|shorter| shorter.unit.clone()));
+        blocks.push(Block::Table { head, rows: order.iter().map(row).collect() });
         Document { title: title.into(), blocks }
     }
 }

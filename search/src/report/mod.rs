@@ -3,10 +3,12 @@
 mod live;
 mod plots;
 mod series;
+mod shorter;
 mod summary;
 mod table;
 
 pub use live::{Row, Said, SearchReport};
+pub use shorter::{Agreement, Shorter};
 pub use summary::Summary;
 
 use crate::{

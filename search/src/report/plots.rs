@@ -133,24 +133,30 @@ fn draw(
     Ok(Plot { name, caption, svg: finished(&svg) })
 }
 
-/// One search by a costly oracle: each measurement a dot, the best so far a line. `values` are in the order in which they
-/// ended, none for an infeasible one.
-pub fn best_so_far(values: &[Option<f64>], metric: &str, minimise: bool) -> Result<Plot, ReportError> {
+/// One search by a costly oracle: each full training a dot, the best so far a line. `values` are what was spent by then and
+/// what was found, in the order in which they ended, none for an infeasible one; `spent` is in words what is on the axis.
+pub fn best_so_far(
+    values: &[(f64, Option<f64>)],
+    spent: &str,
+    metric: &str,
+    minimise: bool,
+) -> Result<Plot, ReportError> {
     let caption = format!(
-        "{metric} of each measurement (dots; infeasible ones at the edge) and the best so far (line)."
+        "{metric} of each full training (dots; infeasible ones at the edge) and the best so far (line)."
     );
-    let feasible = || values.iter().flatten().copied();
+    let feasible = || values.iter().filter_map(|(_, value)| *value);
     let (low, high) = feasible().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
+    let last = values.iter().map(|(spent, _)| *spent).fold(0.0, f64::max);
     let paint = |area: &Area| {
         if low > high {
             return area.draw(&Text::new("nothing has a value", (40, 40), font(16)));
         }
-        let room = ((high - low) * 0.08).max(high.abs() * 1e-6).max(1e-12);
+        let room = room(low, high);
         let mut chart = ChartBuilder::on(area)
             .margin(14)
             .x_label_area_size(44)
             .y_label_area_size(70)
-            .build_cartesian_2d(0.0..values.len() as f64 + 1.0, low - room..high + room)?;
+            .build_cartesian_2d(0.0..last + 1.0, low - room..high + room)?;
         chart
             .configure_mesh()
             .axis_style(INK)
@@ -158,31 +164,71 @@ pub fn best_so_far(values: &[Option<f64>], metric: &str, minimise: bool) -> Resu
             .light_line_style(TRANSPARENT)
             .label_style(font(13))
             .axis_desc_style(font(14))
-            .x_desc("measurements")
+            .x_desc(spent)
             .y_desc(metric)
             .x_label_formatter(&|x| format!("{x:.0}"))
             .draw()?;
         let worst = if minimise { high + room } else { low - room };
-        let dots = values.iter().enumerate().map(|(i, v)| match v {
-            Some(v) => Circle::new(((i + 1) as f64, *v), 3, colour(0).filled()),
-            None => Circle::new(((i + 1) as f64, worst), 3, colour(1).filled()),
+        let dots = values.iter().map(|(spent, v)| match v {
+            Some(v) => Circle::new((*spent, *v), 3, colour(0).filled()),
+            None => Circle::new((*spent, worst), 3, colour(1).filled()),
         });
         chart.draw_series(dots)?;
         let mut best: Option<f64> = None;
         let mut line = Vec::new();
-        for (i, value) in values.iter().enumerate() {
+        for (spent, value) in values {
             let better = |v: &f64| best.is_none_or(|b| if minimise { *v < b } else { *v > b });
             if let Some(v) = value.filter(better) {
-                line.extend(best.map(|b| ((i + 1) as f64, b)));
-                line.push(((i + 1) as f64, v));
+                line.extend(best.map(|b| (*spent, b)));
+                line.push((*spent, v));
                 best = Some(v);
             }
         }
-        line.extend(best.map(|b| (values.len() as f64, b)));
+        line.extend(best.map(|b| (last, b)));
         chart.draw_series(LineSeries::new(line, colour(0).stroke_width(2)))?;
         Ok(())
     };
     draw("best".into(), caption, &paint, SIZE)
+}
+
+/// What short trainings said against what full ones said: `pairs` of architectures that had both.
+pub fn scatter(
+    name: &str,
+    pairs: &[(f64, f64)],
+    [short, full]: [&str; 2],
+    caption: String,
+) -> Result<Plot, ReportError> {
+    let bounds = |of: fn(&(f64, f64)) -> f64| {
+        let (low, high) =
+            pairs.iter().map(of).fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
+        let room = room(low, high);
+        low - room..high + room
+    };
+    let paint = |area: &Area| {
+        let mut chart = ChartBuilder::on(area)
+            .margin(14)
+            .x_label_area_size(44)
+            .y_label_area_size(70)
+            .build_cartesian_2d(bounds(|pair| pair.0), bounds(|pair| pair.1))?;
+        chart
+            .configure_mesh()
+            .axis_style(INK)
+            .bold_line_style(GRID)
+            .light_line_style(TRANSPARENT)
+            .label_style(font(13))
+            .axis_desc_style(font(14))
+            .x_desc(short)
+            .y_desc(full)
+            .draw()?;
+        chart.draw_series(pairs.iter().map(|pair| Circle::new(*pair, 3, colour(0).filled())))?;
+        Ok(())
+    };
+    draw(name.into(), caption, &paint, (560, 480))
+}
+
+/// Room around values at the edges of a plot.
+fn room(low: f64, high: f64) -> f64 {
+    ((high - low) * 0.08).max(high.abs() * 1e-6).max(1e-12)
 }
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use srnas_common::{policy::Policy, space::SPACES};
 use srnas_oracle::{
     digits,
+    fidelities::Fidelities,
     training::{Recipe, measure::Questions},
 };
 use std::{
@@ -41,6 +42,9 @@ pub struct LiveConfig {
     /// Run directories, and tasks on benchmarks, that say something about earlier tasks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub prior: Vec<String>,
+    /// How long may be trained, such as epochs=3,27; the last amount is a full training.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fidelity: Option<Fidelities>,
     /// Measurements at a time, where it was said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parallel: Option<u16>,
@@ -89,6 +93,11 @@ struct RecipeFile {
 }
 
 impl LiveConfig {
+    /// How long may be trained: full trainings only where nothing is said.
+    pub fn fidelities(&self) -> Fidelities {
+        self.fidelity.clone().unwrap_or(Fidelities::FULL)
+    }
+
     /// What the command line says.
     ///
     /// # Errors
@@ -159,6 +168,7 @@ impl LiveConfig {
             seed,
             policy: policy.map(|path| Policy::file(path).to_path_buf()),
             prior: absolute(&given.prior)?,
+            fidelity: given.fidelity.clone(),
             parallel: given.parallel,
             timeout: given.timeout.map(|t| t.to_string()),
             retries: given.retries.unwrap_or(0),
@@ -209,6 +219,7 @@ impl LiveConfig {
                 "--policy",
                 policy.is_some_and(|p| Some(&Policy::file(p).to_path_buf()) != config.policy.as_ref()),
             ),
+            ("--fidelity", given.fidelity.is_some() && given.fidelity != config.fidelity),
             ("--prior", !given.prior.is_empty() && absolute(&given.prior)? != config.prior),
             ("--maximise or --minimise", metric.is_some_and(|m| m != (&config.metric, config.minimise))),
         ];

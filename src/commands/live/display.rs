@@ -3,38 +3,73 @@
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use srnas_common::space::SearchSpace;
+use srnas_oracle::fidelities::Fidelities;
 use srnas_search::{
-    Event, LiveSearch, Objective,
-    report::{Row, Said, SearchReport},
+    Event, LiveSearch, Measured, Objective,
+    report::{Row, Said, SearchReport, Shorter},
 };
-use std::{path::Path, sync::Arc, time::Instant};
-use tracing::info;
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
+use tracing::{info, warn};
 
 /// So many decisions are told by name at the end.
 const DECISIONS: usize = 8;
+/// Steps of the progress bar for a full training.
+const STEPS: f64 = 1000.0;
+/// So many short trainings without a value, the first ones, and no more are paid for.
+const HOPELESS: usize = 5;
 
 pub struct Display {
     space: Arc<SearchSpace>,
     objective: Objective,
+    fidelities: Fidelities,
+    budget: usize,
     guided: bool,
     began: Instant,
     known: usize,
+    remarks: Mutex<Remarks>,
     bar: ProgressBar,
     json: bool,
 }
 
+/// What is said once, if it turns out.
+#[derive(Default)]
+struct Remarks {
+    /// Everything, where there are shorter trainings.
+    known: Vec<Measured>,
+    identical: bool,
+    hopeless: bool,
+}
+
 impl Display {
-    pub fn new(search: &LiveSearch, known: usize, json: bool) -> Self {
-        let style = ProgressStyle::with_template(
-            "{elapsed_precise} {bar:30} {pos}/{len} measured, {eta} left  {msg}",
-        );
-        let bar = ProgressBar::new(search.budget as u64).with_style(style.expect("a valid template"));
-        bar.set_position(known as u64);
+    pub fn new(search: &LiveSearch, before: &[Measured], json: bool) -> Self {
+        let fidelities = search.oracle.fidelities().clone();
+        let style = ProgressStyle::with_template(match fidelities.shorter() {
+            0 => "{elapsed_precise} {bar:30} {eta} left  {msg}",
+            _ => "{elapsed_precise} {bar:30} {percent} % of the budget, {eta} left  {msg}",
+        });
+        let bar = ProgressBar::new((STEPS * search.budget as f64) as u64);
+        let bar = bar.with_style(style.expect("a valid template"));
+        let spent: f64 = before.iter().map(|measured| measured.cost).sum();
+        bar.set_position((STEPS * spent) as u64);
         bar.reset_eta();
-        if known > 0 {
-            info!("going on with {known} measurements");
+        let known = before.len();
+        match fidelities.shorter() {
+            _ if known == 0 => {}
+            0 => info!("going on with {known} measurements"),
+            _ => info!(
+                "going on with {known} measurements, {spent:.2} of {} full trainings paid",
+                search.budget
+            ),
         }
+        let known_now = if fidelities.shorter() > 0 { before.to_vec() } else { Vec::new() };
         Self {
+            fidelities,
+            budget: search.budget,
+            remarks: Mutex::new(Remarks { known: known_now, ..Remarks::default() }),
             space: search.oracle.space().clone(),
             objective: search.objective.clone(),
             guided: search.guide.knows_a_past(),
@@ -51,29 +86,66 @@ impl Display {
     }
 
     pub fn event(&self, event: Event) {
-        let Event::Ended { measured, seconds, done, running, .. } = event else { return };
-        self.bar.set_position(done as u64);
-        let row = Row::new(&self.space, &self.objective, &measured.choices, &measured.answer);
+        let Event::Ended { measured, seconds, done, spent, running, .. } = event else { return };
+        self.bar.set_position((STEPS * spent) as u64);
+        let row = Row::new(&self.space, &self.fidelities, &self.objective, measured);
+        let short = self.fidelities.shorter() > 0;
         let said = match &row.said {
             Said::Value(value) => format!("{} {value:.4}", self.objective.metric),
             Said::Infeasible(reason) => format!("infeasible: {reason}"),
         };
-        if self.bar.is_hidden() {
-            info!("{done} measured · {said} · {} · {seconds:.1} s", row.architecture);
-        } else {
-            self.bar.set_message(format!("{running} running, last {said}"));
+        let budget = self.budget;
+        match (self.bar.is_hidden(), short) {
+            (true, false) => info!("{done} measured · {said} · {} · {seconds:.1} s", row.architecture),
+            (true, true) => info!(
+                "{spent:.2} of {budget} paid · {} · {said} · {} · {seconds:.1} s",
+                self.fidelities.name(measured.training.shorter),
+                row.architecture
+            ),
+            (false, false) => {
+                self.bar.set_message(format!("{done}/{budget} measured, {running} running, last {said}"));
+            }
+            (false, true) => {
+                self.bar.set_message(format!("{done} measured, {running} running, last {said}"));
+            }
+        }
+        if short {
+            self.remark(measured);
         }
         if self.json {
             let infeasible = match &row.said {
                 Said::Infeasible(reason) => Some(reason),
                 Said::Value(_) => None,
             };
-            println!(
-                "{}",
-                json!({
-                    "architecture": row.architecture, "decisions": row.decisions, "metrics": row.metrics,
-                    "infeasible": infeasible, "seconds": seconds,
-                })
+            let mut line = json!({
+                "architecture": row.architecture, "decisions": row.decisions, "metrics": row.metrics,
+                "infeasible": infeasible, "seconds": seconds,
+            });
+            if short {
+                line[self.fidelities.unit()] = row.trained.into();
+                line["cost"] = row.cost.into();
+            }
+            println!("{line}");
+        }
+    }
+
+    /// Says once what looks wrong with the shorter trainings.
+    fn remark(&self, measured: &Measured) {
+        let mut remarks = self.remarks.lock().unwrap_or_else(PoisonError::into_inner);
+        remarks.known.push(measured.clone());
+        let shorter = Shorter::all(&self.fidelities, &self.objective, &remarks.known);
+        let identical = |s: &Shorter| s.agreement.is_some_and(|agreement| agreement.identical);
+        if let Some(same) = shorter.iter().find(|s| identical(s)).filter(|_| !remarks.identical) {
+            remarks.identical = true;
+            warn!("{}", same.in_words());
+        }
+        let hopeless = shorter.first().filter(|s| s.trained == s.infeasible && s.trained >= HOPELESS);
+        if hopeless.is_some() && !remarks.hopeless {
+            remarks.hopeless = true;
+            let reason = remarks.known.iter().find_map(|m| self.objective.value(&m.answer).err());
+            warn!(
+                "none of the first {HOPELESS} shorter trainings has a value ({}): from here on, full ones only",
+                reason.unwrap_or_default()
             );
         }
     }
@@ -85,6 +157,19 @@ impl Display {
         } else {
             "the plain posterior"
         };
+        if self.fidelities.shorter() > 0 {
+            let short: usize = report.shorter.iter().map(|shorter| shorter.trained).sum();
+            return format!(
+                "{short} shorter and {} full trainings ({} of all before), {} of the full ones infeasible, in {:.0} s, for the cost of {:.2} \
+                 full ones; chosen by what both say{}.",
+                report.measured,
+                self.known,
+                report.infeasible,
+                self.began.elapsed().as_secs_f64(),
+                report.spent,
+                if self.guided { " and by earlier tasks" } else { "" }
+            );
+        }
         format!(
             "{} architectures measured ({} before), {} infeasible, in {:.0} s, chosen by {by}.",
             report.measured,
@@ -111,7 +196,11 @@ impl Display {
         };
         println!("\nBest {} after", self.objective.metric);
         for (n, value) in &report.curve {
-            println!("  {n:>4} measurements  {value:.4}");
+            println!("  {n:>4} {}  {value:.4}", report.counted());
+        }
+        if !report.shorter.is_empty() {
+            println!("\n{}", report.saved());
+            report.shorter.iter().for_each(|shorter| println!("{}", shorter.in_words()));
         }
         println!("\nBest found: {}", best.architecture);
         let cells: Vec<String> =

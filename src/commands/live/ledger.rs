@@ -4,7 +4,10 @@ use super::config::LiveConfig;
 use sha2::{Digest, Sha256};
 use srnas_common::text::hex;
 use srnas_learner::{AnswerRecord, Database, LedgerError, RunDir, RunRecord};
-use srnas_oracle::costly::{Answer, CostlyOracle};
+use srnas_oracle::{
+    costly::{Answer, CostlyOracle, Training},
+    fidelities::Fidelities,
+};
 use srnas_search::{Journal, Measured, Objective};
 use std::collections::BTreeMap;
 
@@ -14,6 +17,7 @@ const ACTOR: &str = "search";
 /// The ledger of a search.
 pub struct SearchLedger {
     database: Database,
+    fidelities: Fidelities,
 }
 
 impl SearchLedger {
@@ -40,12 +44,15 @@ impl SearchLedger {
                 Database::create(&held.ledger(), &run)?
             }
         };
-        Ok(Self { database })
+        Ok(Self { database, fidelities: oracle.fidelities().clone() })
     }
 
     /// What was measured.
     pub fn known(&self, objective: &Objective) -> Result<Vec<Measured>, LedgerError> {
         let of = |record: AnswerRecord| {
+            // A resumed search has the fidelities that it began with.
+            let shorter = self.fidelities.of_share(record.fidelity)?;
+            let training = Training { choices: record.choices, shorter };
             let answer = match record.said {
                 Ok((value, mut metrics)) => {
                     let value = if objective.minimise { -value } else { value };
@@ -54,9 +61,9 @@ impl SearchLedger {
                 }
                 Err(reason) => Answer::Infeasible(reason),
             };
-            Measured { choices: record.choices, key: record.key, answer }
+            Some(Measured { training, key: record.key, cost: record.cost, answer })
         };
-        Ok(self.database.answers(0)?.into_iter().map(of).collect())
+        Ok(self.database.answers(0)?.into_iter().filter_map(of).collect())
     }
 }
 
@@ -67,7 +74,13 @@ impl Journal for SearchLedger {
             Answer::Infeasible(_) => BTreeMap::new(),
         };
         let said = value.clone().map(|value| (f64::from(value), metrics));
-        let record = AnswerRecord { key: measured.key, choices: measured.choices.clone(), said };
+        let record = AnswerRecord {
+            key: measured.key,
+            choices: measured.training.choices.clone(),
+            fidelity: self.fidelities.cost(measured.training.shorter),
+            cost: measured.cost,
+            said,
+        };
         self.database.record_answer(0, &record, ACTOR).map_err(|e| e.to_string())
     }
 }

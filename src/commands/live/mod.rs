@@ -19,6 +19,7 @@ use srnas_oracle::{
     catalog::Catalog,
     command::{CommandOptions, CommandOracle},
     costly::CostlyOracle,
+    fidelities::Fidelities,
     training::{TrainingOracle, data},
 };
 use srnas_search::{Guide, LiveSearch, Objective, report::SearchReport};
@@ -31,6 +32,8 @@ use tracing::{info, warn};
 
 /// The folder of a run directory in which each measurement by a program has a folder of its own.
 pub const FOLDERS: &str = "measurements";
+/// The folder of a run directory in which shorter trainings are left for longer ones to go on from.
+pub const TRAININGS: &str = "trainings";
 /// Evaluators could not keep a shorter one.
 const SHORTEST_LEASE: Duration = Duration::from_secs(1);
 /// Measurements at a time, if so many evaluators ask for work.
@@ -64,6 +67,10 @@ pub struct LiveArguments {
     /// With --oracle, a metric of which less is better
     #[arg(long, value_name = "METRIC", requires = "live")]
     pub minimise: Option<String>,
+    /// With --oracle, shorter trainings that may be paid for first, and the full one last: epochs=3,27 has trainings of 3 and of
+    /// 27 epochs, and the short one costs a ninth of --budget's unit (docs/short-trainings.md)
+    #[arg(long, value_name = "UNIT=SHORT,…,FULL", requires = "live")]
+    pub fidelity: Option<Fidelities>,
     /// With --oracle, measurements at a time [default: all cores; 1 for a program; with remote
     /// as many as evaluators ask for]
     #[arg(long, value_name = "N", requires = "live", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -108,7 +115,7 @@ impl LiveArguments {
         self.oracle.is_some() || self.resume
     }
 
-    /// Searches until `budget` architectures are measured.
+    /// Searches until `budget` full trainings, or as many shorter ones as cost the same, are paid for.
     pub fn run(
         &self,
         policy: Option<&Path>,
@@ -128,16 +135,26 @@ impl LiveArguments {
             None => past::guide(&config.prior, &given.space, catalog)?,
         };
         // What is wrong with images or addresses is said before there is a run directory; a program gets its folders in it.
-        let before: Option<Box<dyn CostlyOracle>> = match (&config.training, &config.remote) {
-            (Some(training), _) => Some(Box::new(trained(&given, training, &config.metric, config.seed)?)),
-            (None, Some(remote)) => Some(Box::new(self.evaluators(&given, remote, &config)?)),
-            (None, None) => None,
+        let fidelities = config.fidelities();
+        let trains = match &config.training {
+            Some(training) => {
+                Some(trained(&given, training, &config.metric, config.seed, fidelities.clone())?)
+            }
+            None => None,
+        };
+        let asks = match &config.remote {
+            Some(remote) => Some(self.evaluators(&given, remote, &config)?),
+            None => None,
         };
         let (held, resumed) = RunDir::open(&run_dir, if self.resume { Start::Resume } else { Start::New })?;
         given.keep(&run_dir)?;
-        let oracle: Box<dyn CostlyOracle> = match before {
-            Some(oracle) => oracle,
-            None => Box::new(program(&given, &config, &run_dir)?),
+        let oracle: Box<dyn CostlyOracle> = match (trains, asks) {
+            (Some(mut oracle), _) => {
+                oracle.keep_in(run_dir.join(TRAININGS))?;
+                Box::new(oracle)
+            }
+            (None, Some(oracle)) => Box::new(oracle),
+            (None, None) => Box::new(program(&given, &config, &run_dir)?),
         };
         let slots = match &config.oracle[..] {
             TRAIN => std::thread::available_parallelism().map_or(1, usize::from),
@@ -145,17 +162,25 @@ impl LiveArguments {
             // Who knows what a program uses.
             _ => 1,
         };
+        // So many fit into the budget at most.
+        let cheapest = fidelities.costs().next().unwrap_or(1.0);
+        let most = (budget as f64 / cheapest) as usize;
+        if fidelities.shorter() > 0 && guide.is_trained() {
+            info!(
+                "the policy's network knows full trainings only: its past guides this search, its network does not"
+            );
+        }
         let search = LiveSearch {
             oracle: oracle.as_ref(),
             objective: Objective { metric: config.metric.clone(), minimise: config.minimise },
             guide,
             budget,
-            parallel: config.parallel.map_or(slots, usize::from).min(budget),
+            parallel: config.parallel.map_or(slots, usize::from).min(most),
             seed: config.seed,
         };
         let mut ledger = SearchLedger::open(&held, resumed, oracle.as_ref(), &config)?;
         let known = ledger.known(&search.objective)?;
-        let shown = Display::new(&search, known.len(), as_json);
+        let shown = Display::new(&search, &known, as_json);
         let stop = stop_flag()?;
         let found = search.run(known, &mut ledger, &stop, &|event| shown.event(event));
         shown.finish();
@@ -164,7 +189,7 @@ impl LiveArguments {
         let report = || -> anyhow::Result<SearchReport> {
             let known = ledger.known(&search.objective)?;
             let importance = search.importance(&known)?;
-            let report = SearchReport::new(&given.space, &search.objective, &known, &importance);
+            let report = SearchReport::new(&given.space, &fidelities, &search.objective, &known, &importance);
             report.write(&run_dir, &format!("Search of {}", given.space.name()), &shown.how(&report))?;
             Ok(report)
         };
@@ -172,7 +197,8 @@ impl LiveArguments {
         match found {
             Ok(_) => {
                 let report = report?;
-                shown.summary(&report, &run_dir, &format!("{go_on} --budget {}", 2 * report.measured.max(1)));
+                let twice = 2 * (report.spent.round() as usize).max(1);
+                shown.summary(&report, &run_dir, &format!("{go_on} --budget {twice}"));
                 Ok(())
             }
             Err(error) => {
@@ -207,6 +233,7 @@ impl LiveArguments {
             space: given.place.clone(),
             definition: given.definition.clone(),
             seed: config.seed,
+            fidelities: config.fidelities(),
             terms: Terms {
                 lease,
                 timeout: duration("timeout", config.timeout.as_ref())?,
@@ -234,11 +261,16 @@ pub fn trained(
     training: &TrainingConfig,
     metric: &str,
     seed: u64,
+    fidelities: Fidelities,
 ) -> anyhow::Result<TrainingOracle> {
     let images = data::load(&training.data, &mut |path| info!("reading {}", path.display()))
         .map_err(|e| Usage(e.to_string()))?;
     let (recipe, questions) = (training.recipe.clone(), training.questions.clone());
-    let oracle = TrainingOracle::new(given.space.clone(), images, recipe, questions, seed).map_err(Usage)?;
+    let mut oracle =
+        TrainingOracle::new(given.space.clone(), images, recipe, questions, seed).map_err(Usage)?;
+    if fidelities.shorter() > 0 {
+        oracle = oracle.with(fidelities).map_err(Usage)?;
+    }
     let known = oracle.metric_names();
     if !known.iter().any(|name| name == metric) {
         let hint = srnas_common::names::did_you_mean(metric, known.iter().map(String::as_str));
@@ -257,6 +289,7 @@ fn program(given: &GivenSpace, config: &LiveConfig, run_dir: &Path) -> anyhow::R
         seed: config.seed,
         folder: run_dir.join(FOLDERS),
         keep: config.keep,
+        fidelities: config.fidelities(),
     };
     Ok(CommandOracle::new(given.space.clone(), given.definition.clone(), options)?)
 }

@@ -11,7 +11,7 @@ use srnas_common::{
 use srnas_learner::Database;
 use srnas_oracle::{catalog::Catalog, tasks::resolve_tasks};
 use srnas_search::{Guide, PastSearch};
-use std::{fs, path::Path, sync::Arc};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 use tracing::{info, warn};
 
 /// The part of a search's config.toml that says on which space it was.
@@ -76,14 +76,24 @@ fn of_folder(folder: &Path, space: &SearchSpace) -> anyhow::Result<Vec<PastSearc
     check_space(&name, &other, space)?;
     let mut searches = Vec::new();
     for (index, (task, _)) in run.tasks.iter().enumerate() {
-        // A constraint may be new.
-        let answers =
-            ledger.answers(index as u16)?.into_iter().filter(|answer| space.is_valid(&answer.choices));
-        let measured = answers.map(|answer| {
-            let value = answer.said.ok().map(|(value, _)| value as f32);
-            (answer.choices, value)
-        });
-        searches.push(PastSearch { name: format!("{name} ({task})"), measured: measured.collect() });
+        // What shorter trainings said is a task of its own. A constraint may be new.
+        let mut by_fidelity: BTreeMap<u64, Vec<(Vec<u8>, Option<f32>)>> = BTreeMap::new();
+        for answer in ledger.answers(index as u16)? {
+            if space.is_valid(&answer.choices) {
+                let value = answer.said.ok().map(|(value, _)| value as f32);
+                by_fidelity.entry(answer.fidelity.to_bits()).or_default().push((answer.choices, value));
+            }
+        }
+        if by_fidelity.is_empty() {
+            by_fidelity.insert(1f64.to_bits(), Vec::new());
+        }
+        for (bits, measured) in by_fidelity {
+            let name = match f64::from_bits(bits) {
+                1.0 => format!("{name} ({task})"),
+                share => format!("{name} ({task}, trainings of {:.1} % of a full one)", 100.0 * share),
+            };
+            searches.push(PastSearch { name, measured });
+        }
     }
     Ok(searches)
 }

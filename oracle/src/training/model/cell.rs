@@ -10,7 +10,7 @@ use super::{
     Model, Phase, Scale, Shape,
     layers::{ConvNorm, Linear, Parameters},
 };
-use crate::training::ops::{self, Before, Window};
+use crate::training::ops::{self, Before, Moments, Window};
 
 /// From and to node of each decision.
 const EDGES: [(usize, usize); 6] = [(0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3)];
@@ -103,6 +103,22 @@ impl Model for CellNetwork {
 
     fn parameters(&self) -> &[(String, Var)] {
         &self.parameters
+    }
+
+    fn running(&mut self) -> Vec<&mut Moments> {
+        let mut all = vec![self.stem.running()];
+        for stage in &mut self.stages {
+            if let Some(reduction) = &mut stage.reduction {
+                let layers = [&mut reduction.first, &mut reduction.second, &mut reduction.shortcut];
+                all.extend(layers.map(ConvNorm::running));
+            }
+            for edge in stage.cells.iter_mut().flat_map(|cell| &mut cell.edges) {
+                if let Edge::Convolution(layer) = edge {
+                    all.push(layer.running());
+                }
+            }
+        }
+        all
     }
 
     fn multiply_adds(&self) -> u64 {

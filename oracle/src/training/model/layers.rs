@@ -99,6 +99,11 @@ impl ConvNorm {
         Ok(result)
     }
 
+    /// Its running averages.
+    pub fn running(&mut self) -> &mut Moments {
+        &mut self.running
+    }
+
     /// Height and width of its results.
     pub fn target(&self) -> [usize; 2] {
         self.window.target

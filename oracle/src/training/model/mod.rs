@@ -6,6 +6,7 @@
 mod cell;
 pub mod layers;
 
+use super::ops::Moments;
 use candle_core::{Result, Tensor, Var};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
@@ -53,6 +54,9 @@ pub trait Model {
 
     /// The parameters by name. Those of parts that nothing flows through get no gradient.
     fn parameters(&self) -> &[(String, Var)];
+
+    /// The running averages of every normalisation, always in the same order.
+    fn running(&mut self) -> Vec<&mut Moments>;
 
     /// Multiply-adds for one image.
     fn multiply_adds(&self) -> u64;

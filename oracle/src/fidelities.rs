@@ -1,0 +1,195 @@
+//! How much of a full training is asked for: the fidelities that a costly oracle has.
+
+use serde::{Deserialize, Serialize};
+use std::{fmt, str::FromStr};
+
+/// The amounts of training that may be asked for, such as 3, 9 and 27 epochs; the last one is a full training.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Fidelities {
+    unit: String,
+    /// Ascending, all above 0 and below `full`.
+    shorter: Vec<f64>,
+    full: f64,
+}
+
+/// Two shares of a full training that differ by less are the same: they travel as f32.
+const SAME: f64 = 1e-6;
+
+/// Why a text names no fidelities.
+#[derive(Clone, Debug, thiserror::Error, PartialEq)]
+#[error(
+    "`{text}` names no fidelities: {reason}; write epochs=3,27 for trainings of 3 and of 27 epochs, the full one last"
+)]
+pub struct FidelitiesError {
+    text: String,
+    reason: String,
+}
+
+impl Fidelities {
+    /// Full trainings only.
+    pub const FULL: Self = Self { unit: String::new(), shorter: Vec::new(), full: 1.0 };
+
+    /// What is spent, such as `epochs`; empty where there is nothing but full trainings.
+    pub fn unit(&self) -> &str {
+        &self.unit
+    }
+
+    /// Number of shorter trainings.
+    pub fn shorter(&self) -> usize {
+        self.shorter.len()
+    }
+
+    /// Costs of the shorter trainings in full ones, the cheapest first.
+    pub fn costs(&self) -> impl Iterator<Item = f64> {
+        self.shorter.iter().map(|amount| amount / self.full)
+    }
+
+    /// How much is trained; none is a full training.
+    ///
+    /// # Panics
+    /// At a place that there is not.
+    pub fn amount(&self, shorter: Option<usize>) -> f64 {
+        shorter.map_or(self.full, |place| self.shorter[place])
+    }
+
+    /// What it costs from its beginning, in full trainings.
+    ///
+    /// # Panics
+    /// At a place that there is not.
+    pub fn cost(&self, shorter: Option<usize>) -> f64 {
+        self.amount(shorter) / self.full
+    }
+
+    /// What is left to pay of a training that goes on after a shorter one.
+    ///
+    /// # Panics
+    /// At a place that there is not.
+    pub fn rest(&self, shorter: Option<usize>, after: usize) -> f64 {
+        (self.amount(shorter) - self.shorter[after]) / self.full
+    }
+
+    /// The training that takes this share of a full one, as ledger and wire name it; 0, which old peers say, is a full one.
+    /// None where there is no such training.
+    pub fn of_share(&self, share: f64) -> Option<Option<usize>> {
+        if share == 0.0 || (share - 1.0).abs() < SAME {
+            return Some(None);
+        }
+        self.costs().position(|cost| (cost - share).abs() < SAME).map(Some)
+    }
+
+    /// The shorter training of an amount.
+    pub fn of_amount(&self, amount: f64) -> Option<usize> {
+        self.shorter.iter().position(|known| *known == amount)
+    }
+
+    /// A training in words, such as `3 of 27 epochs`.
+    pub fn name(&self, shorter: Option<usize>) -> String {
+        match shorter {
+            Some(place) => format!("{} of {} {}", self.shorter[place], self.full, self.unit),
+            None if self.unit.is_empty() => "a full training".into(),
+            None => format!("{} {}", self.full, self.unit),
+        }
+    }
+}
+
+impl FromStr for Fidelities {
+    type Err = FidelitiesError;
+
+    fn from_str(text: &str) -> Result<Self, FidelitiesError> {
+        let wrong = |reason: String| Err(FidelitiesError { text: text.into(), reason });
+        let Some((unit, amounts)) = text.split_once('=') else {
+            return wrong("it has no `=`".into());
+        };
+        let unit = unit.trim();
+        if unit.is_empty() || !unit.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+            return wrong("before the `=` is what is spent, a word of letters, digits and `_`".into());
+        }
+        let mut shorter: Vec<f64> = Vec::new();
+        for amount in amounts.split(',') {
+            match amount.trim().parse::<f64>() {
+                Ok(amount) if amount.is_finite() && amount > 0.0 => shorter.push(amount),
+                _ => return wrong(format!("`{}` is no amount above 0", amount.trim())),
+            }
+        }
+        if let Some(pair) = shorter.windows(2).find(|pair| pair[1] / pair[0] < 1.0 + SAME) {
+            let reason = match pair[0] == pair[1] {
+                true => format!("{} stands twice", pair[0]),
+                false => {
+                    format!("{} comes after {}, and each must be more than the one before", pair[1], pair[0])
+                }
+            };
+            return wrong(reason);
+        }
+        match shorter.pop() {
+            Some(full) if !shorter.is_empty() => Ok(Self { unit: unit.into(), shorter, full }),
+            _ => wrong("it has one amount, and a full training alone needs none".into()),
+        }
+    }
+}
+
+impl fmt::Display for Fidelities {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}=", self.unit)?;
+        self.shorter.iter().try_for_each(|amount| write!(f, "{amount},"))?;
+        write!(f, "{}", self.full)
+    }
+}
+
+impl From<Fidelities> for String {
+    fn from(fidelities: Fidelities) -> Self {
+        fidelities.to_string()
+    }
+}
+
+impl TryFrom<String> for Fidelities {
+    type Error = FidelitiesError;
+
+    fn try_from(text: String) -> Result<Self, FidelitiesError> {
+        text.parse()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn they_are_read_and_written_and_found_by_share_and_amount() {
+        let three: Fidelities = "epochs=3,9,27".parse().unwrap();
+        assert_eq!((three.unit(), three.shorter(), three.to_string()), ("epochs", 2, "epochs=3,9,27".into()));
+        assert_eq!(three.costs().collect::<Vec<_>>(), [3.0 / 27.0, 9.0 / 27.0]);
+        assert_eq!(
+            (three.cost(None), three.cost(Some(1)), three.rest(None, 1)),
+            (1.0, 9.0 / 27.0, 18.0 / 27.0)
+        );
+        for place in [None, Some(0), Some(1)] {
+            assert_eq!(three.of_share((three.cost(place) as f32).into()), Some(place));
+        }
+        assert_eq!((three.of_share(0.0), three.of_share(0.5)), (Some(None), None));
+        assert_eq!((three.of_amount(9.0), three.of_amount(27.0)), (Some(1), None));
+        assert_eq!((three.name(Some(0)), three.name(None)), ("3 of 27 epochs".into(), "27 epochs".into()));
+        assert_eq!("share = 0.1, 1".parse::<Fidelities>().unwrap().amount(Some(0)), 0.1);
+        assert_eq!(Fidelities::FULL.of_share(1.0), Some(None));
+    }
+
+    #[test]
+    fn what_has_no_order_or_costs_nothing_is_refused_with_the_reason() {
+        for (text, says) in [
+            ("epochs", "no `=`"),
+            ("=3,27", "what is spent"),
+            ("my epochs=3,27", "what is spent"),
+            ("epochs=27", "one amount"),
+            ("epochs=27,3", "3 comes after 27"),
+            ("epochs=3,3,27", "3 stands twice"),
+            ("epochs=0,27", "`0` is no amount above 0"),
+            ("epochs=-3,27", "`-3` is no amount"),
+            ("epochs=three,27", "`three` is no amount"),
+            ("epochs=nan,27", "`nan` is no amount"),
+            ("epochs=3,", "`` is no amount"),
+        ] {
+            let error = text.parse::<Fidelities>().unwrap_err().to_string();
+            assert!(error.contains(says) && error.contains("epochs=3,27"), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! What the shorter trainings of a search said of the full ones.
+
+use super::{
+    ReportError,
+    plots::{self, Plot},
+};
+use crate::live::{Measured, Objective};
+use serde::Serialize;
+use srnas_common::statistics::bootstrap_rank_correlation;
+use srnas_oracle::fidelities::Fidelities;
+use std::collections::HashMap;
+
+/// So many architectures with both trainings before anything is said of them.
+const ENOUGH: usize = 3;
+
+/// One kind of shorter training.
+#[derive(Clone, Debug, Serialize)]
+pub struct Shorter {
+    /// What is spent, such as `epochs`.
+    pub unit: String,
+    /// How much of it.
+    pub amount: f64,
+    /// In full trainings, from the beginning.
+    pub cost: f64,
+    /// How many there were.
+    pub trained: usize,
+    /// How many had no value.
+    pub infeasible: usize,
+    /// How well they agreed with the full trainings of the same architectures; none with fewer than three.
+    pub agreement: Option<Agreement>,
+    /// In words, such as `3 of 27 epochs`.
+    #[serde(skip)]
+    name: String,
+    /// What a full training is in words.
+    #[serde(skip)]
+    full: String,
+    /// What short and full trainings found, of architectures that had both.
+    #[serde(skip)]
+    pairs: Vec<(f64, f64)>,
+}
+
+/// How well short and full trainings agreed.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Agreement {
+    /// Architectures that had both.
+    pub architectures: usize,
+    /// Spearman's; none where one of the two said the same of all.
+    pub rank_correlation: Option<f64>,
+    /// Its 95 % bootstrap interval.
+    pub ci95: Option<[f64; 2]>,
+    /// Whether each full training said exactly what its short one said.
+    pub identical: bool,
+}
+
+impl Agreement {
+    fn of(pairs: &[(f64, f64)]) -> Self {
+        let (short, full): (Vec<f64>, Vec<f64>) = pairs.iter().copied().unzip();
+        let (correlation, interval) = bootstrap_rank_correlation(&short, &full);
+        let known = !correlation.is_nan() && interval.iter().all(|v| !v.is_nan());
+        Self {
+            architectures: pairs.len(),
+            rank_correlation: known.then_some(correlation),
+            ci95: known.then_some(interval),
+            identical: pairs.iter().all(|(short, full)| short == full),
+        }
+    }
+}
+
+impl Shorter {
+    /// Each kind of shorter training, the cheapest first.
+    pub fn all(fidelities: &Fidelities, objective: &Objective, found: &[Measured]) -> Vec<Self> {
+        let value = |m: &Measured| {
+            let value = f64::from(objective.value(&m.answer).ok()?);
+            Some(if objective.minimise { -value } else { value })
+        };
+        let full = found.iter().filter(|m| m.training.shorter.is_none());
+        let full: HashMap<u64, f64> = full.filter_map(|m| Some((m.key, value(m)?))).collect();
+        let level = |place: usize| {
+            let of_level = || found.iter().filter(move |m| m.training.shorter == Some(place));
+            let both = of_level().filter_map(|m| Some((value(m)?, *full.get(&m.key)?)));
+            let pairs: Vec<(f64, f64)> = both.collect();
+            Self {
+                unit: fidelities.unit().into(),
+                amount: fidelities.amount(Some(place)),
+                cost: fidelities.cost(Some(place)),
+                trained: of_level().count(),
+                infeasible: of_level().filter(|m| value(m).is_none()).count(),
+                agreement: (pairs.len() >= ENOUGH).then(|| Agreement::of(&pairs)),
+                name: fidelities.name(Some(place)),
+                full: fidelities.name(None),
+                pairs,
+            }
+        };
+        (0..fidelities.shorter()).map(level).collect()
+    }
+
+    /// A sentence or two.
+    pub fn in_words(&self) -> String {
+        let mut text = format!("{} trainings of {}", self.trained, self.name);
+        if self.infeasible > 0 {
+            text += &format!(" ({} without a value)", self.infeasible);
+        }
+        match &self.agreement {
+            None => text += &format!("; too few of the same architectures had {} to compare.", self.full),
+            Some(Agreement { identical: true, architectures, .. }) => {
+                text += &format!(
+                    "; all {architectures} architectures that also had {} said exactly the same there. Does what trains look at the \
+                     fidelity (SRNAS_FIDELITY for a program)? If not, short trainings are full ones under another name.",
+                    self.full
+                );
+            }
+            Some(Agreement { architectures, rank_correlation: Some(r), ci95: Some([low, high]), .. }) => {
+                text += &format!(
+                    "; rank correlation with {} {r:.2} [{low:.2}, {high:.2}] over the {architectures} architectures that had both.",
+                    self.full
+                );
+                if *high < 0.0 {
+                    text += " They say the opposite of what full trainings say: is it the same metric, and the same direction?";
+                }
+            }
+            Some(agreement) => {
+                text += &format!(
+                    "; over the {} architectures that also had {} one of the two said the same of all.",
+                    agreement.architectures, self.full
+                );
+            }
+        }
+        text
+    }
+
+    /// Short against full; none with too few to see anything.
+    pub fn plot(&self, metric: &str) -> Result<Option<Plot>, ReportError> {
+        if self.agreement.is_none() {
+            return Ok(None);
+        }
+        let axis = |trained: &str| format!("{metric} after {trained}");
+        let (short, full) = (axis(&self.name), axis(&self.full));
+        let caption = format!(
+            "{metric} after {} against {}, each dot an architecture that had both. They are the ones that looked good: among all \
+             architectures the agreement is higher.",
+            self.name, self.full
+        );
+        let name = format!("shorter-{}", plots::file_name(&self.amount.to_string()));
+        plots::scatter(&name, &self.pairs, [&short, &full], caption).map(Some)
+    }
+}
