@@ -2,12 +2,14 @@
 
     srnas search --oracle 'cmd:python3 examples/own/train.py' --space examples/own/space.toml --minimise loss --budget 40
 
-It reads the architecture from stdin and the seed from the environment; its last line is what was measured.
+It reads the architecture from stdin and the seed from the environment; its last line is what was measured. With
+`--fidelity epochs=4,40` the search also asks for trainings of 4 epochs, and one of 40 goes on where that of 4 ended.
 """
 
 import json
 import math
 import os
+import pickle
 import random
 import sys
 
@@ -33,8 +35,12 @@ def spirals(rng, points):
     return data
 
 
-def train_network(choices, seed):
-    """Trains what the choices describe; what was measured, by name."""
+def train_network(choices, seed, epochs=EPOCHS, resume=None, keep=None):
+    """Trains what the choices describe; what was measured, by name.
+
+    It trains the first `epochs` of all EPOCHS, from the state in the folder `resume` if there is one, and leaves its own
+    state in the folder `keep`.
+    """
     rng = random.Random(seed)
     train, test = spirals(rng, POINTS), spirals(rng, 4 * POINTS)
     activate, slope = ACTIVATIONS[choices["activation"]]
@@ -63,7 +69,12 @@ def train_network(choices, seed):
             right += margin > 0
         return total / len(data), 100.0 * right / len(data)
 
-    for epoch in range(EPOCHS):
+    first = 0
+    if resume:
+        with open(os.path.join(resume, "state.pickle"), "rb") as file:
+            first, weights, speed, train, state = pickle.load(file)
+        rng.setstate(state)
+    for epoch in range(first, epochs):
         rng.shuffle(train)
         rate = choices["rate"] * (1 - epoch / EPOCHS)
         for begin in range(0, len(train), choices["batch"]):
@@ -91,10 +102,18 @@ def train_network(choices, seed):
         if epoch % 10 == 9:
             print(f"epoch {epoch + 1}: loss {loss(train)[0]:.4f}", file=sys.stderr)
 
+    if keep:
+        with open(os.path.join(keep, "state.pickle"), "wb") as file:
+            pickle.dump((epochs, weights, speed, train, rng.getstate()), file)
     test_loss, accuracy = loss(test)
-    return {"loss": test_loss, "accuracy": accuracy}
+    measured = {"loss": test_loss, "accuracy": accuracy}
+    # Only the rest is paid for.
+    return {**measured, "resumed_from": first} if first else measured
 
 
 if __name__ == "__main__":
     architecture, seed = json.load(sys.stdin), int(os.environ.get("SRNAS_SEED", "0"))
-    print(json.dumps(train_network(architecture, seed)))
+    # Without --fidelity, a full training.
+    epochs = int(os.environ.get("SRNAS_FIDELITY", EPOCHS))
+    keep = os.environ.get("SRNAS_DIRECTORY") if epochs < EPOCHS else None
+    print(json.dumps(train_network(architecture, seed, epochs, os.environ.get("SRNAS_RESUME_FROM"), keep)))

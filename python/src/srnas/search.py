@@ -56,6 +56,8 @@ class Search:
         """The space: a name that srnas knows, or that of its file."""
         self.space_definition = attached.space_definition
         """What is in that file."""
+        self.fidelities = attached.fidelities
+        """How long it may ask to train, such as `epochs=3,27`, the last amount a full training; empty: full ones only."""
         self._held: "list[Trial]" = []
         self._lock = threading.Lock()
         self._taking = threading.Lock()
@@ -74,7 +76,7 @@ class Search:
             return None
         try:
             while True:
-                held = [bytes(trial.choices) for trial in self._holds()]
+                held = [trial._job() for trial in self._holds()]
                 work = self._session.take(held, until)
                 if work is not None:
                     trial = Trial(self, work)
@@ -129,7 +131,7 @@ class Search:
 
     def _answer(self, trial: Trial, said: "dict[str, Any]") -> Use:
         try:
-            use = Use(self._session.answer(bytes(trial.choices), said))
+            use = Use(self._session.answer(trial._job(), said))
         except SearchOver:
             use = Use.NOT_NEEDED
         self._release(trial)
@@ -143,7 +145,7 @@ class Search:
             wake.clear()
             try:
                 for trial in self._holds():
-                    if self._session.renew(bytes(trial.choices)):
+                    if self._session.renew(trial._job()):
                         continue
                     # Or it is just being answered.
                     if not trial._told:

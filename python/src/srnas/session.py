@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from importlib.metadata import version
-from typing import Any, Callable, Optional, Sequence, TypeVar
+from typing import Any, Callable, Optional, Sequence, Tuple, TypeVar
 
 import grpc
 
@@ -20,7 +20,7 @@ from .security import Security
 
 log = logging.getLogger("srnas")
 
-PROTOCOL = (1, 1)
+PROTOCOL = (1, 2)
 CALL = 10.0
 """Deadline of a call, in seconds, beyond what the search may let it wait."""
 WAIT = 20.0
@@ -35,6 +35,8 @@ _REFUSALS = (
     grpc.StatusCode.UNAUTHENTICATED,
     grpc.StatusCode.UNIMPLEMENTED,
 )
+Job = Tuple[bytes, float]
+"""What names a training: the choices of its architecture, and its fidelity."""
 _connections = itertools.count()
 _T = TypeVar("_T")
 
@@ -90,28 +92,33 @@ class Session:
         self._search_id = search.search_id
         return search
 
-    def take(self, held: Sequence[bytes], until: Optional[float]) -> Optional[wire.Work]:
+    def take(self, held: Sequence[Job], until: Optional[float]) -> Optional[wire.Work]:
         """Work, or None where the search has none yet."""
+        choices, fidelities = [job[0] for job in held], [job[1] for job in held]
         wait, grace = WAIT, CALL
         if until is not None:
             wait, grace = min(WAIT, max(0.0, until - time.monotonic())), 2.0
         response: wire.TakeResponse = self._call(
             self._stub.Take,
-            lambda: wire.TakeRequest(**self._who(), wait_ms=int(wait * 1000), held=held),
+            lambda: wire.TakeRequest(
+                **self._who(), wait_ms=int(wait * 1000), held=choices, held_fidelities=fidelities
+            ),
             wait + grace,
             until,
         )
         return response.work if response.HasField("work") else None
 
-    def renew(self, choices: bytes) -> bool:
+    def renew(self, job: Job) -> bool:
         """Keeps a lease, in a single attempt; whether it is still wanted."""
-        request = lambda: wire.RenewRequest(**self._who(), choices=choices)  # noqa: E731
+        request = lambda: wire.RenewRequest(**self._who(), choices=job[0], fidelity=job[1])  # noqa: E731
         response: wire.RenewResponse = self._call(self._stub.Renew, request, CALL, time.monotonic())
         return response.wanted
 
-    def answer(self, choices: bytes, said: "dict[str, Any]") -> int:
+    def answer(self, job: Job, said: "dict[str, Any]") -> int:
         """Says what was measured, until the search has it in its ledger; what became of it."""
-        request = lambda: wire.AnswerRequest(**self._who(), choices=choices, **said)  # noqa: E731
+        request = lambda: wire.AnswerRequest(  # noqa: E731
+            **self._who(), choices=job[0], fidelity=job[1], **said
+        )
         response: wire.AnswerResponse = self._call(self._stub.Answer, request, 2 * CALL, None)
         return response.use
 

@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any, Mapping, SupportsFloat
 
 from ._wire import evaluate_pb2 as wire
+from .session import Job
 
 if TYPE_CHECKING:
     from .search import Search
@@ -50,6 +51,8 @@ class Trial:
         """The index of each decision's choice."""
         self.fidelity = work.fidelity
         """How much of a full training is asked for; 1 is all of it."""
+        self.amount = work.amount or work.fidelity
+        """The same in the unit of the search's `fidelities`, such as 3 where they are `epochs=3,27`."""
         self.again = work.again
         """Whether it was given out before."""
         self.wanted = True
@@ -58,7 +61,8 @@ class Trial:
 
     def tell(self, /, **metrics: SupportsFloat) -> Use:
         """Says what was measured; returns when the search has it in its ledger. Where the metric that is searched is
-        not finite, the architecture is infeasible."""
+        not finite, the architecture is infeasible. `resumed_from=3` besides says that the training went on from where
+        one of amount 3 had ended: only the rest is paid for."""
         name = self.search.metric
         values = metrics_of(metrics, name)
         if not math.isfinite(values[name]):
@@ -85,6 +89,9 @@ class Trial:
             raise
         log.info("%s · %s · %s", self.notation, shown, use.name.lower().replace("_", " "))
         return use
+
+    def _job(self) -> Job:
+        return bytes(self.choices), self.fidelity
 
     def __repr__(self) -> str:
         return f"Trial({self.notation})"

@@ -1,0 +1,227 @@
+//! End to end: a search that pays for short trainings first, is killed while it does and again while it pays for full ones, and
+//! pays for nothing twice.
+
+mod harness;
+
+use harness::{PROGRAM, Process, SOON, failure, stdout, text};
+use rusqlite::Connection;
+use std::{
+    collections::HashMap,
+    fs,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+use tempfile::TempDir;
+
+/// Notes that it began and that it ended, goes on from where a shorter training left its state, and says a score that the
+/// choices determine.
+const PROGRAM_TEXT: &str = r#"
+echo "$SRNAS_FIDELITY $SRNAS_ARCHITECTURE" >> began
+sleep 0.05
+from=0
+if [ -n "$SRNAS_RESUME_FROM" ]; then from=$(cat "$SRNAS_RESUME_FROM/epochs") || exit 4; fi
+[ "$from" = "${SRNAS_RESUME_FIDELITY:-0}" ] || exit 5
+echo "$SRNAS_FIDELITY" > "$SRNAS_DIRECTORY/epochs"
+sum=$(echo "$SRNAS_ARCHITECTURE" | sed 's/[^0-9]*\([0-9]*\)[^0-9]*/\1+/g; s/+$//; s/++*/+/g')
+echo "$SRNAS_FIDELITY $SRNAS_ARCHITECTURE" >> ended
+echo "{\"score\": $(( ($sum) * $SRNAS_FIDELITY )), \"resumed_from\": $from}"
+"#;
+
+struct Setup(TempDir);
+
+impl Setup {
+    fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        let decision = |name: &str| format!("[[decisions]]\nname = \"{name}\"\nchoices = [1, 2, 4]\n");
+        let space: String = ["a", "b", "c", "d", "e", "f"].map(decision).concat();
+        fs::write(folder.path().join("space.toml"), space).unwrap();
+        fs::write(folder.path().join("measure.sh"), PROGRAM_TEXT).unwrap();
+        Self(folder)
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command.args(arguments).current_dir(self.path()).env("HOME", self.path()).env_remove("RUST_LOG");
+        command.env_remove("SRNAS_TOKEN_FILE");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn output(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// A search of this space by `oracle`; `more` are further arguments.
+    fn search(&self, oracle: &str, more: &[&str]) -> Command {
+        let all = ["search", "--oracle", oracle, "--space", "space.toml", "--maximise", "score"];
+        self.command(&[&all, more].concat())
+    }
+
+    /// How often each training is in a file that the program writes.
+    fn noted(&self, file: &str) -> HashMap<String, usize> {
+        let text = fs::read_to_string(self.path().join(file)).unwrap_or_default();
+        let mut counts = HashMap::new();
+        text.lines().for_each(|line| *counts.entry(line.to_string()).or_default() += 1);
+        counts
+    }
+
+    fn ledger(&self, query: &str) -> f64 {
+        let ledger = Connection::open(self.path().join("s/ledger.sqlite")).unwrap();
+        ledger.query_row(query, [], |row| row.get(0)).unwrap()
+    }
+
+    /// Everything was paid for once, and of what went on only the rest.
+    fn check(&self, budget: f64) {
+        let costs = self.ledger("SELECT sum(cost) FROM measurements");
+        assert!(costs <= budget + 1e-6 && costs > budget - 1.0, "{costs} of {budget}");
+        assert_eq!(self.ledger("SELECT count(*) FROM infeasible"), 0.0);
+        let twice =
+            "SELECT count(*) FROM (SELECT key FROM measurements GROUP BY key, fidelity HAVING count(*) > 1)";
+        assert_eq!(self.ledger(twice), 0.0);
+        let rest = "SELECT count(*) FROM measurements WHERE fidelity = 1.0 AND abs(cost - 0.9) < 1e-6";
+        assert!(self.ledger(rest) >= 1.0, "nothing went on where a short training had ended");
+        let rows = self.ledger("SELECT count(*) FROM measurements");
+        assert_eq!(self.noted("ended").len() as f64, rows, "trainings that ended are in the ledger");
+    }
+}
+
+#[test]
+fn a_search_is_killed_among_short_and_among_full_trainings_and_pays_for_nothing_twice() {
+    let setup = Setup::new();
+    let options = ["--fidelity", "epochs=2,20", "--budget", "6", "--parallel", "2", "--run-dir", "s"];
+    let mut search = Process::start(setup.search("cmd:sh measure.sh", &options));
+    (0..8).for_each(|_| drop(search.wait_for(&["2 of 20 epochs"], SOON)));
+    search.kill();
+    let short = setup.ledger("SELECT count(*) FROM measurements");
+    assert!((8.0..36.0).contains(&short), "{short}");
+    let resume = ["search", "--resume", "--run-dir", "s", "--budget", "6"];
+    let mut search = Process::start(setup.command(&resume));
+    search.wait_for(&["going on with", "of 6 full trainings paid"], SOON);
+    search.wait_for(&["· 20 epochs ·"], SOON);
+    search.kill();
+    let full = setup.ledger("SELECT count(*) FROM measurements WHERE fidelity = 1.0");
+    assert!((1.0..4.0).contains(&full), "{full}");
+    let ended = setup.output(&[&resume[..], &["--json"]].concat());
+    let said = stdout(&ended);
+    let last: serde_json::Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+    let summary = &last["summary"];
+    setup.check(6.0);
+    let shorter = &summary["shorter"][0];
+    assert_eq!((shorter["unit"].as_str(), shorter["amount"].as_f64()), (Some("epochs"), Some(2.0)));
+    // Six tenths of the budget for trainings of a tenth each.
+    assert_eq!(shorter["trained"], 36);
+    assert_eq!(shorter["agreement"]["rank_correlation"], 1.0, "{summary}");
+    assert!(summary["best"]["full"].as_bool().unwrap() && summary["best"]["trained"] == 20.0, "{summary}");
+    // At most what was running at each kill was begun again.
+    let began: usize = setup.noted("began").values().sum();
+    let rows = setup.ledger("SELECT count(*) FROM measurements") as usize;
+    assert!(began <= rows + 4, "{began} begun for {rows}");
+    let twice = setup.noted("ended").values().filter(|&&times| times > 1).count();
+    assert!(twice <= 4, "{twice} ended twice");
+    // What went on is not needed any more, what may go on is.
+    let going_on = setup.ledger("SELECT count(*) FROM measurements WHERE fidelity = 1.0 AND cost < 1.0");
+    let folders = fs::read_dir(setup.path().join("s/measurements")).unwrap().count();
+    assert_eq!(folders as f64, 36.0 - going_on);
+    let page = fs::read_to_string(setup.path().join("s/report.html")).unwrap();
+    assert!(page.contains("What the shorter trainings said") && page.contains("score after 2 of 20 epochs"));
+
+    // The next search knows both kinds of training of this one.
+    let next = ["--prior", "s", "--budget", "2", "--run-dir", "next"];
+    let next = setup.search("cmd:sh measure.sh", &next).env("SRNAS_FIDELITY", "20").output().unwrap();
+    let log = text(&next.stderr);
+    assert!(next.status.success() && log.contains("trainings of 10.0 % of a full one"), "{log}");
+}
+
+#[test]
+fn evaluators_train_short_and_go_on_with_what_they_have() {
+    let setup = Setup::new();
+    let options = [
+        "--fidelity",
+        "epochs=2,20",
+        "--budget",
+        "5",
+        "--lease",
+        "2s",
+        "--listen",
+        "127.0.0.1:0",
+        "--run-dir",
+        "s",
+    ];
+    let mut search = Process::start(setup.search("remote", &options));
+    let address = search.wait_for(&["listening for evaluators"], SOON);
+    let address = address.split("address=").nth(1).unwrap().trim().to_string();
+    let evaluator = ["evaluator", "--learner", &address, "--id", "one", "--oracle", "cmd:sh measure.sh"];
+    let mut one = Process::start(setup.command(&evaluator));
+    one.wait_for(&["attached"], SOON);
+    (0..4).for_each(|_| drop(search.wait_for(&["2 of 20 epochs"], SOON)));
+    search.kill();
+    let resume = ["search", "--resume", "--run-dir", "s", "--budget", "5", "--listen", &address];
+    let mut search = Process::start(setup.command(&resume));
+    search.wait_for(&["· 20 epochs ·"], SOON);
+    assert_eq!(search.ends(SOON), Some(0));
+    assert_eq!(one.ends(SOON), Some(0));
+    setup.check(5.0);
+    let began = setup.noted("began");
+    assert!(began.values().all(|&times| times == 1), "{began:?}");
+}
+
+#[test]
+fn a_program_that_does_not_look_at_the_fidelity_is_told_of_and_one_whose_short_trainings_fail_too() {
+    let setup = Setup::new();
+    let options = |dir: &'static str| ["--fidelity", "epochs=2,20", "--budget", "10", "--run-dir", dir];
+    let same = "cmd:echo '{\"score\": '$(echo \"$SRNAS_ARCHITECTURE\" | cksum | cut -c1-4)'}'";
+    let out = setup.search(same, &options("same")).output().unwrap();
+    let log = text(&out.stderr);
+    assert!(
+        out.status.success() && log.contains("said exactly the same") && log.contains("SRNAS_FIDELITY"),
+        "{log}"
+    );
+
+    let other =
+        "cmd:if [ $SRNAS_FIDELITY = 20 ]; then echo '{\"score\": 3}'; else echo '{\"scores\": 3}'; fi";
+    let out = setup.search(other, &options("other")).output().unwrap();
+    let (log, said) = (text(&out.stderr), stdout(&out));
+    assert!(
+        log.contains("none of the first 5 shorter trainings has a value")
+            && log.contains("no metric `score`"),
+        "{log}"
+    );
+    assert!(said.contains("5 shorter and 9 full trainings"), "{said}");
+}
+
+#[test]
+fn fidelities_that_are_none_are_refused_before_anything_is_made() {
+    let setup = Setup::new();
+    for (fidelity, says) in [
+        ("epochs=20,2", "2 comes after 20"),
+        ("epochs=0,20", "no amount above 0"),
+        ("epochs=-1,20", "no amount above 0"),
+        ("epochs=20", "one amount"),
+        ("20", "no `=`"),
+    ] {
+        let argument = format!("--fidelity={fidelity}");
+        let out = setup.search("cmd:true", &[&argument, "--run-dir", "s"]).output().unwrap();
+        let (code, said) = failure(&out);
+        assert!(code == 2 && said.contains(says), "{fidelity}: {code} {said}");
+        assert!(!setup.path().join("s").exists());
+    }
+    for (fidelity, says) in
+        [("epochs=2,20", "a full training of this recipe has 30 epochs"), ("steps=3,30", "whole epochs")]
+    {
+        let train =
+            ["search", "--oracle", "train", "--data", "digits", "--fidelity", fidelity, "--run-dir", "s"];
+        let (code, said) = failure(&setup.output(&train));
+        assert!(code == 2 && said.contains(says), "{fidelity}: {code} {said}");
+    }
+    let out = setup
+        .search("cmd:sh measure.sh", &["--fidelity", "epochs=2,20", "--budget", "1", "--run-dir", "s"])
+        .output();
+    assert!(out.unwrap().status.success());
+    let changed = ["search", "--resume", "--run-dir", "s", "--fidelity", "epochs=4,20"];
+    let (code, said) = failure(&setup.output(&changed));
+    assert!(code == 2 && said.contains("--fidelity cannot change"), "{code} {said}");
+}
