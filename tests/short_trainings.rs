@@ -92,15 +92,15 @@ impl Setup {
 #[test]
 fn a_search_is_killed_among_short_and_among_full_trainings_and_pays_for_nothing_twice() {
     let setup = Setup::new();
-    let options = ["--fidelity", "epochs=2,20", "--budget", "6", "--parallel", "2", "--run-dir", "s"];
+    let options = ["--fidelity", "epochs=2,20", "--budget", "8", "--parallel", "2", "--run-dir", "s"];
     let mut search = Process::start(setup.search("cmd:sh measure.sh", &options));
     (0..8).for_each(|_| drop(search.wait_for(&["2 of 20 epochs"], SOON)));
     search.kill();
     let short = setup.ledger("SELECT count(*) FROM measurements");
-    assert!((8.0..36.0).contains(&short), "{short}");
-    let resume = ["search", "--resume", "--run-dir", "s", "--budget", "6"];
+    assert!((8.0..48.0).contains(&short), "{short}");
+    let resume = ["search", "--resume", "--run-dir", "s", "--budget", "8"];
     let mut search = Process::start(setup.command(&resume));
-    search.wait_for(&["going on with", "of 6 full trainings paid"], SOON);
+    search.wait_for(&["going on with", "of 8 full trainings paid"], SOON);
     search.wait_for(&["· 20 epochs ·"], SOON);
     search.kill();
     let full = setup.ledger("SELECT count(*) FROM measurements WHERE fidelity = 1.0");
@@ -109,11 +109,11 @@ fn a_search_is_killed_among_short_and_among_full_trainings_and_pays_for_nothing_
     let said = stdout(&ended);
     let last: serde_json::Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
     let summary = &last["summary"];
-    setup.check(6.0);
+    setup.check(8.0);
     let shorter = &summary["shorter"][0];
     assert_eq!((shorter["unit"].as_str(), shorter["amount"].as_f64()), (Some("epochs"), Some(2.0)));
     // Six tenths of the budget for trainings of a tenth each.
-    assert_eq!(shorter["trained"], 36);
+    assert_eq!(shorter["trained"], 48);
     assert_eq!(shorter["agreement"]["rank_correlation"], 1.0, "{summary}");
     assert!(summary["best"]["full"].as_bool().unwrap() && summary["best"]["trained"] == 20.0, "{summary}");
     // At most what was running at each kill was begun again.
@@ -125,7 +125,7 @@ fn a_search_is_killed_among_short_and_among_full_trainings_and_pays_for_nothing_
     // What went on is not needed any more, what may go on is.
     let going_on = setup.ledger("SELECT count(*) FROM measurements WHERE fidelity = 1.0 AND cost < 1.0");
     let folders = fs::read_dir(setup.path().join("s/measurements")).unwrap().count();
-    assert_eq!(folders as f64, 36.0 - going_on);
+    assert_eq!(folders as f64, 48.0 - going_on);
     let page = fs::read_to_string(setup.path().join("s/report.html")).unwrap();
     assert!(page.contains("What the shorter trainings said") && page.contains("score after 2 of 20 epochs"));
 

@@ -274,12 +274,13 @@ impl Shared {
     async fn take(&self) -> Result<Option<Training>, End> {
         let _turn = self.turn.lock().await;
         let session = &self.session;
+        let held = self.held().clone();
         let request = v1::TakeRequest {
             evaluator: Some(session.identity.clone()),
             search_id: session.search_id.clone(),
             wait_ms: WAIT.as_millis() as u32,
-            held: self.held().iter().map(|held| held.choices.clone().into()).collect(),
-            held_fidelities: self.held().iter().map(|held| self.share(held)).collect(),
+            held: held.iter().map(|held| held.choices.clone().into()).collect(),
+            held_fidelities: held.iter().map(|held| self.share(held)).collect(),
         };
         let ask = async |mut search: EvaluateClient<Link>, deadline| {
             search.take(within(request.clone(), deadline)).await

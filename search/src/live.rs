@@ -156,6 +156,8 @@ pub(crate) struct State<'j> {
     /// What is to be asked for next, where a posterior proposes several at once, or could not be paid for yet.
     proposed: VecDeque<Training>,
     journal: &'j mut dyn Journal,
+    /// There is nothing left to measure, or nothing that what is left would pay for.
+    exhausted: bool,
     failed: Option<LiveError>,
 }
 
@@ -195,6 +197,7 @@ impl LiveSearch<'_> {
             running: Vec::new(),
             proposed: VecDeque::new(),
             journal,
+            exhausted: false,
             failed: None,
         });
         let changed = Condvar::new();
@@ -277,7 +280,8 @@ impl LiveSearch<'_> {
     ) -> Result<(), LiveError> {
         loop {
             let over = |now: &State| {
-                stop.load(Ordering::Relaxed) || now.failed.is_some() || self.is_spent(now.spent())
+                let ended = now.exhausted || now.failed.is_some() || self.is_spent(now.spent());
+                ended || stop.load(Ordering::Relaxed)
             };
             while !self.oracle.ready(READY) {
                 if over(&lock(state)) {
@@ -291,9 +295,12 @@ impl LiveSearch<'_> {
                         return Ok(());
                     }
                     if let Some(next) = self.affordable(&mut now, whole)? {
+                        now.running.push(next.clone());
+                        tell(Event::Began { running: now.running.len() });
                         break next;
                     }
                     if now.running.is_empty() {
+                        now.exhausted = true;
                         return Ok(());
                     }
                     // What is running may yet end without an answer, or cost less than was set aside for it.
@@ -304,11 +311,6 @@ impl LiveSearch<'_> {
                 }
             };
             let began = Instant::now();
-            {
-                let mut now = lock(state);
-                now.running.push(training.clone());
-                tell(Event::Began { running: now.running.len() });
-            }
             let answer = self.oracle.measure(&training, stop);
             let now = &mut *lock(state);
             now.running.retain(|running| *running != training);

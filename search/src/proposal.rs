@@ -115,7 +115,7 @@ impl LiveSearch<'_> {
         let costs: Vec<f64> = self.oracle.fidelities().costs().collect();
         let mut settings = ScreeningSettings::of(Rule::TwoPhase);
         if let Some(cheapest) = costs.first() {
-            let affordable = (SHORT_SHARE * self.budget as f64 / cheapest) as usize;
+            let affordable = (SHORT_SHARE * self.budget as f64 / cheapest + 1e-6) as usize;
             settings.first = settings.first.min(affordable).max(1);
         }
         let begin = Begin { shorter: costs.into(), ..self.begin(asked, self.budget, whole) };
