@@ -193,7 +193,7 @@ fn what_cannot_be_resumed_is_refused_and_left_as_it_was() {
     drop(ledger);
     let out = setup.output(&["run", "--resume", "--run-dir", "out"]);
     assert!(text(&out.stderr).contains("schema 99"), "{}", text(&out.stderr));
-    Connection::open(run.join("ledger.sqlite")).unwrap().pragma_update(None, "user_version", 2).unwrap();
+    Connection::open(run.join("ledger.sqlite")).unwrap().pragma_update(None, "user_version", 3).unwrap();
 
     // The same names, another content.
     let other = setup.path().join("other");

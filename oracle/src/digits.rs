@@ -14,7 +14,7 @@ use std::{
 };
 
 use crate::{
-    benchmark::{Benchmark, Direction, MetricInfo},
+    benchmark::{Benchmark, Direction, Fidelity, MetricInfo},
     training::{Recipe, attack::Attack, corruption::Corruption, measure::Questions, model::Scale},
 };
 
@@ -49,6 +49,7 @@ pub fn recipe() -> Recipe {
         weight_decay: 5e-4,
         augmentations: vec![Corruption::Shift, Corruption::Rotation, Corruption::Noise],
         adversarial: None,
+        continue_shorter: false,
     }
 }
 
@@ -74,6 +75,18 @@ fn classes() -> Vec<Vec<u8>> {
         choices.clone()
     });
     unranked.collect()
+}
+
+/// The accuracies that a training said early, of those that it said at its end.
+fn fidelities() -> Vec<Fidelity> {
+    let of = |split: &str| Fidelity {
+        metric: format!("{split}/early"),
+        of: format!("{split}/clean"),
+        unit: "epochs".into(),
+        amount: questions().early as u32,
+        full: recipe().epochs as u32,
+    };
+    vec![of("test"), of("val")]
 }
 
 /// What a metric of the benchmark means.

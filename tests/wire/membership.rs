@@ -71,7 +71,7 @@ async fn another_major_version_is_refused() {
     };
     let status = raw.learner.join(request).await.unwrap_err();
     assert_eq!(status.code(), Code::FailedPrecondition);
-    let reason = "actor `old` (srnas 9.4) speaks protocol 9.4, this learner 1.1: run the same release of srnas on both \
+    let reason = "actor `old` (srnas 9.4) speaks protocol 9.4, this learner 1.2: run the same release of srnas on both \
                   sides";
     assert_eq!(status.message(), reason);
     assert!(logs().contains(reason));

@@ -14,7 +14,7 @@ use std::{
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{BENCHMARK, SEEDS, classes, metric_info, questions, recipe, space};
+use super::{BENCHMARK, SEEDS, classes, fidelities, metric_info, questions, recipe, space};
 use crate::{
     benchmark::{BenchmarkWriter, Rows},
     training::{
@@ -133,6 +133,7 @@ pub fn generate(
         let values: Vec<f32> = costs.iter().map(|costs| costs[name] as f32).collect();
         benchmark.metric(name, metric_info(name), 1, &values);
     }
+    fidelities().into_iter().for_each(|fidelity| benchmark.fidelity(fidelity));
     let diverged = trained.values().filter(|scores| scores.is_empty()).count();
     Ok(Generated { benchmark, diverged })
 }

@@ -42,6 +42,10 @@ pub struct Recipe {
     /// Adversarial training, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adversarial: Option<Adversarial>,
+    /// Where shorter trainings are asked for: whether each is the beginning of the full one, along its schedule, so that the full
+    /// one goes on from it. Otherwise it has a schedule of its own and says more, and the full one begins anew.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub continue_shorter: bool,
 }
 
 impl Default for Recipe {
@@ -56,6 +60,7 @@ impl Default for Recipe {
             weight_decay: 5e-4,
             augmentations: vec![Corruption::Shift],
             adversarial: None,
+            continue_shorter: false,
         }
     }
 }

@@ -163,7 +163,9 @@ mod tests {
         use crate::costly::{Answer, CostlyOracle, RESUMED_FROM, Training};
         let questions =
             Questions { attacks: vec![Attack { epsilon: 0.1, steps: 2 }], ..Questions::default() };
-        let make = || TrainingOracle::new(space(), data::digits(), recipe(6), questions.clone(), 1).unwrap();
+        let oracle =
+            |recipe| TrainingOracle::new(space(), data::digits(), recipe, questions.clone(), 1).unwrap();
+        let make = || oracle(Recipe { continue_shorter: true, ..recipe(6) });
         let said = |oracle: &TrainingOracle, shorter| {
             let training = Training { choices: CELL.to_vec(), shorter };
             let answer = oracle.measure(&training, &AtomicBool::new(false)).unwrap();
@@ -185,6 +187,11 @@ mod tests {
         let mut rest = said(&whole, None);
         assert_eq!(rest.remove(RESUMED_FROM), Some(4.0));
         assert_eq!(rest, at_once);
+        // With schedules of their own they are the trainings of a shorter recipe.
+        let mut annealed = oracle(recipe(6)).with("epochs=2,6".parse().unwrap()).unwrap();
+        annealed.keep_in(folder.path().join("not")).unwrap();
+        assert_eq!(said(&annealed, Some(0)), said(&oracle(recipe(2)), None));
+        assert_eq!(said(&annealed, None), at_once);
         // What cannot be read is trained anew.
         let left = std::fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
         let bytes = std::fs::read(&left).unwrap();

@@ -50,8 +50,7 @@ impl TrainingOracle {
         Ok(Self { space, data, recipe, questions, seed, fidelities: Fidelities::FULL, folder: None })
     }
 
-    /// Trains shorter too: so many epochs along the schedule of the whole training. What is asked early of a training is not
-    /// asked then.
+    /// Trains shorter too, see [`Recipe::continue_shorter`]. What is asked early of a training is not asked then.
     ///
     /// # Errors
     /// Says which fidelities the recipe has.
@@ -74,12 +73,13 @@ impl TrainingOracle {
         Ok(self)
     }
 
-    /// Leaves shorter trainings in a folder, so that longer ones go on from them, also after a restart.
+    /// Leaves shorter trainings in a folder, so that longer ones go on from them, also after a restart; where the recipe says that
+    /// they do.
     ///
     /// # Errors
     /// A folder that cannot be made.
     pub fn keep_in(&mut self, folder: PathBuf) -> io::Result<()> {
-        if self.fidelities.shorter() > 0 {
+        if self.fidelities.shorter() > 0 && self.recipe.continue_shorter {
             fs::create_dir_all(&folder)?;
             self.folder = Some(folder);
         }
@@ -140,15 +140,17 @@ impl CostlyOracle for TrainingOracle {
             diverged @ TrainingError::Diverged { .. } => Ok(Answer::Infeasible(diverged.to_string())),
             other => Err(CostlyError::Failed(other.to_string())),
         };
-        let (data, recipe, choices) = (&self.data, &self.recipe, &training.choices);
+        let (data, choices) = (&self.data, &training.choices);
+        let epochs = self.fidelities.amount(training.shorter) as usize;
+        let annealed = training.shorter.is_some() && !self.recipe.continue_shorter;
+        let recipe = &match annealed {
+            true => Recipe { epochs, ..self.recipe.clone() },
+            false => self.recipe.clone(),
+        };
         let earlier = 0..training.shorter.unwrap_or(self.fidelities.shorter());
         let from = earlier.rev().filter_map(|place| self.left(choices, place)).find(|path| path.exists());
         let to = training.shorter.and_then(|place| self.left(choices, place));
-        let part = Part {
-            until: training.shorter.map(|_| self.fidelities.amount(training.shorter) as usize),
-            from: from.as_deref(),
-            to: to.as_deref(),
-        };
+        let part = Part { until: training.shorter.map(|_| epochs), from: from.as_deref(), to: to.as_deref() };
         let measured =
             measure_part(&self.space, choices, data, recipe, &self.questions, self.seed, part, stop);
         let (measurement, after) = match measured {

@@ -1,7 +1,7 @@
 //! The descriptor: a TOML file that says what the columns of a table are.
 
 use super::TableError;
-use crate::benchmark::{Direction, MetricInfo, SpaceDefinition, SpaceFormat};
+use crate::benchmark::{Direction, Fidelity, MetricInfo, SpaceDefinition, SpaceFormat};
 use serde::Deserialize;
 use srnas_common::space::{SPACES, SearchSpace};
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
@@ -103,12 +103,35 @@ pub struct MetricColumns {
     /// One line on what was measured.
     #[serde(default)]
     pub description: String,
+    /// If it is what a shorter training says of another metric: which, and how short.
+    #[serde(default)]
+    pub shorter: Option<ShorterOf>,
     /// That it looks as if fractions were among the percentages is right as it is.
     #[serde(default)]
     pub mixed: bool,
 }
 
+/// What a shorter training is to a full one.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShorterOf {
+    /// The metric after the full training.
+    pub of: String,
+    /// What is spent, such as `epochs`.
+    pub unit: String,
+    /// How much of it the shorter training takes.
+    pub amount: u32,
+    /// How much of it the full training takes.
+    pub full: u32,
+}
+
 impl MetricColumns {
+    /// What it is to the metric after the full training, if it is of a shorter one.
+    pub fn fidelity(&self) -> Option<Fidelity> {
+        let ShorterOf { of, unit, amount, full } = self.shorter.clone()?;
+        Some(Fidelity { metric: self.name.clone(), of, unit, amount, full })
+    }
+
     /// The columns, one for each seed.
     pub fn seeds(&self) -> Vec<&str> {
         self.column.iter().chain(&self.columns).map(String::as_str).collect()

@@ -137,6 +137,7 @@ pub fn import(file: &Path, descriptor: &Descriptor, folder: &Path) -> Result<Imp
             constant.push(metric.name.clone());
         }
         benchmark.metric(&metric.name, metric.info(), seeds, &values);
+        metric.fidelity().into_iter().for_each(|fidelity| benchmark.fidelity(fidelity));
     }
     Ok(ImportedTable { benchmark, rows: table.rows(), repeated, constant })
 }
