@@ -129,6 +129,30 @@ fn gzip_tabs_and_rows_as_seeds_are_read() {
 }
 
 #[test]
+fn a_metric_can_be_what_a_shorter_training_says_of_another() {
+    let setup = Setup::new();
+    setup.write("t.csv", "layers,w,left,right,acc,early\n1,8,größer,größer,90,40\n2,8,größer,größer,95,50\n");
+    let early = |shorter: &str| {
+        let metric =
+            "\n[[metrics]]\nname = \"d/early\"\ncolumn = \"early\"\nunit = \"%\"\ndirection = \"maximise\"\n";
+        format!("{DESCRIPTOR}{metric}shorter = {shorter}\n")
+    };
+    setup.write("early.toml", early("{ of = \"d/acc\", unit = \"epochs\", amount = 5, full = 50 }"));
+    stdout(&setup.import("t.csv", "early.toml"));
+    let info = stdout(&setup.srnas(&["bench", "info", "toy"]));
+    assert!(info.contains("d/early says d/acc after 5 of 50 epochs, at a cost of 0.100"), "{info}");
+    for (shorter, says) in [
+        ("{ of = \"d/accuracy\", unit = \"epochs\", amount = 5, full = 50 }", "no metric of the benchmark"),
+        ("{ of = \"d/acc\", unit = \"epochs\", amount = 50, full = 50 }", "takes 50 of 50 epochs"),
+        ("{ of = \"d/acc\", unit = \"epochs\", amount = -5, full = 50 }", "amount"),
+    ] {
+        setup.write("early.toml", early(shorter));
+        let (_, said) = failure(&setup.import("t.csv", "early.toml"));
+        assert!(said.contains(says), "{shorter}: {said}");
+    }
+}
+
+#[test]
 fn what_is_wrong_is_refused_with_file_line_and_column() {
     let setup = Setup::new();
     let head = "layers,w,left,right,acc\n";

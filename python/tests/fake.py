@@ -18,7 +18,8 @@ HEARTBEAT = 0.05
 class FakeSearch(service.EvaluateServicer):
     """Hands out `work` architectures one after the other, then is over. `port` survives `stop` and `start`."""
 
-    def __init__(self, work=1, search_id="s", token=None):
+    def __init__(self, work=1, search_id="s", token=None, fidelities="", share=1.0, amount=0.0):
+        self.fidelities, self.share, self.amount, self.said_fidelities = fidelities, share, amount, []
         self.search_id, self.token = search_id, token
         self.waiting = [bytes([index, 1]) for index in range(work)]
         self.leased, self.answers, self.attached = {}, {}, {}
@@ -76,13 +77,14 @@ class FakeSearch(service.EvaluateServicer):
             beat = int(HEARTBEAT * 1000)
             return wire.AttachResponse(
                 search_id=self.search_id, metric="loss", minimise=True, space="toy.toml",
-                space_definition="# toy", seed=7, lease_ms=3 * beat, heartbeat_ms=beat,
+                space_definition="# toy", seed=7, fidelities=self.fidelities, lease_ms=3 * beat, heartbeat_ms=beat,
             )
 
     def Take(self, request, context):
         with self.changed:
             self._heard("Take", request, context)
             self.helds.append(list(request.held))
+            self.said_fidelities += request.held_fidelities
             until, given = time.monotonic() + request.wait_ms / 1000, None
             while given is None:
                 lost = [c for c, id in self.leased.items() if id == request.evaluator.id and c not in request.held]
@@ -99,13 +101,17 @@ class FakeSearch(service.EvaluateServicer):
             own = {"rate": 0.1, "batch": 4, "width1": 8}
             architecture = json.dumps({"width": given[0], "op": "conv", **own})
             notation = f"width={given[0]},op=conv"
-            work = wire.Work(choices=given, architecture=architecture, notation=notation, fidelity=1, again=bool(lost))
+            work = wire.Work(
+                choices=given, architecture=architecture, notation=notation, fidelity=self.share, again=bool(lost),
+                amount=self.amount,
+            )
             return wire.TakeResponse(work=work)
 
     def Renew(self, request, context):
         with self.changed:
             self._heard("Renew", request, context)
             self.renewals.append(request.choices)
+            self.said_fidelities.append(request.fidelity)
             wanted = request.choices not in self.unwanted
             if wanted and request.choices in self.waiting:
                 self.waiting.remove(request.choices)
@@ -116,6 +122,7 @@ class FakeSearch(service.EvaluateServicer):
     def Answer(self, request, context):
         with self.changed:
             self._heard("Answer", request, context)
+            self.said_fidelities.append(request.fidelity)
             said = dict(request.metrics.values) if request.HasField("metrics") else request.infeasible
             self.answers.setdefault(request.choices[0], []).append(said)
             self.leased.pop(request.choices, None)

@@ -39,6 +39,24 @@ class AskTell(unittest.TestCase):
                 search.ask()
         self.assertEqual(server.answers, {n: [{"loss": float(n), "accuracy": 9.0}] for n in range(3)})
 
+    def test_a_short_training_is_named_by_its_fidelity_in_every_call(self):
+        with fake(work=2, fidelities="epochs=4,40", share=0.1, amount=4) as server, srnas.connect(server.url) as search:
+            self.assertEqual(search.fidelities, "epochs=4,40")
+            first, second = search.ask(), search.ask()
+            self.assertAlmostEqual(first.fidelity, 0.1)
+            self.assertEqual((first.amount, second.amount), (4, 4))
+            server.wait_for(lambda: server.renewals)
+            first.tell(loss=1, resumed_from=2)
+            second.tell(loss=2)
+        self.assertEqual(server.answers[0], [{"loss": 1.0, "resumed_from": 2.0}])
+        # What is held at the second call, the renewals, the answers.
+        self.assertGreaterEqual(len(server.said_fidelities), 4)
+        for fidelity in server.said_fidelities:
+            self.assertAlmostEqual(fidelity, 0.1)
+        with fake() as server, srnas.connect(server.url) as search:
+            # A search that says no amounts.
+            self.assertEqual((search.fidelities, search.ask().amount), ("", 1))
+
     def test_ask_waits_no_longer_than_it_may(self):
         with fake(work=0) as server, srnas.connect(server.url) as search:
             server.over_when_empty = False

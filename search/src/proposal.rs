@@ -114,6 +114,9 @@ impl LiveSearch<'_> {
     ) -> Result<Screening, LiveError> {
         let costs: Vec<f64> = self.oracle.fidelities().costs().collect();
         let mut settings = ScreeningSettings::of(Rule::TwoPhase);
+        if self.guide.knows_a_past() {
+            settings.knows_a_past();
+        }
         if let Some(cheapest) = costs.first() {
             let affordable = (SHORT_SHARE * self.budget as f64 / cheapest + 1e-6) as usize;
             settings.first = settings.first.min(affordable).max(1);

@@ -44,6 +44,8 @@ pub(crate) struct ScreeningSettings {
     /// Short trainings before anything else.
     pub first: usize,
     beta: f32,
+    /// Share of the short trainings beside real past tasks; none is what the evidence is for.
+    share: Option<f32>,
     posterior: PosteriorSettings,
 }
 
@@ -51,7 +53,12 @@ impl ScreeningSettings {
     /// As chosen on two of nb201's data sets (docs/results.md): what short trainings say leaves less to explore than a past does.
     pub fn of(rule: Rule) -> Self {
         let (first, beta) = if rule == Rule::TwoPhase { (100, 1.5) } else { (64, 1.0) };
-        Self { rule, first, beta, posterior: universal() }
+        Self { rule, first, beta, share: None, posterior: universal() }
+    }
+
+    /// Fewer short trainings where real past tasks are known.
+    pub fn knows_a_past(&mut self) {
+        self.first = self.first.min(FIRST_WITH_PAST);
     }
 }
 
@@ -62,13 +69,18 @@ pub fn prepare(
 ) -> Result<(Starter, Option<Arc<Prior>>), SpecError> {
     let mut settings = ScreeningSettings::of(rule);
     let mut options = spec.options()?;
-    let first = if rule == Rule::TwoPhase { "short" } else { "first" };
-    settings.first = options.whole(first, settings.first, 1)?;
     settings.beta = options.number("beta", settings.beta.into(), 0.0)? as f32;
     let transfer = &mut settings.posterior.transfer;
     transfer.slope = options.number("slope", transfer.slope.into(), 0.0)? as f32;
     transfer.residual = options.number("residual", transfer.residual.into(), 0.0)? as f32;
     let past = options.word("past", &["none", "all"])? == "all";
+    if past {
+        settings.knows_a_past();
+    }
+    let first = if rule == Rule::TwoPhase { "short" } else { "first" };
+    settings.first = options.whole(first, settings.first, 1)?;
+    settings.share =
+        options.word_or_number("share", "evidence", -1.0)?.filter(|s| *s >= 0.0).map(|s| s as f32);
     options.end()?;
     if p.shorter == 0 {
         return Err(spec.unfit(super::NO_SHORTER));
@@ -255,11 +267,11 @@ impl Screening {
             let each = |of: usize, share: f32| std::iter::repeat_n(share / of.max(1) as f32, of);
             each(first, share).chain(each(second, 1.0 - share)).collect::<Vec<f32>>()
         };
-        // Until something is known, short trainings of the task itself say more than other tasks do.
         let weights = match (first, second) {
             (0, 0) => None,
             (0, _) => Some(shared(0.0)),
             (_, 0) => Some(shared(1.0)),
+            _ if self.settings.share.is_some() => self.settings.share.map(shared),
             _ if self.full.len() < JUDGED_AFTER => Some(shared(SHORTER_SHARES[0])),
             _ => {
                 let evidence = |share: &f32| self.evidence(prior.clone(), &shared(*share));
@@ -297,8 +309,10 @@ impl Screening {
     }
 }
 
-/// Shares of the shorter trainings beside real past tasks, of which the evidence chooses one.
-const SHORTER_SHARES: [f32; 3] = [1.0, 0.5, 0.0];
+/// Shares of the shorter trainings beside real past tasks, of which the evidence chooses one; the first where there is none.
+const SHORTER_SHARES: [f32; 3] = [0.5, 1.0, 0.0];
+/// Who knows a past needs so many short trainings at most (docs/results.md).
+const FIRST_WITH_PAST: usize = 64;
 
 fn level(levels: &mut [Level], place: usize) -> Result<&mut Level, MethodError> {
     levels.get_mut(place).ok_or_else(|| MethodError("was told of a training that there is not".into()))

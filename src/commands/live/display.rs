@@ -9,6 +9,7 @@ use srnas_search::{
     report::{Row, Said, SearchReport, Shorter},
 };
 use std::{
+    collections::HashMap,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Instant,
@@ -42,6 +43,8 @@ struct Remarks {
     known: Vec<Measured>,
     identical: bool,
     hopeless: bool,
+    /// Seconds and number of the measurements of this call, by their fidelity's place and the full ones.
+    seconds: HashMap<Option<usize>, (f64, usize)>,
 }
 
 impl Display {
@@ -110,7 +113,7 @@ impl Display {
             }
         }
         if short {
-            self.remark(measured);
+            self.remark(measured, seconds);
         }
         if self.json {
             let infeasible = match &row.said {
@@ -130,8 +133,13 @@ impl Display {
     }
 
     /// Says once what looks wrong with the shorter trainings.
-    fn remark(&self, measured: &Measured) {
+    fn remark(&self, measured: &Measured, seconds: f64) {
         let mut remarks = self.remarks.lock().unwrap_or_else(PoisonError::into_inner);
+        // A training that went on took part of its time before.
+        if measured.cost + 1e-6 >= self.fidelities.cost(measured.training.shorter) {
+            let (sum, number) = remarks.seconds.entry(measured.training.shorter).or_default();
+            (*sum, *number) = (*sum + seconds, *number + 1);
+        }
         remarks.known.push(measured.clone());
         let shorter = Shorter::all(&self.fidelities, &self.objective, &remarks.known);
         let identical = |s: &Shorter| s.agreement.is_some_and(|agreement| agreement.identical);
@@ -148,6 +156,26 @@ impl Display {
                 reason.unwrap_or_default()
             );
         }
+    }
+
+    /// What shorter trainings took by the clock, where that is far from what the budget counts.
+    fn by_the_clock(&self) -> Option<String> {
+        let remarks = self.remarks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mean = |place| remarks.seconds.get(&place).map(|(sum, number)| sum / *number as f64);
+        let full = mean(None)?;
+        let of = |place: usize| {
+            let (share, counted) = (mean(Some(place))? / full, self.fidelities.cost(Some(place)));
+            let far = !(0.5..=2.0).contains(&(share / counted));
+            let name = self.fidelities.name(Some(place));
+            far.then(|| {
+                format!(
+                    "By the clock a training of {name} took {:.0} % of a full one's time; the budget counts {:.0} %.",
+                    100.0 * share,
+                    100.0 * counted
+                )
+            })
+        };
+        (0..self.fidelities.shorter()).find_map(of)
     }
 
     /// How the architectures were chosen.
@@ -201,6 +229,7 @@ impl Display {
         if !report.shorter.is_empty() {
             println!("\n{}", report.saved());
             report.shorter.iter().for_each(|shorter| println!("{}", shorter.in_words()));
+            self.by_the_clock().into_iter().for_each(|line| println!("{line}"));
         }
         println!("\nBest found: {}", best.architecture);
         let cells: Vec<String> =
