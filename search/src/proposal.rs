@@ -18,9 +18,6 @@ use std::sync::Arc;
 /// Measurements that a posterior is conditioned on at most: its cost grows with their cube.
 pub(crate) const CONDITIONED: usize = 320;
 
-/// Of the budget, the first short trainings take so much at most.
-const SHORT_SHARE: f64 = 0.6;
-
 impl LiveSearch<'_> {
     /// What to measure next, the best first: one training, or several where so many were measured that proposing costs more
     /// than a cheap measurement. Nothing where every architecture was measured or is being measured.
@@ -116,10 +113,6 @@ impl LiveSearch<'_> {
         let mut settings = ScreeningSettings::of(Rule::TwoPhase);
         if self.guide.knows_a_past() {
             settings.knows_a_past();
-        }
-        if let Some(cheapest) = costs.first() {
-            let affordable = (SHORT_SHARE * self.budget as f64 / cheapest + 1e-6) as usize;
-            settings.first = settings.first.min(affordable).max(1);
         }
         let begin = Begin { shorter: costs.into(), ..self.begin(asked, self.budget, whole) };
         let mut screening = Screening::new(&begin, settings).near(self.guide.favourites().to_vec());

@@ -120,6 +120,11 @@ impl Gp {
         self.kind = kind;
     }
 
+    /// Searches by an upper bound of another height from now on.
+    pub fn bound_by(&mut self, beta: f32) {
+        self.acquisition = Acquisition::Bound(beta);
+    }
+
     /// Takes other weights of the past tasks, before anything is learned.
     pub fn weighing(mut self, weights: &[f32]) -> Self {
         self.predictor.restart(weights);

@@ -51,11 +51,11 @@ pub const METHODS: &[(&str, &str)] = &[
     ),
     (
         "two-phase",
-        "short trainings first, then full ones by what they say; short=100, beta=1.5, slope=0.5, residual=0.06, past=none|all, share=evidence|0.5",
+        "short trainings first, then full ones by what they say; short=100, beta=evidence|2, residual=evidence|1, slope=0.5, past=none|all, share=evidence|0.5",
     ),
     (
         "screen",
-        "a full training only after a short one; first=64, beta=1, slope=0.5, residual=0.06, past=none|all, share=evidence|0.5",
+        "a full training only after a short one; first=64, beta=evidence|2, residual=evidence|1, slope=0.5, past=none|all, share=evidence|0.5",
     ),
     ("halving", "successive halving of shorter trainings, round after round"),
     ("hyperband", "successive halving, the rounds beginning at each level in turn"),

@@ -27,6 +27,8 @@ use std::sync::Arc;
 const JUDGED_AFTER: usize = 4;
 /// If so many short trainings in a row, the first ones, have no value, no more are paid for.
 const HOPELESS: usize = 5;
+/// Of the budget, the first short trainings take so much at most.
+const SHORT_SHARE: f64 = 0.6;
 /// Short trainings at each level at most: what a posterior is conditioned on.
 const MOST: usize = 320;
 
@@ -42,23 +44,26 @@ pub(crate) enum Rule {
 pub(crate) struct ScreeningSettings {
     rule: Rule,
     /// Short trainings before anything else.
-    pub first: usize,
-    beta: f32,
-    /// Share of the short trainings beside real past tasks; none is what the evidence is for.
+    first: usize,
+    /// How far above the mean the bound lies; none goes by the evidence.
+    beta: Option<f32>,
+    /// Share of the short trainings beside real past tasks; none goes by the evidence.
     share: Option<f32>,
+    /// How far full trainings may be from what is known of them besides; none goes by the evidence.
+    residual: Option<f32>,
     posterior: PosteriorSettings,
 }
 
 impl ScreeningSettings {
-    /// As chosen on two of nb201's data sets (docs/results.md): what short trainings say leaves less to explore than a past does.
+    /// What docs/results.md says was chosen, and on what.
     pub fn of(rule: Rule) -> Self {
-        let (first, beta) = if rule == Rule::TwoPhase { (100, 1.5) } else { (64, 1.0) };
-        Self { rule, first, beta, share: None, posterior: universal() }
+        let first = if rule == Rule::TwoPhase { 100 } else { 64 };
+        Self { rule, first, beta: None, share: None, residual: Some(RESIDUALS[0]), posterior: universal() }
     }
 
-    /// Fewer short trainings where real past tasks are known.
+    /// Of real past tasks full trainings may be near copies, of short trainings they never were.
     pub fn knows_a_past(&mut self) {
-        self.first = self.first.min(FIRST_WITH_PAST);
+        self.residual = None;
     }
 }
 
@@ -69,18 +74,23 @@ pub fn prepare(
 ) -> Result<(Starter, Option<Arc<Prior>>), SpecError> {
     let mut settings = ScreeningSettings::of(rule);
     let mut options = spec.options()?;
-    settings.beta = options.number("beta", settings.beta.into(), 0.0)? as f32;
     let transfer = &mut settings.posterior.transfer;
     transfer.slope = options.number("slope", transfer.slope.into(), 0.0)? as f32;
-    transfer.residual = options.number("residual", transfer.residual.into(), 0.0)? as f32;
     let past = options.word("past", &["none", "all"])? == "all";
     if past {
         settings.knows_a_past();
     }
+    // A number, or what the evidence is for.
+    let mut number = |option, known: Option<f32>| -> Result<Option<f32>, SpecError> {
+        let default = known.map_or(-1.0, f64::from);
+        let given = options.word_or_number(option, "evidence", default)?;
+        Ok(given.filter(|given| *given >= 0.0).map(|given| given as f32))
+    };
+    settings.beta = number("beta", settings.beta)?;
+    settings.residual = number("residual", settings.residual)?;
+    settings.share = number("share", settings.share)?;
     let first = if rule == Rule::TwoPhase { "short" } else { "first" };
     settings.first = options.whole(first, settings.first, 1)?;
-    settings.share =
-        options.word_or_number("share", "evidence", -1.0)?.filter(|s| *s >= 0.0).map(|s| s as f32);
     options.end()?;
     if p.shorter == 0 {
         return Err(spec.unfit(super::NO_SHORTER));
@@ -151,7 +161,13 @@ pub(crate) struct Screening {
 }
 
 impl Screening {
-    pub fn new(begin: &Begin, settings: ScreeningSettings) -> Self {
+    pub fn new(begin: &Begin, mut settings: ScreeningSettings) -> Self {
+        if let Some(cheapest) = begin.shorter.first() {
+            // What costs much of a full training must say much to be worth it.
+            let share = SHORT_SHARE * (1.0 - 2.0 * cheapest).max(0.1);
+            let affordable = share * begin.budget as f64 / cheapest + 1e-6;
+            settings.first = settings.first.min(affordable as usize).max(1);
+        }
         Self {
             rng: begin.rng(),
             levels: begin.shorter.iter().map(|_| Level::new(begin)).collect(),
@@ -267,24 +283,27 @@ impl Screening {
             let each = |of: usize, share: f32| std::iter::repeat_n(share / of.max(1) as f32, of);
             each(first, share).chain(each(second, 1.0 - share)).collect::<Vec<f32>>()
         };
-        let weights = match (first, second) {
-            (0, 0) => None,
-            (0, _) => Some(shared(0.0)),
-            (_, 0) => Some(shared(1.0)),
-            _ if self.settings.share.is_some() => self.settings.share.map(shared),
-            _ if self.full.len() < JUDGED_AFTER => Some(shared(SHORTER_SHARES[0])),
-            _ => {
-                let evidence = |share: &f32| self.evidence(prior.clone(), &shared(*share));
-                let shares = SHORTER_SHARES.iter().map(|share| (evidence(share), share));
-                shares
-                    .reduce(|best, next| if next.0 > best.0 { next } else { best })
-                    .map(|(_, share)| shared(*share))
-            }
+        let shares: &[f32] = match (first, second) {
+            (0, _) => &[0.0],
+            (_, 0) => &[1.0],
+            _ => self.settings.share.as_ref().map_or(&SHORTER_SHARES, std::slice::from_ref),
         };
+        let residuals: &[f32] = self.settings.residual.as_ref().map_or(&RESIDUALS, std::slice::from_ref);
+        let mut chosen = (shares[0], residuals[0]);
+        if prior.is_some() && self.full.len() >= JUDGED_AFTER && shares.len() * residuals.len() > 1 {
+            let mut best = f64::NEG_INFINITY;
+            for (&share, &residual) in shares.iter().flat_map(|s| residuals.iter().map(move |r| (s, r))) {
+                let evidence = self.evidence(prior.clone(), &shared(share), residual);
+                if evidence > best {
+                    (best, chosen) = (evidence, (share, residual));
+                }
+            }
+        }
+        let weights = prior.is_some().then(|| shared(chosen.0));
+        let mut settings = self.settings.posterior;
+        settings.transfer.residual = chosen.1;
         let begin = Begin { past: prior, budget: self.full.len() + 1, ..self.begin.clone() };
-        // Before a full training the scale and sign of what is known are open, and an upper bound likes best what was worst.
-        let beta = if self.full.is_empty() { 0.0 } else { self.settings.beta };
-        let (settings, bound) = (self.settings.posterior, Acquisition::Bound(beta));
+        let bound = Acquisition::Bound(self.settings.beta.unwrap_or(BETAS[1]));
         let mut gp = Gp::new(&begin, settings, Kind::Transfer, bound).near(self.favourites.clone());
         if let Some(weights) = weights {
             gp = gp.weighing(&weights);
@@ -295,14 +314,23 @@ impl Screening {
             level.failed.iter().for_each(|key| gp.skip_key(*key));
         }
         self.excluded.iter().for_each(|choices| gp.skip(choices));
+        if self.full.is_empty() {
+            // The scale and sign of what is known are open, and an upper bound likes best what was worst.
+            gp.bound_by(0.0);
+        } else if self.settings.beta.is_none() {
+            // As probable as it is that full trainings follow what is known besides, so little is there to explore.
+            let follows = 1.0 / (1.0 + (-gp.evidence().0).exp());
+            gp.bound_by(BETAS[1] + (BETAS[0] - BETAS[1]) * follows);
+        }
         Ok(gp)
     }
 
-    /// Logarithm of the evidence of the full trainings for some weights of what is known besides.
-    fn evidence(&self, prior: Option<Arc<Prior>>, weights: &[f32]) -> f64 {
+    /// Logarithm of the evidence of the full trainings for some weights of what is known besides, and a residual.
+    fn evidence(&self, prior: Option<Arc<Prior>>, weights: &[f32], residual: f32) -> f64 {
         let space = &self.begin.space;
-        let mut predictor =
-            Predictor::sampled(space.clone(), self.settings.posterior, prior, self.full.len(), 1);
+        let mut settings = self.settings.posterior;
+        settings.transfer.residual = residual;
+        let mut predictor = Predictor::sampled(space.clone(), settings, prior, self.full.len(), 1);
         predictor.restart(weights);
         self.full.iter().for_each(|(choices, value)| predictor.observe(choices, space.rank(choices), *value));
         predictor.log_evidence()
@@ -311,8 +339,10 @@ impl Screening {
 
 /// Shares of the shorter trainings beside real past tasks, of which the evidence chooses one; the first where there is none.
 const SHORTER_SHARES: [f32; 3] = [0.5, 1.0, 0.0];
-/// Who knows a past needs so many short trainings at most (docs/results.md).
-const FIRST_WITH_PAST: usize = 64;
+/// Residuals of which the evidence chooses one; the first where there is none.
+const RESIDUALS: [f32; 2] = [3.0, 0.06];
+/// The bound's height where full trainings follow what is known besides, and where they do not.
+const BETAS: [f32; 2] = [1.5, 3.0];
 
 fn level(levels: &mut [Level], place: usize) -> Result<&mut Level, MethodError> {
     levels.get_mut(place).ok_or_else(|| MethodError("was told of a training that there is not".into()))
