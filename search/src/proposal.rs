@@ -4,7 +4,7 @@ use crate::{
     importance,
     live::{LiveError, LiveSearch, Measured, State},
     method::{Begin, Method, Whole},
-    methods::{Acquisition, FIRST, Gp, Rule, Screening, ScreeningSettings, unmeasured},
+    methods::{Acquisition, FIRST, Gp, Screening, ScreeningSettings, unmeasured},
 };
 use hashbrown::HashSet;
 use srnas_common::{
@@ -87,6 +87,10 @@ impl LiveSearch<'_> {
             expected.push((running, known));
         }
         for (running, mean) in expected {
+            if running.shorter.is_some() {
+                // A longer training of it would have nothing to go on from.
+                screening.exclude(&running.choices);
+            }
             match (mean, running.shorter) {
                 (Some(mean), Some(_)) => screening.tell_shorter(running, mean)?,
                 (Some(mean), None) => screening.tell(&running.choices, &[mean])?,
@@ -110,12 +114,9 @@ impl LiveSearch<'_> {
         whole: &Option<Arc<Whole>>,
     ) -> Result<Screening, LiveError> {
         let costs: Vec<f64> = self.oracle.fidelities().costs().collect();
-        let mut settings = ScreeningSettings::of(Rule::TwoPhase);
-        if self.guide.knows_a_past() {
-            settings.knows_a_past();
-        }
         let begin = Begin { shorter: costs.into(), ..self.begin(asked, self.budget, whole) };
-        let mut screening = Screening::new(&begin, settings).near(self.guide.favourites().to_vec());
+        let mut screening =
+            Screening::new(&begin, ScreeningSettings::live()).near(self.guide.favourites().to_vec());
         let values = self.values(known);
         let full: Vec<usize> = (0..known.len()).filter(|&i| known[i].training.shorter.is_none()).collect();
         let full_values: Vec<Option<f32>> = full.iter().map(|&i| values[i]).collect();

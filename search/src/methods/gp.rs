@@ -213,6 +213,18 @@ impl Gp {
             taken.insert(self.begin.key(&choices));
             pool.push(choices);
         }
+        self.best_of(pool, most)
+    }
+
+    /// The best of some architectures, those left out that were measured; at most as many as a large space's predictor has slots
+    /// for.
+    pub fn ask_among(&mut self, mut pool: Vec<Vec<u8>>) -> Option<Vec<u8>> {
+        pool.retain(|choices| !self.measured.contains(&self.begin.key(choices)));
+        pool.truncate(SLOTS);
+        self.best_of(pool, 1).pop()
+    }
+
+    fn best_of(&mut self, pool: Vec<Vec<u8>>, most: usize) -> Vec<Vec<u8>> {
         let ranks: Vec<u64> = pool.iter().map(|choices| self.begin.space.rank(choices)).collect();
         let slots: Vec<usize> = match &self.begin.whole {
             Some(_) => ranks.iter().map(|&rank| rank as usize).collect(),

@@ -29,12 +29,14 @@ const JUDGED_AFTER: usize = 4;
 const HOPELESS: usize = 5;
 /// Of the budget, the first short trainings take so much at most.
 const SHORT_SHARE: f64 = 0.6;
+/// Who screens makes so many short trainings between two full ones, after the first ones.
+const IN_A_ROW: usize = 3;
 /// Short trainings at each level at most: what a posterior is conditioned on.
 const MOST: usize = 320;
 
 /// Which training to pay for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rule {
+pub enum Rule {
     TwoPhase,
     ScreenFirst,
 }
@@ -58,12 +60,13 @@ impl ScreeningSettings {
     /// What docs/results.md says was chosen, and on what.
     pub fn of(rule: Rule) -> Self {
         let first = if rule == Rule::TwoPhase { 100 } else { 64 };
-        Self { rule, first, beta: None, share: None, residual: Some(RESIDUALS[0]), posterior: universal() }
+        Self { rule, first, beta: None, share: None, residual: None, posterior: universal() }
     }
 
-    /// Of real past tasks full trainings may be near copies, of short trainings they never were.
-    pub fn knows_a_past(&mut self) {
-        self.residual = None;
+    /// As a live search screens: as many short trainings to begin with as two phases have, and no full one without a short one
+    /// before, so that it is seen how well they agree, and the full one can go on from it.
+    pub fn live() -> Self {
+        Self { rule: Rule::ScreenFirst, ..Self::of(Rule::TwoPhase) }
     }
 }
 
@@ -77,9 +80,6 @@ pub fn prepare(
     let transfer = &mut settings.posterior.transfer;
     transfer.slope = options.number("slope", transfer.slope.into(), 0.0)? as f32;
     let past = options.word("past", &["none", "all"])? == "all";
-    if past {
-        settings.knows_a_past();
-    }
     // A number, or what the evidence is for.
     let mut number = |option, known: Option<f32>| -> Result<Option<f32>, SpecError> {
         let default = known.map_or(-1.0, f64::from);
@@ -154,6 +154,10 @@ pub(crate) struct Screening {
     levels: Vec<Level>,
     full: Vec<(Vec<u8>, f32)>,
     measured: HashSet<u64>,
+    /// Short trainings since the last full one.
+    since_full: usize,
+    /// Whether the full trainings are against what is known besides.
+    says_nothing: bool,
     /// Never to be trained again.
     excluded: Vec<Vec<u8>>,
     /// Where a space is too large to be listed, it is looked near these too.
@@ -175,6 +179,8 @@ impl Screening {
             settings,
             full: Vec::new(),
             measured: HashSet::new(),
+            since_full: 0,
+            says_nothing: false,
             excluded: Vec::new(),
             favourites: Vec::new(),
         }
@@ -288,14 +294,21 @@ impl Screening {
             (_, 0) => &[1.0],
             _ => self.settings.share.as_ref().map_or(&SHORTER_SHARES, std::slice::from_ref),
         };
-        let residuals: &[f32] = self.settings.residual.as_ref().map_or(&RESIDUALS, std::slice::from_ref);
-        let mut chosen = (shares[0], residuals[0]);
+        let given = self.settings.residual.map(|residual| (residual, 0.0));
+        let residuals: &[(f32, f64)] = given.as_ref().map_or(&RESIDUALS, std::slice::from_ref);
+        let mut chosen = (shares[0], residuals[0].0);
+        let mut close = f64::NEG_INFINITY;
         if prior.is_some() && self.full.len() >= JUDGED_AFTER && shares.len() * residuals.len() > 1 {
             let mut best = f64::NEG_INFINITY;
-            for (&share, &residual) in shares.iter().flat_map(|s| residuals.iter().map(move |r| (s, r))) {
-                let evidence = self.evidence(prior.clone(), &shared(share), residual);
+            for (&share, &(residual, before)) in
+                shares.iter().flat_map(|s| residuals.iter().map(move |r| (s, r)))
+            {
+                let evidence = before + self.evidence(prior.clone(), &shared(share), residual);
                 if evidence > best {
                     (best, chosen) = (evidence, (share, residual));
+                }
+                if residual < LOOSE {
+                    close = close.max(evidence);
                 }
             }
         }
@@ -314,6 +327,13 @@ impl Screening {
             level.failed.iter().for_each(|key| gp.skip_key(*key));
         }
         self.excluded.iter().for_each(|choices| gp.skip(choices));
+        // What full trainings are far from is as good as unknown.
+        let (over_plain, transfer) = (gp.evidence().0, gp.evidence().1);
+        self.says_nothing = self.full.len() >= JUDGED_AFTER
+            && match close.is_finite() {
+                true => close < transfer - f64::from(over_plain),
+                false => over_plain < 0.0,
+            };
         if self.full.is_empty() {
             // The scale and sign of what is known are open, and an upper bound likes best what was worst.
             gp.bound_by(0.0);
@@ -339,8 +359,11 @@ impl Screening {
 
 /// Shares of the shorter trainings beside real past tasks, of which the evidence chooses one; the first where there is none.
 const SHORTER_SHARES: [f32; 3] = [0.5, 1.0, 0.0];
-/// Residuals of which the evidence chooses one; the first where there is none.
-const RESIDUALS: [f32; 2] = [3.0, 0.06];
+/// Residuals of which the evidence chooses one, and how probable each is beforehand (logarithm); the first where there is no
+/// evidence.
+const RESIDUALS: [(f32, f64); 3] = [(0.6, 0.0), (3.0, 0.0), (0.06, -1.0)];
+/// With such a residual what is known besides hardly counts.
+const LOOSE: f32 = 3.0;
 /// The bound's height where full trainings follow what is known besides, and where they do not.
 const BETAS: [f32; 2] = [1.5, 3.0];
 
@@ -360,11 +383,15 @@ impl Method for Screening {
             return Ok(Some(training));
         }
         let mut posterior = self.posterior()?;
-        let says_nothing = hopeless || (self.full.len() >= JUDGED_AFTER && posterior.evidence().0 < 0.0);
+        let says_nothing = hopeless || self.says_nothing;
         if says_nothing {
             posterior.follow(Kind::Plain);
         }
-        let Some(choices) = posterior.ask_for(1).pop() else { return Ok(None) };
+        // Of what is new there is always something that promises more.
+        let enough = self.settings.rule == Rule::ScreenFirst && !says_nothing && self.since_full >= IN_A_ROW;
+        let known = enough.then(|| self.levels[0].told.iter().map(|(choices, _)| choices.clone()).collect());
+        let known = known.and_then(|known| posterior.ask_among(known));
+        let Some(choices) = known.or_else(|| posterior.ask_for(1).pop()) else { return Ok(None) };
         let key = self.begin.key(&choices);
         let screened = match self.settings.rule {
             Rule::TwoPhase => 1,
@@ -376,6 +403,7 @@ impl Method for Screening {
     }
 
     fn tell(&mut self, choices: &Choices, values: &[f32]) -> Result<(), MethodError> {
+        self.since_full = 0;
         if self.measured.insert(self.begin.key(choices)) {
             self.full.push((choices.to_vec(), values[0]));
         }
@@ -385,6 +413,8 @@ impl Method for Screening {
     fn tell_shorter(&mut self, training: &Training, value: f32) -> Result<(), MethodError> {
         let key = self.begin.key(&training.choices);
         let place = training.shorter.unwrap_or(usize::MAX);
+        self.since_full +=
+            usize::from(self.levels.first().is_some_and(|first| first.told.len() >= self.settings.first));
         level(&mut self.levels, place)?.learn(key, &training.choices, value);
         Ok(())
     }
