@@ -77,23 +77,26 @@ fn of_folder(folder: &Path, space: &SearchSpace) -> anyhow::Result<Vec<PastSearc
     let mut searches = Vec::new();
     for (index, (task, _)) in run.tasks.iter().enumerate() {
         // What shorter trainings said is a task of its own. A constraint may be new.
-        let mut by_fidelity: BTreeMap<u64, Vec<(Vec<u8>, Option<f32>)>> = BTreeMap::new();
+        let named = |fidelity: f64| PastSearch {
+            name: match fidelity {
+                1.0 => format!("{name} ({task})"),
+                share => format!("{name} ({task}, trainings of {:.1} % of a full one)", 100.0 * share),
+            },
+            measured: Vec::new(),
+        };
+        let mut by_fidelity: BTreeMap<u64, PastSearch> = BTreeMap::new();
         for answer in ledger.answers(index as u16)? {
+            let search =
+                by_fidelity.entry(answer.fidelity.to_bits()).or_insert_with(|| named(answer.fidelity));
             if space.is_valid(&answer.choices) {
                 let value = answer.said.ok().map(|(value, _)| value as f32);
-                by_fidelity.entry(answer.fidelity.to_bits()).or_default().push((answer.choices, value));
+                search.measured.push((answer.choices, value));
             }
         }
         if by_fidelity.is_empty() {
-            by_fidelity.insert(1f64.to_bits(), Vec::new());
+            searches.push(named(1.0));
         }
-        for (bits, measured) in by_fidelity {
-            let name = match f64::from_bits(bits) {
-                1.0 => format!("{name} ({task})"),
-                share => format!("{name} ({task}, trainings of {:.1} % of a full one)", 100.0 * share),
-            };
-            searches.push(PastSearch { name, measured });
-        }
+        searches.extend(by_fidelity.into_values());
     }
     Ok(searches)
 }
