@@ -23,6 +23,8 @@ enum Short {
     Alike,
     /// What the full one says of another architecture.
     Shuffled,
+    /// The opposite of what the full one says: a metric of another direction.
+    Opposite,
     /// Exactly what the full one says.
     Same,
     /// Nothing.
@@ -84,6 +86,7 @@ impl CostlyOracle for Toy {
         let score = match (training.shorter, self.short) {
             (None, _) | (_, Short::Same) => full,
             (_, Short::Nothing) => return Ok(Answer::Infeasible("it has no metric `score`".into())),
+            (_, Short::Opposite) => -full,
             (_, Short::Alike) => 0.3 * full + 0.2 * f64::from(training.choices[0]) + 5.0,
             (_, Short::Shuffled) => {
                 let hash = training.choices.iter().fold(7u64, |h, &c| {
@@ -256,6 +259,10 @@ fn the_report_says_how_well_they_agreed_and_what_was_saved() {
     let found = run(&same, 10, 1, 1);
     let words = of(&same, &found).shorter[0].in_words();
     assert!(words.contains("exactly the same") && words.contains("SRNAS_FIDELITY"), "{words}");
+
+    let opposite = toy(6, Short::Opposite);
+    let words = of(&opposite, &run(&opposite, 20, 1, 1)).shorter[0].in_words();
+    assert!(words.contains("the same metric, and the same direction?"), "{words}");
 
     let folder = tempfile::tempdir().unwrap();
     report.write(folder.path(), "A search", "How").unwrap();
