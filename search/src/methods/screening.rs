@@ -384,7 +384,7 @@ impl Method for Screening {
         }
         let mut posterior = self.posterior()?;
         let says_nothing = hopeless || self.says_nothing;
-        if says_nothing {
+        if self.says_nothing {
             posterior.follow(Kind::Plain);
         }
         // Of what is new there is always something that promises more.
