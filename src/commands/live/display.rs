@@ -125,7 +125,7 @@ impl Display {
                 "infeasible": infeasible, "seconds": seconds,
             });
             if short {
-                line[self.fidelities.unit()] = row.trained.into();
+                line["trained"] = row.trained.into();
                 line["cost"] = row.cost.into();
             }
             println!("{line}");
