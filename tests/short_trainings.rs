@@ -169,6 +169,10 @@ fn evaluators_train_short_and_go_on_with_what_they_have() {
     setup.check(5.0);
     let began = setup.noted("began");
     assert!(began.values().all(|&times| times == 1), "{began:?}");
+    // Under the same name another search begins with nothing: its folders are of this search, also over its restart.
+    let folders = fs::read_dir(setup.path().join("runs/evaluator-one")).unwrap();
+    let folders: Vec<String> = folders.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    assert!(folders.len() == 1 && folders[0].starts_with("search-"), "{folders:?}");
 }
 
 #[test]

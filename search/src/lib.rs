@@ -25,7 +25,7 @@ pub use guide::Guide;
 pub use held_out::{HeldOut, HeldOutError, compare_held_out};
 pub use live::{Event, Journal, LiveError, LiveSearch, Measured, Objective};
 pub use method::{MethodError, MethodSpec, SpecError};
-pub use methods::{METHODS, PastSearch, random_surrogate, surrogates_of};
+pub use methods::{HOPELESS, METHODS, PastSearch, random_surrogate, surrogates_of};
 pub use pareto::Front;
 pub use policy::{Acting, PolicySearchError, policy_environment};
 pub use problem::{Problem, ProblemError, Shorter};

@@ -81,10 +81,21 @@ impl LiveSearch<'_> {
             same.into_iter().any(|m| self.objective.value(&m.answer).is_ok())
         };
         let mut expected = Vec::with_capacity(state.running.len());
+        let mut posterior = None;
         for running in &state.running {
             // Where nothing of its kind is known there is no unit to expect anything in.
-            let known = has_value(running).then(|| screening.mean_of(running)).transpose()?;
-            expected.push((running, known));
+            let mean = match running.shorter {
+                _ if !has_value(running) => None,
+                Some(place) => Some(screening.shorter_mean(&running.choices, place)?),
+                None => {
+                    // It costs much, and there may be very many running.
+                    if posterior.is_none() {
+                        posterior = Some(screening.posterior()?);
+                    }
+                    posterior.as_mut().map(|posterior| posterior.mean_of(&running.choices))
+                }
+            };
+            expected.push((running, mean));
         }
         for (running, mean) in expected {
             if running.shorter.is_some() {

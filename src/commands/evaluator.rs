@@ -95,6 +95,9 @@ impl EvaluatorCommand {
         let run_dir =
             self.run_dir.clone().unwrap_or_else(|| Path::new("runs").join(format!("evaluator-{id}")));
         let oracle = |search: &AttachResponse| -> anyhow::Result<Arc<dyn CostlyOracle>> {
+            // Under the same name it may have worked for another search, whose trainings are not to be gone on with.
+            let id: String = search.search_id.chars().filter(char::is_ascii_alphanumeric).collect();
+            let run_dir = run_dir.join(format!("search-{id}"));
             let given = space_of(search, &run_dir)?;
             let fidelities = match search.fidelities.is_empty() {
                 true => Fidelities::FULL,

@@ -24,6 +24,7 @@ pub(crate) use gp::{Acquisition, FIRST, Gp, universal};
 pub use past::PastSearch;
 pub(crate) use past::prior_of;
 pub(crate) use random::unmeasured;
+pub use screening::HOPELESS;
 pub(crate) use screening::{Screening, ScreeningSettings};
 pub use surrogates::{random_surrogate, surrogates_of};
 

@@ -26,7 +26,7 @@ use std::sync::Arc;
 /// Full trainings after which short ones can be seen to say nothing.
 const JUDGED_AFTER: usize = 4;
 /// If so many short trainings in a row, the first ones, have no value, no more are paid for.
-const HOPELESS: usize = 5;
+pub const HOPELESS: usize = 5;
 /// Of the budget, the first short trainings take so much at most.
 const SHORT_SHARE: f64 = 0.6;
 /// Who screens makes so many short trainings between two full ones, after the first ones.
@@ -229,12 +229,9 @@ impl Screening {
         self.levels.first().is_some_and(Level::is_hopeless)
     }
 
-    /// What a training is expected to say, in units of what is maximised.
-    pub fn mean_of(&mut self, training: &Training) -> Result<f32, MethodError> {
-        match training.shorter {
-            Some(place) => Ok(level(&mut self.levels, place)?.gp.mean_of(&training.choices)),
-            None => Ok(self.posterior()?.mean_of(&training.choices)),
-        }
+    /// What a shorter training is expected to say, in units of what is maximised; of full ones [`Self::posterior`] knows.
+    pub fn shorter_mean(&mut self, choices: &Choices, place: usize) -> Result<f32, MethodError> {
+        Ok(level(&mut self.levels, place)?.gp.mean_of(choices))
     }
 
     /// The cheapest training: half of the first ones uniform, half by the upper bound of their own posterior.

@@ -5,7 +5,7 @@ use serde_json::json;
 use srnas_common::space::SearchSpace;
 use srnas_oracle::fidelities::Fidelities;
 use srnas_search::{
-    Event, LiveSearch, Measured, Objective,
+    Event, HOPELESS, LiveSearch, Measured, Objective,
     report::{Row, Said, SearchReport, Shorter},
 };
 use std::{
@@ -20,8 +20,6 @@ use tracing::{info, warn};
 const DECISIONS: usize = 8;
 /// Steps of the progress bar for a full training.
 const STEPS: f64 = 1000.0;
-/// So many short trainings without a value, the first ones, and no more are paid for.
-const HOPELESS: usize = 5;
 
 pub struct Display {
     space: Arc<SearchSpace>,
@@ -39,9 +37,11 @@ pub struct Display {
 /// What is said once, if it turns out.
 #[derive(Default)]
 struct Remarks {
-    /// Everything, where there are shorter trainings.
+    /// Everything, until both of these are decided.
     known: Vec<Measured>,
+    /// Whether it is decided if full trainings say what short ones said.
     identical: bool,
+    /// Whether it is decided if short trainings have a value.
     hopeless: bool,
     /// Seconds and number of the measurements of this call, by their fidelity's place and the full ones.
     seconds: HashMap<Option<usize>, (f64, usize)>,
@@ -140,15 +140,22 @@ impl Display {
             let (sum, number) = remarks.seconds.entry(measured.training.shorter).or_default();
             (*sum, *number) = (*sum + seconds, *number + 1);
         }
+        if remarks.identical && remarks.hopeless {
+            return;
+        }
         remarks.known.push(measured.clone());
         let shorter = Shorter::all(&self.fidelities, &self.objective, &remarks.known);
-        let identical = |s: &Shorter| s.agreement.is_some_and(|agreement| agreement.identical);
-        if let Some(same) = shorter.iter().find(|s| identical(s)).filter(|_| !remarks.identical) {
+        let agreement = |s: &Shorter| s.agreement.map(|agreement| agreement.identical);
+        if let Some(seen) = shorter.iter().find(|s| agreement(s).is_some()).filter(|_| !remarks.identical) {
             remarks.identical = true;
-            warn!("{}", same.in_words());
+            if agreement(seen) == Some(true) {
+                warn!("{}", seen.in_words());
+            }
         }
-        let hopeless = shorter.first().filter(|s| s.trained == s.infeasible && s.trained >= HOPELESS);
-        if hopeless.is_some() && !remarks.hopeless {
+        let Some(first) = shorter.first().filter(|_| !remarks.hopeless) else { return };
+        if first.infeasible < first.trained {
+            remarks.hopeless = true;
+        } else if first.trained >= HOPELESS {
             remarks.hopeless = true;
             let reason = remarks.known.iter().find_map(|m| self.objective.value(&m.answer).err());
             warn!(
