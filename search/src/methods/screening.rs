@@ -29,8 +29,8 @@ const JUDGED_AFTER: usize = 4;
 pub const HOPELESS: usize = 5;
 /// Of the budget, the first short trainings take so much at most.
 const SHORT_SHARE: f64 = 0.6;
-/// Who screens makes so many short trainings between two full ones, after the first ones.
-const IN_A_ROW: usize = 3;
+/// Who screens makes so many short trainings to a full one, after the first ones.
+const TO_A_FULL: usize = 3;
 /// Short trainings at each level at most: what a posterior is conditioned on.
 const MOST: usize = 320;
 
@@ -154,8 +154,6 @@ pub(crate) struct Screening {
     levels: Vec<Level>,
     full: Vec<(Vec<u8>, f32)>,
     measured: HashSet<u64>,
-    /// Short trainings since the last full one.
-    since_full: usize,
     /// Whether the full trainings are against what is known besides.
     says_nothing: bool,
     /// Never to be trained again.
@@ -179,7 +177,6 @@ impl Screening {
             settings,
             full: Vec::new(),
             measured: HashSet::new(),
-            since_full: 0,
             says_nothing: false,
             excluded: Vec::new(),
             favourites: Vec::new(),
@@ -385,7 +382,9 @@ impl Method for Screening {
             posterior.follow(Kind::Plain);
         }
         // Of what is new there is always something that promises more.
-        let enough = self.settings.rule == Rule::ScreenFirst && !says_nothing && self.since_full >= IN_A_ROW;
+        let later = self.levels[0].tried().len().saturating_sub(self.settings.first);
+        let enough = later >= TO_A_FULL * (self.full.len() + 1);
+        let enough = enough && self.settings.rule == Rule::ScreenFirst && !says_nothing;
         let known = enough.then(|| self.levels[0].told.iter().map(|(choices, _)| choices.clone()).collect());
         let known = known.and_then(|known| posterior.ask_among(known));
         let Some(choices) = known.or_else(|| posterior.ask_for(1).pop()) else { return Ok(None) };
@@ -400,7 +399,6 @@ impl Method for Screening {
     }
 
     fn tell(&mut self, choices: &Choices, values: &[f32]) -> Result<(), MethodError> {
-        self.since_full = 0;
         if self.measured.insert(self.begin.key(choices)) {
             self.full.push((choices.to_vec(), values[0]));
         }
@@ -410,8 +408,6 @@ impl Method for Screening {
     fn tell_shorter(&mut self, training: &Training, value: f32) -> Result<(), MethodError> {
         let key = self.begin.key(&training.choices);
         let place = training.shorter.unwrap_or(usize::MAX);
-        self.since_full +=
-            usize::from(self.levels.first().is_some_and(|first| first.told.len() >= self.settings.first));
         level(&mut self.levels, place)?.learn(key, &training.choices, value);
         Ok(())
     }
