@@ -86,6 +86,7 @@ fn loopback(c: &mut Criterion) {
         alpha: 0.6,
         time_limit: TimeLimit::Terminal,
         candidate_features: SHAPE.candidate_features,
+        cost_feature: None,
         context_features: SHAPE.context_features,
         decisions: 0,
         width: CANDIDATES,

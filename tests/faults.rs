@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use rusqlite::Connection;
 use srnas_actor::client::{Client, ClientConfig, ClientCounters};
 use srnas_common::{
-    environment::{CANDIDATE_FEATURES, CONTEXT_FEATURES, layout_hash},
+    environment::Layout,
     space::SearchSpace,
     wire::{Experience, Measurements},
 };
@@ -42,12 +42,13 @@ struct Witness {
 impl Witness {
     fn start(setup: &Setup, address: &str) -> Witness {
         let benchmark = Catalog::over([setup.path().join("bench")]).open("nb201").unwrap();
+        let layout = Layout::new(true);
         let config = ClientConfig {
             learner: format!("http://{address}"),
             actor: "witness".into(),
-            layout_hash: layout_hash(),
-            candidate_features: CANDIDATE_FEATURES as u32,
-            context_features: CONTEXT_FEATURES as u32,
+            layout_hash: layout.hash(),
+            candidate_features: layout.candidate_features() as u32,
+            context_features: layout.context_features() as u32,
             benchmarks: vec![v1::Benchmark {
                 name: "nb201".into(),
                 space: "nb201".into(),

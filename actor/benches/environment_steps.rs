@@ -83,7 +83,10 @@ fn actor_loop(criterion: &mut Criterion) {
         acts: Acts::Trained,
         settings: PosteriorSettings::default(),
         environment: config.environment.clone(),
-        network: QNetwork::new(config.network.shape(&space), &mut rng).unwrap().frozen().unwrap(),
+        network: QNetwork::new(config.network.shape(&space, config.environment.layout()), &mut rng)
+            .unwrap()
+            .frozen()
+            .unwrap(),
         margin: 0.0,
         learned_prior: None,
         prior: None,

@@ -1,13 +1,12 @@
 //! Trajectory segments under construction, and the batch that collects finished ones.
 
 use half::{f16, slice::HalfFloatSliceExt};
-use srnas_common::{
-    environment::{CANDIDATE_FEATURES, CONTEXT_FEATURES},
-    wire::{Experience, TERMINATED, TRUNCATED},
-};
+use srnas_common::wire::{Experience, TERMINATED, TRUNCATED};
 
 /// An observation as the network saw it.
 pub(crate) struct Seen<'a> {
+    /// Candidates.
+    pub count: usize,
     /// f32 [count, candidate features]
     pub candidates: &'a [f32],
     /// f32 [context features]
@@ -49,9 +48,8 @@ impl Segment {
         if s.counts.is_empty() {
             s.policy_version = seen.version;
         }
-        s.counts.push((seen.candidates.len() / CANDIDATE_FEATURES) as u16);
+        s.counts.push(seen.count as u16);
         extend_halves(&mut s.candidates, seen.candidates);
-        debug_assert_eq!(seen.context.len(), CONTEXT_FEATURES);
         extend_halves(&mut s.contexts, seen.context);
         s.identities.extend_from_slice(seen.identities);
         s.chosen_values.push(seen.chosen_value);

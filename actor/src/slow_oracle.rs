@@ -51,9 +51,9 @@ impl SlowOracle {
         Self { delays, pause, longest: Duration::ZERO }
     }
 
-    /// Asks for the measurement of the architecture of this rank.
-    pub(crate) fn ask(&mut self, rank: u64) {
-        self.longest = self.longest.max(self.delays.draw(rank));
+    /// Asks for the measurement of the architecture of this rank, after a share of the full training.
+    pub(crate) fn ask(&mut self, rank: u64, share: f32) {
+        self.longest = self.longest.max(self.delays.draw(rank).mul_f32(share));
     }
 
     /// Waits until all that was asked is measured. Returns the time that it took.
@@ -84,7 +84,7 @@ mod tests {
     async fn what_was_asked_together_is_waited_for_once_and_nothing_is_free() {
         let mut oracle = SlowOracle::new(delays("40ms"), Pause::until(CancellationToken::new()));
         assert_eq!(oracle.wait(), Duration::ZERO);
-        (0..20).for_each(|rank| oracle.ask(rank));
+        (0..20).for_each(|rank| oracle.ask(rank, 1.0));
         let took = oracle.wait();
         assert!(took >= Duration::from_millis(40) && took < Duration::from_millis(400), "{took:?}");
         assert_eq!(oracle.wait(), Duration::ZERO);
@@ -95,9 +95,9 @@ mod tests {
         let stop = CancellationToken::new();
         let mut oracle = SlowOracle::new(delays("1h"), Pause::until(stop.clone()));
         let waiting = tokio::task::spawn_blocking(move || {
-            oracle.ask(0);
+            oracle.ask(0, 1.0);
             let first = oracle.wait();
-            oracle.ask(0);
+            oracle.ask(0, 1.0);
             (first, oracle.wait())
         });
         tokio::time::sleep(Duration::from_millis(50)).await;

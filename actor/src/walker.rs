@@ -9,9 +9,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use srnas_common::{
     config::{Config, PriorSource},
-    environment::{
-        CANDIDATE_FEATURES, CONTEXT_FEATURES, Environment, Episode, Measurement, Reach, synthetic,
-    },
+    environment::{Environment, Episode, Layout, Measurement, Reach, synthetic},
     evaluation::best_of,
     network::{self, FrozenQNetwork, ObservationBatch},
     policy::{Policy, PolicyError},
@@ -72,11 +70,13 @@ pub struct Walker {
     rng: ChaCha8Rng,
     /// Synthetic tasks in use on the run's space, each with the episodes that it still serves.
     synthetic: Option<(Arc<Task>, usize)>,
-    measured: HashSet<(u16, u64)>,
+    /// By task, key and which shorter training.
+    measured: HashSet<(u16, u64, Option<usize>)>,
     oracle: Option<SlowOracle>,
     oracle_time: Duration,
     batch: Experience,
     observations: ObservationBatch,
+    layout: Layout,
 }
 
 impl Walker {
@@ -121,6 +121,7 @@ impl Walker {
             oracle_time: Duration::ZERO,
             batch: Experience::default(),
             observations: ObservationBatch { identities: identity.then(Vec::new), ..Default::default() },
+            layout: config.environment.layout(),
             config,
             tasks,
         };
@@ -136,7 +137,7 @@ impl Walker {
     /// Waits for every measurement from now on; the next step also for the starts of the episodes at hand.
     pub fn slow_down(&mut self, mut oracle: SlowOracle) {
         for lane in self.lanes.iter().filter(|lane| lane.task != SYNTHETIC_TASK) {
-            oracle.ask(lane.episode.current_measurement().rank);
+            oracle.ask(lane.episode.current_measurement().rank, 1.0);
         }
         self.oracle = Some(oracle);
     }
@@ -190,6 +191,7 @@ impl Walker {
             if !self.config.network.identity && self.rng.random_bool(acting.made_up_spaces) {
                 let space = synthetic::random_space(&mut self.rng);
                 let task = synthetic::draw(&space, &[], &mut self.rng);
+                let task = self.with_shorter(task);
                 let env = Environment::new(
                     space,
                     self.config.environment.clone(),
@@ -218,8 +220,17 @@ impl Walker {
         let relatives: Vec<Arc<Task>> =
             self.tasks.learned.iter().map(|&i| self.tasks.all[i].clone()).collect();
         let task = synthetic::draw(self.tasks.space(), &relatives, &mut self.rng);
+        let task = self.with_shorter(task);
         self.synthetic = Some((task.clone(), self.config.acting.synthetic_reuse.saturating_sub(1)));
         task
+    }
+
+    /// With shorter trainings, if candidates may be some.
+    fn with_shorter(&mut self, task: Arc<Task>) -> Arc<Task> {
+        match self.config.environment.shorter {
+            0 => task,
+            _ => synthetic::with_shorter(&task, &mut self.rng),
+        }
     }
 
     /// The prior without the task's family, the validation families and, by chance, others.
@@ -235,21 +246,31 @@ impl Walker {
         if lane.task != SYNTHETIC_TASK {
             let (task, here) = (lane.task, lane.episode.current_measurement());
             let choices = lane.episode.current().to_vec();
-            self.record(task, here, &choices);
+            self.record(task, here, 1.0, &choices);
+        }
+    }
+
+    /// As [`Self::report`], of a shorter training.
+    fn report_shorter(&mut self, lane: usize, measured: Measurement, choices: &[u8]) {
+        let lane = &self.lanes[lane];
+        let shorter = measured.shorter.and_then(|place| lane.episode.task().shorter().get(place));
+        if let Some(shorter) = shorter.filter(|_| lane.task != SYNTHETIC_TASK) {
+            let (task, cost) = (lane.task, shorter.cost as f32);
+            self.record(task, measured, cost, choices);
         }
     }
 
     /// Asks the oracle, if it is slow, and puts the measurement into the batch if this actor made it for the first time.
-    fn record(&mut self, task: u16, measurement: Measurement, choices: &[u8]) {
+    fn record(&mut self, task: u16, measurement: Measurement, fidelity: f32, choices: &[u8]) {
         if let Some(oracle) = &mut self.oracle {
-            oracle.ask(measurement.rank);
+            oracle.ask(measurement.rank, fidelity);
         }
-        if self.measured.insert((task, measurement.key)) {
+        if self.measured.insert((task, measurement.key, measurement.shorter)) {
             let m = &mut self.batch.measurements;
             m.tasks.push(task);
             m.keys.push(measurement.key);
             m.architectures.extend_from_slice(choices);
-            m.fidelities.push(1.0);
+            m.fidelities.push(fidelity);
             m.values.push(measurement.value);
         }
     }
@@ -288,18 +309,19 @@ impl Walker {
     fn observe(&mut self) {
         let width = self.config.environment.max_candidates();
         let (n, d) = (self.lanes.len(), self.tasks.space().len());
+        let (features, context) = (self.layout.candidate_features(), self.layout.context_features());
         let o = &mut self.observations;
         (o.batch, o.width) = (n, width);
-        o.candidates.resize(n * width * CANDIDATE_FEATURES, 0.0);
-        o.contexts.resize(n * CONTEXT_FEATURES, 0.0);
+        o.candidates.resize(n * width * features, 0.0);
+        o.contexts.resize(n * context, 0.0);
         o.counts.resize(n, 0);
         if let Some(identities) = &mut o.identities {
             identities.resize(n * width * d, 0);
         }
         for (i, lane) in self.lanes.iter_mut().enumerate() {
             lane.episode.observe(
-                &mut o.candidates[i * width * CANDIDATE_FEATURES..][..width * CANDIDATE_FEATURES],
-                &mut o.contexts[i * CONTEXT_FEATURES..][..CONTEXT_FEATURES],
+                &mut o.candidates[i * width * features..][..width * features],
+                &mut o.contexts[i * context..][..context],
             );
             let count = lane.episode.candidates().len();
             o.counts[i] = count as u32;
@@ -313,6 +335,7 @@ impl Walker {
 
     fn step_lane(&mut self, i: usize, best: usize, values: Option<&[f32]>) -> Result<(), WalkerError> {
         let (width, d) = (self.observations.width, self.tasks.space().len());
+        let (features, context) = (self.layout.candidate_features(), self.layout.context_features());
         let count = self.observations.counts[i] as usize;
         let lane = &mut self.lanes[i];
         let explores = self.rng.random_bool(lane.epsilon);
@@ -322,8 +345,9 @@ impl Walker {
         let value = |c: usize| values.map_or(0.0, |v| v[i * width + c]);
         let o = &self.observations;
         let mut seen = Seen {
-            candidates: &o.candidates[i * width * CANDIDATE_FEATURES..][..count * CANDIDATE_FEATURES],
-            context: &o.contexts[i * CONTEXT_FEATURES..][..CONTEXT_FEATURES],
+            count,
+            candidates: &o.candidates[i * width * features..][..count * features],
+            context: &o.contexts[i * context..][..context],
             identities: o.identities.as_ref().map_or(&[], |id| &id[i * width * d..][..count * d]),
             chosen_value: value(best),
             best_value: value(best),
@@ -335,6 +359,12 @@ impl Walker {
         }
         seen.chosen_value = value(action);
         lane.segment.see(&seen);
+        // A shorter training leaves the walk where it is. Made-up spaces have other lengths, and nothing of them is reported.
+        let mut choices = Vec::new();
+        if lane.task != SYNTHETIC_TASK && lane.episode.candidates()[action].shorter.is_some() {
+            choices.resize(d, 0);
+            lane.episode.choices_of(action, &mut choices);
+        }
         let outcome = lane.episode.step(action);
         lane.segment.act(&Done {
             action: action as u16,
@@ -343,8 +373,10 @@ impl Walker {
             terminated: outcome.terminated,
             truncated: outcome.truncated,
         });
-        if outcome.measured.is_some() {
-            self.report(i);
+        match outcome.measured {
+            Some(measured) if measured.shorter.is_some() => self.report_shorter(i, measured, &choices),
+            Some(_) => self.report(i),
+            None => {}
         }
         if outcome.terminated || outcome.truncated {
             self.end_episode(i)?;
@@ -358,8 +390,9 @@ impl Walker {
         let d = self.tasks.space().len();
         let identity = self.observations.identities.is_some();
         let lane = &mut self.lanes[i];
-        let mut rows = vec![0.0; width * CANDIDATE_FEATURES];
-        let mut context = vec![0.0; CONTEXT_FEATURES];
+        let features = self.layout.candidate_features();
+        let mut rows = vec![0.0; width * features];
+        let mut context = vec![0.0; self.layout.context_features()];
         lane.episode.observe(&mut rows, &mut context);
         // An exhausted space has no candidate left; an observation has at least one, here an empty row.
         let count = lane.episode.candidates().len().max(1);
@@ -370,7 +403,8 @@ impl Walker {
             }
         }
         lane.segment.see(&Seen {
-            candidates: &rows[..count * CANDIDATE_FEATURES],
+            count,
+            candidates: &rows[..count * features],
             context: &context,
             identities: &identities,
             chosen_value: 0.0,
@@ -408,8 +442,8 @@ impl Walker {
             space.sample(&mut self.rng, &mut choices);
             let rank = space.rank(&choices);
             if let Some(value) = task.value_of_rank(rank) {
-                let measurement = Measurement { rank, key: task.key(&choices, rank), value };
-                self.record(index as u16, measurement, &choices);
+                let measurement = Measurement { rank, key: task.key(&choices, rank), value, shorter: None };
+                self.record(index as u16, measurement, 1.0, &choices);
             }
         }
     }

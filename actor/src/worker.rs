@@ -7,7 +7,7 @@ use crate::{
 };
 use srnas_common::{
     config::{Config, ConfigError},
-    environment::{CANDIDATE_FEATURES, CONTEXT_FEATURES, layout_hash},
+    environment::Layout,
     security::ClientSecurity,
     wire::Snapshot,
 };
@@ -73,12 +73,14 @@ pub async fn run(options: ActorOptions, stop: CancellationToken) -> Result<(), A
     let catalog = options.catalog.clone();
     let benchmarks =
         tokio::task::spawn_blocking(move || digests(&catalog)).await.map_err(|_| ActorError::Broken)??;
+    // What the run looks at of this comes with its configuration.
+    let layout = Layout::new(true);
     let client = ClientConfig {
         learner: options.learner.clone(),
         actor: options.id.clone(),
-        layout_hash: layout_hash(),
-        candidate_features: CANDIDATE_FEATURES as u32,
-        context_features: CONTEXT_FEATURES as u32,
+        layout_hash: layout.hash(),
+        candidate_features: layout.candidate_features() as u32,
+        context_features: layout.context_features() as u32,
         benchmarks,
         episodes: options.episodes.unwrap_or(0) as u32,
         connect_timeout: options.connect_timeout,

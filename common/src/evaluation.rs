@@ -1,7 +1,7 @@
 //! Searching without learning: a policy or a fixed rule on a task, from paired random starts.
 
 use crate::{
-    environment::{BASE, CANDIDATE_FEATURES, CONTEXT_FEATURES, CandidateKind, Environment, Episode},
+    environment::{BASE, CandidateKind, Environment, Episode},
     network::{self, FrozenQNetwork, ObservationBatch},
     posterior::Kind,
     task::Task,
@@ -26,14 +26,16 @@ pub enum Searcher {
 /// One search.
 #[derive(Clone, Debug)]
 pub struct Search {
-    /// Normalised regret after 1, 2, … paid queries: f32 [budget].
+    /// Normalised regret when 1, 2, … full trainings' worth was paid: f32 [budget].
     pub regrets: Vec<f32>,
-    /// Value of the incumbent after 1, 2, … paid queries: f32 [budget].
+    /// Value of the incumbent by then: f32 [budget].
     pub incumbents: Vec<f32>,
     /// The best architecture found.
     pub best: Vec<u8>,
 }
 
+/// Costs are added up many times.
+const ROUNDING: f64 = 1e-6;
 /// Episodes that share a network call; as many predictors over the whole space are in memory for each thread.
 const GROUP: usize = 4;
 
@@ -85,16 +87,11 @@ fn search_group(
     let budget = env.config().horizon;
     let mut searches: Vec<Search> = episodes
         .iter()
-        .map(|e| Search {
-            regrets: vec![e.normalised_regret()],
-            incumbents: vec![e.incumbent_value()],
-            best: Vec::new(),
-        })
+        .map(|_| Search { regrets: Vec::new(), incumbents: Vec::new(), best: Vec::new() })
         .collect();
     // A budget of one is spent on the start, and a table may know nothing that can be moved to.
-    let mut going: Vec<usize> = (0..episodes.len())
-        .filter(|&i| episodes[i].paid() < budget && !episodes[i].candidates().is_empty())
-        .collect();
+    let mut going: Vec<usize> =
+        (0..episodes.len()).filter(|&i| budget > 1 && !episodes[i].candidates().is_empty()).collect();
     while !going.is_empty() {
         let choices: Vec<usize> = match searcher {
             Searcher::Network(network, margin) => {
@@ -111,10 +108,12 @@ fn search_group(
             .zip(choices)
             .filter_map(|(i, choice)| {
                 let (episode, search) = (&mut episodes[i], &mut searches[i]);
+                let before = (episode.normalised_regret(), episode.incumbent_value());
                 let outcome = episode.step(choice);
-                if outcome.measured.is_some() {
-                    search.regrets.push(episode.normalised_regret());
-                    search.incumbents.push(episode.incumbent_value());
+                // What was paid before this query: entry n is what there was when n full trainings' worth was paid.
+                while episode.spent() > (search.regrets.len() + 1) as f64 + ROUNDING {
+                    search.regrets.push(before.0);
+                    search.incumbents.push(before.1);
                 }
                 (!outcome.terminated && !outcome.truncated).then_some(i)
             })
@@ -148,7 +147,7 @@ pub fn choose(searcher: &Searcher, episode: &mut Episode) -> network::Result<usi
 
 fn random_choice(episode: &Episode) -> usize {
     let candidates = episode.candidates();
-    let new = |kind| candidates.iter().position(|c| c.kind == kind && !c.measured);
+    let new = |kind| candidates.iter().position(|c| c.kind == kind && !c.measured && c.shorter.is_none());
     new(CandidateKind::Random).or_else(|| new(CandidateKind::Edit)).unwrap_or(0)
 }
 
@@ -160,6 +159,8 @@ pub fn observe(
     episodes: &mut [Episode],
 ) -> ObservationBatch {
     let width = env.config().max_candidates();
+    let layout = env.config().layout();
+    let (features, context) = (layout.candidate_features(), layout.context_features());
     let identity = network.config().identity.is_some();
     let d = env.space().len();
     let mut batch =
@@ -167,12 +168,10 @@ pub fn observe(
     for i in which {
         let at = batch.batch;
         batch.batch += 1;
-        batch.candidates.resize(batch.batch * width * CANDIDATE_FEATURES, 0.0);
-        batch.contexts.resize(batch.batch * CONTEXT_FEATURES, 0.0);
-        episodes[i].observe(
-            &mut batch.candidates[at * width * CANDIDATE_FEATURES..],
-            &mut batch.contexts[at * CONTEXT_FEATURES..],
-        );
+        batch.candidates.resize(batch.batch * width * features, 0.0);
+        batch.contexts.resize(batch.batch * context, 0.0);
+        episodes[i]
+            .observe(&mut batch.candidates[at * width * features..], &mut batch.contexts[at * context..]);
         let count = episodes[i].candidates().len();
         batch.counts.push(count as u32);
         if let Some(identities) = &mut batch.identities {
@@ -189,8 +188,9 @@ pub fn observe(
 /// than `margin`: small differences between estimated values are noise, and the highest of many is the noisiest.
 pub fn cautious_best_of(values: &[f32], batch: &ObservationBatch, margin: f32) -> Vec<usize> {
     let mut choices = best_of(values, batch);
+    let features = batch.candidates.len() / (batch.batch * batch.width).max(1);
     for (i, choice) in choices.iter_mut().enumerate() {
-        let base = |c: usize| batch.candidates[(i * batch.width + c) * CANDIDATE_FEATURES + BASE];
+        let base = |c: usize| batch.candidates[(i * batch.width + c) * features + BASE];
         let value = |c: usize| values[i * batch.width + c];
         let by_rule =
             (1..batch.counts[i] as usize).fold(0, |best, c| if base(c) > base(best) { c } else { best });

@@ -3,7 +3,7 @@
 
 use crate::{
     config::Config,
-    environment::{CANDIDATE_FEATURES, CONTEXT_FEATURES, EnvironmentConfig, layout_hash},
+    environment::EnvironmentConfig,
     files::write_whole,
     network::{self, FrozenPredictor, FrozenQNetwork, Named, PredictorConfig, QNetworkConfig},
     posterior::{PosteriorSettings, Prior, PriorError},
@@ -175,7 +175,7 @@ impl Policy {
         let meta = Meta {
             format: FORMAT,
             software: env!("CARGO_PKG_VERSION").into(),
-            layout: format!("{:016x}", layout_hash()),
+            layout: format!("{:016x}", self.environment.layout().hash()),
             version: self.version,
             space: self.space.clone(),
             acts: self.acts,
@@ -250,7 +250,8 @@ impl Policy {
         }
         let meta: Meta = serde_json::from_str(meta)
             .map_err(|e| PolicyError::Foreign(format!("its description is damaged: {e}")))?;
-        if meta.layout != format!("{:016x}", layout_hash()) {
+        let layout = meta.environment.layout();
+        if meta.layout != format!("{:016x}", layout.hash()) {
             return Err(PolicyError::Foreign(
                 "it was trained with another set of observation features; train it again with this version"
                     .into(),
@@ -261,7 +262,7 @@ impl Policy {
         limits.posterior.settings = meta.settings;
         limits.check().map_err(|e| PolicyError::Foreign(format!("its settings are refused: {e}")))?;
         let sizes = (meta.network.candidate_features, meta.network.context_features);
-        if sizes != (CANDIDATE_FEATURES, CONTEXT_FEATURES) || !meta.margin.is_finite() {
+        if sizes != (layout.candidate_features(), layout.context_features()) || !meta.margin.is_finite() {
             return Err(PolicyError::Foreign(
                 "its network is not one for this program's observations".into(),
             ));

@@ -53,6 +53,28 @@ impl TaskName {
         &self.text
     }
 
+    /// The same objective over other metrics: what `of` makes of each term, as full names. Seeds are left out.
+    ///
+    /// # Errors
+    /// When what `of` gives is no metric.
+    pub fn over(&self, of: impl Fn(&Term) -> String) -> Result<Self, TaskNameError> {
+        let mut text = format!("{}/", self.benchmark);
+        for (i, term) in self.terms.iter().enumerate() {
+            let metric = of(term);
+            match (i, term.log) {
+                (0, false) => text += &metric,
+                // The first term names its data set outside.
+                (0, true) => {
+                    let (dataset, metric) = metric.split_once('/').unwrap_or(("", &metric));
+                    text += &format!("{dataset}/log({metric})");
+                }
+                (_, false) => text += &format!("{:+}*{metric}", term.weight),
+                (_, true) => text += &format!("{:+}*log({metric})", term.weight),
+            }
+        }
+        text.parse()
+    }
+
     /// The family: tasks that differ only in data set and strength (`pgd@1` and `pgd@2`) are relatives. A policy in
     /// training never sees its task's family in the prior.
     pub fn family(&self) -> String {
@@ -172,6 +194,16 @@ pub struct Task {
     count: Count,
     best: f32,
     median: f32,
+    shorter: Arc<[Shorter]>,
+}
+
+/// A shorter training of what a task measures.
+#[derive(Clone, Debug)]
+pub struct Shorter {
+    /// What it measures, on the task's space.
+    pub task: Arc<Task>,
+    /// Its cost in full trainings: above 0 and below 1.
+    pub cost: f64,
 }
 
 /// Why values are not a task.
@@ -217,10 +249,36 @@ impl Task {
         if best <= median {
             return Err(error(format!("its best value {best} is also its median, so nothing can be found")));
         }
-        Ok(Self { name, family: family.into(), space, values, count, best, median })
+        let shorter = Arc::from([]);
+        Ok(Self { name, family: family.into(), space, values, count, best, median, shorter })
     }
 
-    /// The same task with other values: what `f` makes of each canonical key and its value, or nothing. Best and median
+    /// The same task with its shorter trainings.
+    ///
+    /// # Errors
+    /// Refuses costs that do not lie above 0 and below 1 and rise from one to the next, and a training on another space.
+    pub fn with_shorter(self, shorter: Vec<Shorter>) -> Result<Self, TaskError> {
+        let costs = std::iter::once(0.0).chain(shorter.iter().map(|s| s.cost)).chain([1.0]);
+        let costs: Vec<f64> = costs.collect();
+        let reason = if !costs.windows(2).all(|pair| pair[0] < pair[1]) {
+            format!(
+                "its shorter trainings cost {:?}, not more and more from above 0 to below 1",
+                &costs[1..costs.len() - 1]
+            )
+        } else if let Some(other) = shorter.iter().find(|s| s.task.space.name() != self.space.name()) {
+            format!("its shorter training `{}` is on another space", other.task.name)
+        } else {
+            return Ok(Self { shorter: shorter.into(), ..self });
+        };
+        Err(TaskError { name: self.name, reason })
+    }
+
+    /// Its shorter trainings, the cheapest first.
+    pub fn shorter(&self) -> &Arc<[Shorter]> {
+        &self.shorter
+    }
+
+    /// The same task with other values, and without shorter trainings: what `f` makes of each canonical key and its value, or nothing. Best and median
     /// are those of the new values. Encodings that share a key are to get the same.
     ///
     /// # Errors

@@ -54,7 +54,7 @@ fn foreign_and_altered_files_are_refused_with_what_is_wrong() {
         bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
         Policy::from_bytes(&bytes).unwrap_err().to_string()
     };
-    let layout = format!("{:016x}", srnas_common::environment::layout_hash());
+    let layout = format!("{:016x}", srnas_common::environment::Layout::new(false).hash());
     assert!(altered(&layout, "0123456789abcdef").contains("observation features"));
     assert!(altered("\\\"format\\\":1", "\\\"format\\\":9").contains("format is 9"));
     assert!(altered("srnas_policy", "other_policy").contains("not a policy of srnas"));

@@ -1,6 +1,9 @@
 //! Training of the predictor network on the measurements of the ledger.
 
-use crate::{checkpoint::PredictorState, ledger::Ledger};
+use crate::{
+    checkpoint::PredictorState,
+    ledger::{FULL, Ledger},
+};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use srnas_common::{
@@ -62,6 +65,10 @@ impl PredictorTrainer {
         let mut active = Vec::new();
         for _ in 0..self.config.batch.min(ledger.len()) {
             let (entry, choices) = ledger.get(self.rng.random_range(0..ledger.len()));
+            // What a shorter training says is no value of the task.
+            if entry.fidelity != FULL {
+                continue;
+            }
             let Some((best, median)) = self.scales[usize::from(entry.task)] else { continue };
             write_predictor_inputs(&self.space, choices, &mut active, &mut inputs);
             tasks.push(u32::from(entry.task));

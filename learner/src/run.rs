@@ -12,7 +12,7 @@ use crate::{
 };
 use srnas_common::{
     config::{Config, ConfigError},
-    environment::{CANDIDATE_FEATURES, CONTEXT_FEATURES, layout_hash},
+    environment::Layout,
     policy::Policy,
     security::ServerSecurity,
     text::hex,
@@ -304,9 +304,10 @@ pub async fn run(options: LearnerOptions, stop: CancellationToken) -> Result<Sum
     let (run_dir, benchmarks, trainer, recorder, actors) =
         prepare.await.map_err(|_| LearnerError::Broken)??;
     let (space, task_names, incumbents) = (trainer.space(), trainer.tasks(), trainer.incumbents());
+    let (layout, all) = (config.environment.layout(), Layout::new(true));
     let shape = Shape {
-        candidate_features: CANDIDATE_FEATURES,
-        context_features: CONTEXT_FEATURES,
+        candidate_features: layout.candidate_features(),
+        context_features: layout.context_features(),
         decisions: space.len(),
         tasks: task_names.len(),
         identities: config.network.identity,
@@ -317,7 +318,8 @@ pub async fn run(options: LearnerOptions, stop: CancellationToken) -> Result<Sum
         shape,
         space: Some(space.clone()),
         max_candidates: config.environment.max_candidates(),
-        layout_hash: layout_hash(),
+        layout_hash: all.hash(),
+        features: [all.candidate_features(), all.context_features()],
         benchmarks,
         heartbeat: Duration::from_secs_f64(config.wire.heartbeat),
         lease: Duration::from_secs_f64(config.wire.lease),

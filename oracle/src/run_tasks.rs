@@ -3,7 +3,7 @@
 use crate::{
     catalog::{Catalog, CatalogError},
     simulated::SimulationError,
-    tasks::{TaskBuildError, resolve_tasks},
+    tasks::{TaskBuildError, resolve_tasks, resolve_with_shorter},
 };
 use srnas_common::{
     config::{Config, ConfigError},
@@ -68,7 +68,8 @@ impl RunTasks {
                 format!("{both} is also a training task; held-out tasks are never seen"),
             );
         }
-        let all = resolve_tasks(catalog, &train, config.tasks.count)?;
+        let resolve = if config.environment.shorter > 0 { resolve_with_shorter } else { resolve_tasks };
+        let all = resolve(catalog, &train, config.tasks.count)?;
         let space = all[0].space().name();
         if let Some(other) = all.iter().find(|t| t.space().name() != space) {
             let reason = format!(

@@ -17,7 +17,7 @@ use rand_distr::{Distribution, LogNormal, StandardNormal};
 use sha2::{Digest, Sha256};
 use srnas_common::{
     config::{Config, ConfigError, Latency, SimulationConfig},
-    task::{Task, TaskError},
+    task::{Shorter, Task, TaskError},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -89,7 +89,12 @@ fn disturbed(task: &Task, simulation: &SimulationConfig, seed: u64) -> Result<Ta
     let mut failures = Streams::new("failures", task.name(), seed);
     let mut noise = Streams::new("noise", task.name(), seed);
     let deviation = simulation.noise * f64::from(task.best() - task.median());
-    task.map_values(|key, value| {
+    let shorter = task.shorter().iter().map(|shorter| {
+        let task = Arc::new(disturbed(&shorter.task, simulation, seed)?);
+        Ok(Shorter { task, cost: shorter.cost })
+    });
+    let shorter: Vec<Shorter> = shorter.collect::<Result<_, TaskError>>()?;
+    let disturbed = task.map_values(|key, value| {
         if simulation.failures > 0.0 && failures.of(key).random_bool(simulation.failures) {
             return None;
         }
@@ -98,7 +103,8 @@ fn disturbed(task: &Task, simulation: &SimulationConfig, seed: u64) -> Result<Ta
         }
         let error: f64 = StandardNormal.sample(noise.of(key));
         Some((f64::from(value) + deviation * error) as f32)
-    })
+    })?;
+    disturbed.with_shorter(shorter)
 }
 
 /// A random stream for each canonical key of a task, the same in whatever order keys are asked for.

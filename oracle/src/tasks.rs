@@ -6,7 +6,7 @@ use crate::{
 };
 use srnas_common::{
     statistics,
-    task::{Count, Task, TaskError, TaskName, Term, Values},
+    task::{Count, Shorter, Task, TaskError, TaskName, Term, Values},
 };
 use std::{collections::HashMap, sync::Arc};
 
@@ -81,6 +81,30 @@ pub fn resolve_tasks(
     names: &[TaskName],
     count: Count,
 ) -> Result<Vec<Arc<Task>>, TaskBuildError> {
+    resolve(catalog, names, count, build_task)
+}
+
+/// As [`resolve_tasks`], each with the shorter trainings that its benchmark has of it.
+///
+/// # Errors
+/// As [`resolve_tasks`].
+pub fn resolve_with_shorter(
+    catalog: &Catalog,
+    names: &[TaskName],
+    count: Count,
+) -> Result<Vec<Arc<Task>>, TaskBuildError> {
+    resolve(catalog, names, count, |benchmark, name, count| {
+        let shorter = shorter_trainings(benchmark, name, count)?;
+        Ok(build_task(benchmark, name, count)?.with_shorter(shorter)?)
+    })
+}
+
+fn resolve(
+    catalog: &Catalog,
+    names: &[TaskName],
+    count: Count,
+    build: impl Fn(&Benchmark, &TaskName, Count) -> Result<Task, TaskBuildError>,
+) -> Result<Vec<Arc<Task>>, TaskBuildError> {
     let mut benchmarks: HashMap<&str, Arc<Benchmark>> = HashMap::new();
     let mut tasks = Vec::with_capacity(names.len());
     for name in names {
@@ -100,9 +124,35 @@ pub fn resolve_tasks(
                 benchmarks.entry(&name.benchmark).or_insert(open)
             }
         };
-        tasks.push(Arc::new(build_task(benchmark, name, count)?));
+        tasks.push(Arc::new(build(benchmark, name, count)?));
     }
     Ok(tasks)
+}
+
+/// The shorter trainings that a benchmark has of a task, the cheapest first: each with the same objective over what the metrics
+/// say after it. A logarithm in a sum is of what an architecture costs, which takes no training; of every other term the benchmark
+/// must know the shorter training.
+fn shorter_trainings(
+    benchmark: &Benchmark,
+    name: &TaskName,
+    count: Count,
+) -> Result<Vec<Shorter>, TaskBuildError> {
+    let trained = |term: &&Term| !term.log;
+    let Some(first) = name.terms.iter().find(trained) else { return Ok(Vec::new()) };
+    let of = |term: &Term, cost: f64| {
+        benchmark.fidelities(&term.metric).into_iter().find(|fidelity| fidelity.cost() == cost)
+    };
+    let costs = benchmark.fidelities(&first.metric).into_iter().map(|fidelity| fidelity.cost());
+    let shared = costs.filter(|cost| name.terms.iter().filter(trained).all(|term| of(term, *cost).is_some()));
+    shared
+        .map(|cost| {
+            let after = |term: &Term| {
+                of(term, cost).filter(|_| !term.log).map_or(&term.metric, |f| &f.metric).clone()
+            };
+            let shorter = name.over(after).expect("the metrics of a benchmark have names");
+            Ok(Shorter { task: Arc::new(build_task(benchmark, &shorter, count)?), cost })
+        })
+        .collect()
 }
 
 /// A task from a benchmark and an objective over its metrics.

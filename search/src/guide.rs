@@ -129,7 +129,7 @@ impl Guide {
             policy_environment(policy, space, horizon, Acting::Trained).map_err(|e| failed(&e))?;
         let weights = environment.prior().map_or_else(Vec::new, |prior| prior.all());
         let mut episode = Episode::new(Arc::new(environment), Arc::new(task), &weights, seed);
-        episode.recall(&weights, measured);
+        episode.recall(&weights, measured, &[]);
         let searcher = Acting::Trained.searcher(policy);
         let mut choices = vec![0; space.len()];
         // It may walk over what was measured before it comes to something new.

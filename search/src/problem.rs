@@ -3,12 +3,12 @@
 use crate::{method::Training, pareto::Front};
 use srnas_common::{
     space::SearchSpace,
-    task::{Count, Task, TaskName},
+    task::{Count, Shorter, Task, TaskName},
 };
 use srnas_oracle::{
     benchmark::BenchmarkError,
     catalog::Catalog,
-    tasks::{TaskBuildError, build_task, resolve_tasks},
+    tasks::{TaskBuildError, resolve_tasks, resolve_with_shorter},
 };
 use std::sync::Arc;
 
@@ -27,15 +27,6 @@ pub struct Problem {
     pub shorter: Arc<[Shorter]>,
     /// With several objectives: the front of the whole table.
     pub front: Option<Front>,
-}
-
-/// A shorter training of what is searched.
-#[derive(Clone, Debug)]
-pub struct Shorter {
-    /// What it measures.
-    pub task: Arc<Task>,
-    /// Its cost in full trainings.
-    pub cost: f64,
 }
 
 /// Why tasks are not a problem.
@@ -122,7 +113,7 @@ impl Problem {
             };
             names.push(format!("{}/{reported}", task.benchmark).parse()?);
         }
-        let tasks = resolve_tasks(catalog, &names, count)?;
+        let tasks = resolve_with_shorter(catalog, &names, count)?;
         let unit = unit(catalog, task)?;
         if let Some(other) = names.get(1) {
             let found = self::unit(catalog, other)?;
@@ -139,7 +130,10 @@ impl Problem {
         for task in &tasks {
             complete(task)?;
         }
-        let shorter = shorter(catalog, task, count)?;
+        let shorter = tasks[0].shorter().clone();
+        for shorter in shorter.iter() {
+            complete(&shorter.task)?;
+        }
         let report = tasks[tasks.len() - 1].clone();
         Ok(Self {
             name: task.to_string(),
@@ -194,22 +188,6 @@ impl Problem {
     pub fn space(&self) -> &Arc<SearchSpace> {
         self.signals[0].space()
     }
-}
-
-/// The shorter trainings that the benchmark has of a task: one metric, as the mean over its seeds.
-fn shorter(catalog: &Catalog, task: &TaskName, count: Count) -> Result<Arc<[Shorter]>, ProblemError> {
-    let [alone] = &task.terms[..] else { return Ok(Arc::from([])) };
-    let open = catalog.open(&task.benchmark);
-    let benchmark = open.map_err(|source| TaskBuildError::Catalog { task: task.to_string(), source })?;
-    let fidelities = benchmark.fidelities(&alone.metric).into_iter().filter(|_| !alone.log);
-    fidelities
-        .map(|fidelity| {
-            let name: TaskName = format!("{}/{}", task.benchmark, fidelity.metric).parse()?;
-            let task = build_task(&benchmark, &name, count).map_err(ProblemError::from)?;
-            complete(&task)?;
-            Ok(Shorter { task: Arc::new(task), cost: fidelity.cost() })
-        })
-        .collect()
 }
 
 /// Unit of a task: of its metric, empty for a sum of scaled ones.

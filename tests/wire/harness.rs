@@ -87,6 +87,7 @@ pub fn service_config() -> ServiceConfig {
         config_toml: "seed = 1".into(),
         shape: SHAPE,
         layout_hash: 0xabc,
+        features: [2, 1],
         benchmarks: vec![BenchmarkDigest {
             name: "toy".into(),
             space: "nb201".into(),

@@ -5,7 +5,7 @@ use super::{
     check::{at_least_one, duration, not_negative, positive, require, share, within},
 };
 use crate::{
-    environment::{BASE, CANDIDATE_FEATURES, CONTEXT_FEATURES},
+    environment::{BASE, Layout},
     network::{IdentityConfig, QNetworkConfig},
     posterior::PosteriorSettings,
     space::SearchSpace,
@@ -94,8 +94,8 @@ impl NetworkConfig {
         not_negative("network.base_scale", self.base_scale.into())
     }
 
-    /// The network's shape for a space.
-    pub fn shape(&self, space: &SearchSpace) -> QNetworkConfig {
+    /// The network's shape for a space and what is seen of it.
+    pub fn shape(&self, space: &SearchSpace, layout: Layout) -> QNetworkConfig {
         QNetworkConfig {
             width: self.width,
             layers: self.layers,
@@ -106,7 +106,7 @@ impl NetworkConfig {
             }),
             base_feature: (self.base_scale > 0.0).then_some(BASE),
             base_scale: self.base_scale,
-            ..QNetworkConfig::new(CANDIDATE_FEATURES, CONTEXT_FEATURES)
+            ..QNetworkConfig::new(layout.candidate_features(), layout.context_features())
         }
     }
 }

@@ -1,8 +1,11 @@
 //! Candidates, the actions of a step, and the pool in which the predictor looks for its proposals.
 
-use super::{CandidateMode, Environment};
+use super::{
+    CandidateMode, Environment,
+    predictors::{OWN_BETA, Predictors},
+};
 use crate::{
-    posterior::{Beliefs, Kind, Predictor},
+    posterior::{Beliefs, Kind},
     space::SearchSpace,
     task::Task,
 };
@@ -34,8 +37,18 @@ pub struct Candidate {
     pub kind: CandidateKind,
     /// Already measured in this episode: moving there is free.
     pub measured: bool,
+    /// A shorter training in place of the full one: its place among the task's. The walk stays where it is.
+    pub shorter: Option<usize>,
+    /// What it costs, in full trainings, if it is not measured.
+    pub cost: f64,
     /// Its slot in the predictor, if it has one.
     pub(super) slot: Option<usize>,
+}
+
+impl Candidate {
+    fn full(rank: u64, key: u64, kind: CandidateKind, measured: bool, slot: Option<usize>) -> Self {
+        Self { rank, key, kind, measured, shorter: None, cost: 1.0, slot }
+    }
 }
 
 /// The architectures in the predictor's slots, and the candidates made from them.
@@ -119,7 +132,7 @@ impl Pool {
         env: &Environment,
         task: &Task,
         weights: &[f32],
-        predictor: Option<&mut Predictor>,
+        predictor: Option<&mut Predictors>,
         rng: &mut impl Rng,
     ) {
         let Layout::Sampled { fixed, .. } = self.layout else { return };
@@ -163,7 +176,7 @@ impl Pool {
         env: &Environment,
         task: &Task,
         incumbent: &[u8],
-        predictor: Option<&mut Predictor>,
+        predictor: Option<&mut Predictors>,
         rng: &mut impl Rng,
     ) {
         let Layout::Sampled { fixed, around, .. } = self.layout else { return };
@@ -190,7 +203,7 @@ impl Pool {
         }
     }
 
-    fn place(&self, predictor: &mut Predictor, d: usize, start: usize, n: usize) {
+    fn place(&self, predictor: &mut Predictors, d: usize, start: usize, n: usize) {
         predictor.place(start, &self.choices[start * d..(start + n) * d], &self.ranks[start..start + n]);
     }
 
@@ -250,14 +263,14 @@ impl Pool {
     pub(super) fn candidates(
         &mut self,
         at: Standing,
-        mut predictor: Option<&mut Predictor>,
+        mut predictor: Option<&mut Predictors>,
         rng: &mut impl Rng,
         out: &mut Vec<Candidate>,
     ) {
         out.clear();
         self.edit_candidates(at, predictor.as_deref_mut(), rng, out);
         if let Some((rank, key)) = at.incumbent {
-            out.push(Candidate { rank, key, kind: CandidateKind::Return, measured: true, slot: None });
+            out.push(Candidate::full(rank, key, CandidateKind::Return, true, None));
         }
         if at.env.config.candidates == CandidateMode::Proposals {
             if let Some(p) = predictor.as_deref_mut() {
@@ -270,7 +283,7 @@ impl Pool {
     fn edit_candidates(
         &mut self,
         at: Standing,
-        mut predictor: Option<&mut Predictor>,
+        mut predictor: Option<&mut Predictors>,
         rng: &mut impl Rng,
         out: &mut Vec<Candidate>,
     ) {
@@ -298,7 +311,7 @@ impl Pool {
             let (rank, key) = self.rank_and_key(env, task, slot);
             if task.value_of_rank(rank).is_some() {
                 let measured = measured.contains(&key);
-                out.push(Candidate { rank, key, kind: CandidateKind::Edit, measured, slot: Some(slot) });
+                out.push(Candidate::full(rank, key, CandidateKind::Edit, measured, Some(slot)));
             }
         }
         // Measured neighbours may be walked over again only where no other is left.
@@ -309,8 +322,8 @@ impl Pool {
         if out.len() > most {
             let ranked = match predictor {
                 Some(p) => {
-                    let (kind, beta) = (p.rule(), env.config.rule_beta);
-                    let beliefs = p.beliefs();
+                    let (kind, beta) = p.rule();
+                    let beliefs = p.full.beliefs();
                     let bound = |c: &Candidate| {
                         let (m, s) = beliefs.of(kind, c.slot.expect("edits have slots"));
                         m + beta * s
@@ -336,12 +349,12 @@ impl Pool {
     fn proposals(
         &self,
         at: Standing,
-        predictor: &mut Predictor,
+        predictor: &mut Predictors,
         rng: &mut impl Rng,
         out: &mut Vec<Candidate>,
     ) {
         let Standing { env, task, measured, .. } = at;
-        let slots = predictor.slots();
+        let slots = predictor.full.slots();
         // Many bounds are equal while little is measured, and neighbouring ranks are alike: start anywhere.
         let first = rng.random_range(0..slots);
         // The slot of the random candidate is about to be overwritten.
@@ -349,40 +362,119 @@ impl Pool {
             Layout::Whole { .. } => None,
             Layout::Sampled { fixed, .. } => Some(fixed - 1),
         };
-        let has_prior = predictor.has_prior();
-        let beliefs = predictor.beliefs();
+        let has_prior = predictor.full.has_prior();
+        // Where there are shorter trainings the rule's own bound moves with the evidence.
+        let own = (!predictor.levels.is_empty()).then(|| predictor.rule());
+        let beliefs = predictor.full.beliefs();
         let share = 1.0 / (1.0 + (-beliefs.evidence).exp());
-        for &beta in &env.config.betas {
-            for source in [Source::Transfer, Source::Plain, Source::Mixture] {
-                if !has_prior && source != Source::Plain {
+        let sources = [Source::Transfer, Source::Plain, Source::Mixture];
+        let asked = env.config.betas.iter().flat_map(|&beta| sources.map(|source| (source, beta)));
+        let own = own.map(
+            |(kind, beta)| if kind == Kind::Plain { (Source::Plain, beta) } else { (Source::Transfer, beta) },
+        );
+        for (source, beta) in asked.chain(own) {
+            if !has_prior && source != Source::Plain {
+                continue;
+            }
+            let mut best: Option<(f32, Candidate)> = None;
+            for slot in (first..slots).chain(0..first) {
+                let bound = source.bound(beliefs, slot, beta, share);
+                if best.is_some_and(|(b, _)| bound <= b) || volatile == Some(slot) {
                     continue;
                 }
+                let (rank, key) = self.rank_and_key(env, task, slot);
+                if !measured.contains(&key) && task.value_of_rank(rank).is_some() {
+                    let kind = CandidateKind::Proposal;
+                    best = Some((bound, Candidate::full(rank, key, kind, false, Some(slot))));
+                }
+            }
+            if let Some((_, candidate)) = best
+                && !out.iter().any(|c| c.kind == CandidateKind::Proposal && c.rank == candidate.rank)
+            {
+                out.push(candidate);
+            }
+        }
+    }
+
+    /// Shorter trainings, where a full one can still be paid after them with what is `left`: for each length what its own
+    /// posterior promises most, what that of the full trainings does, and a random one.
+    pub(super) fn shorter_candidates(
+        &self,
+        at: Standing,
+        left: f64,
+        predictors: &mut Predictors,
+        rng: &mut impl Rng,
+        out: &mut Vec<Candidate>,
+    ) {
+        let Standing { env, task, measured, .. } = at;
+        let (kind, beta) = predictors.rule();
+        let Predictors { full, levels, .. } = predictors;
+        let slots = full.slots();
+        let beliefs = full.beliefs();
+        // Random architectures stand in the first slots, the last of them is about to be overwritten.
+        let random = match self.layout {
+            Layout::Whole { slots } => slots,
+            Layout::Sampled { fixed, .. } => fixed - 1,
+        };
+        let first = rng.random_range(0..slots);
+        for (place, level) in levels.iter_mut().enumerate() {
+            if !level.is_open(env) || left - level.cost < 1.0 - super::ROUNDING {
+                continue;
+            }
+            let before = out.len();
+            let (known, shorter_task, cost) = (&level.known, &level.task, level.cost);
+            let open = |slot: usize, kind: CandidateKind| {
+                let (rank, key) = self.rank_and_key(env, task, slot);
+                let new = !known.contains_key(&key) && !measured.contains(&key);
+                (new && shorter_task.value_of_rank(rank).is_some()).then_some(Candidate {
+                    shorter: Some(place),
+                    cost,
+                    ..Candidate::full(rank, key, kind, false, Some(slot))
+                })
+            };
+            let own = level.predictor.beliefs();
+            let bounds: [&dyn Fn(usize) -> f32; 3] = [
+                &|slot| own.plain_mean[slot] + OWN_BETA * own.plain_deviation[slot],
+                &|slot| {
+                    let (mean, deviation) = beliefs.of(kind, slot);
+                    mean + beta * deviation
+                },
+                &|slot| {
+                    let (mean, deviation) = beliefs.of(kind, slot);
+                    mean + 0.5 * deviation
+                },
+            ];
+            for bound in bounds {
                 let mut best: Option<(f32, Candidate)> = None;
                 for slot in (first..slots).chain(0..first) {
-                    let bound = source.bound(beliefs, slot, beta, share);
-                    if best.is_some_and(|(b, _)| bound <= b) || volatile == Some(slot) {
-                        continue;
-                    }
-                    let (rank, key) = self.rank_and_key(env, task, slot);
-                    if !measured.contains(&key) && task.value_of_rank(rank).is_some() {
-                        let kind = CandidateKind::Proposal;
-                        best =
-                            Some((bound, Candidate { rank, key, kind, measured: false, slot: Some(slot) }));
+                    let bound = bound(slot);
+                    if best.is_none_or(|(b, _)| bound > b)
+                        && let Some(candidate) = open(slot, CandidateKind::Proposal)
+                    {
+                        best = Some((bound, candidate));
                     }
                 }
                 if let Some((_, candidate)) = best
-                    && !out.iter().any(|c| c.kind == CandidateKind::Proposal && c.rank == candidate.rank)
+                    && !out[before..].iter().any(|c| c.rank == candidate.rank)
                 {
                     out.push(candidate);
                 }
             }
+            const DRAWS: usize = 20;
+            let drawn = (0..DRAWS).find_map(|_| open(rng.random_range(0..random), CandidateKind::Random));
+            out.extend(drawn);
         }
+    }
+
+    /// Architectures in the slots and their ranks; nothing for a whole space.
+    pub(super) fn architectures(&self) -> (&[u8], &[u64]) {
+        (&self.choices, &self.ranks)
     }
 
     fn random_candidate(
         &mut self,
         at: Standing,
-        predictor: Option<&mut Predictor>,
+        predictor: Option<&mut Predictors>,
         rng: &mut impl Rng,
         out: &mut Vec<Candidate>,
     ) {
@@ -409,7 +501,7 @@ impl Pool {
                     slot
                 }
             };
-            out.push(Candidate { rank, key, kind: CandidateKind::Random, measured: false, slot: Some(slot) });
+            out.push(Candidate::full(rank, key, CandidateKind::Random, false, Some(slot)));
             return;
         }
     }

@@ -4,9 +4,10 @@ use super::{
     Candidate, Environment,
     candidates::{Pool, Standing},
     observation,
+    predictors::{Predictors, bound_choice},
     reward::shaped_quality,
 };
-use crate::{posterior::Predictor, task::Task};
+use crate::{posterior::Kind, task::Task};
 use hashbrown::HashSet;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -19,8 +20,10 @@ pub struct Measurement {
     pub rank: u64,
     /// Canonical key by which it was paid for.
     pub key: u64,
-    /// Value of the task's objective.
+    /// Value of the task's objective, or of what it is after the shorter training.
     pub value: f32,
+    /// Which shorter training it was: its place among the task's; none for a full one.
+    pub shorter: Option<usize>,
 }
 
 /// What a step led to.
@@ -41,7 +44,7 @@ pub struct Outcome {
 pub struct Episode {
     env: Arc<Environment>,
     task: Arc<Task>,
-    predictor: Option<Predictor>,
+    predictors: Option<Predictors>,
     pool: Pool,
     rng: ChaCha8Rng,
     pub(super) measured: HashSet<u64>,
@@ -49,6 +52,10 @@ pub struct Episode {
     pub(super) incumbent: Place,
     candidates: Vec<Candidate>,
     pub(super) paid: usize,
+    /// Full trainings among them.
+    full: usize,
+    /// What was paid, in full trainings.
+    pub(super) spent: f64,
     steps: usize,
     horizon: usize,
     returned: f32,
@@ -62,6 +69,8 @@ pub(super) struct Place {
     pub(super) rank: u64,
     pub(super) key: u64,
     pub(super) value: f32,
+    /// Its place among the full trainings.
+    pub(super) point: usize,
 }
 
 impl Episode {
@@ -71,37 +80,25 @@ impl Episode {
     /// Everything random in it comes from `seed`.
     pub fn new(env: Arc<Environment>, task: Arc<Task>, weights: &[f32], seed: u64) -> Self {
         let pool = Pool::new(&env);
-        let predictor = env.config.posteriors.then(|| {
-            // One point a paid query, and room for the horizon of a longer search.
-            let points = env.config.horizon;
-            match &env.whole {
-                Some(whole) => {
-                    Predictor::whole(env.space.clone(), whole, env.settings, env.prior.clone(), points)
-                }
-                None => Predictor::sampled(
-                    env.space.clone(),
-                    env.settings,
-                    env.prior.clone(),
-                    points,
-                    pool.slots(),
-                ),
-            }
-        });
+        // One point a paid query, and room for the horizon of a longer search.
+        let predictors = env.config.posteriors.then(|| Predictors::new(&env, pool.slots()));
         let d = env.space.len();
-        let nowhere = Place { choices: vec![0; d], rank: 0, key: 0, value: f32::NEG_INFINITY };
+        let nowhere = Place { choices: vec![0; d], rank: 0, key: 0, value: f32::NEG_INFINITY, point: 0 };
         let mut episode = Self {
             measured: HashSet::with_capacity(env.config.horizon + 1),
             candidates: Vec::with_capacity(64),
             current: nowhere.clone(),
             incumbent: nowhere,
             paid: 0,
+            full: 0,
+            spent: 0.0,
             steps: 0,
             horizon: env.config.horizon,
             returned: 0.0,
             scratch: vec![0; d],
             rng: ChaCha8Rng::seed_from_u64(seed),
             pool,
-            predictor,
+            predictors,
             task: task.clone(),
             env,
         };
@@ -114,9 +111,6 @@ impl Episode {
         assert_eq!(task.space().name(), self.env.space.name(), "an episode stays in its space");
         self.task = task;
         self.rng = ChaCha8Rng::seed_from_u64(seed);
-        self.measured.clear();
-        (self.paid, self.steps, self.returned) = (0, 0, 0.0);
-        self.incumbent.value = f32::NEG_INFINITY;
         // The start is drawn first, so that methods with the same seed begin at the same architecture.
         let (rank, key, value) = loop {
             self.env.space.sample(&mut self.rng, &mut self.current.choices);
@@ -125,27 +119,21 @@ impl Episode {
                 break (rank, self.task.key(&self.current.choices, rank), value);
             }
         };
+        self.forget(weights);
         (self.current.rank, self.current.key, self.current.value) = (rank, key, value);
-        if let Some(p) = &mut self.predictor {
-            p.restart(weights);
-        }
-        let (env, task) = (&self.env, &self.task);
-        self.pool.restart(env, task, weights, self.predictor.as_mut(), &mut self.rng);
         self.pay();
         self.refresh();
     }
 
-    /// Starts over from measurements that were made elsewhere, in their order: each counts as paid, and the walk stands at
-    /// the last one. As many as the horizon at most.
-    pub fn recall(&mut self, weights: &[f32], measured: &[(Vec<u8>, f32)]) {
-        self.measured.clear();
-        (self.paid, self.steps, self.returned) = (0, 0, 0.0);
-        self.incumbent.value = f32::NEG_INFINITY;
-        if let Some(p) = &mut self.predictor {
-            p.restart(weights);
-        }
-        let (env, task) = (&self.env, &self.task);
-        self.pool.restart(env, task, weights, self.predictor.as_mut(), &mut self.rng);
+    /// Starts over from full trainings that were made elsewhere, in their order, and from shorter ones: each counts as paid, and
+    /// the walk stands at the last full one. As many as the horizon pays for.
+    pub fn recall(
+        &mut self,
+        weights: &[f32],
+        measured: &[(Vec<u8>, f32)],
+        shorter: &[(usize, Vec<u8>, f32)],
+    ) {
+        self.forget(weights);
         for (choices, value) in measured.iter().take(self.horizon) {
             self.current.choices.copy_from_slice(choices);
             let rank = self.env.space.rank(choices);
@@ -153,27 +141,66 @@ impl Episode {
             self.current.key = self.task.key(choices, rank);
             self.pay();
         }
+        for (level, choices, value) in shorter {
+            let rank = self.env.space.rank(choices);
+            let key = self.task.key(choices, rank);
+            if let Some(predictors) = &mut self.predictors
+                && predictors.levels.get(*level).is_some_and(|level| level.is_open(&self.env))
+            {
+                self.paid += 1;
+                self.spent += predictors.levels[*level].cost;
+                predictors.observe_shorter(*level, choices, rank, key, *value);
+            }
+        }
         self.refresh();
+    }
+
+    /// Nothing is measured or paid, on the task at hand.
+    fn forget(&mut self, weights: &[f32]) {
+        self.measured.clear();
+        (self.paid, self.full, self.steps) = (0, 0, 0);
+        (self.spent, self.returned) = (0.0, 0.0);
+        self.incumbent.value = f32::NEG_INFINITY;
+        let (env, task) = (&self.env, &self.task);
+        if let Some(p) = &mut self.predictors {
+            p.restart(env, task, weights);
+        }
+        self.pool.restart(env, task, weights, self.predictors.as_mut(), &mut self.rng);
     }
 
     /// Takes the current architecture's measurement in. Returns it.
     fn pay(&mut self) -> Measurement {
         let here = &self.current;
+        let point = self.full;
         self.measured.insert(here.key);
         self.paid += 1;
-        if let Some(p) = &mut self.predictor {
-            p.observe(&here.choices, here.rank, here.value);
+        self.full += 1;
+        self.spent += 1.0;
+        if let Some(p) = &mut self.predictors {
+            p.observe(&here.choices, here.rank, here.key, here.value);
         }
-        let measurement = Measurement { rank: here.rank, key: here.key, value: here.value };
+        let measurement = Measurement { rank: here.rank, key: here.key, value: here.value, shorter: None };
         if here.value > self.incumbent.value {
             self.incumbent.choices.copy_from_slice(&here.choices);
-            (self.incumbent.rank, self.incumbent.key, self.incumbent.value) =
-                (here.rank, here.key, here.value);
+            (self.incumbent.rank, self.incumbent.key, self.incumbent.value, self.incumbent.point) =
+                (here.rank, here.key, here.value, point);
             let (env, task) = (&self.env, &self.task);
             let incumbent = &self.incumbent.choices;
-            self.pool.move_incumbent(env, task, incumbent, self.predictor.as_mut(), &mut self.rng);
+            self.pool.move_incumbent(env, task, incumbent, self.predictors.as_mut(), &mut self.rng);
         }
         measurement
+    }
+
+    /// A shorter training of a candidate; the walk stays where it is.
+    fn pay_shorter(&mut self, chosen: &Candidate, place: usize, choices: &[u8]) -> Measurement {
+        let level = &self.task.shorter()[place];
+        let value = level.task.value_of_rank(chosen.rank).expect("candidates have values");
+        self.paid += 1;
+        self.spent += level.cost;
+        if let Some(p) = &mut self.predictors {
+            p.observe_shorter(place, choices, chosen.rank, chosen.key, value);
+        }
+        Measurement { rank: chosen.rank, key: chosen.key, value, shorter: Some(place) }
     }
 
     fn refresh(&mut self) {
@@ -185,7 +212,15 @@ impl Episode {
             incumbent: away.then_some((self.incumbent.rank, self.incumbent.key)),
             measured: &self.measured,
         };
-        self.pool.candidates(standing, self.predictor.as_mut(), &mut self.rng, &mut self.candidates);
+        if let Some(p) = &mut self.predictors {
+            let (architectures, ranks) = self.pool.architectures();
+            p.refresh(&self.env, architectures, ranks);
+        }
+        self.pool.candidates(standing, self.predictors.as_mut(), &mut self.rng, &mut self.candidates);
+        if let Some(p) = self.predictors.as_mut().filter(|p| !p.levels.is_empty()) {
+            let left = self.horizon as f64 - self.spent;
+            self.pool.shorter_candidates(standing, left, p, &mut self.rng, &mut self.candidates);
+        }
     }
 
     /// The actions of the next step.
@@ -208,51 +243,54 @@ impl Episode {
         let chosen = self.candidates[candidate];
         let mut choices = std::mem::take(&mut self.scratch);
         self.choices_of(candidate, &mut choices);
-        std::mem::swap(&mut self.current.choices, &mut choices);
-        self.scratch = choices;
-        let value = self.task.value_of_rank(chosen.rank).expect("candidates have values");
-        (self.current.rank, self.current.key, self.current.value) = (chosen.rank, chosen.key, value);
         self.steps += 1;
         let before = self.normalised_regret();
-        let measured = (!chosen.measured).then(|| self.pay());
-        let here = self.task.normalised_regret(value);
+        let (measured, here) = match chosen.shorter {
+            Some(place) => {
+                let measured = self.pay_shorter(&chosen, place, &choices);
+                (Some(measured), self.task.shorter()[place].task.normalised_regret(measured.value))
+            }
+            None => {
+                std::mem::swap(&mut self.current.choices, &mut choices);
+                let value = self.task.value_of_rank(chosen.rank).expect("candidates have values");
+                (self.current.rank, self.current.key, self.current.value) = (chosen.rank, chosen.key, value);
+                let measured = (!chosen.measured).then(|| self.pay());
+                (measured, self.task.normalised_regret(value))
+            }
+        };
+        self.scratch = choices;
         let reward = self.env.config.reward.of_step(before, self.normalised_regret(), here);
         self.returned += reward;
-        let truncated = self.paid >= self.horizon || self.steps >= 2 * self.horizon;
+        // What is left pays for no full training: nothing more can be found.
+        let spent = self.spent + 1.0 > self.horizon as f64 + super::ROUNDING;
+        let truncated = spent || self.steps >= 2 * self.horizon + (self.paid - self.full);
         self.refresh();
         Outcome { reward, terminated: self.candidates.is_empty(), truncated, measured }
     }
 
-    /// Writes the observation: `rows` f32 [candidates, [`super::CANDIDATE_FEATURES`]], `context` f32
-    /// [[`super::CONTEXT_FEATURES`]]. Rows beyond the candidates are left as they are.
+    /// Writes the observation, see [`super::Layout`]: `rows` f32 [candidates, candidate features], `context` f32 [context features]. Rows beyond the candidates are left as they are.
     pub fn observe(&mut self, rows: &mut [f32], context: &mut [f32]) {
         observation::write(self, rows, context);
     }
 
     /// Place of the base rule's choice among the candidates: the highest mean + β·deviation of the transfer posterior
-    /// (of the plain one where there is no past) among those that are not measured.
+    /// (of the plain one where there is no past) among those that are not measured. Where there are shorter trainings it makes
+    /// some of these first, and β goes by the evidence.
     pub fn rule_choice(&mut self) -> usize {
-        let beta = self.env.config.rule_beta;
-        self.bound_choice(None, beta)
+        match &mut self.predictors {
+            Some(p) if !p.levels.is_empty() => p.rule_choice(&self.candidates),
+            _ => self.bound_choice(None, self.env.config.rule_beta),
+        }
     }
 
-    /// The same with another posterior and β; without posteriors the first candidate that is not measured.
-    pub fn bound_choice(&mut self, kind: Option<crate::posterior::Kind>, beta: f32) -> usize {
-        let mut best = (f32::NEG_INFINITY, 0);
-        let Some(p) = &mut self.predictor else {
+    /// The full training of the highest bound in one posterior (the rule's where none is named), among those that are not made;
+    /// without posteriors the first of them.
+    pub fn bound_choice(&mut self, kind: Option<Kind>, beta: f32) -> usize {
+        let Some(p) = &mut self.predictors else {
             return self.candidates.iter().position(|c| !c.measured).unwrap_or(0);
         };
-        let kind = kind.unwrap_or(p.rule());
-        let beliefs = p.beliefs();
-        for (i, c) in self.candidates.iter().enumerate() {
-            if let (false, Some(slot)) = (c.measured, c.slot) {
-                let (mean, deviation) = beliefs.of(kind, slot);
-                if mean + beta * deviation > best.0 {
-                    best = (mean + beta * deviation, i);
-                }
-            }
-        }
-        best.1
+        let kind = kind.unwrap_or(p.full.rule());
+        bound_choice(&mut p.full, &self.candidates, kind, beta)
     }
 
     /// (best − incumbent)/(best − median) of the task.
@@ -282,12 +320,18 @@ impl Episode {
 
     /// The measurement of the architecture the walk stands at.
     pub fn current_measurement(&self) -> Measurement {
-        Measurement { rank: self.current.rank, key: self.current.key, value: self.current.value }
+        let here = &self.current;
+        Measurement { rank: here.rank, key: here.key, value: here.value, shorter: None }
     }
 
     /// Paid queries so far, the start included.
     pub fn paid(&self) -> usize {
         self.paid
+    }
+
+    /// What was paid so far, in full trainings, the start included.
+    pub fn spent(&self) -> f64 {
+        self.spent
     }
 
     /// Sum of rewards so far.
@@ -305,11 +349,18 @@ impl Episode {
         &self.env
     }
 
+    /// How many shorter trainings there were, and what they cost.
+    pub(super) fn shorter_trainings(&self) -> (usize, f64) {
+        (self.paid - self.full, self.spent - self.full as f64)
+    }
+
     pub(super) fn horizon(&self) -> usize {
         self.horizon
     }
 
-    pub(super) fn parts(&mut self) -> (&Environment, Option<&mut Predictor>, &Pool, &[Candidate], &mut [u8]) {
-        (&self.env, self.predictor.as_mut(), &self.pool, &self.candidates, &mut self.scratch)
+    pub(super) fn parts(
+        &mut self,
+    ) -> (&Environment, Option<&mut Predictors>, &Pool, &[Candidate], &mut [u8]) {
+        (&self.env, self.predictors.as_mut(), &self.pool, &self.candidates, &mut self.scratch)
     }
 }

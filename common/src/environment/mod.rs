@@ -4,12 +4,13 @@
 mod candidates;
 mod episode;
 mod observation;
+mod predictors;
 mod reward;
 pub mod synthetic;
 
 pub use candidates::{Candidate, CandidateKind};
 pub use episode::{Episode, Measurement, Outcome};
-pub use observation::{BASE, CANDIDATE_FEATURES, CONTEXT_FEATURES, layout_hash};
+pub use observation::{BASE, CANDIDATE_FEATURES, CONTEXT_FEATURES, COST, Layout};
 pub use reward::{Reward, shaped_quality};
 
 use crate::{
@@ -36,6 +37,15 @@ pub enum CandidateMode {
     Edits,
 }
 
+/// Lengths of shorter trainings that an episode looks at, the cheapest first.
+pub const SHORTER_LEVELS: usize = 3;
+/// Costs are added up many times.
+const ROUNDING: f64 = 1e-6;
+/// Candidates of each of them.
+const SHORTER_CANDIDATES: usize = 4;
+/// Shorter trainings that the rule makes before anything else, if the budget pays for them.
+const FIRST_SHORTER: usize = 100;
+
 /// Settings of the environment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -56,6 +66,9 @@ pub struct EnvironmentConfig {
     pub pool: usize,
     /// What a step earns.
     pub reward: Reward,
+    /// Shorter trainings that an episode takes in at each length, on tasks that have some: a candidate is then an architecture and
+    /// how long to train it, and the horizon a cost in full trainings. 0: full trainings alone.
+    pub shorter: usize,
 }
 
 impl Default for EnvironmentConfig {
@@ -69,6 +82,7 @@ impl Default for EnvironmentConfig {
             rule_beta: 3.0,
             pool: 250,
             reward: Reward::Shaped,
+            shorter: 0,
         }
     }
 }
@@ -81,7 +95,17 @@ impl EnvironmentConfig {
         let few = self.betas.len() <= 16 && self.betas.iter().all(|b| b.is_finite());
         require(few, "environment.betas", "must be at most 16 finite numbers")?;
         require(self.rule_beta.is_finite(), "environment.rule_beta", "must be finite")?;
-        within("environment.pool", self.pool, 16..=65_536)
+        within("environment.pool", self.pool, 16..=65_536)?;
+        within("environment.shorter", self.shorter, 0..=1_000)?;
+        let possible = self.shorter == 0 || self.posteriors && self.candidates == CandidateMode::Proposals;
+        let reason = "needs environment.posteriors and environment.candidates = \"proposals\": without a posterior nothing says \
+                      what a shorter training is worth";
+        require(possible, "environment.shorter", reason)
+    }
+
+    /// What a policy sees in this environment.
+    pub fn layout(&self) -> Layout {
+        Layout::new(self.shorter > 0)
     }
 
     /// Most candidates that a step can have.
@@ -91,7 +115,9 @@ impl EnvironmentConfig {
             CandidateMode::Proposals => 1,
             CandidateMode::Edits => 0,
         };
-        self.max_edits + 1 + proposals
+        // The rule's own bound moves with the evidence.
+        let shorter = if self.shorter > 0 { 1 + SHORTER_LEVELS * SHORTER_CANDIDATES } else { 0 };
+        self.max_edits + 1 + proposals + shorter
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the policy sees: one row per candidate and one context row, all relative to the episode, none of it about the
 //! space. So a policy carries over to tasks and spaces it never saw.
 
-use super::{CandidateKind, Episode};
+use super::{Candidate, CandidateKind, Episode, predictors::Predictors};
 use crate::{posterior::Kind, space::edit_distance};
 
 /// Names of a candidate's features, in order. `plain` and `transfer` are the two posteriors (without a past, the transfer
@@ -30,6 +30,31 @@ pub const CANDIDATE_NAMES: [&str; CANDIDATE_FEATURES] = [
     "random",
 ];
 
+/// Names of what a candidate has besides where there are shorter trainings. `said` is what the longest one that was made of the
+/// architecture said, the rest what is expected of it: of the candidate's own length, of a full training's the longest of which
+/// something is known. All relative to the best of that length, in deviations of what was measured there.
+const SHORTER_NAMES: [&str; 7] = [
+    "cost",
+    "shorter",
+    "shorter measured",
+    "shorter said",
+    "shorter mean",
+    "shorter deviation",
+    "shorter bound 2",
+];
+
+/// Names of what the context has besides.
+const SHORTER_CONTEXT_NAMES: [&str; 8] = [
+    "cost left",
+    "log count of shorter",
+    "spent on shorter",
+    "cheapest cost",
+    "lengths",
+    "first shorter left",
+    "shorter say nothing",
+    "agreement",
+];
+
 /// Names of the context's features.
 pub const CONTEXT_NAMES: [&str; CONTEXT_FEATURES] = [
     "budget used",
@@ -46,20 +71,59 @@ pub const CONTEXT_NAMES: [&str; CONTEXT_FEATURES] = [
     "has a past",
 ];
 
-/// Features of a candidate.
+/// Features of a candidate where there are full trainings alone.
 pub const CANDIDATE_FEATURES: usize = 21;
-/// Features of the context.
+/// Features of the context where there are full trainings alone.
 pub const CONTEXT_FEATURES: usize = 12;
+/// The candidate feature that holds what it costs, where there are shorter trainings.
+pub const COST: usize = CANDIDATE_FEATURES;
 /// The candidate feature that holds the base rule's score.
 pub const BASE: usize = 0;
 
-/// Hash over names and order of the features: actor and learner must agree on it.
-pub fn layout_hash() -> u64 {
-    CANDIDATE_NAMES
-        .iter()
-        .chain(&CONTEXT_NAMES)
-        .flat_map(|n| n.bytes().chain([0]))
-        .fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3))
+/// Which features an observation has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    shorter: bool,
+}
+
+impl Layout {
+    /// With what there is to see where candidates may be shorter trainings, or without.
+    pub fn new(shorter: bool) -> Self {
+        Self { shorter }
+    }
+
+    fn candidate_names(self) -> impl Iterator<Item = &'static str> {
+        let more: &[&str] = if self.shorter { &SHORTER_NAMES } else { &[] };
+        CANDIDATE_NAMES.iter().chain(more).copied()
+    }
+
+    fn context_names(self) -> impl Iterator<Item = &'static str> {
+        let more: &[&str] = if self.shorter { &SHORTER_CONTEXT_NAMES } else { &[] };
+        CONTEXT_NAMES.iter().chain(more).copied()
+    }
+
+    /// Features of a candidate.
+    pub fn candidate_features(self) -> usize {
+        self.candidate_names().count()
+    }
+
+    /// Features of the context.
+    pub fn context_features(self) -> usize {
+        self.context_names().count()
+    }
+
+    /// The candidate feature that holds what it costs, if there is one.
+    pub fn cost(self) -> Option<usize> {
+        self.shorter.then_some(COST)
+    }
+
+    /// Hash over names and order of the features: actor and learner must agree on it.
+    pub fn hash(self) -> u64 {
+        self.candidate_names()
+            .chain(self.context_names())
+            .flat_map(|n| n.bytes().chain([0]))
+            .fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3))
+    }
 }
 
 /// Middles of eight equally likely slices of the standard normal distribution.
@@ -94,28 +158,31 @@ struct View {
 }
 
 pub(super) fn write(episode: &mut Episode, rows: &mut [f32], context: &mut [f32]) {
-    let (paid, horizon) = (episode.paid as f32, episode.horizon() as f32);
+    let (paid, horizon) = (episode.spent as f32, episode.horizon() as f32);
+    let (shorter, point) = (episode.shorter_trainings(), episode.incumbent.point);
+    let layout = episode.environment().config.layout();
     let (current_value, incumbent_value) = (episode.current.value, episode.incumbent.value);
     let current = std::mem::take(&mut episode.current.choices);
     let incumbent = std::mem::take(&mut episode.incumbent.choices);
     let d = current.len() as f32;
-    let (env, mut predictor, pool, candidates, scratch) = episode.parts();
+    let (env, mut predictors, pool, candidates, scratch) = episode.parts();
     context.fill(0.0);
     context[0] = paid / horizon;
     context[1] = horizon / 100.0;
     context[2] = paid.ln() / 4.0;
     context[8] = edit_distance(&current, &incumbent) as f32 / d;
     context[9] = (env.space().log_size() / 20.0) as f32;
-    let views = predictor.as_deref_mut().map(|p| {
+    let views = predictors.as_deref_mut().map(|predictors| {
+        let p = &mut predictors.full;
         let has_prior = p.has_prior();
-        let prior_incumbent = env.prior.as_ref().map_or(0.0, |prior| prior_mean(p, prior, env, &incumbent));
+        let prior_incumbent = p.prior_mean_of_point(point);
         let rule = p.rule();
         let b = p.beliefs();
         let z = b.standardise(incumbent_value);
         let best = |kind, beta| {
             candidates
                 .iter()
-                .filter_map(|c| c.slot.filter(|_| !c.measured))
+                .filter_map(|c| c.slot.filter(|_| !c.measured && c.shorter.is_none()))
                 .map(|s| {
                     let (m, v) = b.of(kind, s);
                     m + beta * v
@@ -152,12 +219,16 @@ pub(super) fn write(episode: &mut Episode, rows: &mut [f32], context: &mut [f32]
         context[11] = f32::from(u8::from(has_prior));
         (plain, transfer, prior_incumbent)
     });
-    for (c, row) in candidates.iter().zip(rows.chunks_exact_mut(CANDIDATE_FEATURES)) {
+    let features = layout.candidate_features();
+    for (c, row) in candidates.iter().zip(rows.chunks_exact_mut(features)) {
         row.fill(0.0);
         if !pool.choices_of(&env.space, c, scratch) {
             scratch.copy_from_slice(&incumbent);
         }
-        if let (Some((plain, transfer, prior_incumbent)), Some(p)) = (&views, predictor.as_deref_mut()) {
+        if let (Some((plain, transfer, prior_incumbent)), Some(predictors)) =
+            (&views, predictors.as_deref_mut())
+        {
+            let p = &mut predictors.full;
             for (view, at) in [(plain, 1), (transfer, 7)] {
                 // A measured architecture is known: its value and (nearly) no deviation.
                 let (mean, deviation) = match c.slot.filter(|_| !c.measured) {
@@ -190,14 +261,77 @@ pub(super) fn write(episode: &mut Episode, rows: &mut [f32], context: &mut [f32]
                 CandidateKind::Random => 3,
             }] = 1.0;
     }
-    rank_measured_last(candidates, rows);
+    if let (Some(_), Some(p)) = (layout.cost(), predictors) {
+        if p.levels.is_empty() {
+            rows.chunks_exact_mut(features).take(candidates.len()).for_each(|row| row[COST] = 1.0);
+        } else {
+            write_shorter(p, candidates, rows, features);
+            let (count, spent) = shorter;
+            context[CONTEXT_FEATURES..].copy_from_slice(&[
+                (horizon - paid) / 10.0,
+                (1.0 + count as f32).ln() / 4.0,
+                spent as f32 / horizon,
+                p.levels[0].cost as f32,
+                p.levels.len() as f32,
+                p.first_left(),
+                f32::from(u8::from(p.says_nothing())),
+                p.agreement(),
+            ]);
+        }
+    }
+    rank_measured_last(candidates, rows, features);
     episode.current.choices = current;
     episode.incumbent.choices = incumbent;
 }
 
+/// What the candidates have besides where there are shorter trainings, and the base score: the rule's choice comes first.
+fn write_shorter(p: &mut Predictors, candidates: &[Candidate], rows: &mut [f32], features: usize) {
+    let choice = p.rule_choice(candidates);
+    let (kind, beta) = p.rule();
+    let longest = p.levels.iter().rposition(|level| !level.known.is_empty());
+    let mut top = f32::NEG_INFINITY;
+    for (c, row) in candidates.iter().zip(rows.chunks_exact_mut(features)) {
+        if let Some(slot) = c.slot {
+            let (mean, deviation) = p.full.beliefs().of(kind, slot);
+            row[super::BASE] = mean + beta * deviation;
+        }
+        if c.shorter.is_some() {
+            // For the same architecture the rule makes the full training.
+            row[super::BASE] -= AFTER_THE_FULL;
+        }
+        if !c.measured {
+            top = top.max(row[super::BASE]);
+        }
+        let own = &mut row[COST..];
+        own[0] = c.cost as f32;
+        own[1] = f32::from(u8::from(c.shorter.is_some()));
+        if let Some(level) = p.levels.iter_mut().rev().find(|level| level.known.contains_key(&c.key)) {
+            let beliefs = level.predictor.beliefs();
+            own[2] = 1.0;
+            own[3] = (beliefs.standardise(level.known[&c.key]) - beliefs.standardise(level.best)).max(-5.0);
+        }
+        if let (Some(place), Some(slot)) = (c.shorter.or(longest), c.slot) {
+            let best = p.levels[place].best;
+            let beliefs = p.levels[place].predictor.beliefs();
+            let (mean, deviation) = beliefs.of(Kind::Plain, slot);
+            let best = if best.is_finite() { beliefs.standardise(best) } else { 0.0 };
+            own[4] = (mean - best).max(-5.0);
+            own[5] = deviation;
+            own[6] = (mean + 2.0 * deviation - best).max(-5.0);
+        }
+    }
+    let base = &mut rows[choice * features + super::BASE];
+    if *base < top || candidates[choice].shorter.is_some() {
+        *base = top + AFTER_THE_FULL;
+    }
+}
+
+/// How far the base scores of the rule's choice and of what comes after it lie apart at least.
+const AFTER_THE_FULL: f32 = 0.1;
+
 /// The rule never moves to what is measured already: to the base score such candidates come last, if only just.
-fn rank_measured_last(candidates: &[super::Candidate], rows: &mut [f32]) {
-    let base = |i: usize| i * CANDIDATE_FEATURES + super::BASE;
+fn rank_measured_last(candidates: &[Candidate], rows: &mut [f32], features: usize) {
+    let base = |i: usize| i * features + super::BASE;
     let new = (0..candidates.len()).filter(|&i| !candidates[i].measured);
     let lowest = new.map(|i| rows[base(i)]).fold(f32::INFINITY, f32::min);
     if lowest.is_finite() {
@@ -205,23 +339,6 @@ fn rank_measured_last(candidates: &[super::Candidate], rows: &mut [f32]) {
             rows[base(i)] = lowest - 0.05;
         }
     }
-}
-
-/// Weighted mean of the training tasks at an architecture.
-fn prior_mean(
-    predictor: &crate::posterior::Predictor,
-    prior: &crate::posterior::Prior,
-    env: &super::Environment,
-    choices: &[u8],
-) -> f32 {
-    let rank = env.space.rank(choices) as usize;
-    predictor
-        .weights()
-        .iter()
-        .enumerate()
-        .filter(|(_, w)| **w > 0.0)
-        .map(|(t, w)| w * prior.of_task(t)[rank])
-        .sum()
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 
 use crate::{
     space::{Conditional, Decision, SearchSpace},
-    task::{Count, Task, Values},
+    task::{Count, Shorter, Task, Values},
 };
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
@@ -39,6 +39,73 @@ pub fn draw(space: &Arc<SearchSpace>, relatives: &[Arc<Task>], rng: &mut impl Rn
             return Arc::new(task);
         }
     }
+}
+
+/// Costs of shorter trainings: from so much of a full one to so much, evenly by their logarithm.
+const COSTS: [f64; 2] = [0.01, 0.5];
+/// How well a shorter training says what the full one does: the correlation of the two, each made normal.
+const AGREEMENT: [f32; 2] = [0.2, 0.98];
+
+/// The same task with one shorter training, or by chance with two: warped, biased and noisy relatives of what it is. What costs more
+/// says no less.
+///
+/// # Panics
+/// As [`draw`].
+pub fn with_shorter(task: &Arc<Task>, rng: &mut impl Rng) -> Arc<Task> {
+    let lengths = if rng.random_bool(0.2) { 2 } else { 1 };
+    let mut costs: Vec<f64> =
+        (0..lengths).map(|_| rng.random_range(COSTS[0].ln()..COSTS[1].ln()).exp()).collect();
+    let mut agreements: Vec<f32> =
+        (0..lengths).map(|_| rng.random_range(AGREEMENT[0]..AGREEMENT[1])).collect();
+    costs.sort_by(f64::total_cmp);
+    agreements.sort_by(f32::total_cmp);
+    let full = normal_scores(task);
+    // The bias is a function of the architecture: some kinds learn fast and end low.
+    let bias = normalised(random_function(task.space(), rng));
+    let shorter = costs.iter().zip(&agreements).map(|(&cost, &agreement)| {
+        let biased = rng.random_range(0.0..1.0f32);
+        let (of_bias, of_noise) = (biased.sqrt(), (1.0 - biased).sqrt());
+        let astray = (1.0 - agreement * agreement).sqrt();
+        let value = |(f, b): (&f32, &f32)| agreement * f + astray * (of_bias * b + of_noise * normal(rng));
+        let mut values: Vec<f32> = full.iter().zip(&bias).map(value).collect();
+        warp_and_disturb(&mut values, rng);
+        let values = Values::Dense(values.into());
+        let name = format!("{} at {cost:.3}", task.name());
+        let task = Task::new(name, task.family(), task.space().clone(), values, task.count()).ok()?;
+        Some(Shorter { task: Arc::new(task), cost })
+    });
+    let shorter: Option<Vec<Shorter>> = shorter.collect();
+    let task = Task::clone(task);
+    // A draw that is the same everywhere says nothing, and two of one cost cannot be told apart: then it has none.
+    let alone = task.clone();
+    Arc::new(shorter.and_then(|shorter| task.with_shorter(shorter).ok()).unwrap_or(alone))
+}
+
+/// Values by rank as a standard normal distribution has them: the lowest the least, and so on. What is missing is in the middle.
+fn normal_scores(task: &Task) -> Vec<f32> {
+    let size = task.space().size().expect("an enumerable space");
+    let mut known: Vec<(f32, u64)> =
+        (0..size).filter_map(|rank| Some((task.value_of_rank(rank)?, rank))).collect();
+    known.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    let mut scores = vec![0.0; size as usize];
+    let n = known.len() as f32;
+    for (i, (_, rank)) in known.into_iter().enumerate() {
+        scores[rank as usize] = quantile((i as f32 + 0.5) / n);
+    }
+    normalised(scores)
+}
+
+/// The standard normal distribution's quantile, to two digits (Tukey's lambda distribution with λ = 0.135).
+fn quantile(p: f32) -> f32 {
+    const LAMBDA: f32 = 0.135;
+    (p.powf(LAMBDA) - (1.0 - p).powf(LAMBDA)) / 0.1975
+}
+
+/// With mean 0 and deviation 1.
+fn normalised(mut values: Vec<f32>) -> Vec<f32> {
+    let (mean, deviation) = (values.iter().sum::<f32>() / values.len() as f32, standard_deviation(&values));
+    values.iter_mut().for_each(|v| *v = (*v - mean) / deviation);
+    values
 }
 
 /// A made-up space of some hundred to some ten thousand architectures, without conditions.
@@ -200,6 +267,30 @@ mod tests {
             let t = task(seed);
             assert!(t.best().is_finite() && t.best() > t.median());
         }
+    }
+
+    #[test]
+    fn shorter_trainings_agree_as_they_are_drawn_and_cost_what_they_should() {
+        let space = SearchSpace::named("nb201").unwrap();
+        let mut rng = ChaCha8Rng::seed_from_u64(5);
+        let (mut agreements, mut twice) = (Vec::new(), 0);
+        for _ in 0..40 {
+            let task = with_shorter(&draw(&space, &[], &mut rng), &mut rng);
+            twice += usize::from(task.shorter().len() == 2);
+            let values = |task: &Task| -> Vec<f64> {
+                (0..15_625).map(|rank| f64::from(task.value_of_rank(rank).unwrap())).collect()
+            };
+            let full = values(&task);
+            for shorter in task.shorter().iter() {
+                assert!((COSTS[0]..COSTS[1]).contains(&shorter.cost));
+                agreements.push(crate::statistics::rank_correlation(&full, &values(&shorter.task)));
+            }
+        }
+        assert!((1..20).contains(&twice) && agreements.len() == 40 + twice);
+        let least = agreements.iter().copied().fold(1.0, f64::min);
+        let most = agreements.iter().copied().fold(-1.0, f64::max);
+        // A bias that happens to resemble the task, and the noise of the full values, move them a little.
+        assert!((0.0..0.5).contains(&least) && (0.8..1.0).contains(&most), "{agreements:?}");
     }
 
     #[test]

@@ -41,18 +41,36 @@ impl Expectation {
         let mut found = Self { kernel, points, coefficients, median: 0.0, gap: 1.0 };
         let (mut rng, mut choices) = (ChaCha8Rng::seed_from_u64(0), vec![0; space.len()]);
         let mut row = Vec::new();
-        let mut sample: Vec<f32> = (0..SAMPLE)
+        let sample: Vec<f32> = (0..SAMPLE)
             .map(|_| {
                 space.sample(&mut rng, &mut choices);
                 form.assign(space, &choices);
                 found.mean(&form, &mut row) as f32
             })
             .collect();
-        let measured_best = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let best = sample.iter().copied().fold(measured_best as f32, f32::max);
-        let median = statistics::median(&mut sample);
-        (found.median, found.gap) = (median.into(), f64::from(best - median));
+        found.scale(&z, sample);
         found
+    }
+
+    /// From what a posterior has computed already: its coefficients for the measured values `z`, and its `means` where it is to be
+    /// scaled by them.
+    pub(super) fn known(
+        kernel: Kernel,
+        points: Forms,
+        coefficients: Vec<f64>,
+        z: &[f64],
+        means: Vec<f32>,
+    ) -> Self {
+        let mut known = Self { kernel, points, coefficients, median: 0.0, gap: 1.0 };
+        known.scale(z, means);
+        known
+    }
+
+    fn scale(&mut self, z: &[f64], mut means: Vec<f32>) {
+        let measured_best = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let best = means.iter().copied().fold(measured_best as f32, f32::max);
+        let median = statistics::median(&mut means);
+        (self.median, self.gap) = (median.into(), f64::from(best - median));
     }
 
     /// The value at an architecture; `row` is room to work in.
@@ -71,7 +89,7 @@ impl Expectation {
 }
 
 /// Values with mean 0 and deviation 1; all zero where all are equal.
-fn standardised(values: &[f32]) -> Vec<f64> {
+pub(super) fn standardised(values: &[f32]) -> Vec<f64> {
     let n = values.len() as f64;
     let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
     let spread = (values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / n).sqrt();

@@ -6,6 +6,7 @@
 mod cut;
 mod expectation;
 mod fit;
+mod joint;
 mod kernel;
 mod learned;
 mod prior;
@@ -15,6 +16,7 @@ mod transfer;
 
 pub use expectation::Expectation;
 pub use fit::fit;
+pub use joint::{Counted, Joint, first_shorter};
 pub use kernel::{Form, Forms, Kernel};
 pub use learned::{LearnedPriorError, predictor_inputs, write_predictor_inputs};
 pub use prior::{Prior, PriorError};
@@ -319,7 +321,7 @@ impl Predictor {
             let tasks = Arc::get_mut(&mut self.slots.tasks).expect("slots of a whole space are not placed");
             for t in 0..prior.tasks().len() {
                 let of_task = &mut tasks[t * self.slots.n..][range.clone()];
-                if !prior.is_tabulated() {
+                if !prior.has_table(t) {
                     for ((value, slot), &rank) in of_task.iter_mut().zip(range.clone()).zip(ranks) {
                         self.slots.forms.copy_to(slot, &mut self.form);
                         *value = prior.at(t, &self.form, rank, &mut self.expected_row);
@@ -463,6 +465,26 @@ impl Predictor {
         };
         let evidence = -0.5 * (a * u * u - 2.0 * u * b + c) + n * u.ln() - transfer.log_diagonal();
         (u, amplitude, evidence, plain)
+    }
+
+    /// What is expected anywhere after what was measured, scaled over the slots: 0 is their median, 1 the best that is expected or
+    /// was measured. Nothing before the first measurement.
+    pub fn expectation(&mut self) -> Option<Expectation> {
+        if self.is_empty() {
+            return None;
+        }
+        let values = &self.points.values;
+        let z = Cut::new(values, self.settings.plain.cut)
+            .map_or_else(|| expectation::standardised(values), |cut| cut.standardised);
+        let mut means = vec![0.0; self.slots.n];
+        self.plain.regress(&z, &mut means);
+        let coefficients = self.plain.coefficients(&z);
+        Some(Expectation::known(self.kernel.clone(), self.points.forms.clone(), coefficients, &z, means))
+    }
+
+    /// Prior mean of a measured architecture, in units of the training tasks' gap; 0 without a prior.
+    pub fn prior_mean_of_point(&self, point: usize) -> f32 {
+        self.points.mean[point]
     }
 
     /// Log evidence of the transfer posterior (of the plain one without a prior) for what was measured.

@@ -4,15 +4,16 @@ use super::{Expectation, Form};
 use crate::{space::SearchSpace, task::Task};
 use std::sync::Arc;
 
-/// Values of the training tasks over a whole space, scaled as [`Task::prior_value`]: f32 [tasks, encodings]. In a space that is
-/// too large for a table they are computed where they are asked for.
+/// Values of the training tasks over a whole space, scaled as [`Task::prior_value`]. The first tasks are expected, their values
+/// computed where they are asked for, as there must be in a space that is too large for a table; those of the rest are a table:
+/// f32 [tasks, encodings].
 #[derive(Clone, Debug)]
 pub struct Prior {
     tasks: Vec<String>,
     families: Vec<String>,
     encodings: usize,
     pub(super) values: Arc<[f32]>,
-    /// Instead of values, one for each task.
+    /// Of the first tasks, instead of values.
     expectations: Arc<[Expectation]>,
 }
 
@@ -82,21 +83,28 @@ impl Prior {
     /// The tasks of this prior, then those of another one over the same space.
     ///
     /// # Panics
-    /// If one has tables and the other has none, or they are over different spaces.
+    /// If tables of this one would stand before expectations of the other, or if they are over different spaces.
     pub fn joined(&self, other: &Self) -> Self {
-        assert_eq!(self.encodings, other.encodings, "priors over different spaces");
+        assert!(self.values.is_empty() || other.expectations.is_empty(), "tables come last");
+        let sizes = [self.encodings, other.encodings];
+        assert!(sizes[0] == sizes[1] || sizes.contains(&0), "priors over different spaces");
         Self {
             tasks: [&self.tasks[..], &other.tasks].concat(),
             families: [&self.families[..], &other.families].concat(),
-            encodings: self.encodings,
+            encodings: sizes[0].max(sizes[1]),
             values: self.values.iter().chain(&other.values[..]).copied().collect(),
             expectations: self.expectations.iter().chain(&other.expectations[..]).cloned().collect(),
         }
     }
 
-    /// Whether there are tables.
+    /// Whether every task has a table.
     pub fn is_tabulated(&self) -> bool {
         self.expectations.is_empty()
+    }
+
+    /// Whether this task has one.
+    pub(super) fn has_table(&self, task: usize) -> bool {
+        task >= self.expectations.len()
     }
 
     /// Value of a task at one architecture; `row` is room to work in.
@@ -139,12 +147,13 @@ impl Prior {
     /// Values of a task over the space: f32 [encodings].
     ///
     /// # Panics
-    /// Without tables, see [`Prior::expected`].
+    /// Of a task that is expected, see [`Prior::expected`].
     pub fn of_task(&self, task: usize) -> &[f32] {
-        &self.values[task * self.encodings..(task + 1) * self.encodings]
+        let row = task - self.expectations.len();
+        &self.values[row * self.encodings..(row + 1) * self.encodings]
     }
 
-    /// All values: f32 [tasks, encodings].
+    /// All values of the tasks with tables: f32 [tasks, encodings].
     pub fn values(&self) -> &[f32] {
         &self.values
     }

@@ -193,6 +193,22 @@ impl Process {
         square
     }
 
+    /// (K + noise)⁻¹ z for other values z of the points than those observed.
+    pub fn coefficients(&self, z: &[f64]) -> Vec<f64> {
+        assert_eq!(z.len(), self.n, "a value for each point");
+        let at = |i: usize, j: usize| self.factor[i * self.capacity + j];
+        let mut solved = z.to_vec();
+        for i in 0..self.n {
+            let known: f64 = (0..i).map(|j| at(i, j) * solved[j]).sum();
+            solved[i] = (solved[i] - known) / at(i, i);
+        }
+        for i in (0..self.n).rev() {
+            let later: f64 = (i + 1..self.n).map(|j| at(j, i) * solved[j]).sum();
+            solved[i] = (solved[i] - later) / at(i, i);
+        }
+        solved
+    }
+
     /// V · L⁻¹ prior mean of a slot.
     pub fn by_prior(&self, slot: usize) -> f32 {
         self.by_prior[slot]

@@ -21,7 +21,7 @@ use srnas_common::{
 use std::sync::Arc;
 
 /// The fidelity of a full training.
-const FULL: f32 = 1.0;
+pub(crate) const FULL: f32 = 1.0;
 
 /// One measurement.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -38,7 +38,7 @@ pub struct ReplayConfig {
     pub capacity: usize,
     /// Steps summed before bootstrapping.
     pub n_step: usize,
-    /// Discount.
+    /// Discount of a step, or of a full training where actions have costs.
     pub gamma: f32,
     /// Exponent of the priorities.
     pub alpha: f64,
@@ -46,6 +46,8 @@ pub struct ReplayConfig {
     pub time_limit: TimeLimit,
     /// Candidate features.
     pub candidate_features: usize,
+    /// The candidate feature that holds an action's cost, where not every action costs the same.
+    pub cost_feature: Option<usize>,
     /// Context features.
     pub context_features: usize,
     /// Decisions of an architecture in `identities`; 0 without them.
@@ -166,9 +168,13 @@ impl Replay {
         let last = segment.actions.len();
         let ahead = (t + self.config.n_step).min(last);
         let (mut returns, mut discount) = (0.0, 1.0);
-        for &reward in &segment.rewards[t..ahead] {
+        for (step, &reward) in segment.rewards[t..ahead].iter().enumerate() {
             returns += discount * reward;
-            discount *= self.config.gamma;
+            discount *= match self.config.cost_feature {
+                // A short training delays what follows by less than a full one: γ to the power of what was paid.
+                Some(feature) => self.config.gamma.powf(self.cost(segment, t + step, feature)),
+                None => self.config.gamma,
+            };
         }
         let over = segment.end & TERMINATED != 0
             || (segment.end != 0 && self.config.time_limit == TimeLimit::Terminal);
@@ -176,6 +182,12 @@ impl Replay {
             discount = 0.0;
         }
         (returns, discount, ahead)
+    }
+
+    /// What the action of a step cost.
+    fn cost(&self, segment: &Segment, step: usize, feature: usize) -> f32 {
+        let row = segment.offsets[step] as usize + usize::from(segment.actions[step]);
+        segment.candidates[row * self.config.candidate_features + feature].to_f32()
     }
 
     /// Draws `n` transitions, one from each of `n` equal slices of the priority mass, into `draw`. `beta` is the exponent
@@ -268,6 +280,7 @@ mod tests {
             alpha: 1.0,
             time_limit,
             candidate_features: 2,
+            cost_feature: None,
             context_features: 1,
             decisions: 0,
             width: 4,

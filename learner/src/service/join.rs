@@ -112,10 +112,10 @@ fn check(service: &Service, request: &v1::JoinRequest) -> Result<(), Status> {
             request.incarnation, request.episodes
         )));
     }
-    let (config, shape) = (&service.config, &service.config.shape);
+    let config = &service.config;
     let theirs =
         (request.layout_hash, request.candidate_features as usize, request.context_features as usize);
-    let ours = (config.layout_hash, shape.candidate_features, shape.context_features);
+    let ours = (config.layout_hash, config.features[0], config.features[1]);
     if theirs != ours {
         return Err(Status::failed_precondition(format!(
             "actor `{id}` ({}) makes observations of {} candidate and {} context features (layout {:016x}), this \

@@ -78,8 +78,10 @@ pub struct ServiceConfig {
     pub space: Option<Arc<SearchSpace>>,
     /// Candidates of an observation at most, looked at with `space`.
     pub max_candidates: usize,
-    /// Hash of the observation layout.
+    /// Hash of everything that this release can observe.
     pub layout_hash: u64,
+    /// Its candidate and context features. A run may look at some of them only: what it does look at is its `shape`.
+    pub features: [usize; 2],
     /// The benchmarks that the run's tasks need; an actor must have the same.
     pub benchmarks: Vec<BenchmarkDigest>,
     /// An idle actor says so this often.
@@ -118,6 +120,7 @@ impl Default for ServiceConfig {
             space: None,
             max_candidates: 0,
             layout_hash: 0,
+            features: [0; 2],
             benchmarks: Vec::new(),
             heartbeat: Duration::from_secs(2),
             lease: Duration::from_secs(8),

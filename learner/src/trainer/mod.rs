@@ -20,7 +20,6 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use srnas_common::{
     config::{Config, PriorSource},
-    environment::{CANDIDATE_FEATURES, CONTEXT_FEATURES},
     network::{self, FrozenQNetwork, QNetwork},
     policy::{LearnedPrior, Policy, PolicyError, ValidationReport},
     posterior::{LearnedPriorError, PosteriorSettings, Prior, PriorError, fit},
@@ -167,15 +166,16 @@ fn dqn(config: &Config) -> DqnConfig {
 }
 
 fn replay(config: &Config, space: &SearchSpace) -> ReplayConfig {
-    let learning = &config.learning;
+    let (learning, layout) = (&config.learning, config.environment.layout());
     ReplayConfig {
         capacity: learning.replay,
         n_step: learning.n_step,
         gamma: learning.gamma,
         alpha: learning.alpha,
         time_limit: learning.time_limit,
-        candidate_features: CANDIDATE_FEATURES,
-        context_features: CONTEXT_FEATURES,
+        candidate_features: layout.candidate_features(),
+        context_features: layout.context_features(),
+        cost_feature: layout.cost(),
         decisions: if config.network.identity { space.len() } else { 0 },
         width: config.environment.max_candidates(),
     }
@@ -213,7 +213,7 @@ impl Trainer {
             PriorSource::Table | PriorSource::None => None,
         };
         let learning = &config.learning;
-        let online = QNetwork::new(config.network.shape(&space), &mut rng)?;
+        let online = QNetwork::new(config.network.shape(&space, config.environment.layout()), &mut rng)?;
         let mut ledger = Ledger::new(tasks.all.len(), space.len());
         ledger.enter(measured);
         let mut trainer = Self {

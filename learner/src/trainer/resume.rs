@@ -61,7 +61,7 @@ impl Trainer {
         if state.space != space.name() {
             return Err(unfit(format!("its space is {}, not {}", state.space, space.name())).into());
         }
-        let shape = self.config.network.shape(space);
+        let shape = self.config.network.shape(space, self.config.environment.layout());
         self.update = DqnUpdate::from_tensors(super::dqn(&self.config), shape, &without("q", &networks))
             .map_err(|e| unfit(e.to_string()))?;
         match (&mut self.predictor, state.predictor) {

@@ -17,18 +17,14 @@ use crate::method::{Method, MethodError};
 use hashbrown::{HashMap, HashSet};
 use rand_chacha::ChaCha8Rng;
 use srnas_common::{
-    posterior::{Expectation, Kind, PosteriorSettings, Predictor, Prior},
+    posterior::{Counted, Expectation, Joint, Kind, PosteriorSettings, Prior, first_shorter},
     space::Choices,
 };
 use srnas_oracle::costly::Training;
 use std::sync::Arc;
 
-/// Full trainings after which short ones can be seen to say nothing.
-const JUDGED_AFTER: usize = 4;
 /// If so many short trainings in a row, the first ones, have no value, no more are paid for.
 pub const HOPELESS: usize = 5;
-/// Of the budget, the first short trainings take so much at most.
-const SHORT_SHARE: f64 = 0.6;
 /// Who screens makes so many short trainings to a full one, after the first ones.
 const TO_A_FULL: usize = 3;
 /// Short trainings at each level at most: what a posterior is conditioned on.
@@ -49,10 +45,8 @@ pub(crate) struct ScreeningSettings {
     first: usize,
     /// How far above the mean the bound lies; none goes by the evidence.
     beta: Option<f32>,
-    /// Share of the short trainings beside real past tasks; none goes by the evidence.
-    share: Option<f32>,
-    /// How far full trainings may be from what is known of them besides; none goes by the evidence.
-    residual: Option<f32>,
+    /// What does not go by the evidence.
+    counted: Counted,
     posterior: PosteriorSettings,
 }
 
@@ -60,7 +54,7 @@ impl ScreeningSettings {
     /// What docs/results.md says was chosen, and on what.
     pub fn of(rule: Rule) -> Self {
         let first = if rule == Rule::TwoPhase { 100 } else { 64 };
-        Self { rule, first, beta: None, share: None, residual: None, posterior: universal() }
+        Self { rule, first, beta: None, counted: Counted::default(), posterior: universal() }
     }
 
     /// As a live search screens: as many short trainings to begin with as two phases have, and no full one without a short one
@@ -87,8 +81,8 @@ pub fn prepare(
         Ok(given.filter(|given| *given >= 0.0).map(|given| given as f32))
     };
     settings.beta = number("beta", settings.beta)?;
-    settings.residual = number("residual", settings.residual)?;
-    settings.share = number("share", settings.share)?;
+    settings.counted.residual = number("residual", settings.counted.residual)?;
+    settings.counted.share = number("share", settings.counted.share)?;
     let first = if rule == Rule::TwoPhase { "short" } else { "first" };
     settings.first = options.whole(first, settings.first, 1)?;
     options.end()?;
@@ -165,10 +159,7 @@ pub(crate) struct Screening {
 impl Screening {
     pub fn new(begin: &Begin, mut settings: ScreeningSettings) -> Self {
         if let Some(cheapest) = begin.shorter.first() {
-            // What costs much of a full training must say much to be worth it.
-            let share = SHORT_SHARE * (1.0 - 2.0 * cheapest).max(0.1);
-            let affordable = share * begin.budget as f64 / cheapest + 1e-6;
-            settings.first = settings.first.min(affordable as usize).max(1);
+            settings.first = first_shorter(settings.first, *cheapest, begin.budget);
         }
         Self {
             rng: begin.rng(),
@@ -271,49 +262,17 @@ impl Screening {
 
     /// Everything that says something about full trainings, and how much of it counts: what the evidence is for.
     pub fn posterior(&mut self) -> Result<Gp, MethodError> {
-        let (shorter, past) = (self.said_by_shorter()?, self.begin.past.clone());
-        let count = |prior: Option<&Prior>| prior.map_or(0, |prior| prior.tasks().len());
-        let (first, second) = (count(shorter.as_ref()), count(past.as_deref()));
-        let prior = match (shorter, past) {
-            (Some(shorter), Some(past)) => Some(Arc::new(shorter.joined(&past))),
-            (Some(shorter), None) => Some(Arc::new(shorter)),
-            (None, past) => past,
-        };
-        let shared = |share: f32| {
-            let each = |of: usize, share: f32| std::iter::repeat_n(share / of.max(1) as f32, of);
-            each(first, share).chain(each(second, 1.0 - share)).collect::<Vec<f32>>()
-        };
-        let shares: &[f32] = match (first, second) {
-            (0, _) => &[0.0],
-            (_, 0) => &[1.0],
-            _ => self.settings.share.as_ref().map_or(&SHORTER_SHARES, std::slice::from_ref),
-        };
-        let given = self.settings.residual.map(|residual| (residual, 0.0));
-        let residuals: &[(f32, f64)] = given.as_ref().map_or(&RESIDUALS, std::slice::from_ref);
-        let mut chosen = (shares[0], residuals[0].0);
-        let mut close = f64::NEG_INFINITY;
-        if prior.is_some() && self.full.len() >= JUDGED_AFTER && shares.len() * residuals.len() > 1 {
-            let mut best = f64::NEG_INFINITY;
-            for (&share, &(residual, before)) in
-                shares.iter().flat_map(|s| residuals.iter().map(move |r| (s, r)))
-            {
-                let evidence = before + self.evidence(prior.clone(), &shared(share), residual);
-                if evidence > best {
-                    (best, chosen) = (evidence, (share, residual));
-                }
-                if residual < LOOSE {
-                    close = close.max(evidence);
-                }
-            }
-        }
-        let weights = prior.is_some().then(|| shared(chosen.0));
-        let mut settings = self.settings.posterior;
-        settings.transfer.residual = chosen.1;
-        let begin = Begin { past: prior, budget: self.full.len() + 1, ..self.begin.clone() };
-        let bound = Acquisition::Bound(self.settings.beta.unwrap_or(BETAS[1]));
+        let shorter = self.said_by_shorter()?;
+        let past = self.begin.past.clone().map(|past| (past.all(), past));
+        let past = past.as_ref().map(|(weights, past)| (past, &weights[..]));
+        let (space, settings) = (&self.begin.space, &self.settings.posterior);
+        let joint = Joint::new(space, settings, shorter, past, &self.full, self.settings.counted);
+        let settings = joint.settings(settings);
+        let begin = Begin { past: joint.prior.clone(), budget: self.full.len() + 1, ..self.begin.clone() };
+        let bound = Acquisition::Bound(self.settings.beta.unwrap_or(3.0));
         let mut gp = Gp::new(&begin, settings, Kind::Transfer, bound).near(self.favourites.clone());
-        if let Some(weights) = weights {
-            gp = gp.weighing(&weights);
+        if joint.prior.is_some() {
+            gp = gp.weighing(&joint.weights);
         }
         self.full.iter().for_each(|(choices, value)| gp.learn(choices, *value));
         // Nothing of what has failed short, unless they all have.
@@ -321,45 +280,17 @@ impl Screening {
             level.failed.iter().for_each(|key| gp.skip_key(*key));
         }
         self.excluded.iter().for_each(|choices| gp.skip(choices));
-        // What full trainings are far from is as good as unknown.
-        let (over_plain, transfer) = (gp.evidence().0, gp.evidence().1);
-        self.says_nothing = self.full.len() >= JUDGED_AFTER
-            && match close.is_finite() {
-                true => close < transfer - f64::from(over_plain),
-                false => over_plain < 0.0,
-            };
+        let (over_plain, transfer) = gp.evidence();
+        self.says_nothing = joint.says_nothing(over_plain, transfer);
         if self.full.is_empty() {
             // The scale and sign of what is known are open, and an upper bound likes best what was worst.
             gp.bound_by(0.0);
         } else if self.settings.beta.is_none() {
-            // As probable as it is that full trainings follow what is known besides, so little is there to explore.
-            let follows = 1.0 / (1.0 + (-gp.evidence().0).exp());
-            gp.bound_by(BETAS[1] + (BETAS[0] - BETAS[1]) * follows);
+            gp.bound_by(Joint::beta(over_plain));
         }
         Ok(gp)
     }
-
-    /// Logarithm of the evidence of the full trainings for some weights of what is known besides, and a residual.
-    fn evidence(&self, prior: Option<Arc<Prior>>, weights: &[f32], residual: f32) -> f64 {
-        let space = &self.begin.space;
-        let mut settings = self.settings.posterior;
-        settings.transfer.residual = residual;
-        let mut predictor = Predictor::sampled(space.clone(), settings, prior, self.full.len(), 1);
-        predictor.restart(weights);
-        self.full.iter().for_each(|(choices, value)| predictor.observe(choices, space.rank(choices), *value));
-        predictor.log_evidence()
-    }
 }
-
-/// Shares of the shorter trainings beside real past tasks, of which the evidence chooses one; the first where there is none.
-const SHORTER_SHARES: [f32; 3] = [0.5, 1.0, 0.0];
-/// Residuals of which the evidence chooses one, and how probable each is beforehand (logarithm); the first where there is no
-/// evidence.
-const RESIDUALS: [(f32, f64); 3] = [(0.6, 0.0), (3.0, 0.0), (0.06, -1.0)];
-/// With such a residual what is known besides hardly counts.
-const LOOSE: f32 = 3.0;
-/// The bound's height where full trainings follow what is known besides, and where they do not.
-const BETAS: [f32; 2] = [1.5, 3.0];
 
 fn level(levels: &mut [Level], place: usize) -> Result<&mut Level, MethodError> {
     levels.get_mut(place).ok_or_else(|| MethodError("was told of a training that there is not".into()))

@@ -1,6 +1,7 @@
 //! A trained srnas policy as a method among others.
 
 use super::{Method, MethodError, MethodSpec, Preparation, SpecError, Starter};
+use crate::method::Training;
 use crate::policy::{Acting, policy_environment};
 use srnas_common::{
     environment::Episode,
@@ -46,14 +47,21 @@ struct Trained {
 }
 
 impl Method for Trained {
-    /// An episode measures for itself as it steps; the value that is told afterwards is the same.
     fn ask(&mut self) -> Result<Option<Vec<u8>>, MethodError> {
+        Ok(self.ask_training()?.map(|training| training.choices))
+    }
+
+    /// An episode measures for itself as it steps; the value that is told afterwards is the same.
+    fn ask_training(&mut self) -> Result<Option<Training>, MethodError> {
+        let mut choices = vec![0; self.episode.current().len()];
         while !self.over && !self.episode.candidates().is_empty() {
             let choice = choose(&self.searcher, &mut self.episode).map_err(|e| MethodError(e.to_string()))?;
+            self.episode.choices_of(choice, &mut choices);
+            let shorter = self.episode.candidates()[choice].shorter;
             let outcome = self.episode.step(choice);
             self.over = outcome.terminated || outcome.truncated;
             if outcome.measured.is_some() {
-                return Ok(Some(self.episode.current().to_vec()));
+                return Ok(Some(Training { choices, shorter }));
             }
         }
         Ok(None)

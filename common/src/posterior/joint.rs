@@ -1,0 +1,147 @@
+//! What is known of full trainings besides themselves, shorter trainings and past tasks, and how much of it counts: what the
+//! evidence of the full ones is for.
+
+use super::{PosteriorSettings, Predictor, Prior};
+use crate::space::SearchSpace;
+use std::sync::Arc;
+
+/// Full trainings after which what is known besides can be judged.
+const JUDGED_AFTER: usize = 4;
+/// Shares of the shorter trainings beside real past tasks, of which the evidence chooses one; the first where there is none.
+const SHARES: [f32; 3] = [0.5, 1.0, 0.0];
+/// Residuals of which the evidence chooses one, and how probable each is beforehand (logarithm); the first where there is no
+/// evidence.
+const RESIDUALS: [(f32, f64); 3] = [(0.6, 0.0), (3.0, 0.0), (0.06, -1.0)];
+/// With such a residual what is known besides hardly counts.
+const LOOSE: f32 = 3.0;
+/// The bound's height where full trainings follow what is known besides, and where they do not.
+const BETAS: [f32; 2] = [1.5, 3.0];
+/// Of the budget, the first short trainings take so much at most.
+const SHORT_SHARE: f64 = 0.6;
+
+/// How many short trainings of this cost there are before anything else, with a budget of so many full ones: `most`, and what a
+/// part of the budget pays. What costs much of a full training must say much to be worth it.
+pub fn first_shorter(most: usize, cost: f64, budget: usize) -> usize {
+    let share = SHORT_SHARE * (1.0 - 2.0 * cost).max(0.1);
+    let affordable = share * budget as f64 / cost + 1e-6;
+    most.min(affordable as usize).max(1)
+}
+
+/// What is not left to the evidence.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counted {
+    /// Share of the shorter trainings beside real past tasks.
+    pub share: Option<f32>,
+    /// How far full trainings may be from what is known of them besides.
+    pub residual: Option<f32>,
+}
+
+/// What is known besides the full trainings, as the prior of their transfer posterior.
+#[derive(Debug)]
+pub struct Joint {
+    /// The shorter trainings, then the past tasks; nothing where there are neither.
+    pub prior: Option<Arc<Prior>>,
+    /// Weight of each of them; empty without a prior.
+    pub weights: Vec<f32>,
+    residual: f32,
+    /// Evidence if what is known besides counts at all; none where it was not looked at.
+    close: f64,
+    judged: bool,
+}
+
+impl Joint {
+    /// From what the shorter trainings say, each level as a task; past tasks, of which those with a weight count alike; and the
+    /// full trainings, by whose evidence the rest is chosen unless it is `counted`.
+    pub fn new(
+        space: &Arc<SearchSpace>,
+        settings: &PosteriorSettings,
+        shorter: Option<Prior>,
+        past: Option<(&Arc<Prior>, &[f32])>,
+        full: &[(Vec<u8>, f32)],
+        counted: Counted,
+    ) -> Self {
+        let past = past.filter(|(_, weights)| weights.iter().any(|w| *w > 0.0));
+        let kept: Vec<bool> =
+            past.map_or_else(Vec::new, |(_, weights)| weights.iter().map(|w| *w > 0.0).collect());
+        let first = shorter.as_ref().map_or(0, |prior| prior.tasks().len());
+        let second = kept.iter().filter(|kept| **kept).count();
+        let prior = match (shorter, past) {
+            (Some(shorter), Some((past, _))) => Some(Arc::new(shorter.joined(past))),
+            (Some(shorter), None) => Some(Arc::new(shorter)),
+            (None, past) => past.map(|(past, _)| past.clone()),
+        };
+        let shared = |share: f32| -> Vec<f32> {
+            let of_past = (1.0 - share) / second.max(1) as f32;
+            let past = kept.iter().map(|&kept| if kept { of_past } else { 0.0 });
+            std::iter::repeat_n(share / first.max(1) as f32, first).chain(past).collect()
+        };
+        let shares: &[f32] = match (first, second) {
+            (0, _) => &[0.0],
+            (_, 0) => &[1.0],
+            _ => counted.share.as_ref().map_or(&SHARES, std::slice::from_ref),
+        };
+        let given = counted.residual.map(|residual| (residual, 0.0));
+        let residuals: &[(f32, f64)] = given.as_ref().map_or(&RESIDUALS, std::slice::from_ref);
+        let (mut chosen, mut close) = ((shares[0], residuals[0].0), f64::NEG_INFINITY);
+        let judged = full.len() >= JUDGED_AFTER;
+        if prior.is_some() && judged && shares.len() * residuals.len() > 1 {
+            let mut best = f64::NEG_INFINITY;
+            for (&share, &(residual, before)) in
+                shares.iter().flat_map(|s| residuals.iter().map(move |r| (s, r)))
+            {
+                let settings = with_residual(settings, residual);
+                let evidence = before + evidence(space, settings, prior.clone(), &shared(share), full);
+                if evidence > best {
+                    (best, chosen) = (evidence, (share, residual));
+                }
+                if residual < LOOSE {
+                    close = close.max(evidence);
+                }
+            }
+        }
+        let weights = if prior.is_some() { shared(chosen.0) } else { Vec::new() };
+        Self { prior, weights, residual: chosen.1, close, judged }
+    }
+
+    /// The posteriors' numbers with the residual that was chosen.
+    pub fn settings(&self, settings: &PosteriorSettings) -> PosteriorSettings {
+        with_residual(settings, self.residual)
+    }
+
+    /// Whether the full trainings are against what is known besides. What they are far from is as good as unknown. `over_plain` is
+    /// the evidence for the transfer posterior over the plain one (see [`super::Beliefs::evidence`]), `transfer` the former alone.
+    pub fn says_nothing(&self, over_plain: f32, transfer: f64) -> bool {
+        self.judged
+            && match self.close.is_finite() {
+                true => self.close < transfer - f64::from(over_plain),
+                false => over_plain < 0.0,
+            }
+    }
+
+    /// How many deviations above the mean an upper bound is to lie: as probable as it is that full trainings follow what is known
+    /// besides, so little is there to explore.
+    pub fn beta(over_plain: f32) -> f32 {
+        let follows = 1.0 / (1.0 + (-over_plain).exp());
+        BETAS[1] + (BETAS[0] - BETAS[1]) * follows
+    }
+}
+
+fn with_residual(settings: &PosteriorSettings, residual: f32) -> PosteriorSettings {
+    let mut settings = *settings;
+    settings.transfer.residual = residual;
+    settings
+}
+
+/// Logarithm of the evidence of the full trainings.
+fn evidence(
+    space: &Arc<SearchSpace>,
+    settings: PosteriorSettings,
+    prior: Option<Arc<Prior>>,
+    weights: &[f32],
+    full: &[(Vec<u8>, f32)],
+) -> f64 {
+    let mut predictor = Predictor::sampled(space.clone(), settings, prior, full.len(), 1);
+    predictor.restart(weights);
+    full.iter().for_each(|(choices, value)| predictor.observe(choices, space.rank(choices), *value));
+    predictor.log_evidence()
+}
