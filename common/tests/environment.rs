@@ -5,14 +5,14 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use srnas_common::{
     environment::{
-        BASE, CANDIDATE_FEATURES, CONTEXT_FEATURES, CandidateKind, CandidateMode, Environment,
-        EnvironmentConfig, Episode, Reach, synthetic,
+        BASE, CANDIDATE_FEATURES, CONTEXT_FEATURES, COST, CandidateKind, CandidateMode, Environment,
+        EnvironmentConfig, Episode, Layout, Reach, synthetic,
     },
     evaluation::{Searcher, search},
     network::{QNetwork, QNetworkConfig},
     posterior::{PosteriorSettings, Prior},
     space::{Condition, Conditional, Decision, SearchSpace},
-    task::{Count, Task, Values},
+    task::{Count, Shorter, Task, Values},
 };
 use std::{collections::HashSet, sync::Arc};
 
@@ -189,4 +189,151 @@ fn the_rule_with_a_past_beats_the_one_without_and_both_beat_chance() {
     let (with, without) = (regret(Some(prior), Searcher::Rule), regret(None, Searcher::Rule));
     let chance = regret(None, Searcher::Random);
     assert!(with < without && without < chance, "{with} {without} {chance}");
+}
+
+/// A task on nb201 with shorter trainings: with how much each costs and how much of the task's own value it says; the rest is
+/// what another task says.
+fn with_shorter(seed: u64, levels: &[(f64, f32)]) -> Arc<Task> {
+    let (task, other) = (nb201_task(seed, Count::Strings), nb201_task(seed + 1_000, Count::Strings));
+    let shorter = levels.iter().map(|&(cost, share)| {
+        let value = |rank| share * task.prior_value(rank) + (1.0 - share) * other.prior_value(rank);
+        let values: Vec<f32> = (0..15_625).map(value).collect();
+        let space = task.space().clone();
+        let name = format!("{} at {cost}", task.name());
+        let short = Task::new(name, task.family(), space, Values::Dense(values.into()), Count::Strings);
+        Shorter { task: Arc::new(short.unwrap()), cost }
+    });
+    let shorter = shorter.collect();
+    Arc::new(Task::clone(&task).with_shorter(shorter).unwrap())
+}
+
+fn shorter_config(horizon: usize) -> EnvironmentConfig {
+    EnvironmentConfig { shorter: 40, ..config(CandidateMode::Proposals, true, horizon) }
+}
+
+/// Walks at random, or by the rule, to the end, checks everything on the way, and returns what was paid for.
+fn walk_with_shorter(
+    env: &Arc<Environment>,
+    task: &Arc<Task>,
+    seed: u64,
+    by_rule: bool,
+) -> Vec<(u64, Option<usize>)> {
+    let weights = env.prior().map_or_else(Vec::new, |p| p.all());
+    let mut episode = Episode::new(env.clone(), task.clone(), &weights, seed);
+    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 1);
+    let (layout, width) = (env.config().layout(), env.config().max_candidates());
+    let features = layout.candidate_features();
+    let mut rows = vec![0.0; width * features];
+    let mut context = vec![0.0; layout.context_features()];
+    let mut paid = vec![(episode.current_measurement().key, None)];
+    let (mut spent, mut best) = (1.0, episode.incumbent_value());
+    let mut choices = vec![0; env.space().len()];
+    loop {
+        let n = episode.candidates().len();
+        assert!((1..=width).contains(&n), "{n} candidates of {width}");
+        episode.observe(&mut rows, &mut context);
+        assert!(rows.iter().chain(&context).all(|v| v.is_finite()));
+        let row = |i: usize| &rows[i * features..(i + 1) * features];
+        // The base score ranks the rule's choice first.
+        let rule = episode.rule_choice();
+        assert!((0..n).all(|i| i == rule || row(i)[BASE] < row(rule)[BASE] + 1e-6));
+        let action = if by_rule { rule } else { rng.random_range(0..n) };
+        let candidate = episode.candidates()[action];
+        episode.choices_of(action, &mut choices);
+        assert_eq!(env.space().rank(&choices), candidate.rank);
+        assert_eq!(row(action)[COST], candidate.cost as f32);
+        let here = episode.current().to_vec();
+        let outcome = episode.step(action);
+        assert!(outcome.reward >= 0.0);
+        if let Some(measured) = outcome.measured {
+            assert_eq!((measured.key, measured.shorter), (candidate.key, candidate.shorter));
+            assert!(!paid.contains(&(measured.key, measured.shorter)), "paid for twice");
+            paid.push((measured.key, measured.shorter));
+            spent += candidate.cost;
+            let of = measured.shorter.map_or(task, |place| &task.shorter()[place].task);
+            assert_eq!(of.value(&choices), Some(measured.value));
+            match measured.shorter {
+                // What a short training says is no value of the architecture, and the walk stays.
+                Some(_) => assert!(episode.current() == here && outcome.reward == 0.0),
+                None => best = best.max(measured.value),
+            }
+        }
+        assert_eq!(episode.incumbent_value(), best);
+        assert!((episode.spent() - spent).abs() < 1e-6 && spent <= env.config().horizon as f64 + 1e-6);
+        if outcome.truncated || outcome.terminated {
+            assert!(outcome.terminated || spent + 1.0 > env.config().horizon as f64 || !by_rule);
+            return paid;
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(8))]
+
+    #[test]
+    fn walks_with_shorter_trainings_keep_their_promises(
+        seed in 0u64..1000,
+        by_rule in any::<bool>(),
+        past in any::<bool>(),
+        whole in any::<bool>(),
+        middle in any::<bool>(),
+    ) {
+        let reach = if whole { Reach::Whole } else { Reach::Pool };
+        let env = environment(shorter_config(8), past.then(prior), reach);
+        let levels = [(0.1, 0.6), (0.3, 0.9)];
+        let task = with_shorter(seed, if middle { &levels } else { &levels[..1] });
+        let paid = walk_with_shorter(&env, &task, seed, by_rule);
+        prop_assert!(!by_rule || paid.iter().any(|(_, shorter)| shorter.is_some()));
+        prop_assert_eq!(&paid, &walk_with_shorter(&env, &task, seed, by_rule));
+        // A task without shorter trainings is walked in the same environment.
+        let alone = walk_with_shorter(&env, &nb201_task(seed, Count::Strings), seed, by_rule);
+        prop_assert!(alone.iter().all(|(_, shorter)| shorter.is_none()));
+    }
+}
+
+/// Mean regret of the rule when so much was paid, over some tasks whose shorter training says this share of the task.
+fn rule_with_shorter(share: f32, config: EnvironmentConfig) -> f32 {
+    let env = environment(config, None, Reach::Whole);
+    let regrets: Vec<f32> = (0..12)
+        .flat_map(|seed| {
+            let task = with_shorter(seed, &[(0.05, share)]);
+            search(&env, &task, &[], &Searcher::Rule, 2, 1).unwrap()
+        })
+        .map(|search| search.regrets[11])
+        .collect();
+    regrets.iter().sum::<f32>() / regrets.len() as f32
+}
+
+#[test]
+fn short_trainings_help_the_rule_where_they_say_something() {
+    let with = rule_with_shorter(0.9, EnvironmentConfig { horizon: 12, ..shorter_config(12) });
+    let without = rule_with_shorter(0.9, EnvironmentConfig { shorter: 0, ..shorter_config(12) });
+    assert!(with < 0.8 * without, "{with} with, {without} without");
+}
+
+#[test]
+fn an_episode_goes_on_from_trainings_made_elsewhere() {
+    let env = environment(shorter_config(8), None, Reach::Whole);
+    let task = with_shorter(3, &[(0.1, 0.8)]);
+    let mut episode = Episode::new(env.clone(), task.clone(), &[], 5);
+    let full = [(vec![0; 6], 1.0), (vec![1; 6], 3.0)];
+    let shorter = [(0, vec![2; 6], 0.5), (0, vec![0; 6], 0.1)];
+    episode.recall(&[], &full, &shorter);
+    assert!((episode.spent() - 2.2).abs() < 1e-9);
+    assert_eq!((episode.paid(), episode.incumbent_value()), (4, 3.0));
+    let known = env.space().rank(&[2; 6]);
+    let mut again = episode.candidates().iter().filter(|c| c.shorter.is_some());
+    assert!(again.all(|c| c.rank != known), "a training is not made twice");
+    // What is seen of the full training of an architecture that was trained short says so.
+    let features = Layout::new(true).candidate_features();
+    let mut rows = vec![0.0; env.config().max_candidates() * features];
+    let mut context = vec![0.0; Layout::new(true).context_features()];
+    episode.observe(&mut rows, &mut context);
+    for (i, candidate) in episode.candidates().iter().enumerate() {
+        let told = [known, env.space().rank(&[0; 6])].contains(&candidate.rank);
+        assert_eq!(rows[i * features + COST + 2] == 1.0, told, "{candidate:?}");
+    }
+    // A place that the task has not is not taken in.
+    episode.recall(&[], &full, &[(7, vec![2; 6], 0.5)]);
+    assert_eq!(episode.paid(), 2);
 }

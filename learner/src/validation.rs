@@ -21,10 +21,10 @@ use std::{
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-/// Paid queries after which regrets are reported and the gain is measured: 5, 10, 25, 50 as far as the horizon goes, and
-/// the horizon where it is shorter than that.
-fn points(horizon: usize) -> Vec<usize> {
-    let at: Vec<usize> = [5, 10, 25, 50].into_iter().filter(|&n| n <= horizon).collect();
+/// What was paid when regrets are reported and the gain is measured: as far as the horizon goes, and the horizon where it is
+/// shorter than all of it.
+fn points(wanted: &[usize], horizon: usize) -> Vec<usize> {
+    let at: Vec<usize> = wanted.iter().copied().filter(|&n| n <= horizon).collect();
     if at.is_empty() { vec![horizon] } else { at }
 }
 
@@ -33,6 +33,7 @@ fn points(horizon: usize) -> Vec<usize> {
 pub(crate) struct Validator {
     tasks: RunTasks,
     environment: EnvironmentConfig,
+    points: Vec<usize>,
     threads: usize,
     /// A check is given up when this is cancelled.
     stop: CancellationToken,
@@ -51,8 +52,10 @@ pub(crate) struct Check {
 }
 
 impl Validator {
-    pub fn new(tasks: RunTasks, environment: EnvironmentConfig, threads: usize) -> Self {
-        Self { tasks, environment, threads, stop: CancellationToken::new() }
+    pub fn new(tasks: RunTasks, config: &Config, threads: usize) -> Self {
+        let environment = config.environment.clone();
+        let points = points(&config.validation.points, environment.horizon);
+        Self { tasks, environment, points, threads, stop: CancellationToken::new() }
     }
 
     /// Gives a check up when `stop` is cancelled.
@@ -92,7 +95,7 @@ impl Validator {
             }),
         };
         let weights = check.prior.as_ref().map_or_else(Vec::new, |p| self.tasks.weights(p, |_| false));
-        let at = points(self.environment.horizon);
+        let at = &self.points;
         let run = |env: &Arc<Environment>, searcher: &Searcher| -> network::Result<Vec<Vec<Search>>> {
             let tasks = self.tasks.validation.iter().map(|&i| &self.tasks.all[i]);
             tasks
@@ -110,7 +113,7 @@ impl Validator {
             let gains: Vec<Vec<f64>> = rule
                 .iter()
                 .zip(&trained)
-                .map(|(r, t)| r.iter().zip(t).map(|(r, t)| quality(t, &at) - quality(r, &at)).collect())
+                .map(|(r, t)| r.iter().zip(t).map(|(r, t)| quality(t, at) - quality(r, at)).collect())
                 .collect();
             let families = self.tasks.validation.iter().map(|&i| self.tasks.all[i].family());
             let (gain, interval) = gain_over_families(families, &gains);
@@ -119,8 +122,8 @@ impl Validator {
                     tasks: self.tasks.validation.iter().map(|&i| self.tasks.all[i].name().into()).collect(),
                     starts: check.starts,
                     margin,
-                    rule: regrets(&rule, &at),
-                    trained: regrets(&trained, &at),
+                    rule: regrets(&rule, at),
+                    trained: regrets(&trained, at),
                     gain,
                     interval,
                 });
@@ -165,7 +168,7 @@ pub(crate) fn gain_of_settings(
         Arc::new(Environment::new(space, config, settings, Some(prior.clone()), Reach::Whole))
     };
     let (before, after) = (environment(start), environment(fitted));
-    let at = points(config.environment.horizon);
+    let at = points(&config.validation.points, config.environment.horizon);
     let mut chosen = tasks.learned.clone();
     chosen.shuffle(&mut rng);
     chosen.truncate(TASKS);

@@ -1,7 +1,7 @@
 //! What guides a live search: nothing but the plain posterior, the past, or a trained policy.
 
 use crate::{
-    method::{MethodError, Whole},
+    method::{MethodError, Training, Whole},
     methods::{PastSearch, prior_of, universal},
     policy::{Acting, PolicySearchError, policy_environment},
     proposal::CONDITIONED,
@@ -12,7 +12,7 @@ use srnas_common::{
     policy::{Acts, Policy},
     posterior::{PosteriorSettings, Prior, PriorError},
     space::SearchSpace,
-    task::{Count, Task, Values},
+    task::{Count, Shorter, Task, TaskError, Values},
 };
 use std::sync::Arc;
 
@@ -105,31 +105,44 @@ impl Guide {
         self.trained.is_some()
     }
 
-    /// What the trained policy moves to after `measured`; `expected` are the values, by rank, that the whole space is
+    /// Whether it was trained to choose how long to train, too.
+    pub fn knows_shorter(&self) -> bool {
+        self.trained.as_ref().is_some_and(|(policy, _)| policy.environment.shorter > 0)
+    }
+
+    /// What the trained policy moves to after what is `known`; `expected` are the values, by rank, that the whole space is
     /// believed to have. Nothing where no policy was trained, and where its episode has no place for what was measured: after
     /// very many measurements, or where all is equal.
     pub(crate) fn policy_choice(
         &self,
         whole: &Whole,
-        measured: &[(Vec<u8>, f32)],
+        known: &Known,
         mut expected: Vec<f32>,
         budget: usize,
         seed: u64,
-    ) -> Result<Option<Vec<u8>>, MethodError> {
+    ) -> Result<Option<Training>, MethodError> {
         let failed = |error: &dyn std::error::Error| MethodError(error.to_string());
         let horizon = budget.min(CONDITIONED);
-        let Some((policy, space)) = self.trained.as_ref().filter(|_| measured.len() < horizon) else {
+        let Some((policy, space)) = self.trained.as_ref().filter(|_| known.full.len() < horizon) else {
             return Ok(None);
         };
         // An episode walks a task; of what nobody measured it must only know that there is a value.
         expected.iter_mut().zip(&whole.valid).filter(|(_, valid)| !**valid).for_each(|(v, _)| *v = f32::NAN);
-        let task = Task::new("live", "live", space.clone(), Values::Dense(expected.into()), Count::Classes);
+        let task = |name: &str, values: Vec<f32>| {
+            Task::new(name, "live", space.clone(), Values::Dense(values.into()), Count::Classes)
+        };
+        let shorter = known
+            .costs
+            .iter()
+            .map(|&cost| Ok(Shorter { task: Arc::new(task("live, shorter", expected.clone())?), cost }));
+        let shorter: Result<Vec<Shorter>, TaskError> = shorter.collect();
+        let task = shorter.and_then(|shorter| task("live", expected.clone())?.with_shorter(shorter));
         let Ok(task) = task else { return Ok(None) };
         let environment =
             policy_environment(policy, space, horizon, Acting::Trained).map_err(|e| failed(&e))?;
         let weights = environment.prior().map_or_else(Vec::new, |prior| prior.all());
         let mut episode = Episode::new(Arc::new(environment), Arc::new(task), &weights, seed);
-        episode.recall(&weights, measured, &[]);
+        episode.recall(&weights, &known.full, &known.shorter);
         let searcher = Acting::Trained.searcher(policy);
         let mut choices = vec![0; space.len()];
         // It may walk over what was measured before it comes to something new.
@@ -139,13 +152,25 @@ impl Guide {
             }
             let choice = choose(&searcher, &mut episode).map_err(|e| failed(&e))?;
             episode.choices_of(choice, &mut choices);
-            if !episode.candidates()[choice].measured {
-                return Ok(Some(choices));
+            let candidate = episode.candidates()[choice];
+            if !candidate.measured {
+                return Ok(Some(Training { choices, shorter: candidate.shorter }));
             }
             episode.step(choice);
         }
         Ok(None)
     }
+}
+
+/// What a live search knows, in units of what is maximised.
+#[derive(Default)]
+pub(crate) struct Known {
+    /// Full trainings, in their order.
+    pub full: Vec<(Vec<u8>, f32)>,
+    /// Shorter ones, each with its place.
+    pub shorter: Vec<(usize, Vec<u8>, f32)>,
+    /// What the shorter trainings cost, the cheapest first.
+    pub costs: Vec<f64>,
 }
 
 #[cfg(test)]
@@ -181,8 +206,10 @@ mod tests {
         let guide = Guide::of_policy(&policy, &space).unwrap();
         let expected: Vec<f32> = (0..81).map(|rank| rank as f32).collect();
         let mut measured = vec![(vec![0; 4], 3.0), (vec![1; 4], 4.0)];
+        let known = |measured: &[(Vec<u8>, f32)]| Known { full: measured.to_vec(), ..Known::default() };
         let next = |measured: &[(Vec<u8>, f32)], expected: &[f32]| {
-            guide.policy_choice(&whole, measured, expected.to_vec(), 20, 7).unwrap()
+            let moved = guide.policy_choice(&whole, &known(measured), expected.to_vec(), 20, 7).unwrap();
+            moved.map(|training| training.choices)
         };
         for _ in 0..10 {
             let choices = next(&measured, &expected).unwrap();
@@ -193,10 +220,10 @@ mod tests {
         // Nothing to find, nothing left to spend, nothing trained.
         assert_eq!(next(&measured, &[1.0; 81]), None);
         assert_eq!(
-            guide.policy_choice(&whole, &measured, expected.clone(), measured.len(), 7).unwrap(),
+            guide.policy_choice(&whole, &known(&measured), expected.clone(), measured.len(), 7).unwrap(),
             None
         );
         let rule = Guide::of_policy(&Policy { acts: Acts::Rule, ..policy }, &space).unwrap();
-        assert_eq!(rule.policy_choice(&whole, &measured, expected, 20, 7).unwrap(), None);
+        assert_eq!(rule.policy_choice(&whole, &known(&measured), expected, 20, 7).unwrap(), None);
     }
 }

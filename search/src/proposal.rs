@@ -1,6 +1,7 @@
 //! What a live search asks for next, and what it believes.
 
 use crate::{
+    guide::Known,
     importance,
     live::{LiveError, LiveSearch, Measured, State},
     method::{Begin, Method, Whole},
@@ -55,10 +56,10 @@ impl LiveSearch<'_> {
             let known = known.map(|(m, value)| (m.training.choices.clone(), value.unwrap_or(worst)));
             let running = state.running.iter().map(|running| &running.choices);
             let running = running.map(|choices| (choices.clone(), posterior.mean_of(choices)));
-            let measured: Vec<(Vec<u8>, f32)> = known.chain(running).collect();
+            let known = Known { full: known.chain(running).collect(), ..Known::default() };
             let (expected, seed) = (posterior.0.means(), self.begin(asked, 1, &None).seed);
-            let moved = self.guide.policy_choice(whole, &measured, expected, self.budget, seed)?;
-            if let Some(moved) = moved.map(Training::full).filter(|training| state.is_new(space, training)) {
+            let moved = self.guide.policy_choice(whole, &known, expected, self.budget, seed)?;
+            if let Some(moved) = moved.filter(|training| state.is_new(space, training)) {
                 return Ok(vec![moved]);
             }
         }
@@ -97,6 +98,11 @@ impl LiveSearch<'_> {
             };
             expected.push((running, mean));
         }
+        if let (true, Some(whole)) = (self.guide.knows_shorter(), whole)
+            && let Some(moved) = self.policy_training(state, &expected, whole, &mut screening)?
+        {
+            return Ok(vec![moved]);
+        }
         for (running, mean) in expected {
             if running.shorter.is_some() {
                 // A longer training of it would have nothing to go on from.
@@ -110,6 +116,42 @@ impl LiveSearch<'_> {
             }
         }
         Ok(screening.ask_training()?.into_iter().collect())
+    }
+
+    /// What a trained policy trains next, and how long; `expected` is what the trainings under way are believed to say. Nothing where
+    /// it has nothing to say: before the first full training, and where what it would train is taken or has failed already.
+    fn policy_training(
+        &self,
+        state: &State,
+        expected: &[(&Training, Option<f32>)],
+        whole: &Arc<Whole>,
+        screening: &mut Screening,
+    ) -> Result<Option<Training>, LiveError> {
+        let values = self.values(&state.known);
+        let mut known = Known { costs: self.oracle.fidelities().costs().collect(), ..Known::default() };
+        let told = state.known.iter().zip(&values).map(|(m, value)| (&m.training, *value));
+        for (training, value) in told.chain(expected.iter().copied()) {
+            let Some(value) = value else { continue };
+            match training.shorter {
+                None => known.full.push((training.choices.clone(), value)),
+                Some(place) => known.shorter.push((place, training.choices.clone(), value)),
+            }
+        }
+        if known.full.is_empty() {
+            return Ok(None);
+        }
+        let asked = state.known.len() + state.running.len();
+        let seed = self.begin(asked, 1, &None).seed;
+        let means = screening.posterior()?.means();
+        let moved = self.guide.policy_choice(whole, &known, means, self.budget, seed)?;
+        let space = self.oracle.space();
+        let free = |training: &Training| {
+            let key = space.canonical_key(&training.choices);
+            let failed = state.known.iter().zip(&values).any(|(m, value)| m.key == key && value.is_none());
+            let under_way = state.running.iter().any(|running| space.canonical_key(&running.choices) == key);
+            !failed && !under_way && state.is_new(space, training)
+        };
+        Ok(moved.filter(free))
     }
 
     /// The values that are maximised; none where there is none.

@@ -2,11 +2,12 @@
 
 use rand::{Rng, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
+
 use srnas_common::{
     space::SearchSpace,
-    task::{Count, Task, Values},
+    task::{Count, Shorter, Task, Values},
 };
-use srnas_search::{Comparison, MethodSpec, Outcome, Plan, Problem, Shorter, random_surrogate, report};
+use srnas_search::{Comparison, MethodSpec, Outcome, Plan, Problem, random_surrogate, report};
 use std::{collections::BTreeMap, sync::Arc};
 use tokio_util::sync::CancellationToken;
 

@@ -329,13 +329,22 @@ pub struct ValidationConfig {
     pub updates: u64,
     /// Starts per task.
     pub starts: usize,
+    /// Costs in full trainings after which regrets are reported and the gain is measured, as far as the horizon goes.
+    pub points: Vec<usize>,
     /// Margins that are tried: by how much a candidate's value must be above that of the rule's choice to be chosen.
     pub margins: Vec<f32>,
 }
 
 impl Default for ValidationConfig {
     fn default() -> Self {
-        Self { families: Vec::new(), minutes: 3.0, updates: 5_000, starts: 12, margins: vec![0.0, 0.03, 0.1] }
+        Self {
+            families: Vec::new(),
+            minutes: 3.0,
+            updates: 5_000,
+            starts: 12,
+            points: vec![5, 10, 25, 50],
+            margins: vec![0.0, 0.03, 0.1],
+        }
     }
 }
 
@@ -345,6 +354,9 @@ impl ValidationConfig {
         duration("validation.minutes", self.minutes)?;
         at_least_one("validation.updates", self.updates)?;
         at_least_one("validation.starts", self.starts as u64)?;
+        let rising = self.points.windows(2).all(|pair| pair[0] < pair[1]);
+        let fine = rising && self.points.first().is_some_and(|&first| first > 0);
+        require(fine, "validation.points", "must be one or more rising whole numbers from 1 on")?;
         let fine = !self.margins.is_empty() && self.margins.iter().all(|m| m.is_finite() && *m >= 0.0);
         require(fine, "validation.margins", "must be one or more numbers of 0 or more")
     }

@@ -6,13 +6,15 @@
 
 use super::{Candidate, CandidateKind, Environment};
 use crate::{
-    posterior::{Counted, Joint, Kind, Predictor, Prior, first_shorter},
+    posterior::{Besides, Counted, Joint, Kind, Predictor, Prior, first_shorter},
     statistics::rank_correlation,
     task::Task,
 };
 use hashbrown::HashMap;
 use std::sync::Arc;
 
+/// Full trainings that are taken in before everything is computed again.
+const ROOM: usize = 8;
 /// β of the bound by which the second half of the first shorter trainings is chosen.
 pub(super) const OWN_BETA: f32 = 3.0;
 
@@ -30,6 +32,12 @@ pub(super) struct Predictors {
     /// Whether the full trainings are against what is known besides.
     says_nothing: bool,
     beta: f32,
+    /// What `full` was made with: what so many shorter trainings and the past say, how much of it counts, and room for so many full
+    /// trainings.
+    told: usize,
+    besides: Besides,
+    joint: Joint,
+    room: usize,
     /// Shorter trainings of the rule before anything else.
     first: usize,
     stale: bool,
@@ -92,6 +100,10 @@ impl Predictors {
             weights: Vec::new(),
             says_nothing: false,
             beta: env.config.rule_beta,
+            told: usize::MAX,
+            besides: Besides::default(),
+            joint: Joint::default(),
+            room: 0,
             first: 0,
             stale: false,
         }
@@ -145,36 +157,52 @@ impl Predictors {
         if self.levels.is_empty() || !std::mem::take(&mut self.stale) {
             return;
         }
-        let shorter = self.said_by_shorter(env);
-        let past = env.prior.as_ref().map(|prior| (prior, &self.weights[..]));
-        let joint = Joint::new(&env.space, &env.settings, shorter, past, &self.measured, Counted::default());
-        let (space, settings) = (env.space.clone(), joint.settings(&env.settings));
-        let points = self.measured.len();
-        self.full = match &env.whole {
-            Some(whole) => Predictor::whole(space, whole, settings, joint.prior.clone(), points),
-            None => Predictor::sampled(space, settings, joint.prior.clone(), points, self.full.slots()),
-        };
-        self.full.restart(&joint.weights);
-        if env.whole.is_none() {
-            self.full.place(0, architectures, ranks);
+        let told: usize = self.levels.iter().map(|level| level.known.len()).sum();
+        let new = told != self.told;
+        let mut at_slots = Vec::new();
+        if new {
+            let (shorter, expected) = self.said_by_shorter(env);
+            at_slots = expected;
+            let past = env.prior.as_ref().map(|prior| (prior, &self.weights[..]));
+            self.besides = Besides::new(shorter, past);
+            self.told = told;
         }
-        for (choices, value) in &self.measured {
+        let joint = self.besides.weighed(&env.space, &env.settings, &self.measured, Counted::default());
+        if new || !joint.counts_as(&self.joint) || self.measured.len() > self.room {
+            let (space, settings) = (env.space.clone(), joint.settings(&env.settings));
+            let prior = self.besides.prior().cloned();
+            self.room = self.measured.len() + ROOM;
+            self.full = match &env.whole {
+                Some(whole) => Predictor::whole(space, whole, settings, prior, self.room),
+                None => Predictor::sampled(space, settings, prior, self.room, self.full.slots()),
+            };
+            self.full.restart(&joint.weights);
+            if env.whole.is_none() {
+                self.full.place_expecting(0, architectures, ranks, &at_slots);
+            }
+        }
+        for (choices, value) in &self.measured[self.full.len()..] {
             self.full.observe(choices, env.space.rank(choices), *value);
         }
         let over_plain = self.full.beliefs().evidence;
         self.says_nothing = joint.says_nothing(over_plain, self.full.log_evidence());
         self.beta = Joint::beta(over_plain);
+        self.joint = joint;
     }
 
-    /// Each level as a task of a prior; nothing before the first shorter training.
-    fn said_by_shorter(&mut self, env: &Environment) -> Option<Prior> {
+    /// Each level as a task of a prior, and its values at the slots; nothing before the first shorter training.
+    fn said_by_shorter(&mut self, env: &Environment) -> (Option<Prior>, Vec<Vec<f32>>) {
         let told = self.levels.iter_mut().enumerate().filter(|(_, level)| !level.known.is_empty());
         let name = |place: usize| format!("shorter {place}");
         if env.whole.is_none() {
-            let expected: Vec<_> = told
-                .filter_map(|(place, level)| Some((name(place), level.predictor.expectation()?)))
-                .collect();
-            return (!expected.is_empty()).then(|| Prior::expected(expected));
+            let (mut expected, mut at_slots) = (Vec::new(), Vec::new());
+            for (place, level) in told {
+                if let Some((expectation, values)) = level.predictor.expectation() {
+                    expected.push((name(place), expectation));
+                    at_slots.push(values);
+                }
+            }
+            return ((!expected.is_empty()).then(|| Prior::expected(expected)), at_slots);
         }
         let (mut names, mut values) = (Vec::new(), Vec::new());
         for (place, level) in told {
@@ -182,8 +210,10 @@ impl Predictors {
             values.extend(completed(env, level));
         }
         let encodings = self.full.slots();
-        (!names.is_empty())
-            .then(|| Prior::new(names.clone(), names, encodings, values).expect("beliefs are finite numbers"))
+        let prior = (!names.is_empty()).then(|| {
+            Prior::new(names.clone(), names, encodings, values).expect("beliefs are finite numbers")
+        });
+        (prior, Vec::new())
     }
 
     /// The posterior that the rule follows, and how far above its mean the bound lies.

@@ -48,7 +48,7 @@ impl Expectation {
                 found.mean(&form, &mut row) as f32
             })
             .collect();
-        found.scale(&z, sample);
+        found.scale(&z, &sample);
         found
     }
 
@@ -59,26 +59,29 @@ impl Expectation {
         points: Forms,
         coefficients: Vec<f64>,
         z: &[f64],
-        means: Vec<f32>,
+        means: &[f32],
     ) -> Self {
         let mut known = Self { kernel, points, coefficients, median: 0.0, gap: 1.0 };
         known.scale(z, means);
         known
     }
 
-    fn scale(&mut self, z: &[f64], mut means: Vec<f32>) {
+    fn scale(&mut self, z: &[f64], means: &[f32]) {
         let measured_best = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let best = means.iter().copied().fold(measured_best as f32, f32::max);
-        let median = statistics::median(&mut means);
+        let median = statistics::median(&mut means.to_vec());
         (self.median, self.gap) = (median.into(), f64::from(best - median));
     }
 
     /// The value at an architecture; `row` is room to work in.
     pub fn at(&self, form: &Form, row: &mut Vec<f32>) -> f32 {
-        if self.gap <= 1e-9 {
-            return 0.0;
-        }
-        (((self.mean(form, row) - self.median) / self.gap) as f32).clamp(-3.0, 1.0)
+        // Where all is the same there is no need to look.
+        if self.gap <= 1e-9 { 0.0 } else { self.scaled(self.mean(form, row)) }
+    }
+
+    /// A mean in units of the gap.
+    pub(super) fn scaled(&self, mean: f64) -> f32 {
+        if self.gap <= 1e-9 { 0.0 } else { (((mean - self.median) / self.gap) as f32).clamp(-3.0, 1.0) }
     }
 
     fn mean(&self, form: &Form, row: &mut Vec<f32>) -> f64 {

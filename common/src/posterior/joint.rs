@@ -37,60 +37,67 @@ pub struct Counted {
 }
 
 /// What is known besides the full trainings, as the prior of their transfer posterior.
-#[derive(Debug)]
-pub struct Joint {
-    /// The shorter trainings, then the past tasks; nothing where there are neither.
-    pub prior: Option<Arc<Prior>>,
-    /// Weight of each of them; empty without a prior.
-    pub weights: Vec<f32>,
-    residual: f32,
-    /// Evidence if what is known besides counts at all; none where it was not looked at.
-    close: f64,
-    judged: bool,
+#[derive(Clone, Debug, Default)]
+pub struct Besides {
+    prior: Option<Arc<Prior>>,
+    shorter: usize,
+    /// Which past tasks count.
+    kept: Vec<bool>,
 }
 
-impl Joint {
-    /// From what the shorter trainings say, each level as a task; past tasks, of which those with a weight count alike; and the
-    /// full trainings, by whose evidence the rest is chosen unless it is `counted`.
-    pub fn new(
-        space: &Arc<SearchSpace>,
-        settings: &PosteriorSettings,
-        shorter: Option<Prior>,
-        past: Option<(&Arc<Prior>, &[f32])>,
-        full: &[(Vec<u8>, f32)],
-        counted: Counted,
-    ) -> Self {
+impl Besides {
+    /// What the shorter trainings say, each level as a task, then past tasks, of which those with a weight count alike.
+    pub fn new(shorter: Option<Prior>, past: Option<(&Arc<Prior>, &[f32])>) -> Self {
         let past = past.filter(|(_, weights)| weights.iter().any(|w| *w > 0.0));
-        let kept: Vec<bool> =
-            past.map_or_else(Vec::new, |(_, weights)| weights.iter().map(|w| *w > 0.0).collect());
-        let first = shorter.as_ref().map_or(0, |prior| prior.tasks().len());
-        let second = kept.iter().filter(|kept| **kept).count();
+        let kept = past.map_or_else(Vec::new, |(_, weights)| weights.iter().map(|w| *w > 0.0).collect());
+        let levels = shorter.as_ref().map_or(0, |prior| prior.tasks().len());
         let prior = match (shorter, past) {
             (Some(shorter), Some((past, _))) => Some(Arc::new(shorter.joined(past))),
             (Some(shorter), None) => Some(Arc::new(shorter)),
             (None, past) => past.map(|(past, _)| past.clone()),
         };
-        let shared = |share: f32| -> Vec<f32> {
-            let of_past = (1.0 - share) / second.max(1) as f32;
-            let past = kept.iter().map(|&kept| if kept { of_past } else { 0.0 });
-            std::iter::repeat_n(share / first.max(1) as f32, first).chain(past).collect()
-        };
-        let shares: &[f32] = match (first, second) {
-            (0, _) => &[0.0],
-            (_, 0) => &[1.0],
+        Self { prior, shorter: levels, kept }
+    }
+
+    /// The prior; nothing where there are neither shorter trainings nor a past.
+    pub fn prior(&self) -> Option<&Arc<Prior>> {
+        self.prior.as_ref()
+    }
+
+    /// Weights of the tasks if the shorter trainings have this share; empty without a prior.
+    fn shared(&self, share: f32) -> Vec<f32> {
+        let past = self.kept.iter().filter(|kept| **kept).count();
+        let of_past = (1.0 - share) / past.max(1) as f32;
+        let past = self.kept.iter().map(|&kept| if kept { of_past } else { 0.0 });
+        std::iter::repeat_n(share / self.shorter.max(1) as f32, self.shorter).chain(past).collect()
+    }
+
+    /// How much of it counts: what the evidence of the full trainings is for, unless it is `counted`.
+    pub fn weighed(
+        &self,
+        space: &Arc<SearchSpace>,
+        settings: &PosteriorSettings,
+        full: &[(Vec<u8>, f32)],
+        counted: Counted,
+    ) -> Joint {
+        let has_past = self.kept.iter().any(|kept| *kept);
+        let shares: &[f32] = match (self.shorter > 0, has_past) {
+            (false, _) => &[0.0],
+            (_, false) => &[1.0],
             _ => counted.share.as_ref().map_or(&SHARES, std::slice::from_ref),
         };
         let given = counted.residual.map(|residual| (residual, 0.0));
         let residuals: &[(f32, f64)] = given.as_ref().map_or(&RESIDUALS, std::slice::from_ref);
         let (mut chosen, mut close) = ((shares[0], residuals[0].0), f64::NEG_INFINITY);
         let judged = full.len() >= JUDGED_AFTER;
-        if prior.is_some() && judged && shares.len() * residuals.len() > 1 {
+        if self.prior.is_some() && judged && shares.len() * residuals.len() > 1 {
             let mut best = f64::NEG_INFINITY;
             for (&share, &(residual, before)) in
                 shares.iter().flat_map(|s| residuals.iter().map(move |r| (s, r)))
             {
                 let settings = with_residual(settings, residual);
-                let evidence = before + evidence(space, settings, prior.clone(), &shared(share), full);
+                let (prior, weights) = (self.prior.clone(), self.shared(share));
+                let evidence = before + evidence(space, settings, prior, &weights, full);
                 if evidence > best {
                     (best, chosen) = (evidence, (share, residual));
                 }
@@ -99,8 +106,26 @@ impl Joint {
                 }
             }
         }
-        let weights = if prior.is_some() { shared(chosen.0) } else { Vec::new() };
-        Self { prior, weights, residual: chosen.1, close, judged }
+        Joint { weights: self.shared(chosen.0), residual: chosen.1, close, judged }
+    }
+}
+
+/// How much of what is known besides the full trainings counts.
+#[derive(Debug, Default)]
+pub struct Joint {
+    /// Weight of each task of the prior; empty without one.
+    pub weights: Vec<f32>,
+    /// How far full trainings may be from what is known of them besides.
+    residual: f32,
+    /// Evidence if what is known besides counts at all; none where it was not looked at.
+    close: f64,
+    judged: bool,
+}
+
+impl Joint {
+    /// Whether as much counts as in another.
+    pub fn counts_as(&self, other: &Self) -> bool {
+        (&self.weights, self.residual) == (&other.weights, other.residual)
     }
 
     /// The posteriors' numbers with the residual that was chosen.

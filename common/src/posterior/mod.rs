@@ -16,7 +16,7 @@ mod transfer;
 
 pub use expectation::Expectation;
 pub use fit::fit;
-pub use joint::{Counted, Joint, first_shorter};
+pub use joint::{Besides, Counted, Joint, first_shorter};
 pub use kernel::{Form, Forms, Kernel};
 pub use learned::{LearnedPriorError, predictor_inputs, write_predictor_inputs};
 pub use prior::{Prior, PriorError};
@@ -308,6 +308,11 @@ impl Predictor {
     ///
     /// `architectures` is u8 [n, decisions] with the `ranks` of its n rows.
     pub fn place(&mut self, start: usize, architectures: &[u8], ranks: &[u64]) {
+        self.place_expecting(start, architectures, ranks, &[]);
+    }
+
+    /// As [`Self::place`], where the values of the prior's first tasks at these architectures are known already: f32 [tasks, n].
+    pub fn place_expecting(&mut self, start: usize, architectures: &[u8], ranks: &[u64], known: &[Vec<f32>]) {
         let range = start..start + ranks.len();
         let width = self.space.len();
         {
@@ -321,6 +326,10 @@ impl Predictor {
             let tasks = Arc::get_mut(&mut self.slots.tasks).expect("slots of a whole space are not placed");
             for t in 0..prior.tasks().len() {
                 let of_task = &mut tasks[t * self.slots.n..][range.clone()];
+                if let Some(known) = known.get(t) {
+                    of_task.copy_from_slice(known);
+                    continue;
+                }
                 if !prior.has_table(t) {
                     for ((value, slot), &rank) in of_task.iter_mut().zip(range.clone()).zip(ranks) {
                         self.slots.forms.copy_to(slot, &mut self.form);
@@ -468,8 +477,8 @@ impl Predictor {
     }
 
     /// What is expected anywhere after what was measured, scaled over the slots: 0 is their median, 1 the best that is expected or
-    /// was measured. Nothing before the first measurement.
-    pub fn expectation(&mut self) -> Option<Expectation> {
+    /// was measured; and what that is at the slots. Nothing before the first measurement.
+    pub fn expectation(&mut self) -> Option<(Expectation, Vec<f32>)> {
         if self.is_empty() {
             return None;
         }
@@ -479,7 +488,10 @@ impl Predictor {
         let mut means = vec![0.0; self.slots.n];
         self.plain.regress(&z, &mut means);
         let coefficients = self.plain.coefficients(&z);
-        Some(Expectation::known(self.kernel.clone(), self.points.forms.clone(), coefficients, &z, means))
+        let expectation =
+            Expectation::known(self.kernel.clone(), self.points.forms.clone(), coefficients, &z, &means);
+        means.iter_mut().for_each(|mean| *mean = expectation.scaled((*mean).into()));
+        Some((expectation, means))
     }
 
     /// Prior mean of a measured architecture, in units of the training tasks' gap; 0 without a prior.

@@ -134,8 +134,7 @@ impl Trainer {
             let check =
                 self.check(network.clone(), &margins, LAST_CHECK * self.config.validation.starts, 0x1a57)?;
             let cores = std::thread::available_parallelism().map_or(1, usize::from);
-            let validator = Validator::new(self.tasks.clone(), self.config.environment.clone(), cores)
-                .until(stop.clone());
+            let validator = Validator::new(self.tasks.clone(), &self.config, cores).until(stop.clone());
             let Some(found) = validator.check(&check)? else { return Ok((rule, Ending::Stopped)) };
             if found.interval[0] > 0.0 {
                 acts = Acts::Trained;

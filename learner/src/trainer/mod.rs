@@ -218,7 +218,7 @@ impl Trainer {
         ledger.enter(measured);
         let mut trainer = Self {
             groups: group_names(&config, &tasks),
-            validator: Validator::new(tasks.clone(), config.environment.clone(), 1),
+            validator: Validator::new(tasks.clone(), &config, 1),
             update: DqnUpdate::new(dqn(&config), online)?,
             replay: Replay::new(replay(&config, &space)),
             limiter: RatioLimiter::new(learning.samples_per_insert, learning.batch, learning.warm_up),

@@ -17,7 +17,7 @@ use crate::method::{Method, MethodError};
 use hashbrown::{HashMap, HashSet};
 use rand_chacha::ChaCha8Rng;
 use srnas_common::{
-    posterior::{Counted, Expectation, Joint, Kind, PosteriorSettings, Prior, first_shorter},
+    posterior::{Besides, Counted, Expectation, Joint, Kind, PosteriorSettings, Prior, first_shorter},
     space::Choices,
 };
 use srnas_oracle::costly::Training;
@@ -266,12 +266,14 @@ impl Screening {
         let past = self.begin.past.clone().map(|past| (past.all(), past));
         let past = past.as_ref().map(|(weights, past)| (past, &weights[..]));
         let (space, settings) = (&self.begin.space, &self.settings.posterior);
-        let joint = Joint::new(space, settings, shorter, past, &self.full, self.settings.counted);
+        let besides = Besides::new(shorter, past);
+        let joint = besides.weighed(space, settings, &self.full, self.settings.counted);
         let settings = joint.settings(settings);
-        let begin = Begin { past: joint.prior.clone(), budget: self.full.len() + 1, ..self.begin.clone() };
+        let begin =
+            Begin { past: besides.prior().cloned(), budget: self.full.len() + 1, ..self.begin.clone() };
         let bound = Acquisition::Bound(self.settings.beta.unwrap_or(3.0));
         let mut gp = Gp::new(&begin, settings, Kind::Transfer, bound).near(self.favourites.clone());
-        if joint.prior.is_some() {
+        if besides.prior().is_some() {
             gp = gp.weighing(&joint.weights);
         }
         self.full.iter().for_each(|(choices, value)| gp.learn(choices, *value));

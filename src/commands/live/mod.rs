@@ -165,9 +165,10 @@ impl LiveArguments {
         // So many fit into the budget at most.
         let cheapest = fidelities.costs().next().unwrap_or(1.0);
         let most = (budget as f64 / cheapest) as usize;
-        if fidelities.shorter() > 0 && guide.is_trained() {
+        if fidelities.shorter() > 0 && guide.is_trained() && !guide.knows_shorter() {
             info!(
-                "the policy's network knows full trainings only: its past guides this search, its network does not"
+                "the policy was trained with full trainings only (environment.shorter is 0): its past guides this search, its \
+                 network does not"
             );
         }
         let search = LiveSearch {
