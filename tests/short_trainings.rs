@@ -179,13 +179,16 @@ fn evaluators_train_short_and_go_on_with_what_they_have() {
 fn a_program_that_does_not_look_at_the_fidelity_is_told_of_and_one_whose_short_trainings_fail_too() {
     let setup = Setup::new();
     let options = |dir: &'static str| ["--fidelity", "epochs=2,20", "--budget", "10", "--run-dir", dir];
-    let same = "cmd:echo '{\"score\": '$(echo \"$SRNAS_ARCHITECTURE\" | cksum | cut -c1-4)'}'";
+    let same =
+        "cmd:echo '{\"score\": '$(echo \"$SRNAS_ARCHITECTURE\" | cksum | cut -c1-4)', \"resumed_from\": 7}'";
     let out = setup.search(same, &options("same")).output().unwrap();
     let log = text(&out.stderr);
     assert!(
         out.status.success() && log.contains("said exactly the same") && log.contains("SRNAS_FIDELITY"),
         "{log}"
     );
+    // It went on with nothing that there was, so nothing is taken off, and it is told so once.
+    assert_eq!(log.matches("says `resumed_from` 7").count(), 1, "{log}");
 
     let other =
         "cmd:if [ $SRNAS_FIDELITY = 20 ]; then echo '{\"score\": 3}'; else echo '{\"scores\": 3}'; fi";
@@ -230,4 +233,100 @@ fn fidelities_that_are_none_are_refused_before_anything_is_made() {
     let changed = ["search", "--resume", "--run-dir", "s", "--fidelity", "epochs=4,20"];
     let (code, said) = failure(&setup.output(&changed));
     assert!(code == 2 && said.contains("--fidelity cannot change"), "{code} {said}");
+}
+
+const RUN: &str = r#"
+prior = "none"
+
+[tasks]
+train = ["digits/{val,test}/clean", "digits/val/clean-0.15*log(cost/latency_ms)"]
+held_out = ["digits/val/clean-0.15*log(cost/multiply_adds)"]
+
+[environment]
+horizon = 6
+shorter = 20
+max_edits = 2
+pool = 64
+
+[acting]
+episodes = 8
+segments_per_batch = 2
+
+[learning]
+batch = 64
+warm_up = 200
+replay = 5000
+
+[validation]
+families = ["clean-0.15*log(cost/latency_ms)"]
+starts = 1
+points = [3, 6]
+
+[comparison]
+methods = ["two-phase"]
+budgets = [3, 6]
+seeds = 2
+"#;
+
+#[test]
+fn a_run_learns_how_long_to_train_and_what_it_learned_searches() {
+    let setup = Setup::new();
+    fs::write(setup.path().join("run.toml"), RUN).unwrap();
+    let run = ["run", "--config", "run.toml", "--run-dir", "r", "--deterministic", "--steps", "3000"];
+    let said = stdout(&setup.output(&run));
+    assert!(said.contains("6 full trainings"), "{said}");
+    // Short trainings and full ones are in the ledger, and the best are full ones.
+    let ledger = Connection::open(setup.path().join("r/ledger.sqlite")).unwrap();
+    let count = |query: &str| -> i64 { ledger.query_row(query, [], |row| row.get(0)).unwrap() };
+    for fidelity in ["fidelity = 1.0", "fidelity BETWEEN 0.3 AND 0.34"] {
+        assert!(count(&format!("SELECT count(*) FROM measurements WHERE {fidelity}")) > 50, "{fidelity}");
+    }
+    assert_eq!(
+        count("SELECT count(*) FROM measurements WHERE fidelity < 0.3 OR fidelity > 0.34 AND fidelity < 1.0"),
+        0
+    );
+    // What it learned is a method among others: it pays for short trainings and stays within the budget.
+    let compare = [
+        "compare",
+        "--task",
+        "digits/val/clean",
+        "--method",
+        "policy:r,by=rule",
+        "--method",
+        "policy:r,by=trained",
+    ];
+    stdout(&setup.output(&[&compare[..], &["--budget", "6", "--seeds", "2", "--out", "c"]].concat()));
+    let journal = fs::read_to_string(setup.path().join("c/searches.jsonl")).unwrap();
+    for line in journal.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        let queries = line["queries"].as_array().unwrap();
+        let shorter = queries.iter().filter(|query| query.as_str().unwrap().contains('@')).count();
+        let cost = (queries.len() - shorter) as f64 + shorter as f64 / 3.0;
+        assert!(cost <= 6.0 + 1e-6 && cost > 5.0, "{line}");
+    }
+    assert!(journal.contains("@0"), "{journal}");
+    // On a table, and where there is nothing to train short.
+    let search = ["search", "--policy", "r", "--budget", "4", "--repeats", "2"];
+    for task in ["digits/val/clean", "digits/val/noise"] {
+        let said = stdout(&setup.output(&[&search[..], &["--task", task]].concat()));
+        assert!(said.contains("4 full trainings each"), "{said}");
+    }
+    // By real trainings: the rule is what was exported after so short a run, or what was learned.
+    let real =
+        ["--oracle", "train", "--data", "digits", "--maximise", "val/noise", "--fidelity", "epochs=1,3"];
+    let said = stdout(&setup.output(&[&search[..5], &real, &["--run-dir", "s"]].concat()));
+    assert!(said.contains("shorter") && said.contains("full trainings"), "{said}");
+}
+
+#[test]
+fn a_run_whose_shorter_trainings_cannot_be_judged_is_refused() {
+    let setup = Setup::new();
+    let without = RUN.replace("shorter = 20", "shorter = 20\nposteriors = false");
+    fs::write(setup.path().join("run.toml"), without).unwrap();
+    let (code, said) = failure(&setup.output(&["run", "--config", "run.toml", "--run-dir", "r"]));
+    assert!(code == 2 && said.contains("environment.shorter"), "{code} {said}");
+    fs::write(setup.path().join("run.toml"), RUN.replace("points = [3, 6]", "points = [6, 3]")).unwrap();
+    let (code, said) = failure(&setup.output(&["run", "--config", "run.toml", "--run-dir", "r"]));
+    assert!(code == 2 && said.contains("validation.points"), "{code} {said}");
+    assert!(!setup.path().join("r").exists());
 }

@@ -179,30 +179,40 @@ mod tests {
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
     use srnas_common::{
-        environment::{CANDIDATE_FEATURES, CONTEXT_FEATURES, EnvironmentConfig},
+        environment::{BASE, EnvironmentConfig},
         network::{QNetwork, QNetworkConfig},
         space::{Conditional, Decision},
     };
 
-    #[test]
-    fn a_trained_policy_moves_to_what_is_new_and_gives_way_where_it_cannot() {
+    /// A policy whose network is as it was drawn, so that it ranks as the base scores do.
+    fn policy(environment: EnvironmentConfig) -> (Policy, Arc<SearchSpace>) {
         let decision = |d: usize| Decision::new(format!("d{d}"), &["a", "b", "c"]);
         let space = Arc::new(Conditional::space("made-up", (0..4).map(decision).collect(), vec![]).unwrap());
-        let whole = Whole::new(&space, Count::Classes).unwrap();
-        let mut rng = ChaCha8Rng::seed_from_u64(1);
-        let network = QNetwork::new(QNetworkConfig::new(CANDIDATE_FEATURES, CONTEXT_FEATURES), &mut rng);
+        let layout = environment.layout();
+        let config = QNetworkConfig {
+            base_feature: Some(BASE),
+            ..QNetworkConfig::new(layout.candidate_features(), layout.context_features())
+        };
+        let network = QNetwork::new(config, &mut ChaCha8Rng::seed_from_u64(1));
         let policy = Policy {
             version: 1,
             space: "made-up".into(),
             acts: Acts::Trained,
             settings: PosteriorSettings::default(),
-            environment: EnvironmentConfig::default(),
+            environment,
             network: network.unwrap().frozen().unwrap(),
             margin: 0.0,
             learned_prior: None,
             prior: None,
             validation: None,
         };
+        (policy, space)
+    }
+
+    #[test]
+    fn a_trained_policy_moves_to_what_is_new_and_gives_way_where_it_cannot() {
+        let (policy, space) = policy(EnvironmentConfig::default());
+        let whole = Whole::new(&space, Count::Classes).unwrap();
         let guide = Guide::of_policy(&policy, &space).unwrap();
         let expected: Vec<f32> = (0..81).map(|rank| rank as f32).collect();
         let mut measured = vec![(vec![0; 4], 3.0), (vec![1; 4], 4.0)];
@@ -225,5 +235,33 @@ mod tests {
         );
         let rule = Guide::of_policy(&Policy { acts: Acts::Rule, ..policy }, &space).unwrap();
         assert_eq!(rule.policy_choice(&whole, &known(&measured), expected, 20, 7).unwrap(), None);
+    }
+
+    #[test]
+    fn a_policy_that_knows_shorter_trainings_chooses_them_and_makes_none_twice() {
+        let (policy, space) = policy(EnvironmentConfig { shorter: 40, ..EnvironmentConfig::default() });
+        let whole = Whole::new(&space, Count::Classes).unwrap();
+        let guide = Guide::of_policy(&policy, &space).unwrap();
+        assert!(guide.knows_shorter() && guide.is_trained());
+        let expected: Vec<f32> = (0..81).map(|rank| rank as f32).collect();
+        let mut known = Known { full: vec![(vec![0; 4], 3.0)], costs: vec![0.1], ..Known::default() };
+        let mut made: Vec<Training> = vec![Training::full(vec![0; 4])];
+        // Six full trainings pay for 25 short ones among five full ones.
+        while let Some(next) = guide.policy_choice(&whole, &known, expected.clone(), 6, 7).unwrap() {
+            assert!(!made.contains(&next), "{next:?} twice");
+            let value = next.choices.iter().map(|&c| f32::from(c)).sum();
+            match next.shorter {
+                Some(place) => known.shorter.push((place, next.choices.clone(), value)),
+                None => known.full.push((next.choices.clone(), value)),
+            }
+            made.push(next);
+        }
+        assert!(made.iter().any(|training| training.shorter == Some(0)) && known.full.len() > 1);
+        let spent = known.full.len() as f64 + 0.1 * known.shorter.len() as f64;
+        assert!(spent > 5.0, "{spent}");
+        // A search that has no shorter trainings is guided by it too.
+        let known = Known { full: known.full[..2].to_vec(), ..Known::default() };
+        let next = guide.policy_choice(&whole, &known, expected, 6, 7).unwrap();
+        assert_eq!(next.unwrap().shorter, None);
     }
 }

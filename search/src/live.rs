@@ -85,6 +85,11 @@ pub enum Event<'a> {
         /// Running now, this one included.
         running: usize,
     },
+    /// A program says that it went on after a training that it cannot have gone on after: the whole is paid.
+    NotResumed {
+        /// How long that training was, in the unit of the fidelities.
+        said: f64,
+    },
     /// A measurement is kept.
     Ended {
         /// The measurement.
@@ -255,17 +260,19 @@ impl LiveSearch<'_> {
         of_same.filter_map(|m| m.training.shorter).filter(|place| *place < limit).max()
     }
 
-    /// What a training cost: the rest, where its answer says that it went on after a shorter one of the same architecture.
-    fn cost(&self, now: &State, training: &Training, answer: &mut Answer) -> f64 {
+    /// What a training cost: the rest, where its answer says that it went on after a shorter one of the same architecture; and
+    /// after what it says that it went on, if that cannot be.
+    fn cost(&self, now: &State, training: &Training, answer: &mut Answer) -> (f64, Option<f64>) {
         let fidelities = self.oracle.fidelities();
         let said = match answer {
             Answer::Metrics(metrics) => metrics.remove(RESUMED_FROM),
             Answer::Infeasible(_) => None,
         };
-        let place = said.filter(|amount| *amount != 0.0).and_then(|amount| fidelities.of_amount(amount));
+        let said = said.filter(|amount| *amount != 0.0);
+        let place = said.and_then(|amount| fidelities.of_amount(amount));
         match place.filter(|place| self.done_before(now, training).is_some_and(|done| *place <= done)) {
-            Some(place) => fidelities.rest(training.shorter, place),
-            None => fidelities.cost(training.shorter),
+            Some(place) => (fidelities.rest(training.shorter, place), None),
+            None => (fidelities.cost(training.shorter), said),
         }
     }
 
@@ -320,7 +327,10 @@ impl LiveSearch<'_> {
                 Err(CostlyError::Failed(reason)) => return Err(LiveError::Oracle(reason)),
             };
             let key = self.oracle.space().canonical_key(&training.choices);
-            let cost = self.cost(now, &training, &mut answer);
+            let (cost, not_resumed) = self.cost(now, &training, &mut answer);
+            if let Some(said) = not_resumed {
+                tell(Event::NotResumed { said });
+            }
             let measured = Measured { training, key, cost, answer };
             let value = self.objective.value(&measured.answer);
             if let Err(reason) = now.journal.keep(&measured, &value) {

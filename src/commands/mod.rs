@@ -19,7 +19,7 @@ mod space;
 mod tasks;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use srnas_common::{config::ConfigError, security::SecurityError, telemetry};
+use srnas_common::{config::ConfigError, policy::Policy, security::SecurityError, telemetry};
 use srnas_learner::{LearnerError, RunDirError};
 use srnas_oracle::{importers::table::TableError, tasks::TaskBuildError};
 use srnas_search::{ComparisonError, ProblemError, SpecError};
@@ -151,6 +151,12 @@ fn exit_code(error: &anyhow::Error) -> u8 {
             })
     });
     if wrong { 2 } else { 1 }
+}
+
+/// What the budgets of a policy's searches count.
+fn unit_of(policy: &Policy) -> &'static str {
+    // With shorter trainings, or as many of these as cost the same.
+    if policy.environment.shorter > 0 { "full trainings" } else { "paid queries" }
 }
 
 /// A token that SIGINT and SIGTERM cancel: work in hand is finished and written. A second signal exits at once.

@@ -81,8 +81,9 @@ pub fn print_summary(summary: &srnas_learner::Summary, command: &str, run_dir: &
                 v.gain
             );
             println!("  normalised regret after      rule   trained");
+            let unit = super::unit_of(policy);
             for (n, rule) in &v.rule {
-                println!("  {n:>4} paid queries        {rule:.4}    {:.4}", v.trained[n]);
+                println!("  {n:>4} {unit:<18}  {rule:.4}    {:.4}", v.trained[n]);
             }
         }
     }

@@ -12,7 +12,7 @@ use srnas_common::{
     statistics::bootstrap_mean,
     task::{Task, TaskName},
 };
-use srnas_oracle::tasks::resolve_tasks;
+use srnas_oracle::tasks::resolve_with_shorter;
 use srnas_search::{Acting, policy_environment};
 use std::{
     path::{Path, PathBuf},
@@ -110,7 +110,7 @@ impl SearchCommand {
         let config = self.load_config(file)?;
         let names = self.task_names(&config)?;
         let count = self.tasks.count(&config);
-        let tasks = resolve_tasks(&self.tasks.catalog(), &names, count)?;
+        let tasks = resolve_with_shorter(&self.tasks.catalog(), &names, count)?;
         let budget = self.budget as usize;
         let at = self.report_at(budget)?;
         let acting = Acting::from(self.by);
@@ -185,7 +185,8 @@ impl SearchCommand {
             (By::Plain, _) => "the plain posterior's best upper bound, no training tasks",
             (By::Random, _) => "random search",
         };
-        println!("Searched by {acts}; {} starts per task, {} paid queries each.", self.repeats, self.budget);
+        let (starts, unit) = (self.repeats, super::unit_of(policy));
+        println!("Searched by {acts}; {starts} starts per task, {} {unit} each.", self.budget);
         println!("Normalised regret: 0 is the best of the table, 1 its median.\n");
         let wide = done.iter().map(|(t, _)| t.name().len()).max().unwrap_or(4).max(4);
         print!("{:wide$}", "task");
@@ -210,7 +211,8 @@ impl SearchCommand {
         println!("\nmean over {} task(s), with 95 % confidence intervals:", done.len());
         for &n in at {
             let (mean, [low, high]) = summary(done, n);
-            println!("  after {n:>3} queries  {mean:.4}  [{low:.4}, {high:.4}]");
+            let unit = unit.rsplit(' ').next().unwrap_or_default();
+            println!("  after {n:>3} {unit}  {mean:.4}  [{low:.4}, {high:.4}]");
         }
     }
 }

@@ -3,7 +3,7 @@
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use srnas_common::space::SearchSpace;
-use srnas_oracle::fidelities::Fidelities;
+use srnas_oracle::{costly::RESUMED_FROM, fidelities::Fidelities};
 use srnas_search::{
     Event, HOPELESS, LiveSearch, Measured, Objective,
     report::{Row, Said, SearchReport, Shorter},
@@ -41,6 +41,8 @@ struct Remarks {
     known: Vec<Measured>,
     /// Whether it is decided if full trainings say what short ones said.
     identical: bool,
+    /// Whether it was said that a training cannot have gone on after what it says.
+    not_resumed: bool,
     /// Whether it is decided if short trainings have a value.
     hopeless: bool,
     /// Seconds and number of the measurements of this call, by their fidelity's place and the full ones.
@@ -89,7 +91,13 @@ impl Display {
     }
 
     pub fn event(&self, event: Event) {
-        let Event::Ended { measured, seconds, done, spent, running, .. } = event else { return };
+        let (measured, seconds, done, spent, running) = match event {
+            Event::Began { .. } => return,
+            Event::NotResumed { said } => return self.not_resumed(said),
+            Event::Ended { measured, seconds, done, spent, running, .. } => {
+                (measured, seconds, done, spent, running)
+            }
+        };
         self.bar.set_position((STEPS * spent) as u64);
         let row = Row::new(&self.space, &self.fidelities, &self.objective, measured);
         let short = self.fidelities.shorter() > 0;
@@ -129,6 +137,17 @@ impl Display {
                 line["cost"] = row.cost.into();
             }
             println!("{line}");
+        }
+    }
+
+    /// Says once that a program is charged for the whole of what it says it only went on with.
+    fn not_resumed(&self, said: f64) {
+        let mut remarks = self.remarks.lock().unwrap_or_else(PoisonError::into_inner);
+        if !std::mem::replace(&mut remarks.not_resumed, true) {
+            warn!(
+                "a training says `{RESUMED_FROM}` {said}, and no shorter training of that length was made of its architecture: it \
+                 is counted as a whole one; say what $SRNAS_RESUME_FIDELITY says, or 0"
+            );
         }
     }
 
