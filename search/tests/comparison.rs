@@ -64,6 +64,7 @@ fn comparison(dir: &Path, methods: &[&str], problems: Vec<Problem>, budget: usiz
         seed: 1,
         past: vec![],
         content: BTreeMap::new(),
+        clock: Default::default(),
     };
     let methods: Vec<MethodSpec> = methods.iter().map(|m| m.parse().unwrap()).collect();
     Comparison::new(plan, methods, problems, vec![], dir).unwrap()

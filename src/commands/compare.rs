@@ -119,6 +119,7 @@ impl CompareCommand {
             seed: self.seed,
             past: past.iter().map(ToString::to_string).collect(),
             content: Plan::content_of(&catalog, &problems, &past, &methods)?,
+            clock: Default::default(),
         };
         let past = if past.is_empty() { Vec::new() } else { resolve_tasks(&catalog, &past, count)? };
         let comparison = Comparison::new(plan, methods, problems, past, &self.out)?;
