@@ -192,20 +192,16 @@ impl Gp {
             return self.ask_for(1).pop();
         }
         let (predictor, measured) = (self.predictor.clone(), self.measured.clone());
-        let (running, known) = (self.running.clone(), self.told.len());
-        for choices in &running {
+        for choices in self.running.clone() {
             // Before anything is known there is no unit to believe anything in.
-            match known {
-                0 => self.skip(choices),
-                _ => {
-                    let mean = self.mean_of(choices);
-                    self.learn(choices, mean);
-                }
+            if !self.told.is_empty() {
+                let mean = self.mean_of(&choices);
+                self.predictor.observe(&choices, self.begin.space.rank(&choices), mean);
             }
+            self.skip(&choices);
         }
         let next = self.ask_for(1).pop();
-        (self.predictor, self.measured, self.running) = (predictor, measured, running);
-        self.told.truncate(known);
+        (self.predictor, self.measured) = (predictor, measured);
         next
     }
 
