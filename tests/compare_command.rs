@@ -199,6 +199,7 @@ fn workers_search_by_the_recorded_times() {
         (&["--workers", "0"][..], "0 is not in 1.."),
         (&["--simulate-latency", "20"], "not a time"),
         (&["--simulate-latency", "0s"], "would take any time"),
+        (&["--simulate-latency", "column:d/time*1e-15"], "would take any time"),
         (&["--simulate-latency", "column:d/tiem*1"], "did you mean `d/time`"),
         (&["--simulate-latency", "column:d/val*1"], "in `%`, not in seconds"),
         (&["--simulate-latency", "column:d/negative*1"], "is -1 for"),

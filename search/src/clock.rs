@@ -92,11 +92,6 @@ impl Durations {
     /// Refuses a column that the benchmark has not, that is no time, or not known everywhere, and what takes no time at all.
     pub fn resolve(clock: &Clock, catalog: &Catalog, problems: &[Problem]) -> Result<Vec<Self>, ClockError> {
         let Some(latency) = &clock.latency else { return Ok(vec![Self::default(); problems.len()]) };
-        if let Latency::Constant(time) | Latency::LogNormal { median: time, .. } = latency
-            && time.is_zero()
-        {
-            return Err(ClockError::Nothing(latency.clone()));
-        }
         let benchmarks: Vec<&str> = problems.iter().map(benchmark).collect();
         let full = Delays::new(latency, &benchmarks, catalog, 0)?;
         let of = |problem: &Problem| {
@@ -104,15 +99,10 @@ impl Durations {
                 Latency::Column { metric, scale } => recorded(catalog, problem, metric, *scale)?,
                 _ => Vec::new(),
             };
-            let missing =
-                [&full].into_iter().chain(shorter.iter().flatten()).map(|d| missing(d, problem)).max();
-            match missing.unwrap_or(0) {
-                0 => Ok(Self { full: Some(full.clone()), shorter }),
-                missing => {
-                    let (latency, task) = (latency.clone(), problem.name.clone());
-                    Err(ClockError::Missing { latency, task, missing })
-                }
+            for delays in [&full].into_iter().chain(shorter.iter().flatten()) {
+                check(delays, latency, problem)?;
             }
+            Ok(Self { full: Some(full.clone()), shorter })
         };
         problems.iter().map(of).collect()
     }
@@ -153,15 +143,22 @@ fn recorded(
     problem.shorter.iter().map(|shorter| of(shorter.cost)).collect()
 }
 
-/// Valid architectures of which it is not known how long they take.
-fn missing(delays: &Delays, problem: &Problem) -> usize {
+/// Refuses times that are not known of every architecture, or are nothing for all of them.
+fn check(delays: &Delays, latency: &Latency, problem: &Problem) -> Result<(), ClockError> {
     let space = problem.space();
-    let mut choices = vec![0; space.len()];
-    let unknown = (0..space.size().unwrap_or(0)).filter(|&rank| !delays.knows(rank));
-    unknown
-        .filter(|&rank| {
-            space.unrank(rank, &mut choices);
-            space.is_valid(&choices)
-        })
-        .count()
+    let (mut delays, mut choices) = (delays.clone(), vec![0; space.len()]);
+    let (mut missing, mut any_time) = (0, false);
+    for rank in 0..space.size().unwrap_or(0) {
+        if delays.knows(rank) {
+            any_time = any_time || !delays.draw(rank).is_zero();
+            continue;
+        }
+        space.unrank(rank, &mut choices);
+        missing += usize::from(space.is_valid(&choices));
+    }
+    match (missing, any_time) {
+        (0, true) => Ok(()),
+        (0, false) => Err(ClockError::Nothing(latency.clone())),
+        _ => Err(ClockError::Missing { latency: latency.clone(), task: problem.name.clone(), missing }),
+    }
 }

@@ -230,7 +230,7 @@ impl CompareCommand {
         clock.times.iter().for_each(|time| print!("  {:>9}", format!("after {time}")));
         println!();
         for m in &clock.methods {
-            print!("{:wide$}  {:>7}  {:>3.0}%  {:>8.1}", m.method, m.workers, 100.0 * m.busy, m.end.mean);
+            print!("{:wide$}  {:>7}  {:>3.0}%  {:>8.2}", m.method, m.workers, 100.0 * m.busy, m.end.mean);
             m.normalised_regret.iter().for_each(|e| print!("  {:>9.4}", e.mean));
             println!();
         }

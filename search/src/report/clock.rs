@@ -42,6 +42,9 @@ pub struct ClockSummary {
     scale: f64,
 }
 
+/// Of time, with the seconds in each.
+const UNITS: [(&str, f64); 4] =
+    [("hours", 3600.0), ("minutes", 60.0), ("seconds", 1.0), ("milliseconds", 1e-3)];
 /// Points of the plot.
 const POINTS: usize = 200;
 
@@ -62,12 +65,11 @@ impl ClockSummary {
         };
         let ends: Vec<Option<Estimate>> =
             (0..plan.methods.len()).map(|m| by_problem(m, &|s| s.end())).collect();
-        let quickest = ends.iter().flatten().map(|end| end.mean).reduce(f64::min)?;
-        let (unit, scale) = match plan.clock.latency.is_some() {
-            false => ("full trainings", 1.0),
-            true if quickest >= 7200.0 => ("hours", 3600.0),
-            true if quickest >= 120.0 => ("minutes", 60.0),
-            true => ("seconds", 1.0),
+        let quickest = ends.iter().flatten().map(|end| end.mean).filter(|end| *end > 0.0).reduce(f64::min)?;
+        let (unit, scale) = match plan.clock.latency {
+            None => ("full trainings", 1.0),
+            // Two of the unit at least.
+            Some(_) => UNITS.into_iter().find(|(_, scale)| quickest >= 2.0 * scale).unwrap_or(UNITS[3]),
         };
         let times: Vec<f64> = [0.5, 1.0, 2.0, 4.0].map(|part| rounded(part * quickest / scale)).into();
         let method = |(m, end): (usize, Option<Estimate>)| {
@@ -95,8 +97,9 @@ impl ClockSummary {
         series: &[Vec<Vec<Option<Series>>>],
     ) -> Result<Plot, super::ReportError> {
         let all = || series.iter().flatten().flatten().flatten();
-        let first = all().map(Series::start).filter(|t| *t > 0.0).fold(f64::INFINITY, f64::min);
-        let last = all().map(Series::end).fold(0.0, f64::max);
+        // Nothing at 0 fits onto a logarithmic axis.
+        let ends = || all().flat_map(|s| [s.start(), s.end()]).filter(|time| *time > 0.0);
+        let (first, last) = (ends().fold(f64::INFINITY, f64::min), ends().fold(0.0, f64::max));
         let at = |i: usize| first * (last / first).powf(i as f64 / (POINTS - 1) as f64);
         let times: Vec<f64> = (0..POINTS).map(at).collect();
         let value = |s: &Series, i: usize| s.after(times[i]);

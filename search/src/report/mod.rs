@@ -129,9 +129,7 @@ fn results(
                         format!("{:.4}", query.spent),
                     ];
                     if clock {
-                        row.extend(
-                            [query.began, query.ended].map(|time| format!("{:.4}", time.as_secs_f64())),
-                        );
+                        row.extend([query.began, query.ended].map(|time| time.as_secs_f64().to_string()));
                     }
                     csv.write_record(row)?;
                 }

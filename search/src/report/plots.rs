@@ -324,12 +324,9 @@ fn regret(area: &Area, plan: &Plan, curves: &[Curve], x: &str, y: &str) -> Drawn
         .x_label_area_size(44)
         .y_label_area_size(62)
         .build_cartesian_2d((first..last).log_scale(), (lowest * 0.8..highest * 1.25).log_scale())?;
-    mesh(&mut chart, x, y)
-        .x_label_formatter(&|x| {
-            if *x < 10.0 { format!("{}", (x * 1e2).round() / 1e2) } else { format!("{x:.0}") }
-        })
-        .y_label_formatter(&|y| format!("{}", (y * 1e5).round() / 1e5))
-        .draw()?;
+    // Without the digits that logarithms leave behind.
+    let plain = |value: &f64| format!("{}", (value * 1e5).round() / 1e5);
+    mesh(&mut chart, x, y).x_label_formatter(&plain).y_label_formatter(&plain).draw()?;
     let floor = lowest * 0.8;
     for (m, curve) in curves.iter().enumerate() {
         let at = |x: f64, v: f64| (x, v.max(floor));

@@ -98,7 +98,7 @@ impl Series {
 
     /// The normalised regret at a time; before the start has ended it counts as the incumbent already.
     pub fn after(&self, time: f64) -> f64 {
-        let known = self.by_time.partition_point(|(ended, _)| *ended <= time + ROUNDING);
+        let known = self.by_time.partition_point(|(ended, _)| *ended <= time * (1.0 + ROUNDING));
         self.by_time.get(known.saturating_sub(1)).map_or(f64::NAN, |(_, normalised)| *normalised)
     }
 
