@@ -3,6 +3,8 @@
 mod harness;
 
 use harness::{Process, SOON, Setup, text};
+use srnas_common::space::SearchSpace;
+use srnas_oracle::benchmark::{BenchmarkWriter, Direction, Fidelity, MetricInfo};
 use std::{
     env,
     path::PathBuf,
@@ -110,6 +112,108 @@ fn what_cannot_be_compared_is_refused_by_name() {
     let nothing = setup.output(&["compare", "--out", "report"]);
     assert_eq!(nothing.status.code(), Some(2));
     assert!(text(&nothing.stderr).contains("nothing to compare on"));
+}
+
+/// A benchmark of the whole nb201 space with shorter trainings, of which the times are recorded, and times that are none.
+fn write_timed(setup: &Setup) {
+    let space = SearchSpace::named("nb201").unwrap();
+    let mut architectures = Vec::new();
+    for rank in 0..space.size().unwrap() {
+        let mut choices = vec![0; space.len()];
+        space.unrank(rank, &mut choices);
+        architectures.extend(choices);
+    }
+    let of = |worth: [f32; 5]| -> Vec<f32> {
+        architectures.chunks_exact(6).map(|c| c.iter().map(|&c| worth[c as usize]).sum()).collect()
+    };
+    let mut writer =
+        BenchmarkWriter::new("timed", &space, architectures.clone(), "made up by a test", "none");
+    let hours = |hours: f32| -> Vec<f32> {
+        of([1.0, 1.2, 2.0, 3.0, 1.1]).iter().map(|h| 3600.0 * hours * h).collect()
+    };
+    let one_of = |odd: f32| -> Vec<f32> { [odd].into_iter().chain(hours(1.0).into_iter().skip(1)).collect() };
+    for (name, unit, values) in [
+        ("d/val", "%", of([0.0, 6.0, 8.0, 10.0, 3.0])),
+        ("d/val_12", "%", of([0.0, 5.0, 7.0, 6.0, 3.0])),
+        ("d/time", "s", hours(1.0)),
+        ("d/time_12", "s", hours(0.125)),
+        ("d/negative", "s", one_of(-1.0)),
+        ("d/unknown", "s", one_of(f32::NAN)),
+    ] {
+        let info = MetricInfo {
+            unit: unit.into(),
+            direction: if unit == "s" { Direction::Minimise } else { Direction::Maximise },
+            description: "made up".into(),
+        };
+        writer.metric(name, info, 1, &values);
+    }
+    for (metric, of) in [("d/val_12", "d/val"), ("d/time_12", "d/time")] {
+        writer.fidelity(Fidelity {
+            metric: metric.into(),
+            of: of.into(),
+            unit: "epochs".into(),
+            amount: 12,
+            full: 200,
+        });
+    }
+    writer.write(&setup.path().join("bench/timed.safetensors")).unwrap();
+}
+
+#[test]
+fn workers_search_by_the_recorded_times() {
+    let setup = Setup::new();
+    write_timed(&setup);
+    let column = "column:d/time*1";
+    let compare = |out: &str, rest: &[&str]| {
+        let head = ["compare", "--task", "timed/d/val", "--budget", "5,15", "--seeds", "3", "--out", out];
+        setup.output(&[&head[..], rest].concat())
+    };
+    let methods = ["--method", "asha", "--method", "halving", "--method", "local"];
+    let simulated = ["--workers", "4", "--simulate-latency", column];
+    let all = [&methods[..], &simulated, &["--json"]].concat();
+    let clock = &json(&compare("report", &all))["clock"];
+    assert_eq!((clock["unit"].as_str(), clock["times"].as_array().unwrap().len()), (Some("hours"), 4));
+    let of = |m: usize, key: &str| clock["methods"][m][key].as_f64().unwrap();
+    assert_eq!([0, 1, 2].map(|m| of(m, "workers")), [4.0, 4.0, 1.0]);
+    assert!(of(0, "busy") > of(1, "busy"), "ASHA does not wait: {clock}");
+    // Each query of the results took its recorded time.
+    let results = std::fs::read_to_string(setup.path().join("report/results.csv")).unwrap();
+    let rows: Vec<Vec<&str>> = results.lines().skip(1).map(|line| line.split(',').collect()).collect();
+    for row in &rows {
+        let number = |from_the_end: usize| row[row.len() - from_the_end].parse::<f64>().unwrap();
+        let (cost, took) = (number(4), number(1) - number(2));
+        let hour = if cost < 1.0 { 450.0 } else { 3600.0 };
+        assert!((6.0 * hour - 0.1..18.0 * hour + 0.1).contains(&took), "{row:?}");
+    }
+    assert!(rows.iter().any(|row| row[row.len() - 2] != "1.0000"));
+    // The same again is the same, and another clock is another comparison.
+    let again = json(&compare("report", &all));
+    assert_eq!(&again["clock"], clock);
+    let other = compare("report", &methods);
+    assert_eq!(other.status.code(), Some(2));
+    assert!(text(&other.stderr).contains("`clock` differs"), "{}", text(&other.stderr));
+
+    let two = ["--task", "nb201/made/other", "--method", "random"];
+    let objectives = ["--objectives", "timed/d/{val,time}", "--method", "random"];
+    for (arguments, says) in [
+        (&["--workers", "0"][..], "0 is not in 1.."),
+        (&["--simulate-latency", "20"], "not a time"),
+        (&["--simulate-latency", "0s"], "would take any time"),
+        (&["--simulate-latency", "column:d/time*1e-15"], "would take any time"),
+        (&["--simulate-latency", "column:d/tiem*1"], "did you mean `d/time`"),
+        (&["--simulate-latency", "column:d/val*1"], "in `%`, not in seconds"),
+        (&["--simulate-latency", "column:d/negative*1"], "is -1 for"),
+        (&["--simulate-latency", "column:d/unknown*1"], "is NaN for"),
+        (&[&two[..], &["--simulate-latency", column]].concat(), "the tasks are on `timed` and `nb201`"),
+    ] {
+        let refused = compare("refused", arguments);
+        assert_eq!(refused.status.code(), Some(2), "{arguments:?}: {}", text(&refused.stderr));
+        assert!(text(&refused.stderr).contains(says), "{arguments:?}: {}", text(&refused.stderr));
+        assert!(!setup.path().join("refused").exists(), "{arguments:?} wrote something");
+    }
+    let several = compare("several", &[&objectives[..], &simulated].concat());
+    assert!(several.status.success(), "{}", text(&several.stderr));
+    assert!(text(&several.stdout).contains("wall clock"), "{}", text(&several.stdout));
 }
 
 /// The published tables as a benchmark; `None`, said so, where they are not at hand.

@@ -30,20 +30,9 @@ pub enum SimulationError {
     /// The configuration names no task.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The benchmark cannot be opened.
+    /// Measurements cannot take so long.
     #[error("simulation.latency")]
-    Catalog(#[from] CatalogError),
-    /// The benchmark has no such metric.
-    #[error("simulation.latency")]
-    Metric(#[from] BenchmarkError),
-    /// The metric is no time.
-    #[error("simulation.latency: metric `{metric}` {reason}")]
-    Column {
-        /// The metric.
-        metric: String,
-        /// What is wrong, and what to do.
-        reason: String,
-    },
+    Delay(#[from] DelayError),
     /// Noise or failures leave nothing to find.
     #[error("simulation.noise, simulation.failures")]
     Task(#[from] TaskError),
@@ -51,6 +40,35 @@ pub enum SimulationError {
 
 impl SimulationError {
     /// Whether the configuration is to blame, not a file that is missing or damaged.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::Delay(delay) => delay.is_usage(),
+            _ => true,
+        }
+    }
+}
+
+/// Why measurements cannot take as long as a latency says.
+#[derive(Debug, thiserror::Error)]
+pub enum DelayError {
+    /// The benchmark cannot be opened.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The benchmark has no such metric.
+    #[error(transparent)]
+    Metric(#[from] BenchmarkError),
+    /// The metric is no time.
+    #[error("metric `{metric}` {reason}")]
+    Column {
+        /// The metric.
+        metric: String,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+}
+
+impl DelayError {
+    /// Whether what was asked for is to blame, not a file that is missing or damaged.
     pub fn is_usage(&self) -> bool {
         !matches!(self, Self::Catalog(_))
     }
@@ -136,39 +154,77 @@ enum Kind {
     Constant(Duration),
     LogNormal(LogNormal<f64>, Box<ChaCha8Rng>),
     /// By rank.
-    Column(HashMap<u64, Duration>),
+    Column(Arc<HashMap<u64, Duration>>),
 }
 
 impl Delays {
     /// The delays that a run's configuration asks for, if it does; random ones come from `seed`.
     ///
     /// # Errors
-    /// Refuses a column that its benchmark has not, that is not in seconds or not known everywhere, and one where the
-    /// run's tasks are on several benchmarks.
+    /// As [`Delays::new`].
     pub fn resolve(config: &Config, catalog: &Catalog, seed: u64) -> Result<Option<Self>, SimulationError> {
-        let kind = match &config.simulation.latency {
-            None => return Ok(None),
-            Some(Latency::Constant(latency)) => Kind::Constant(*latency),
-            Some(Latency::LogNormal { median, sigma }) => {
+        let Some(latency) = &config.simulation.latency else { return Ok(None) };
+        let tasks = config.train_tasks()?;
+        let benchmarks: Vec<&str> = tasks.iter().map(|task| task.benchmark.as_str()).collect();
+        Ok(Some(Self::new(latency, &benchmarks, catalog, seed)?))
+    }
+
+    /// The delays that a latency names; `benchmarks` are those of the tasks, of which a column is one's.
+    ///
+    /// # Errors
+    /// Refuses a column that its benchmark has not, that is not in seconds or not known everywhere, and one where the
+    /// tasks are on several benchmarks.
+    pub fn new(
+        latency: &Latency,
+        benchmarks: &[&str],
+        catalog: &Catalog,
+        seed: u64,
+    ) -> Result<Self, DelayError> {
+        match latency {
+            Latency::Constant(latency) => Ok(Self(Kind::Constant(*latency))),
+            Latency::LogNormal { median, sigma } => {
                 let logarithm = median.as_secs_f64().ln();
                 let distribution = LogNormal::new(logarithm, *sigma).expect("a sigma of 0 or more");
-                Kind::LogNormal(distribution, Box::new(ChaCha8Rng::seed_from_u64(seed)))
+                Ok(Self(Kind::LogNormal(distribution, Box::new(ChaCha8Rng::seed_from_u64(seed)))))
             }
-            Some(Latency::Column { metric, scale }) => {
-                let tasks = config.train_tasks()?;
-                let benchmark = &tasks[0].benchmark;
-                if let Some(other) = tasks.iter().find(|t| t.benchmark != *benchmark) {
+            Latency::Column { metric, scale } => {
+                let benchmark = benchmarks[0];
+                if let Some(other) = benchmarks.iter().find(|other| **other != benchmark) {
                     let reason = format!(
-                        "is of one benchmark, and the tasks are on `{benchmark}` and `{}`; use a constant or \
-                         log-normal latency",
-                        other.benchmark
+                        "is of one benchmark, and the tasks are on `{benchmark}` and `{other}`; use a constant or \
+                         log-normal latency"
                     );
-                    return Err(SimulationError::Column { metric: metric.clone(), reason });
+                    return Err(DelayError::Column { metric: metric.clone(), reason });
                 }
-                Kind::Column(column(&*catalog.open(benchmark)?, metric, *scale)?)
+                Self::of_column(&*catalog.open(benchmark)?, metric, *scale)
             }
-        };
-        Ok(Some(Self(kind)))
+        }
+    }
+
+    /// As a benchmark's metric says, scaled.
+    ///
+    /// # Errors
+    /// Refuses a metric that is not there, not in seconds, or no time somewhere.
+    pub fn of_column(benchmark: &Benchmark, metric: &str, scale: f64) -> Result<Self, DelayError> {
+        Ok(Self(Kind::Column(Arc::new(column(benchmark, metric, scale)?))))
+    }
+
+    /// The same with random ones from another seed.
+    pub fn seeded(&self, seed: u64) -> Self {
+        match &self.0 {
+            Kind::LogNormal(distribution, _) => {
+                Self(Kind::LogNormal(*distribution, Box::new(ChaCha8Rng::seed_from_u64(seed))))
+            }
+            _ => self.clone(),
+        }
+    }
+
+    /// Whether it is known how long the architecture of this rank takes.
+    pub fn knows(&self, rank: u64) -> bool {
+        match &self.0 {
+            Kind::Column(column) => column.contains_key(&rank),
+            _ => true,
+        }
     }
 
     /// How long the next measurement takes, of the architecture of this rank.
@@ -184,12 +240,8 @@ impl Delays {
 }
 
 /// Times by rank.
-fn column(
-    benchmark: &Benchmark,
-    metric: &str,
-    scale: f64,
-) -> Result<HashMap<u64, Duration>, SimulationError> {
-    let refused = |reason: String| SimulationError::Column { metric: metric.into(), reason };
+fn column(benchmark: &Benchmark, metric: &str, scale: f64) -> Result<HashMap<u64, Duration>, DelayError> {
+    let refused = |reason: String| DelayError::Column { metric: metric.into(), reason };
     let (space, view) = (benchmark.space(), benchmark.metric(metric)?);
     let unit = &view.info().unit;
     if unit != SECONDS {

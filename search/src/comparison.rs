@@ -1,6 +1,7 @@
 //! Many methods on many problems from shared starts, under one protocol, into a directory that remembers what is done.
 
 use crate::{
+    clock::{Clock, Durations},
     method::{Begin, MethodError, MethodSpec, SpecError, Training, Whole},
     methods::{Preparation, Prepared, Priors},
     problem::Problem,
@@ -24,6 +25,7 @@ use std::{
     io::{self, BufRead, BufReader, Write},
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -48,6 +50,9 @@ pub struct Plan {
     pub seed: u64,
     /// Tasks of the past, for methods that know one.
     pub past: Vec<String>,
+    /// What is simulated of the clock.
+    #[serde(default, skip_serializing_if = "Clock::is_plain")]
+    pub clock: Clock,
     /// SHA-256 of what is read: benchmarks and policies.
     pub content: BTreeMap<String, String>,
 }
@@ -152,6 +157,8 @@ pub struct Comparison {
     methods: Vec<MethodSpec>,
     problems: Vec<Problem>,
     past: Vec<Arc<Task>>,
+    /// By problem.
+    durations: Vec<Durations>,
     dir: PathBuf,
 }
 
@@ -164,6 +171,9 @@ struct Line {
     /// Choices of each paid query, two hexadecimal digits a decision.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     queries: Vec<String>,
+    /// When each began and ended, in nanoseconds; left out where that is no more than what was paid.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    times: Vec<(u64, u64)>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     failed: Option<String>,
 }
@@ -195,7 +205,13 @@ impl Comparison {
                 return Err(ComparisonError::Twice(method.to_string()));
             }
         }
-        Ok(Self { plan, methods, problems, past, dir: dir.to_path_buf() })
+        let durations = vec![Durations::default(); problems.len()];
+        Ok(Self { plan, methods, problems, past, durations, dir: dir.to_path_buf() })
+    }
+
+    /// The same with trainings that take so long, by problem.
+    pub fn lasting(self, durations: Vec<Durations>) -> Self {
+        Self { durations, ..self }
     }
 
     /// What is compared.
@@ -251,7 +267,7 @@ impl Comparison {
                     return Err(ComparisonError::Stopped);
                 }
                 let result = self.one(&prepared[p], p, m, s, budget).map_err(|e| e.0);
-                self.write_line(&journal, &line(p, m, s, &result))?;
+                self.write_line(&journal, &self.line(p, m, s, &result))?;
                 let mut finished = finished.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
                 *finished += 1;
                 done(*finished);
@@ -328,15 +344,22 @@ impl Comparison {
             tasks: problem.signals.clone(),
         };
         let mut method = (ready.methods[m].start)(&begin)?;
-        search(method.as_mut(), &begin, |training| problem.measure(training))
+        let workers = if method.concurrent() { self.plan.clock.workers } else { 1 };
+        // Of the start's seed: it takes as long for every method.
+        let durations = self.durations[p].seeded(start_seed);
+        search(method.as_mut(), &begin, workers, durations, |training| problem.measure(training))
     }
 
     /// The queries of a line; `None` if it is damaged, or of a search that failed: both are made again, for what made a program
     /// fail may be mended.
     fn restore(&self, line: &Line) -> Option<Trace> {
         let problem = &self.problems[line.problem];
-        let mut spent = 0.0;
-        let query = |text: &String| {
+        let plain = self.plan.clock.is_plain();
+        if !plain && line.times.len() != line.queries.len() {
+            return None;
+        }
+        let (mut spent, mut now) = (0.0, Duration::ZERO);
+        let query = |(place, text): (usize, &String)| {
             let (digits, shorter) = match text.split_once('@') {
                 Some((digits, place)) => (digits, Some(place.parse().ok()?)),
                 None => (&text[..], None),
@@ -347,12 +370,31 @@ impl Comparison {
                 return None;
             }
             let training = Training { choices, shorter };
-            spent += problem.cost(&training)?;
+            let cost = problem.cost(&training)?;
+            spent += cost;
             let values = problem.measure(&training)?;
-            Some(Query { choices: training.choices, values, shorter, spent })
+            let (began, ended) = match plain {
+                true => (now, now + Duration::from_secs_f64(cost)),
+                false => {
+                    let (began, ended) = line.times[place];
+                    (Duration::from_nanos(began), Duration::from_nanos(ended))
+                }
+            };
+            now = ended;
+            Some(Query { choices: training.choices, values, shorter, spent, began, ended })
         };
-        let queries: Option<Trace> = line.queries.iter().map(query).collect();
+        let queries: Option<Trace> = line.queries.iter().enumerate().map(query).collect();
         queries.filter(|trace| !trace.is_empty())
+    }
+
+    fn line(&self, problem: usize, method: usize, seed: usize, result: &SearchResult) -> Line {
+        let trace = result.as_ref().map_or(&[][..], |trace| &trace[..]);
+        let times = match self.plan.clock.is_plain() {
+            true => Vec::new(),
+            false => trace.iter().map(|query| (nanoseconds(query.began), nanoseconds(query.ended))).collect(),
+        };
+        let queries = trace.iter().map(written).collect();
+        Line { problem, method, seed, queries, times, failed: result.as_ref().err().cloned() }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -373,8 +415,9 @@ impl Comparison {
             let there = serde_json::from_str::<serde_json::Value>(&text).unwrap_or_default();
             if mine != there {
                 let differs = |key: &&String| mine.get(key.as_str()) != there.get(key.as_str());
-                let keys = mine.as_object().into_iter().flat_map(|o| o.keys());
-                let key = keys.into_iter().find(differs).cloned().unwrap_or_else(|| "plan".into());
+                let mut keys =
+                    [&mine, &there].into_iter().filter_map(|v| v.as_object()).flat_map(|o| o.keys());
+                let key = keys.find(differs).cloned().unwrap_or_else(|| "plan".into());
                 return Err(ComparisonError::Other { path: self.dir.display().to_string(), key });
             }
         } else {
@@ -424,7 +467,7 @@ impl Comparison {
         for (p, problem) in all.iter().enumerate() {
             for (m, outcome) in problem.iter().enumerate() {
                 for (s, result) in outcome.iter().enumerate() {
-                    text += &serde_json::to_string(&line(p, m, s, result)).expect("a line is JSON");
+                    text += &serde_json::to_string(&self.line(p, m, s, result)).expect("a line is JSON");
                     text.push('\n');
                 }
             }
@@ -442,10 +485,7 @@ fn written(query: &Query) -> String {
     }
 }
 
-fn line(problem: usize, method: usize, seed: usize, result: &Result<Trace, String>) -> Line {
-    let (queries, failed) = match result {
-        Ok(trace) => (trace.iter().map(written).collect(), None),
-        Err(why) => (Vec::new(), Some(why.clone())),
-    };
-    Line { problem, method, seed, queries, failed }
+/// A clock that runs for more than 584 years stands still.
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -77,6 +77,7 @@ pub fn compare_held_out(
         seeds: config.comparison.seeds,
         seed: config.seed,
         past: Vec::new(),
+        clock: Default::default(),
         content: Plan::content_of(catalog, &searched, &[], &methods)?,
     };
     let out = run_dir.join("report");

@@ -4,6 +4,7 @@
 //! once) from a start that it shares with every other method; a [`Comparison`] does so for many methods, problems and seeds;
 //! [`report`] writes down what came of it. A [`LiveSearch`] asks an oracle whose answers cost seconds to days.
 
+mod clock;
 mod comparison;
 mod guide;
 mod held_out;
@@ -20,6 +21,7 @@ mod search;
 mod standings;
 mod statistics;
 
+pub use clock::{Clock, ClockError, Durations};
 pub use comparison::{Comparison, ComparisonError, Outcome, Plan, SearchResult};
 pub use guide::Guide;
 pub use held_out::{HeldOut, HeldOutError, compare_held_out};

@@ -36,7 +36,8 @@ pub trait Method: Send {
     fn tell(&mut self, choices: &Choices, values: &[f32]) -> Result<(), MethodError>;
 
     /// As [`Method::ask`], and how long to train: a place among [`Begin::shorter`], or none for a full training, which is all
-    /// that most methods know.
+    /// that most methods know. While trainings are under way `None` means that it waits for a result: it is asked again when one
+    /// has ended.
     ///
     /// # Errors
     /// As [`Method::ask`].
@@ -50,6 +51,15 @@ pub trait Method: Send {
     /// As [`Method::ask`].
     fn tell_shorter(&mut self, _training: &Training, _value: f32) -> Result<(), MethodError> {
         Ok(())
+    }
+
+    /// A training has begun, and is told when it ends.
+    fn begun(&mut self, _training: &Training) {}
+
+    /// Whether it may be asked for more while trainings are under way. Where what is asked next follows from the last result it
+    /// may not, and is given one worker.
+    fn concurrent(&self) -> bool {
+        false
     }
 }
 

@@ -59,6 +59,7 @@ impl Rivals {
             seeds: config.comparison.starts,
             seed: config.seed,
             past: Vec::new(),
+            clock: Default::default(),
             content: Default::default(),
         };
         // It writes nothing: its searches are made one by one, here.

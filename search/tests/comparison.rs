@@ -1,10 +1,14 @@
 //! Comparisons on a made-up table: the protocol, what is remembered, what is refused, what is written.
 
 use srnas_common::{
+    config::Latency,
     space::{Conditional, Decision, SearchSpace},
     task::{Count, Task, Values},
 };
-use srnas_search::{Comparison, ComparisonError, Front, MethodSpec, Outcome, Plan, Problem, report};
+use srnas_oracle::{catalog::Catalog, simulated::Delays};
+use srnas_search::{
+    Clock, Comparison, ComparisonError, Durations, Front, MethodSpec, Outcome, Plan, Problem, report,
+};
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 use tokio_util::sync::CancellationToken;
 
@@ -63,10 +67,21 @@ fn comparison(dir: &Path, methods: &[&str], problems: Vec<Problem>, budget: usiz
         seeds: 6,
         seed: 1,
         past: vec![],
+        clock: Default::default(),
         content: BTreeMap::new(),
     };
     let methods: Vec<MethodSpec> = methods.iter().map(|m| m.parse().unwrap()).collect();
     Comparison::new(plan, methods, problems, vec![], dir).unwrap()
+}
+
+/// The same with trainings of very different lengths on simulated workers.
+fn simulated(dir: &Path, methods: &[&str], workers: usize) -> Comparison {
+    let plain = comparison(dir, methods, two(), 20);
+    let latency: Latency = "lognormal:2h:0.8".parse().unwrap();
+    let durations = Durations::new(Delays::new(&latency, &[], &Catalog::new(None), 0).unwrap());
+    let plan = Plan { clock: Clock { workers, latency: Some(latency) }, ..plain.plan().clone() };
+    let methods = methods.iter().map(|m| m.parse().unwrap()).collect();
+    Comparison::new(plan, methods, two(), vec![], dir).unwrap().lasting(vec![durations; 2])
 }
 
 fn run(comparison: &Comparison) -> Result<Vec<Vec<Outcome>>, ComparisonError> {
@@ -150,6 +165,57 @@ fn an_interrupted_comparison_goes_on_and_ends_the_same() {
     assert!((7..24).contains(&lines), "{lines}");
     fs::write(&journal, &text[..text.len() - 9]).unwrap();
     assert_eq!(written(&comparison(&b, &methods, two(), 20), &b), whole);
+}
+
+#[test]
+fn a_simulated_clock_is_kept_reported_and_gone_on_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b) = (folder.path().join("a"), folder.path().join("b"));
+    let methods = ["random", "local", "evolution:population=8", "gp"];
+    let whole = written(&simulated(&a, &methods, 4), &a);
+    let stop = CancellationToken::new();
+    let after_nine = |done| {
+        if done >= 9 {
+            stop.cancel()
+        }
+    };
+    assert!(matches!(simulated(&b, &methods, 4).run(&stop, &after_nine), Err(ComparisonError::Stopped)));
+    assert_eq!(written(&simulated(&b, &methods, 4), &b), whole);
+
+    let text = |name: &str| String::from_utf8(whole[name].clone()).unwrap();
+    assert!(text("plan.json").contains(r#""latency": "lognormal:2h:0.8""#));
+    assert!(text("searches.jsonl").lines().all(|line| line.contains(r#""times":[["#)));
+    assert!(text("results.csv").lines().next().unwrap().ends_with(",cost,spent,began,ended"));
+    assert!(text("report.html").contains("wall clock in hours") && whole.contains_key("plots/clock.svg"));
+    let summary: serde_json::Value = serde_json::from_str(&text("summary.json")).unwrap();
+    let clock = |m: usize| &summary["clock"]["methods"][m];
+    let workers: Vec<u64> = (0..4).map(|m| clock(m)["workers"].as_u64().unwrap()).collect();
+    assert_eq!((workers, summary["clock"]["unit"].as_str()), (vec![4, 1, 4, 4], Some("hours")));
+    let end = |m: usize| clock(m)["end"]["mean"].as_f64().unwrap();
+    assert!(end(1) > 2.5 * end(0), "one worker {} and four {}", end(1), end(0));
+    for m in 0..4 {
+        let regrets = clock(m)["normalised_regret"].as_array().unwrap();
+        let means: Vec<f64> = regrets.iter().map(|e| e["mean"].as_f64().unwrap()).collect();
+        assert!(means.len() == 4 && means.windows(2).all(|pair| pair[1] <= pair[0]), "{means:?}");
+    }
+    // What it cost is the same whoever waited for whom.
+    let budget = |m: usize| summary["overall"][m]["normalised_regret"]["20"]["mean"].as_f64();
+    assert!((0..4).all(|m| budget(m).is_some_and(f64::is_finite)));
+
+    let other = run(&simulated(&a, &methods, 5)).unwrap_err().to_string();
+    assert!(other.contains("`clock` differs"), "{other}");
+    let plain = run(&comparison(&a, &methods, two(), 20)).unwrap_err().to_string();
+    assert!(plain.contains("`clock` differs"), "{plain}");
+}
+
+#[test]
+fn a_plain_clock_leaves_no_trace() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = written(&comparison(folder.path(), &["random"], two(), 10), folder.path());
+    for name in ["plan.json", "searches.jsonl", "summary.json", "report.html"] {
+        let text = String::from_utf8(files[name].clone()).unwrap();
+        assert!(!text.contains("clock") && !text.contains("times"), "{name}");
+    }
 }
 
 #[test]

@@ -65,6 +65,7 @@ fn compared(methods: &[&str], problems: Vec<Problem>, seeds: usize) -> (Vec<Vec<
         seeds,
         seed: 1,
         past: vec![],
+        clock: Default::default(),
         content: BTreeMap::new(),
     };
     let specs: Vec<MethodSpec> = methods.iter().map(|m| m.parse().unwrap()).collect();

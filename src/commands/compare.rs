@@ -6,11 +6,14 @@ use super::{
 };
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use srnas_common::{config::Config, task::TaskName};
+use srnas_common::{
+    config::{Config, Latency},
+    task::TaskName,
+};
 use srnas_oracle::tasks::resolve_tasks;
 use srnas_search::{
-    Comparison, METHODS, MethodSpec, Plan, Problem,
-    report::{self, Summary},
+    Clock, Comparison, Durations, METHODS, MethodSpec, Plan, Problem,
+    report::{self, ClockSummary, Summary},
 };
 use std::path::PathBuf;
 
@@ -56,6 +59,13 @@ pub struct CompareCommand {
     /// Searches of each method on each problem, from shared starts
     #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     seeds: u32,
+    /// Simulated workers: so many trainings run at a time, for methods that can have several under way
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    workers: u32,
+    /// A full training takes so long on the simulated clock: 20ms, lognormal:20ms:0.5 (median, sigma) or
+    /// column:cifar10/train_time*1 (a metric of the benchmark in seconds, scaled) [default: the clock counts full trainings]
+    #[arg(long = "simulate-latency", value_name = "L")]
+    latency: Option<Latency>,
     /// Seed of everything random; the starts are those of srnas search with the same seed
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -105,6 +115,8 @@ impl CompareCommand {
         let against = self.against(&methods)?;
         let knows_past = methods.iter().any(|m| m.name() == "transfer-gp");
         let past = if knows_past { self.past_names(&config)? } else { Vec::new() };
+        let clock = Clock { workers: self.workers as usize, latency: self.latency.clone() };
+        let durations = Durations::resolve(&clock, &catalog, &problems)?;
         let plan = Plan {
             software: env!("CARGO_PKG_VERSION").into(),
             methods: methods.iter().map(ToString::to_string).collect(),
@@ -118,10 +130,11 @@ impl CompareCommand {
             seeds: self.seeds as usize,
             seed: self.seed,
             past: past.iter().map(ToString::to_string).collect(),
+            clock,
             content: Plan::content_of(&catalog, &problems, &past, &methods)?,
         };
         let past = if past.is_empty() { Vec::new() } else { resolve_tasks(&catalog, &past, count)? };
-        let comparison = Comparison::new(plan, methods, problems, past, &self.out)?;
+        let comparison = Comparison::new(plan, methods, problems, past, &self.out)?.lasting(durations);
         let summary = self.search(&comparison, against)?;
         if self.json {
             println!("{}", serde_json::to_string(&summary)?);
@@ -199,6 +212,9 @@ impl CompareCommand {
             }
             println!("  {:>4.2}", o.average_rank.values().next_back().unwrap_or(&f64::NAN));
         }
+        if let Some(clock) = &summary.clock {
+            self.print_clock(clock, wide);
+        }
         for problem in &summary.problems {
             for m in problem.methods.iter().filter(|m| !m.failed.is_empty()) {
                 let why = m.failed.values().next().expect("not empty");
@@ -206,5 +222,17 @@ impl CompareCommand {
             }
         }
         println!("\nReport: {}", self.out.join("report.html").display());
+    }
+
+    fn print_clock(&self, clock: &ClockSummary, wide: usize) {
+        println!("\nThe same by the simulated wall clock, in {}:\n", clock.unit);
+        print!("{:wide$}  workers  busy       end", "method");
+        clock.times.iter().for_each(|time| print!("  {:>9}", format!("after {time}")));
+        println!();
+        for m in &clock.methods {
+            print!("{:wide$}  {:>7}  {:>3.0}%  {:>8.2}", m.method, m.workers, 100.0 * m.busy, m.end.mean);
+            m.normalised_regret.iter().for_each(|e| print!("  {:>9.4}", e.mean));
+            println!();
+        }
     }
 }

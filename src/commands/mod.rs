@@ -22,7 +22,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use srnas_common::{config::ConfigError, policy::Policy, security::SecurityError, telemetry};
 use srnas_learner::{LearnerError, RunDirError};
 use srnas_oracle::{importers::table::TableError, tasks::TaskBuildError};
-use srnas_search::{ComparisonError, ProblemError, SpecError};
+use srnas_search::{ClockError, ComparisonError, ProblemError, SpecError};
 use std::{
     process::ExitCode,
     sync::{
@@ -143,6 +143,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
             || cause.is::<SpecError>()
             || cause.downcast_ref().is_some_and(ProblemError::is_usage)
             || cause.downcast_ref().is_some_and(ComparisonError::is_usage)
+            || cause.downcast_ref().is_some_and(ClockError::is_usage)
             || cause.downcast_ref().is_some_and(|e| match e {
                 LearnerError::Tasks(tasks) => tasks.is_usage(),
                 LearnerError::RunDir(RunDirError::Taken { .. } | RunDirError::Nothing { .. })

@@ -86,7 +86,7 @@ const SCALE_LIMIT: f64 = 3.0;
 /// Transfer: u·z = f + noise, f ~ GP(m, F·F′ + σ²·m·m′ + r·k + c₀), where m is the mean of the training tasks and F their
 /// deviations from it over √T. With a = L⁻¹z, b = L⁻¹m, A = a·a, B = a·b, C = b·b: u = (B + √(B² + 4An))/2A, at most 3 and 1
 /// for a single point; the mean at x is m(x) + k_x·L⁻ᵀ(u·a − b).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Predictor {
     space: Arc<SearchSpace>,
     settings: PosteriorSettings,

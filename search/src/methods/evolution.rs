@@ -1,10 +1,12 @@
 //! Regularised evolution: Real et al., "Regularized Evolution for Image Classifier Architecture Search" (arXiv 1802.01548),
-//! with population 100 and tournament 10 as in NAS-Bench-101 (arXiv 1902.09635).
+//! with population 100 and tournament 10 as in NAS-Bench-101 (arXiv 1902.09635). Asynchronous, as published: parents are among
+//! what has ended.
 
 use super::{
     Begin, Method, MethodError, MethodSpec, SpecError, Starter,
     random::{mutate, unmeasured},
 };
+use crate::method::Training;
 use hashbrown::HashSet;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -35,6 +37,7 @@ struct Evolution {
     tournament: usize,
     /// The oldest first.
     alive: VecDeque<(Vec<u8>, f32)>,
+    /// Also what is being measured.
     measured: HashSet<u64>,
 }
 
@@ -63,5 +66,13 @@ impl Method for Evolution {
             self.alive.pop_front();
         }
         Ok(())
+    }
+
+    fn begun(&mut self, training: &Training) {
+        self.measured.insert(self.begin.key(&training.choices));
+    }
+
+    fn concurrent(&self) -> bool {
+        true
     }
 }

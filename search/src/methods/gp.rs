@@ -2,7 +2,7 @@
 //! about a pool in a large one.
 
 use super::{Begin, Method, MethodError, MethodSpec, SpecError, Starter, pool, random::unmeasured};
-use crate::method::Options;
+use crate::method::{Options, Training};
 use hashbrown::HashSet;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -76,6 +76,8 @@ pub(crate) struct Gp {
     acquisition: Acquisition,
     measured: HashSet<u64>,
     told: Vec<(Vec<u8>, f32)>,
+    /// What is being measured.
+    running: Vec<Vec<u8>>,
     /// Up to so many measurements it chooses among random architectures.
     random_until: usize,
     /// Good for earlier tasks; where a space is too large to be listed it looks near them too.
@@ -99,6 +101,7 @@ impl Gp {
             acquisition,
             measured: HashSet::new(),
             told: Vec::new(),
+            running: Vec::new(),
             random_until: 0,
             favourites: Vec::new(),
         }
@@ -176,9 +179,30 @@ impl Gp {
 
     /// Takes in a measurement.
     pub fn learn(&mut self, choices: &Choices, value: f32) {
+        self.running.retain(|running| running != choices);
         self.measured.insert(self.begin.key(choices));
         self.predictor.observe(choices, self.begin.space.rank(choices), value);
         self.told.push((choices.to_vec(), value));
+    }
+
+    /// The architecture to measure next. What is being measured is believed at its mean meanwhile, so that two workers are not
+    /// sent to neighbours that say the same.
+    pub fn ask_next(&mut self) -> Option<Vec<u8>> {
+        if self.running.is_empty() {
+            return self.ask_for(1).pop();
+        }
+        let (predictor, measured) = (self.predictor.clone(), self.measured.clone());
+        for choices in self.running.clone() {
+            // Before anything is known there is no unit to believe anything in.
+            if !self.told.is_empty() {
+                let mean = self.mean_of(&choices);
+                self.predictor.observe(&choices, self.begin.space.rank(&choices), mean);
+            }
+            self.skip(&choices);
+        }
+        let next = self.ask_for(1).pop();
+        (self.predictor, self.measured) = (predictor, measured);
+        next
     }
 
     /// The `most` architectures with the highest acquisition that were not measured, each key once.
@@ -275,7 +299,7 @@ impl Gp {
 
 impl Method for Gp {
     fn ask(&mut self) -> Result<Option<Vec<u8>>, MethodError> {
-        Ok(self.ask_for(1).pop())
+        Ok(self.ask_next())
     }
 
     fn tell(&mut self, choices: &Choices, values: &[f32]) -> Result<(), MethodError> {
@@ -283,5 +307,13 @@ impl Method for Gp {
             self.learn(choices, values[0]);
         }
         Ok(())
+    }
+
+    fn begun(&mut self, training: &Training) {
+        self.running.push(training.choices.clone());
+    }
+
+    fn concurrent(&self) -> bool {
+        true
     }
 }

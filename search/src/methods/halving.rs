@@ -4,6 +4,9 @@
 //! Published with trainings η = 3 times as long at each level; a table has the levels it has, so here a level keeps as many as
 //! cost what the level below cost: of n trainings n·c/c′, where one costs c and one of the next level c′. With costs η apart that
 //! is the published share 1/η.
+//!
+//! With several trainings under way ASHA never waits; the others are synchronous, and wait at the end of a level until all of it
+//! has ended.
 
 use super::{Begin, MethodSpec, Preparation, SpecError, Starter, density::Densities, random::unmeasured};
 use crate::method::{Method, MethodError, Training};
@@ -46,7 +49,7 @@ struct Halving {
     drawn: HashSet<u64>,
     bracket: Bracket,
     /// What was asked for and not told yet, with its level.
-    asked: Option<(Vec<u8>, usize)>,
+    asked: Vec<(Vec<u8>, usize)>,
 }
 
 struct Trained {
@@ -77,7 +80,7 @@ impl Halving {
             bandit,
             random,
             costs,
-            asked: None,
+            asked: Vec::new(),
         }
     }
 
@@ -112,8 +115,11 @@ impl Halving {
         (n as f64 * self.costs[level] / self.costs[level + 1] + 1e-9).floor() as usize
     }
 
-    /// The next training of the bracket that is going on, or of a new one.
+    /// The next training of the bracket that is going on, or of a new one; none while the end of a level is waited for.
     fn of_bracket(&mut self) -> Option<(Vec<u8>, usize)> {
+        if self.bracket.waiting.is_empty() && !self.asked.is_empty() {
+            return None;
+        }
         if self.bracket.waiting.is_empty()
             && !self.bracket.done.is_empty()
             && self.bracket.level < self.full()
@@ -160,10 +166,9 @@ impl Halving {
 
     fn learn(&mut self, choices: &Choices, value: f32, level: usize) {
         self.levels[level].push(Trained { choices: choices.to_vec(), value, went_on: false });
-        if let Some((asked, at)) = self.asked.take()
-            && (&asked[..], at) == (choices, level)
-        {
-            self.bracket.done.push((asked, value));
+        let asked = self.asked.iter().position(|(asked, at)| (&asked[..], *at) == (choices, level));
+        if let Some(place) = asked {
+            self.bracket.done.push((self.asked.remove(place).0, value));
         }
     }
 }
@@ -175,7 +180,7 @@ impl Method for Halving {
 
     fn ask_training(&mut self) -> Result<Option<Training>, MethodError> {
         let next = if self.bandit == Bandit::Asha { self.promoted() } else { self.of_bracket() };
-        self.asked.clone_from(&next);
+        self.asked.extend(next.clone());
         let full = self.full();
         Ok(next.map(|(choices, level)| Training { choices, shorter: (level < full).then_some(level) }))
     }
@@ -191,5 +196,9 @@ impl Method for Halving {
             None => return Err(MethodError("was told of a training that there is not".into())),
         }
         Ok(())
+    }
+
+    fn concurrent(&self) -> bool {
+        true
     }
 }

@@ -60,7 +60,7 @@ pub const METHODS: &[(&str, &str)] = &[
     ),
     ("halving", "successive halving of shorter trainings, round after round"),
     ("hyperband", "successive halving, the rounds beginning at each level in turn"),
-    ("asha", "asynchronous successive halving, one training at a time"),
+    ("asha", "asynchronous successive halving: never waits for other trainings"),
     ("bohb", "Hyperband with kernel densities of the good and the others; random=0.333"),
     (
         "bananas",
@@ -161,6 +161,7 @@ impl MethodSpec {
 mod tests {
     use super::*;
     use crate::{
+        clock::Durations,
         method::Whole,
         search::{Trace, search},
     };
@@ -231,8 +232,10 @@ mod tests {
             priors: &priors,
         };
         let mut method = (spec.prepare(&preparation).unwrap().start)(begin).unwrap();
-        search(method.as_mut(), begin, |training| Some(vec![value(&training.choices); begin.objectives]))
-            .unwrap()
+        search(method.as_mut(), begin, 1, Durations::default(), |training| {
+            Some(vec![value(&training.choices); begin.objectives])
+        })
+        .unwrap()
     }
 
     #[test]
@@ -324,8 +327,10 @@ mod tests {
                     priors: &priors,
                 };
                 let mut method = (spec.prepare(&p).unwrap().start)(&begin).unwrap();
-                let trace =
-                    search(method.as_mut(), &begin, |training| Some(vec![bowl(&training.choices)])).unwrap();
+                let trace = search(method.as_mut(), &begin, 1, Durations::default(), |training| {
+                    Some(vec![bowl(&training.choices)])
+                })
+                .unwrap();
                 trace.iter().map(|q| q.values[0]).fold(f32::NEG_INFINITY, f32::max)
             };
             (0..10).map(best).sum::<f32>() / 10.0

@@ -1,6 +1,7 @@
 //! Random search, and a random walk.
 
 use super::{Begin, Method, MethodError, MethodSpec, SpecError, Starter};
+use crate::method::Training;
 use hashbrown::HashSet;
 use rand::{Rng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
@@ -24,6 +25,7 @@ pub fn prepare_walk(spec: &MethodSpec) -> Result<Starter, SpecError> {
 struct Random {
     begin: Begin,
     rng: ChaCha8Rng,
+    /// Also what is being measured.
     measured: HashSet<u64>,
 }
 
@@ -35,6 +37,14 @@ impl Method for Random {
     fn tell(&mut self, choices: &Choices, _values: &[f32]) -> Result<(), MethodError> {
         self.measured.insert(self.begin.key(choices));
         Ok(())
+    }
+
+    fn begun(&mut self, training: &Training) {
+        self.measured.insert(self.begin.key(&training.choices));
+    }
+
+    fn concurrent(&self) -> bool {
+        true
     }
 }
 

@@ -105,7 +105,7 @@ struct Level {
     told: Vec<(Vec<u8>, f32)>,
     /// Trainings that had no value.
     failed: HashSet<u64>,
-    /// Trainings under way of which nothing is expected.
+    /// Trainings under way.
     running: HashSet<u64>,
 }
 
@@ -147,6 +147,8 @@ pub(crate) struct Screening {
     settings: ScreeningSettings,
     levels: Vec<Level>,
     full: Vec<(Vec<u8>, f32)>,
+    /// Full trainings under way.
+    running: Vec<Vec<u8>>,
     measured: HashSet<u64>,
     /// Whether the full trainings are against what is known besides.
     says_nothing: bool,
@@ -167,6 +169,7 @@ impl Screening {
             begin: begin.clone(),
             settings,
             full: Vec::new(),
+            running: Vec::new(),
             measured: HashSet::new(),
             says_nothing: false,
             excluded: Vec::new(),
@@ -228,7 +231,7 @@ impl Screening {
         let known = level.tried();
         let choices = match known.len() < self.settings.first.div_ceil(2) {
             true => unmeasured(&self.begin, &known, &mut self.rng),
-            false => level.gp.ask_for(1).pop(),
+            false => level.gp.ask_next(),
         };
         choices.map(|choices| Training { choices, shorter: Some(0) })
     }
@@ -269,8 +272,8 @@ impl Screening {
         let besides = Besides::new(shorter, past);
         let joint = besides.weighed(space, settings, &self.full, self.settings.counted);
         let settings = joint.settings(settings);
-        let begin =
-            Begin { past: besides.prior().cloned(), budget: self.full.len() + 1, ..self.begin.clone() };
+        let points = self.full.len() + self.running.len() + 1;
+        let begin = Begin { past: besides.prior().cloned(), budget: points, ..self.begin.clone() };
         let bound = Acquisition::Bound(self.settings.beta.unwrap_or(3.0));
         let mut gp = Gp::new(&begin, settings, Kind::Transfer, bound).near(self.favourites.clone());
         if besides.prior().is_some() {
@@ -289,6 +292,17 @@ impl Screening {
             gp.bound_by(0.0);
         } else if self.settings.beta.is_none() {
             gp.bound_by(Joint::beta(over_plain));
+        }
+        // A longer training waits for what the shorter one says.
+        self.levels.iter().flat_map(|level| &level.running).for_each(|key| gp.skip_key(*key));
+        for choices in &self.running {
+            match self.full.is_empty() {
+                true => gp.skip(choices),
+                false => {
+                    let mean = gp.mean_of(choices);
+                    gp.learn(choices, mean);
+                }
+            }
         }
         Ok(gp)
     }
@@ -316,7 +330,7 @@ impl Method for Screening {
         }
         // Of what is new there is always something that promises more.
         let later = self.levels[0].tried().len().saturating_sub(self.settings.first);
-        let enough = later >= TO_A_FULL * (self.full.len() + 1);
+        let enough = later >= TO_A_FULL * (self.full.len() + self.running.len() + 1);
         let enough = enough && self.settings.rule == Rule::ScreenFirst && !says_nothing;
         let known = enough.then(|| self.levels[0].told.iter().map(|(choices, _)| choices.clone()).collect());
         let known = known.and_then(|known| posterior.ask_among(known));
@@ -332,6 +346,7 @@ impl Method for Screening {
     }
 
     fn tell(&mut self, choices: &Choices, values: &[f32]) -> Result<(), MethodError> {
+        self.running.retain(|running| running != choices);
         if self.measured.insert(self.begin.key(choices)) {
             self.full.push((choices.to_vec(), values[0]));
         }
@@ -341,7 +356,24 @@ impl Method for Screening {
     fn tell_shorter(&mut self, training: &Training, value: f32) -> Result<(), MethodError> {
         let key = self.begin.key(&training.choices);
         let place = training.shorter.unwrap_or(usize::MAX);
-        level(&mut self.levels, place)?.learn(key, &training.choices, value);
+        let level = level(&mut self.levels, place)?;
+        level.running.remove(&key);
+        level.learn(key, &training.choices, value);
         Ok(())
+    }
+
+    fn begun(&mut self, training: &Training) {
+        let level = training.shorter.and_then(|place| self.levels.get_mut(place));
+        match level {
+            Some(level) => {
+                level.running.insert(self.begin.key(&training.choices));
+                level.gp.begun(training);
+            }
+            None => self.running.push(training.choices.clone()),
+        }
+    }
+
+    fn concurrent(&self) -> bool {
+        true
     }
 }

@@ -1,5 +1,6 @@
 //! The report of a comparison: `results.csv`, `summary.json`, `summary.md`, `report.html` and SVG plots.
 
+mod clock;
 mod live;
 mod plots;
 mod series;
@@ -7,6 +8,7 @@ mod shorter;
 mod summary;
 mod table;
 
+pub use clock::{ClockSummary, MethodClock};
 pub use live::{Row, Said, SearchReport};
 pub use shorter::{Agreement, Shorter};
 pub use summary::Summary;
@@ -95,17 +97,13 @@ fn results(
     series: &[Vec<Vec<Option<Series>>>],
 ) -> io::Result<()> {
     let mut csv = csv::Writer::from_writer(file);
-    csv.write_record([
-        "method",
-        "task",
-        "seed",
-        "query",
-        "architecture",
-        "incumbent",
-        "regret",
-        "cost",
-        "spent",
-    ])?;
+    let mut head =
+        vec!["method", "task", "seed", "query", "architecture", "incumbent", "regret", "cost", "spent"];
+    let clock = !plan.clock.is_plain();
+    if clock {
+        head.extend(["began", "ended"]);
+    }
+    csv.write_record(head)?;
     for (p, problem) in problems.iter().enumerate() {
         for (m, method) in plan.methods.iter().enumerate() {
             for (s, result) in outcomes[p][m].iter().enumerate() {
@@ -119,17 +117,21 @@ fn results(
                         shown = (series.incumbents[paid], series.regrets[paid]);
                     }
                     let cost = query.spent - if q == 0 { 0.0 } else { trace[q - 1].spent };
-                    csv.write_record([
-                        method,
-                        &problem.name,
-                        &s.to_string(),
-                        &(q + 1).to_string(),
-                        &problem.space().format(&query.choices),
-                        &shown.0.to_string(),
-                        &shown.1.to_string(),
-                        &format!("{cost:.4}"),
-                        &format!("{:.4}", query.spent),
-                    ])?;
+                    let mut row = vec![
+                        method.clone(),
+                        problem.name.clone(),
+                        s.to_string(),
+                        (q + 1).to_string(),
+                        problem.space().format(&query.choices),
+                        shown.0.to_string(),
+                        shown.1.to_string(),
+                        format!("{cost:.4}"),
+                        format!("{:.4}", query.spent),
+                    ];
+                    if clock {
+                        row.extend([query.began, query.ended].map(|time| time.as_secs_f64().to_string()));
+                    }
+                    csv.write_record(row)?;
                 }
             }
         }

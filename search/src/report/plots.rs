@@ -6,7 +6,12 @@ use crate::{
     pareto::non_dominated,
     problem::Problem,
 };
-use plotters::{coord::Shift, prelude::*, style::text_anchor::*};
+use plotters::{
+    chart::MeshStyle,
+    coord::{Shift, ranged1d::ValueFormatter},
+    prelude::*,
+    style::text_anchor::*,
+};
 
 /// A plot.
 pub struct Plot {
@@ -38,6 +43,8 @@ const STYLE: &str = "<style>@media screen and (prefers-color-scheme: dark) {
 [fill=\"#1F2328\"] { fill: #e6edf3; } [stroke=\"#1F2328\"] { stroke: #e6edf3; }
 [stroke=\"#D9DDE2\"] { stroke: #30363d; } [fill=\"#FFFFFF\"] { fill: none; }
 }</style>";
+/// What most plots have on their axis.
+const QUERIES: &str = "paid queries";
 /// At most so many problems get plots of their own.
 const MOST: usize = 24;
 
@@ -57,17 +64,16 @@ pub fn all(
     summary: &Summary,
 ) -> Result<Vec<Plot>, ReportError> {
     let mut plots = Vec::new();
+    let budget = plan.budgets.iter().copied().max().unwrap_or(0);
+    let queries: Vec<f64> = (1..=budget).map(|query| query as f64).collect();
+    let after = |s: &Series, query: usize| s.normalised[query];
     if problems.len() > 1 {
-        let curves: Vec<Curve> =
-            (0..plan.methods.len()).map(|m| curve(series.iter().map(|p| &p[m]))).collect();
         let caption = "Mean normalised regret over all problems against paid queries, both logarithmic; bands are 95 % of the \
                        mean over starts.";
-        plots.push(draw(
-            "regret".into(),
-            caption.into(),
-            &|area| regret(area, plan, &curves, "normalised regret"),
-            SIZE,
-        )?);
+        plots.push(regret_by_method("regret", caption.into(), plan, series, &queries, &after, QUERIES)?);
+    }
+    if let Some(clock) = &summary.clock {
+        plots.push(clock.plot(plan, series)?);
     }
     if plan.methods.len() > 1 && summary.nemenyi_critical_difference.is_some() {
         let height = 80 + ROW as u32 * plan.methods.len() as u32;
@@ -84,19 +90,20 @@ pub fn all(
     }
     for (p, problem) in problems.iter().enumerate().take(MOST) {
         let file = file_name(&problem.name);
-        let curves: Vec<Curve> = series[p].iter().map(|m| curve(std::iter::once(m))).collect();
+        let curves: Vec<Curve> =
+            series[p].iter().map(|m| curve(std::iter::once(m), &queries, &after)).collect();
         match &problem.front {
             None => plots.push(draw(
                 format!("regret-{file}"),
                 format!("{}: mean normalised regret against paid queries.", problem.name),
-                &|area| regret(area, plan, &curves, "normalised regret"),
+                &|area| regret(area, plan, &curves, QUERIES, "normalised regret"),
                 SIZE,
             )?),
             Some(front) => {
                 plots.push(draw(
                     format!("hypervolume-{file}"),
                     format!("{}: share of the front's hypervolume that is missing.", problem.name),
-                    &|area| regret(area, plan, &curves, "hypervolume missing"),
+                    &|area| regret(area, plan, &curves, QUERIES, "hypervolume missing"),
                     SIZE,
                 )?);
                 if problem.signals.len() == 2 {
@@ -157,17 +164,7 @@ pub fn best_so_far(
             .x_label_area_size(44)
             .y_label_area_size(70)
             .build_cartesian_2d(0.0..last + 1.0, low - room..high + room)?;
-        chart
-            .configure_mesh()
-            .axis_style(INK)
-            .bold_line_style(GRID)
-            .light_line_style(TRANSPARENT)
-            .label_style(font(13))
-            .axis_desc_style(font(14))
-            .x_desc(spent)
-            .y_desc(metric)
-            .x_label_formatter(&|x| format!("{x:.0}"))
-            .draw()?;
+        mesh(&mut chart, spent, metric).x_label_formatter(&|x| format!("{x:.0}")).draw()?;
         let worst = if minimise { high + room } else { low - room };
         let dots = values.iter().map(|(spent, v)| match v {
             Some(v) => Circle::new((*spent, *v), 3, colour(0).filled()),
@@ -210,16 +207,7 @@ pub fn scatter(
             .x_label_area_size(44)
             .y_label_area_size(70)
             .build_cartesian_2d(bounds(|pair| pair.0), bounds(|pair| pair.1))?;
-        chart
-            .configure_mesh()
-            .axis_style(INK)
-            .bold_line_style(GRID)
-            .light_line_style(TRANSPARENT)
-            .label_style(font(13))
-            .axis_desc_style(font(14))
-            .x_desc(short)
-            .y_desc(full)
-            .draw()?;
+        mesh(&mut chart, short, full).draw()?;
         chart.draw_series(pairs.iter().map(|pair| Circle::new(*pair, 3, colour(0).filled())))?;
         Ok(())
     };
@@ -232,7 +220,29 @@ fn room(low: f64, high: f64) -> f64 {
 }
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+type Chart<'a, X, Y> = ChartContext<'a, SVGBackend<'a>, Cartesian2d<X, Y>>;
 type Drawn = Result<(), DrawingAreaErrorKind<std::io::Error>>;
+
+/// The axes that all plots have.
+fn mesh<'a, 'b, X, Y>(
+    chart: &'b mut Chart<'a, X, Y>,
+    x: &str,
+    y: &str,
+) -> MeshStyle<'a, 'b, X, Y, SVGBackend<'a>>
+where
+    X: Ranged + ValueFormatter<X::ValueType>,
+    Y: Ranged + ValueFormatter<Y::ValueType>,
+{
+    let mut mesh = chart.configure_mesh();
+    mesh.axis_style(INK)
+        .bold_line_style(GRID)
+        .light_line_style(TRANSPARENT)
+        .label_style(font(13))
+        .axis_desc_style(font(14))
+        .x_desc(x)
+        .y_desc(y);
+    mesh
+}
 
 /// A plot that scales to its page and follows its scheme.
 fn finished(svg: &str) -> String {
@@ -241,31 +251,52 @@ fn finished(svg: &str) -> String {
     format!("{head}\n{STYLE}{rest}")
 }
 
-/// Mean and half width of its 95 % interval after each query.
+/// At each place of an axis the mean there, and half the width of its 95 % interval.
 struct Curve {
-    points: Vec<(f64, f64)>,
+    points: Vec<[f64; 3]>,
 }
 
-/// Mean over problems of the means over seeds.
-fn curve<'a>(problems: impl Iterator<Item = &'a Vec<Option<Series>>>) -> Curve {
+/// Mean over problems of the means over seeds, at each place of the axis of what `value` says there.
+fn curve<'a>(
+    problems: impl Iterator<Item = &'a Vec<Option<Series>>>,
+    axis: &[f64],
+    value: &dyn Fn(&Series, usize) -> f64,
+) -> Curve {
     let problems: Vec<Vec<&Series>> =
         problems.map(|seeds| seeds.iter().flatten().collect()).filter(|s: &Vec<_>| !s.is_empty()).collect();
-    let queries = problems.first().map_or(0, |s| s[0].normalised.len());
-    let points = (0..queries).map(|q| {
+    if problems.is_empty() {
+        return Curve { points: Vec::new() };
+    }
+    let points = axis.iter().enumerate().map(|(i, x)| {
         let (mut sum, mut variance) = (0.0, 0.0);
         for seeds in &problems {
             let n = seeds.len() as f64;
-            let mean = seeds.iter().map(|s| s.normalised[q]).sum::<f64>() / n;
+            let mean = seeds.iter().map(|s| value(s, i)).sum::<f64>() / n;
             sum += mean;
             if n > 1.0 {
-                let squares: f64 = seeds.iter().map(|s| (s.normalised[q] - mean).powi(2)).sum();
+                let squares: f64 = seeds.iter().map(|s| (value(s, i) - mean).powi(2)).sum();
                 variance += squares / (n - 1.0) / n;
             }
         }
         let k = problems.len() as f64;
-        (sum / k, 1.96 * variance.sqrt() / k)
+        [*x, sum / k, 1.96 * variance.sqrt() / k]
     });
     Curve { points: points.collect() }
+}
+
+/// The mean normalised regret of each method over all problems, along an axis of its own.
+pub fn regret_by_method(
+    name: &str,
+    caption: String,
+    plan: &Plan,
+    series: &[Vec<Vec<Option<Series>>>],
+    axis: &[f64],
+    value: &dyn Fn(&Series, usize) -> f64,
+    x: &str,
+) -> Result<Plot, ReportError> {
+    let curves: Vec<Curve> =
+        (0..plan.methods.len()).map(|m| curve(series.iter().map(|p| &p[m]), axis, value)).collect();
+    draw(name.into(), caption, &|area| regret(area, plan, &curves, x, "normalised regret"), SIZE)
 }
 
 fn colour(method: usize) -> RGBColor {
@@ -276,9 +307,11 @@ fn font(size: u32) -> TextStyle<'static> {
     ("sans-serif", size).into_font().color(&INK)
 }
 
-fn regret(area: &Area, plan: &Plan, curves: &[Curve], label: &str) -> Drawn {
-    let queries = curves.iter().map(|c| c.points.len()).max().unwrap_or(0).max(2);
-    let values = || curves.iter().flat_map(|c| c.points.iter().map(|p| p.0)).filter(|v| *v > 0.0);
+fn regret(area: &Area, plan: &Plan, curves: &[Curve], x: &str, y: &str) -> Drawn {
+    let places = || curves.iter().flat_map(|c| c.points.iter().map(|p| p[0]));
+    let first = places().fold(f64::INFINITY, f64::min);
+    let last = places().fold(2.0 * first, f64::max);
+    let values = || curves.iter().flat_map(|c| c.points.iter().map(|p| p[1])).filter(|v| *v > 0.0);
     let highest = values().fold(0.0, f64::max);
     // Below a thousandth of the gap nothing is left to see.
     let lowest = values().fold(f64::INFINITY, f64::min).max(1e-4).min(highest / 2.0);
@@ -290,27 +323,18 @@ fn regret(area: &Area, plan: &Plan, curves: &[Curve], label: &str) -> Drawn {
         .margin(14)
         .x_label_area_size(44)
         .y_label_area_size(62)
-        .build_cartesian_2d((1.0..queries as f64).log_scale(), (lowest * 0.8..highest * 1.25).log_scale())?;
-    chart
-        .configure_mesh()
-        .axis_style(INK)
-        .bold_line_style(GRID)
-        .light_line_style(TRANSPARENT)
-        .label_style(font(13))
-        .axis_desc_style(font(14))
-        .x_desc("paid queries")
-        .y_desc(label)
-        .x_label_formatter(&|x| format!("{x:.0}"))
-        .y_label_formatter(&|y| format!("{}", (y * 1e5).round() / 1e5))
-        .draw()?;
+        .build_cartesian_2d((first..last).log_scale(), (lowest * 0.8..highest * 1.25).log_scale())?;
+    // Without the digits that logarithms leave behind.
+    let plain = |value: &f64| format!("{}", (value * 1e5).round() / 1e5);
+    mesh(&mut chart, x, y).x_label_formatter(&plain).y_label_formatter(&plain).draw()?;
     let floor = lowest * 0.8;
     for (m, curve) in curves.iter().enumerate() {
-        let at = |q: usize, v: f64| ((q + 1) as f64, v.max(floor));
-        let upper = curve.points.iter().enumerate().map(|(q, p)| at(q, p.0 + p.1));
-        let lower = curve.points.iter().enumerate().rev().map(|(q, p)| at(q, p.0 - p.1));
+        let at = |x: f64, v: f64| (x, v.max(floor));
+        let upper = curve.points.iter().map(|[x, mean, half]| at(*x, mean + half));
+        let lower = curve.points.iter().rev().map(|[x, mean, half]| at(*x, mean - half));
         let band: Vec<(f64, f64)> = upper.chain(lower).collect();
         chart.draw_series(std::iter::once(Polygon::new(band, colour(m).mix(0.14))))?;
-        let line = curve.points.iter().enumerate().map(|(q, p)| at(q, p.0));
+        let line = curve.points.iter().map(|[x, mean, _]| at(*x, *mean));
         match dash(m) {
             None => chart.draw_series(LineSeries::new(line, colour(m).stroke_width(2)))?,
             Some((on, off)) => {
@@ -319,7 +343,7 @@ fn regret(area: &Area, plan: &Plan, curves: &[Curve], label: &str) -> Drawn {
         };
     }
     // The best at the end comes first, as the lines do.
-    let last = |m: usize| curves[m].points.last().map_or(f64::NAN, |p| p.0);
+    let last = |m: usize| curves[m].points.last().map_or(f64::NAN, |p| p[1]);
     let mut order: Vec<usize> = (0..curves.len()).collect();
     order.sort_by(|&a, &b| last(b).total_cmp(&last(a)));
     draw_legend(&legend, plan, &order)
@@ -419,16 +443,7 @@ fn fronts(area: &Area, plan: &Plan, problem: &Problem, outcomes: &[Outcome], who
         .x_label_area_size(44)
         .y_label_area_size(72)
         .build_cartesian_2d(range(0), range(1))?;
-    chart
-        .configure_mesh()
-        .axis_style(INK)
-        .bold_line_style(GRID)
-        .light_line_style(TRANSPARENT)
-        .label_style(font(13))
-        .axis_desc_style(font(14))
-        .x_desc(problem.signals[0].name())
-        .y_desc(problem.signals[1].name())
-        .draw()?;
+    mesh(&mut chart, problem.signals[0].name(), problem.signals[1].name()).draw()?;
     let point = |p: &Vec<f32>| (f64::from(p[0]), f64::from(p[1]));
     chart.draw_series(LineSeries::new(whole.iter().map(point), INK.stroke_width(1)))?;
     for (m, points) in found.iter().enumerate() {

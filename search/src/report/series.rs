@@ -17,6 +17,10 @@ pub struct Series {
     pub near: Option<usize>,
     /// Paid queries until the best by what is searched was found.
     pub optimum: Option<usize>,
+    /// When each full training ended, in seconds of the clock, and the normalised regret then.
+    by_time: Vec<(f64, f64)>,
+    /// When the last training ended.
+    end: f64,
 }
 
 /// How near to the best counts as near: 0.1 points of a percentage, else 1 % of the gap between median and best.
@@ -40,7 +44,7 @@ impl Series {
         let (signal, report) = (&problem.signals[0], &problem.report);
         let (best, gap) = (f64::from(report.best()), f64::from(report.best() - report.median()));
         let near = f64::from(signal.best()) - near(problem);
-        let mut series = Self::empty();
+        let mut series = Self::empty(trace);
         let (mut highest, mut incumbent) = (f32::NEG_INFINITY, f64::NAN);
         for query in trace {
             // What was paid before this query: entry n is what there was when n full trainings' worth was paid.
@@ -55,6 +59,7 @@ impl Series {
                 highest = query.values[0];
                 incumbent = report.value(&query.choices).map_or(f64::NAN, f64::from);
             }
+            series.by_time.push((query.ended.as_secs_f64(), (best - incumbent) / gap));
             if f64::from(highest) >= near {
                 series.near.get_or_insert(q + 1);
             }
@@ -68,7 +73,7 @@ impl Series {
 
     fn of_several(problem: &Problem, trace: &Trace, budget: usize) -> Self {
         let front = problem.front.as_ref().expect("several objectives have a front");
-        let mut series = Self::empty();
+        let mut series = Self::empty(trace);
         let mut found: Vec<Vec<f32>> = Vec::new();
         for (q, query) in trace.iter().enumerate() {
             let before = found.len();
@@ -85,18 +90,37 @@ impl Series {
             if volume >= 1.0 - 1e-9 {
                 series.optimum.get_or_insert(q + 1);
             }
+            series.by_time.push((query.ended.as_secs_f64(), 1.0 - volume));
             series.push(volume, 1.0 - volume, 1.0 - volume);
         }
         series.extend(budget)
     }
 
-    fn empty() -> Self {
+    /// The normalised regret at a time; before the start has ended it counts as the incumbent already.
+    pub fn after(&self, time: f64) -> f64 {
+        let known = self.by_time.partition_point(|(ended, _)| *ended <= time * (1.0 + ROUNDING));
+        self.by_time.get(known.saturating_sub(1)).map_or(f64::NAN, |(_, normalised)| *normalised)
+    }
+
+    /// When the start had ended.
+    pub fn start(&self) -> f64 {
+        self.by_time.first().map_or(0.0, |(ended, _)| *ended)
+    }
+
+    /// When the search had ended.
+    pub fn end(&self) -> f64 {
+        self.end
+    }
+
+    fn empty(trace: &Trace) -> Self {
         Self {
             incumbents: Vec::new(),
             regrets: Vec::new(),
             normalised: Vec::new(),
             near: None,
             optimum: None,
+            by_time: Vec::new(),
+            end: trace.last().map_or(0.0, |query| query.ended.as_secs_f64()),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The numbers of a comparison.
 
 use super::{
+    clock::ClockSummary,
     plots::Plot,
     series::{Series, near},
     table::{Block, Document},
@@ -88,6 +89,9 @@ pub struct Summary {
     pub friedman: BTreeMap<usize, Option<Friedman>>,
     /// Average ranks that differ by less are not told apart.
     pub nemenyi_critical_difference: Option<f64>,
+    /// By the simulated clock, where there are workers or a latency.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock: Option<ClockSummary>,
     /// The method that the others are paired with.
     pub against: String,
     /// Each other method against it.
@@ -193,6 +197,7 @@ impl Summary {
             ranked: if problems.len() > 1 { "problems" } else { "starts" }.into(),
             friedman: blocks.iter().map(|(&b, blocks)| (b, friedman(blocks))).collect(),
             nemenyi_critical_difference: nemenyi_critical_difference(plan.methods.len(), most),
+            clock: ClockSummary::new(plan, outcomes, series),
             against: plan.methods.get(against).cloned().unwrap_or_default(),
             paired,
         }
@@ -204,7 +209,15 @@ impl Summary {
     }
 }
 
-fn estimate(groups: &[Vec<f64>]) -> Option<Estimate> {
+impl Estimate {
+    /// In another unit.
+    pub(super) fn scaled(self, factor: f64) -> Self {
+        let Self { mean, median, ci95: [low, high] } = self;
+        Self { mean: mean * factor, median: median * factor, ci95: [low * factor, high * factor] }
+    }
+}
+
+pub(super) fn estimate(groups: &[Vec<f64>]) -> Option<Estimate> {
     let groups: Vec<Vec<f64>> = groups.iter().filter(|g| !g.is_empty()).cloned().collect();
     if groups.is_empty() {
         return None;
@@ -313,6 +326,10 @@ pub(super) fn document(summary: &Summary, plots: &[Plot]) -> Document {
     ));
     blocks.push(overall_table(summary));
     blocks.extend(picture("regret"));
+    if let Some(clock) = &summary.clock {
+        blocks.extend(clock.blocks(plan));
+        blocks.extend(picture("clock"));
+    }
     if summary.overall.len() > 1 {
         blocks.push(Block::Heading("Ranks".into()));
         blocks.push(Block::Paragraph(rank_text(summary)));
@@ -356,7 +373,7 @@ fn short(value: f64) -> String {
     format!("{value:.digits$}")
 }
 
-fn with_interval(e: &Estimate) -> String {
+pub(super) fn with_interval(e: &Estimate) -> String {
     format!("{} [{}, {}]", short(e.mean), short(e.ci95[0]), short(e.ci95[1]))
 }
 
