@@ -259,7 +259,8 @@ impl Episode {
             }
         };
         self.scratch = choices;
-        let reward = self.env.config.reward.of_step(before, self.normalised_regret(), here);
+        let cost = chosen.cost as f32;
+        let reward = self.env.config.reward.of_step(before, self.normalised_regret(), here, cost);
         self.returned += reward;
         // What is left pays for no full training: nothing more can be found.
         let spent = self.spent + 1.0 > self.horizon as f64 + super::ROUNDING;

@@ -301,11 +301,5 @@ fn completed(env: &Environment, level: &mut Level) -> Vec<f32> {
             *value = *measured;
         }
     }
-    let valid = values.iter().zip(0..).filter(|(_, rank)| level.task.value_of_rank(*rank).is_some());
-    let mut valid: Vec<f32> = valid.map(|(value, _)| *value).collect();
-    let median = crate::statistics::median(&mut valid);
-    let best = valid.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let gap = best - median;
-    let scale = |v: f32| if gap > 0.0 { ((v - median) / gap).clamp(-3.0, 1.0) } else { 0.0 };
-    values.into_iter().map(scale).collect()
+    Prior::scaled(values, |rank| level.task.value_of_rank(rank as u64).is_some())
 }

@@ -25,11 +25,12 @@ pub fn shaped_quality(normalised_regret: f32) -> f32 {
 
 impl Reward {
     /// Reward of a step that measured or walked to an architecture of regret `here` and moved the incumbent's regret
-    /// from `before` to `after` (all normalised).
-    pub fn of_step(self, before: f32, after: f32, here: f32) -> f32 {
+    /// from `before` to `after` (all normalised). `cost` is that of the training in full ones: where each step is rewarded for where it
+    /// leads, many short ones must not earn more than the full one that they cost.
+    pub fn of_step(self, before: f32, after: f32, here: f32, cost: f32) -> f32 {
         match self {
             Self::Shaped => shaped_quality(after) - shaped_quality(before),
-            Self::Power => (1.0 - here).clamp(0.0, 1.0).powf(POWER),
+            Self::Power => cost * (1.0 - here).clamp(0.0, 1.0).powf(POWER),
         }
     }
 }
@@ -40,11 +41,12 @@ mod tests {
 
     #[test]
     fn a_tenth_of_the_gap_is_worth_about_the_same_everywhere() {
-        let early = Reward::Shaped.of_step(1.0, 0.2, 0.2);
-        let late = Reward::Shaped.of_step(0.2, 0.02, 0.02);
+        let early = Reward::Shaped.of_step(1.0, 0.2, 0.2, 1.0);
+        let late = Reward::Shaped.of_step(0.2, 0.02, 0.02, 1.0);
         assert!(early > 0.6 && late > 0.7 && late < 0.8);
-        assert_eq!(Reward::Shaped.of_step(0.3, 0.3, 0.9), 0.0);
-        assert_eq!(Reward::Power.of_step(0.3, 0.3, 2.0), 0.0);
-        assert_eq!(Reward::Power.of_step(0.3, 0.0, 0.0), 1.0);
+        assert_eq!(Reward::Shaped.of_step(0.3, 0.3, 0.9, 1.0), 0.0);
+        assert_eq!(Reward::Power.of_step(0.3, 0.3, 2.0, 1.0), 0.0);
+        assert_eq!(Reward::Power.of_step(0.3, 0.0, 0.0, 1.0), 1.0);
+        assert_eq!(Reward::Power.of_step(0.3, 0.3, 0.0, 0.06), 0.06);
     }
 }

@@ -1,7 +1,7 @@
 //! What the training tasks say before anything of the new task is measured.
 
 use super::{Expectation, Form};
-use crate::{space::SearchSpace, task::Task};
+use crate::{space::SearchSpace, statistics, task::Task};
 use std::sync::Arc;
 
 /// Values of the training tasks over a whole space, scaled as [`Task::prior_value`]. The first tasks are expected, their values
@@ -127,6 +127,18 @@ impl Prior {
         let values = tasks.iter().flat_map(|t| (0..size).map(|r| t.prior_value(r))).collect();
         let names = |f: fn(&Task) -> &str| tasks.iter().map(|t| f(t).to_string()).collect();
         Self::new(names(Task::name), names(Task::family), size as usize, values)
+    }
+
+    /// Values by rank as a task of a prior has them, see [`Task::prior_value`]: 0 is the median of those that are `valid`, 1 the best.
+    /// All 0 where these are the same.
+    pub fn scaled(mut values: Vec<f32>, valid: impl Fn(usize) -> bool) -> Vec<f32> {
+        let known = values.iter().enumerate().filter(|(rank, _)| valid(*rank));
+        let mut known: Vec<f32> = known.map(|(_, value)| *value).collect();
+        let median = statistics::median(&mut known);
+        let gap = known.iter().copied().fold(f32::NEG_INFINITY, f32::max) - median;
+        let scale = |v: f32| if gap > 0.0 { ((v - median) / gap).clamp(-3.0, 1.0) } else { 0.0 };
+        values.iter_mut().for_each(|v| *v = scale(*v));
+        values
     }
 
     /// Names of the tasks.

@@ -121,12 +121,7 @@ pub(super) fn completed(gp: &mut Gp, whole: &Whole, known: &HashMap<u64, f32>) -
             *value = *measured;
         }
     }
-    let mut valid: Vec<f32> = values.iter().zip(&whole.valid).filter(|(_, v)| **v).map(|(v, _)| *v).collect();
-    let median = srnas_common::statistics::median(&mut valid);
-    let best = valid.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let gap = best - median;
-    let scale = |v: f32| if gap > 0.0 { ((v - median) / gap).clamp(-3.0, 1.0) } else { 0.0 };
-    values.into_iter().map(scale).collect()
+    Prior::scaled(values, |rank| whole.valid[rank])
 }
 
 #[cfg(test)]
