@@ -164,7 +164,11 @@ impl Delays {
     /// As [`Delays::new`].
     pub fn resolve(config: &Config, catalog: &Catalog, seed: u64) -> Result<Option<Self>, SimulationError> {
         let Some(latency) = &config.simulation.latency else { return Ok(None) };
-        let tasks = config.train_tasks()?;
+        // Only a column asks what is searched.
+        let tasks = match latency {
+            Latency::Column { .. } => config.train_tasks()?,
+            _ => Vec::new(),
+        };
         let benchmarks: Vec<&str> = tasks.iter().map(|task| task.benchmark.as_str()).collect();
         Ok(Some(Self::new(latency, &benchmarks, catalog, seed)?))
     }

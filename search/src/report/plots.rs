@@ -311,6 +311,8 @@ fn regret(area: &Area, plan: &Plan, curves: &[Curve], x: &str, y: &str) -> Drawn
     let places = || curves.iter().flat_map(|c| c.points.iter().map(|p| p[0]));
     let first = places().fold(f64::INFINITY, f64::min);
     let last = places().fold(2.0 * first, f64::max);
+    // An axis without a power of ten on it would have no labels.
+    let first = first.min(10f64.powf(last.log10().floor()));
     let values = || curves.iter().flat_map(|c| c.points.iter().map(|p| p[1])).filter(|v| *v > 0.0);
     let highest = values().fold(0.0, f64::max);
     // Below a thousandth of the gap nothing is left to see.
