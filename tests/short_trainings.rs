@@ -313,7 +313,7 @@ fn a_run_learns_how_long_to_train_and_what_it_learned_searches() {
     }
     // By real trainings: the rule is what was exported after so short a run, or what was learned.
     let real =
-        ["--oracle", "train", "--data", "digits", "--maximise", "val/noise", "--fidelity", "epochs=1,3"];
+        ["--oracle", "train", "--data", "digits", "--maximise", "val/noise", "--fidelity", "epochs=6,30"];
     let said = stdout(&setup.output(&[&search[..5], &real, &["--run-dir", "s"]].concat()));
     assert!(said.contains("shorter") && said.contains("full trainings"), "{said}");
 }
