@@ -1,7 +1,7 @@
 //! Searching without learning: a policy or a fixed rule on a task, from paired random starts.
 
 use crate::{
-    environment::{BASE, CandidateKind, Environment, Episode},
+    environment::{BASE, CandidateKind, Environment, Episode, ROUNDING},
     network::{self, FrozenQNetwork, ObservationBatch},
     posterior::Kind,
     task::Task,
@@ -34,8 +34,6 @@ pub struct Search {
     pub best: Vec<u8>,
 }
 
-/// Costs are added up many times.
-const ROUNDING: f64 = 1e-6;
 /// Episodes that share a network call; as many predictors over the whole space are in memory for each thread.
 const GROUP: usize = 4;
 

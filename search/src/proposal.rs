@@ -76,6 +76,12 @@ impl LiveSearch<'_> {
         whole: &Option<Arc<Whole>>,
     ) -> Result<Vec<Training>, LiveError> {
         let asked = state.known.len() + state.running.len();
+        if asked == 0 && self.guide.knows_shorter() && whole.is_some() {
+            // An episode of the policy begins with a full training.
+            let begin = self.begin(asked, 1, whole);
+            let start = unmeasured(&begin, &HashSet::new(), &mut begin.rng());
+            return Ok(start.into_iter().map(Training::full).collect());
+        }
         let mut screening = self.screening(&state.known, asked, whole)?;
         let has_value = |running: &Training| {
             let same = state.known.iter().filter(|m| m.training.shorter == running.shorter);

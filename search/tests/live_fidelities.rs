@@ -2,7 +2,13 @@
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use srnas_common::space::{Conditional, Decision, SearchSpace};
+use srnas_common::{
+    environment::{BASE, EnvironmentConfig},
+    network::{QNetwork, QNetworkConfig},
+    policy::{Acts, Policy},
+    posterior::PosteriorSettings,
+    space::{Conditional, Decision, SearchSpace},
+};
 use srnas_oracle::{
     costly::{Answer, CostlyError, CostlyOracle, RESUMED_FROM, Training},
     fidelities::Fidelities,
@@ -270,4 +276,47 @@ fn the_report_says_how_well_they_agreed_and_what_was_saved() {
     assert!(html.contains("What the shorter trainings said") && html.contains("score after 2 of 20 epochs"));
     let csv = std::fs::read_to_string(folder.path().join("measurements.csv")).unwrap();
     assert!(csv.starts_with("measurement,architecture,infeasible,epochs,cost,score\n"), "{csv}");
+}
+
+/// A policy that earned its export with an untrained network, which ranks as the base scores do.
+fn policy(shorter: usize, space: &SearchSpace) -> Policy {
+    let environment = EnvironmentConfig { shorter, ..EnvironmentConfig::default() };
+    let layout = environment.layout();
+    let config = QNetworkConfig {
+        base_feature: Some(BASE),
+        ..QNetworkConfig::new(layout.candidate_features(), layout.context_features())
+    };
+    let network = QNetwork::new(config, &mut ChaCha8Rng::seed_from_u64(1)).unwrap();
+    Policy {
+        version: 1,
+        space: space.name().into(),
+        acts: Acts::Trained,
+        settings: PosteriorSettings::default(),
+        environment,
+        network: network.frozen().unwrap(),
+        margin: 0.0,
+        learned_prior: None,
+        prior: None,
+        validation: None,
+    }
+}
+
+#[test]
+fn a_policy_that_knows_shorter_trainings_chooses_from_the_first_one_on() {
+    let guided = |shorter: usize, parallel: usize| {
+        let oracle = toy(6, Short::Alike);
+        let guide = Guide::of_policy(&policy(shorter, &oracle.space), &oracle.space).unwrap();
+        let search = LiveSearch { guide, ..search(&oracle, 6, parallel, 3) };
+        search.run(vec![], &mut Kept::default(), &AtomicBool::new(false), &|_| ()).unwrap()
+    };
+    let found = guided(40, 1);
+    assert_eq!(found[0].training.shorter, None, "an episode begins with a full training");
+    assert!(found[1..].iter().take(20).all(|m| m.training.shorter == Some(0)), "then the rule's short ones");
+    assert!(cost(&found) <= 6.0 + 1e-6 && cost(&found) > 5.0 && full(&found) > 2);
+    assert_eq!(found, guided(40, 1), "the same seed, the same search");
+    let side_by_side = guided(40, 3);
+    let distinct: HashSet<&Training> = side_by_side.iter().map(|m| &m.training).collect();
+    assert!(distinct.len() == side_by_side.len() && cost(&side_by_side) > 5.0);
+    // One that knows full trainings only lends its past, and the rule screens.
+    assert_eq!(guided(0, 1)[0].training.shorter, Some(0));
 }

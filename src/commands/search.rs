@@ -12,7 +12,7 @@ use srnas_common::{
     statistics::bootstrap_mean,
     task::{Task, TaskName},
 };
-use srnas_oracle::tasks::resolve_with_shorter;
+use srnas_oracle::tasks::{resolve_tasks, resolve_with_shorter};
 use srnas_search::{Acting, policy_environment};
 use std::{
     path::{Path, PathBuf},
@@ -110,7 +110,8 @@ impl SearchCommand {
         let config = self.load_config(file)?;
         let names = self.task_names(&config)?;
         let count = self.tasks.count(&config);
-        let tasks = resolve_with_shorter(&self.tasks.catalog(), &names, count)?;
+        let resolve = if policy.environment.shorter > 0 { resolve_with_shorter } else { resolve_tasks };
+        let tasks = resolve(&self.tasks.catalog(), &names, count)?;
         let budget = self.budget as usize;
         let at = self.report_at(budget)?;
         let acting = Acting::from(self.by);

@@ -40,7 +40,7 @@ pub enum CandidateMode {
 /// Lengths of shorter trainings that an episode looks at, the cheapest first.
 pub const SHORTER_LEVELS: usize = 3;
 /// Costs are added up many times.
-const ROUNDING: f64 = 1e-6;
+pub(crate) const ROUNDING: f64 = 1e-6;
 /// Candidates of each of them.
 const SHORTER_CANDIDATES: usize = 4;
 /// Shorter trainings that the rule makes before anything else, if the budget pays for them.
