@@ -145,6 +145,23 @@ fn a_space_with_conditions_can_be_exhausted() {
 }
 
 #[test]
+fn a_space_no_larger_than_the_pool_is_looked_at_whole() {
+    let task = nb201_task(1, Count::Strings);
+    let regrets = |pool, reach| {
+        let env = environment(EnvironmentConfig { pool, ..shorter_config(12) }, None, reach);
+        let task = Arc::new(synthetic::with_shorter(&task, &mut ChaCha8Rng::seed_from_u64(2)));
+        search(&env, &task, &[], &Searcher::Rule, 4, 3)
+            .unwrap()
+            .into_iter()
+            .map(|s| s.regrets)
+            .collect::<Vec<_>>()
+    };
+    let whole = regrets(120, Reach::Whole);
+    assert_eq!(regrets(15_625, Reach::Pool), whole);
+    assert_ne!(regrets(15_624, Reach::Pool), whole);
+}
+
+#[test]
 fn an_untrained_policy_acts_as_the_rule() {
     let env = environment(config(CandidateMode::Proposals, true, 20), Some(prior()), Reach::Whole);
     let shape = QNetworkConfig {

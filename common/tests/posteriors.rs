@@ -227,6 +227,39 @@ fn a_whole_space_says_the_same_as_a_pool_and_restarts_forget() {
 }
 
 #[test]
+fn after_another_prior_all_is_as_if_it_had_been_the_first() {
+    let space = SearchSpace::named("nb201").unwrap();
+    let whole = WholeSpace::new(&space).unwrap();
+    let settings = PosteriorSettings::default();
+    let mut other = settings;
+    other.transfer.residual = 0.6;
+    let measured: Vec<u64> = (0..5).map(|k| k * 2_311).collect();
+    let observe = |predictor: &mut Predictor| {
+        for (k, &rank) in measured.iter().enumerate() {
+            predictor.observe(&choices(&space, rank as usize), rank, (k as f32 * 1.7).sin());
+        }
+    };
+    let prior = prior();
+    let one_task = Prior::new(vec!["x".into()], vec!["x".into()], SIZE, prior.of_task(1).to_vec()).unwrap();
+    for (settings, prior) in [(other, Arc::new(one_task)), (settings, prior)] {
+        let weights = prior.all();
+        let mut fresh = Predictor::whole(space.clone(), &whole, settings, Some(prior.clone()), 8);
+        fresh.restart(&weights);
+        observe(&mut fresh);
+        for first in [None, Some(self::prior())] {
+            let mut changed = Predictor::whole(space.clone(), &whole, other, first, 8);
+            observe(&mut changed);
+            changed.beliefs();
+            changed.change_prior(settings, prior.clone(), &weights);
+            let (a, b) = (fresh.beliefs().clone(), changed.beliefs().clone());
+            assert_eq!((a.plain_mean, a.plain_deviation), (b.plain_mean, b.plain_deviation));
+            assert_eq!((a.transfer_mean, a.transfer_deviation), (b.transfer_mean, b.transfer_deviation));
+            assert_eq!((a.evidence, a.scale), (b.evidence, b.scale));
+        }
+    }
+}
+
+#[test]
 fn equal_values_and_a_single_one_give_finite_numbers() {
     let space = SearchSpace::named("nb201").unwrap();
     let prior = prior();

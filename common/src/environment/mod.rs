@@ -62,7 +62,8 @@ pub struct EnvironmentConfig {
     pub betas: Vec<f32>,
     /// β of the base rule.
     pub rule_beta: f32,
-    /// Architectures among which a training episode looks for proposals.
+    /// Architectures among which a training episode looks for proposals; a space that has no more is looked at whole, as a search
+    /// does. What is learned among few may not hold among many.
     pub pool: usize,
     /// What a step earns.
     pub reward: Reward,
@@ -124,7 +125,7 @@ impl EnvironmentConfig {
 /// Where an episode looks for proposals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// A pool of [`EnvironmentConfig::pool`] architectures: training.
+    /// A pool of [`EnvironmentConfig::pool`] architectures, or every one if there are no more: training.
     Pool,
     /// Every architecture, where the space is small enough to enumerate, else a pool: searching.
     Whole,
@@ -154,7 +155,8 @@ impl Environment {
         prior: Option<Arc<Prior>>,
         reach: Reach,
     ) -> Self {
-        let whole = (reach == Reach::Whole && config.posteriors)
+        let small = space.size().is_some_and(|size| size <= config.pool as u64);
+        let whole = (config.posteriors && (small || reach == Reach::Whole))
             .then(|| WholeSpace::new(&space).ok().map(Arc::new))
             .flatten();
         let class_keys = whole.as_ref().map(|_| {

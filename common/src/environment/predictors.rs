@@ -169,17 +169,7 @@ impl Predictors {
         }
         let joint = self.besides.weighed(&env.space, &env.settings, &self.measured, Counted::default());
         if new || !joint.counts_as(&self.joint) || self.measured.len() > self.room {
-            let (space, settings) = (env.space.clone(), joint.settings(&env.settings));
-            let prior = self.besides.prior().cloned();
-            self.room = self.measured.len() + ROOM;
-            self.full = match &env.whole {
-                Some(whole) => Predictor::whole(space, whole, settings, prior, self.room),
-                None => Predictor::sampled(space, settings, prior, self.room, self.full.slots()),
-            };
-            self.full.restart(&joint.weights);
-            if env.whole.is_none() {
-                self.full.place_expecting(0, architectures, ranks, &at_slots);
-            }
+            self.rebuild(env, &joint, architectures, ranks, &at_slots);
         }
         for (choices, value) in &self.measured[self.full.len()..] {
             self.full.observe(choices, env.space.rank(choices), *value);
@@ -188,6 +178,36 @@ impl Predictors {
         self.says_nothing = joint.says_nothing(over_plain, self.full.log_evidence());
         self.beta = Joint::beta(over_plain);
         self.joint = joint;
+    }
+
+    /// The posterior of full trainings after what is known besides as it is now.
+    fn rebuild(
+        &mut self,
+        env: &Environment,
+        joint: &Joint,
+        architectures: &[u8],
+        ranks: &[u64],
+        at_slots: &[Vec<f32>],
+    ) {
+        let (space, settings) = (env.space.clone(), joint.settings(&env.settings));
+        let prior = self.besides.prior().cloned();
+        match (&env.whole, prior) {
+            (Some(_), Some(prior)) if self.measured.len() <= self.room => {
+                return self.full.change_prior(settings, prior, &joint.weights);
+            }
+            (Some(whole), prior) => {
+                self.room = self.measured.len() + ROOM;
+                self.full = Predictor::whole(space, whole, settings, prior, self.room);
+            }
+            (None, prior) => {
+                self.room = self.measured.len() + ROOM;
+                self.full = Predictor::sampled(space, settings, prior, self.room, self.full.slots());
+            }
+        }
+        self.full.restart(&joint.weights);
+        if env.whole.is_none() {
+            self.full.place_expecting(0, architectures, ranks, at_slots);
+        }
     }
 
     /// Each level as a task of a prior, and its values at the slots; nothing before the first shorter training.

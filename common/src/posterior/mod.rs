@@ -130,6 +130,7 @@ struct Points {
     tasks: Vec<f32>,
     mean: Vec<f32>,
     values: Vec<f32>,
+    ranks: Vec<u64>,
     sum: f64,
     sum_squares: f64,
     /// First value: sums are of differences to it, so that large values with a small spread keep their digits.
@@ -228,6 +229,7 @@ impl Predictor {
                 tasks: vec![0.0; tasks * capacity],
                 mean: vec![0.0; capacity],
                 values: Vec::with_capacity(capacity),
+                ranks: Vec::with_capacity(capacity),
                 sum: 0.0,
                 sum_squares: 0.0,
                 first: 0.0,
@@ -261,6 +263,7 @@ impl Predictor {
             t.clear();
         }
         self.points.values.clear();
+        self.points.ranks.clear();
         (self.points.sum, self.points.sum_squares) = (0.0, 0.0);
         if self.weights != weights {
             self.weights = weights.to_vec();
@@ -414,36 +417,74 @@ impl Predictor {
         self.kernel.row(&self.points.forms, 0, &self.form, &mut self.to_points[..n]);
         self.kernel.row(&self.slots.forms, 0, &self.form, &mut self.row);
         self.plain.observe(&self.to_points[..n], 1.0 + self.settings.plain.noise, &self.row, relative, 0.0);
-        if let (Some(transfer), Some(prior)) = (&mut self.transfer, &self.prior) {
-            let tasks = self.weights.len();
-            for (t, v) in self.tasks_at.iter_mut().enumerate() {
-                *v = prior.at(t, &self.form, rank, &mut self.expected_row);
-            }
-            let mean: f32 = self.tasks_at.iter().zip(&self.weights).map(|(v, w)| v * w).sum();
-            let square: f32 = self.tasks_at.iter().zip(&self.weights).map(|(v, w)| v * v * w).sum();
-            let s = &self.settings.transfer;
-            let own = (square - mean * mean).max(0.0)
-                + s.slope * s.slope * mean * mean
-                + s.residual
-                + s.constant
-                + s.noise;
-            let row = TransferRow { weights: &self.weights, at_x: &self.tasks_at, mean_x: mean, settings: s };
-            row.fill(&self.slots.tasks, self.slots.n, &self.slots.mean, &self.row, &mut self.row_transfer);
-            for i in 0..n {
-                self.to_points_transfer[i] = row.entry(
-                    &self.points.tasks[i * tasks..(i + 1) * tasks],
-                    self.points.mean[i],
-                    self.to_points[i],
-                );
-            }
-            transfer.observe(&self.to_points_transfer[..n], own, &self.row_transfer, relative, mean);
-            self.points.tasks[n * tasks..(n + 1) * tasks].copy_from_slice(&self.tasks_at);
-            self.points.mean[n] = mean;
-        }
+        self.observe_transfer(n, rank, relative);
         self.points.forms.set(n, &self.form);
         self.points.values.push(value);
+        self.points.ranks.push(rank);
         self.points.sum += relative;
         self.points.sum_squares += relative * relative;
+        self.stale = true;
+    }
+
+    /// Takes the measurement at `self.form` into the transfer posterior as point `n`; its kernel with the slots and with the points
+    /// before it is there already.
+    fn observe_transfer(&mut self, n: usize, rank: u64, relative: f64) {
+        let (Some(transfer), Some(prior)) = (&mut self.transfer, &self.prior) else { return };
+        let tasks = self.weights.len();
+        for (t, v) in self.tasks_at.iter_mut().enumerate() {
+            *v = prior.at(t, &self.form, rank, &mut self.expected_row);
+        }
+        let mean: f32 = self.tasks_at.iter().zip(&self.weights).map(|(v, w)| v * w).sum();
+        let square: f32 = self.tasks_at.iter().zip(&self.weights).map(|(v, w)| v * v * w).sum();
+        let s = &self.settings.transfer;
+        let own = (square - mean * mean).max(0.0)
+            + s.slope * s.slope * mean * mean
+            + s.residual
+            + s.constant
+            + s.noise;
+        let row = TransferRow { weights: &self.weights, at_x: &self.tasks_at, mean_x: mean, settings: s };
+        row.fill(&self.slots.tasks, self.slots.n, &self.slots.mean, &self.row, &mut self.row_transfer);
+        for i in 0..n {
+            self.to_points_transfer[i] = row.entry(
+                &self.points.tasks[i * tasks..(i + 1) * tasks],
+                self.points.mean[i],
+                self.to_points[i],
+            );
+        }
+        transfer.observe(&self.to_points_transfer[..n], own, &self.row_transfer, relative, mean);
+        self.points.tasks[n * tasks..(n + 1) * tasks].copy_from_slice(&self.tasks_at);
+        self.points.mean[n] = mean;
+    }
+
+    /// Keeps the measurements and takes another prior with these weights, over every encoding of a space: only what depends on the prior
+    /// is computed again. `settings` may differ in the transfer posterior alone.
+    ///
+    /// # Panics
+    /// Over slots that are placed, or with other numbers of the plain posterior.
+    pub fn change_prior(&mut self, settings: PosteriorSettings, prior: Arc<Prior>, weights: &[f32]) {
+        assert_eq!(settings.plain, self.settings.plain, "the plain posterior stays");
+        assert_eq!(prior.encodings(), self.slots.n, "slots are ranks");
+        let (tasks, n, capacity) = (prior.tasks().len(), self.slots.n, self.points.mean.len());
+        self.slots.tasks = prior.values.clone();
+        (self.settings, self.weights) = (settings, weights.to_vec());
+        self.tasks_at = vec![0.0; tasks];
+        self.points.tasks = vec![0.0; tasks * capacity];
+        for values in
+            [&mut self.row_transfer, &mut self.beliefs.transfer_mean, &mut self.beliefs.transfer_deviation]
+        {
+            values.resize(n, 0.0);
+        }
+        let transfer = self.transfer.get_or_insert_with(|| Process::new(capacity, n));
+        transfer.clear();
+        self.prior = Some(prior);
+        self.prior_moments(0..n);
+        for i in 0..self.len() {
+            self.points.forms.copy_to(i, &mut self.form);
+            self.kernel.row(&self.points.forms, 0, &self.form, &mut self.to_points[..i]);
+            self.kernel.row(&self.slots.forms, 0, &self.form, &mut self.row);
+            let relative = f64::from(self.points.values[i]) - self.points.first;
+            self.observe_transfer(i, self.points.ranks[i], relative);
+        }
         self.stale = true;
     }
 
