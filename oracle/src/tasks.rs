@@ -157,10 +157,10 @@ fn shorter_trainings(
 
 /// A task from a benchmark and an objective over its metrics.
 ///
-/// A metric counts with the mean over its seeds, or with the seed named. One term alone is the metric as it is, negated
-/// where less is better. In a sum each term is scaled first: (value − median)/(best − median), best being the lowest
-/// where less is better, so that a positive weight always asks for better; and for `log(…)` the natural logarithm,
-/// standardised over the table and *not* turned, so that a negative weight asks for less.
+/// A metric counts with the mean over its seeds, or with the seed named. One term alone is the metric as it is. In a sum each
+/// term is scaled first: (value − median)/(best − median), best being the lowest where less is better, so that a positive
+/// weight always asks for better; and for `log(…)` the natural logarithm, standardised over the table and *not* turned, so
+/// that a negative weight asks for less.
 ///
 /// # Errors
 /// Refuses unknown metrics and seeds, logarithms of what is not positive, and terms that are the same everywhere.
@@ -171,12 +171,12 @@ pub fn build_task(benchmark: &Benchmark, name: &TaskName, count: Count) -> Resul
             benchmark: benchmark.name().into(),
         });
     }
+    let mut minimise = false;
     let objective = match &name.terms[..] {
         [alone] => {
             let (metric, values) = measured(benchmark, name, alone)?;
-            let sign = metric.info().direction.sign();
-            let values = if alone.log { standardised_log(benchmark, name, alone, &values)? } else { values };
-            values.into_iter().map(|v| sign * v).collect()
+            minimise = metric.info().direction == Direction::Minimise;
+            if alone.log { standardised_log(benchmark, name, alone, &values)? } else { values }
         }
         terms => {
             let mut sum = vec![0.0; benchmark.rows()];
@@ -191,13 +191,11 @@ pub fn build_task(benchmark: &Benchmark, name: &TaskName, count: Count) -> Resul
             sum
         }
     };
-    let task = Task::new(
-        name.as_str(),
-        name.family(),
-        benchmark.space().clone(),
-        by_rank(benchmark, &objective),
-        count,
-    );
+    let (space, values) = (benchmark.space().clone(), by_rank(benchmark, &objective));
+    let task = match minimise {
+        true => Task::minimising(name.as_str(), name.family(), space, values, count),
+        false => Task::new(name.as_str(), name.family(), space, values, count),
+    };
     Ok(task?)
 }
 

@@ -1,8 +1,7 @@
 //! Spaces in files: our own TOML (docs/your-own-search.md), or a ConfigSpace in JSON.
 
 use super::{
-    Condition, Constraint, Custom, Decision, SearchSpace, SpaceError, check_decisions, configspace,
-    custom::Formula,
+    Condition, Constraint, Custom, Decision, Formula, SearchSpace, SpaceError, check_decisions, configspace,
 };
 use crate::names::did_you_mean;
 use serde::Deserialize;
