@@ -5,6 +5,11 @@
 //! set, as in `digits/val/clean-0.15*log(cost/latency_ms)`. Names may be abbreviated
 //! with braces: `nb201/{cifar10,cifar100}/val` are two tasks.
 
+mod range;
+mod within;
+
+pub use range::{LARGEST_VALUE, SMALLEST_VALUE, beyond_search};
+
 use crate::{
     space::{Choices, SearchSpace},
     statistics,
@@ -219,8 +224,24 @@ impl Task {
     /// encodings. Best and median are over encodings.
     ///
     /// # Errors
-    /// Refuses values of the wrong number, without anything finite, and values whose best equals their median.
+    /// Refuses what [`Task::objective`] and [`Task::searchable`] refuse.
     pub fn new(
+        name: impl Into<String>,
+        family: impl Into<String>,
+        space: Arc<SearchSpace>,
+        values: Values,
+        count: Count,
+    ) -> Result<Self, TaskError> {
+        let task = Self::objective(name, family, space, values, count)?;
+        task.searchable()?;
+        Ok(task)
+    }
+
+    /// As [`Task::new`], also where nothing can be found in it alone: as one of several objectives.
+    ///
+    /// # Errors
+    /// Refuses values of the wrong number, without anything finite, or that a search cannot hold.
+    pub fn objective(
         name: impl Into<String>,
         family: impl Into<String>,
         space: Arc<SearchSpace>,
@@ -246,11 +267,27 @@ impl Task {
         }
         let best = known.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let median = statistics::median(&mut known);
-        if best <= median {
-            return Err(error(format!("its best value {best} is also its median, so nothing can be found")));
+        if let Some((value, reason)) = known.iter().find_map(|&v| Some((v, beyond_search(v.into())?))) {
+            return Err(error(format!("it has the value {value:e}, which {reason}")));
         }
         let shorter = Arc::from([]);
         Ok(Self { name, family: family.into(), space, values, count, best, median, shorter })
+    }
+
+    /// Whether there is something to find in it alone.
+    ///
+    /// # Errors
+    /// Refuses a task whose best equals its median: regret has no scale there.
+    pub fn searchable(&self) -> Result<(), TaskError> {
+        if self.best > self.median {
+            return Ok(());
+        }
+        let best = self.best;
+        let reason = format!(
+            "its best value {best} is also its median, so nothing can be found in it alone; it can be a part of a sum, or one of \
+             several objectives"
+        );
+        Err(TaskError { name: self.name.clone(), reason })
     }
 
     /// The same task with its shorter trainings.

@@ -266,6 +266,13 @@ impl Rules for Custom {
         self.conditions.inactive(choices).has(decision)
     }
 
+    fn counting(&self) -> &'static str {
+        match self.interchangeable.is_empty() {
+            true => "what does not count left out",
+            false => "what does not count left out, and interchangeable groups in any order",
+        }
+    }
+
     /// The rank of the active form with its interchangeable groups in order, where there are any.
     fn published_key(&self, space: &SearchSpace, choices: &Choices) -> Option<u64> {
         if self.interchangeable.is_empty() {

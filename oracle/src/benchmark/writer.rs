@@ -2,7 +2,11 @@
 
 use super::{
     BenchmarkError, Fidelity, MetricInfo,
-    format::{self, CHOICES, Descriptor, FORMAT_VERSION, METADATA_KEY, Refusal, Rows, SpaceDefinition},
+    format::{
+        self, CHOICES, DOUBLE_VERSION, Descriptor, FIRST_VERSION, METADATA_KEY, Refusal, Rows,
+        SpaceDefinition,
+    },
+    precision::Precision,
 };
 use half::f16;
 use safetensors::{Dtype, View};
@@ -59,7 +63,7 @@ impl BenchmarkWriter {
         licence: impl Into<String>,
     ) -> Self {
         let descriptor = Descriptor {
-            format_version: FORMAT_VERSION,
+            format_version: FIRST_VERSION,
             name: name.into(),
             space: space.name().into(),
             space_definition: None,
@@ -91,6 +95,20 @@ impl BenchmarkWriter {
         self.add(name.into(), info, seeds, values.len(), Dtype::F32, bytes);
     }
 
+    /// Like [`Self::metric`], kept in double precision where single precision would change a number as it is written.
+    pub fn exact_metric(&mut self, name: impl Into<String>, info: MetricInfo, seeds: usize, values: &[f64]) {
+        match Precision::that_keeps(values) {
+            Precision::Half | Precision::Single => {
+                let single: Vec<f32> = values.iter().map(|&v| v as f32).collect();
+                self.metric(name, info, seeds, &single);
+            }
+            Precision::Double => {
+                let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+                self.add(name.into(), info, seeds, values.len(), Dtype::F64, bytes);
+            }
+        }
+    }
+
     /// Like [`Self::metric`], kept as half floats: three digits, up to 65,504.
     pub fn half_metric(&mut self, name: impl Into<String>, info: MetricInfo, seeds: usize, values: &[f32]) {
         let bytes = values.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect();
@@ -109,6 +127,8 @@ impl BenchmarkWriter {
         let shape = if seeds == 1 { vec![values] } else { vec![self.rows, seeds] };
         self.descriptor.metrics.insert(name.clone(), info);
         self.tensors.insert(name, Tensor { dtype, shape, bytes });
+        let double = self.tensors.values().any(|tensor| tensor.dtype == Dtype::F64);
+        self.descriptor.format_version = if double { DOUBLE_VERSION } else { FIRST_VERSION };
     }
 
     /// Says that one metric is another after a shorter training.

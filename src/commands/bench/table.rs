@@ -44,15 +44,13 @@ pub(super) fn import(
     let imported = importer::import(file, &read, folder)?;
     let (rows, architectures, metrics) =
         (imported.rows, imported.benchmark.rows(), imported.benchmark.metrics());
-    for metric in &imported.constant {
-        tracing::warn!("metric `{metric}` is the same everywhere: nothing can be searched for in it");
-    }
+    imported.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let bytes = imported.benchmark.write(&path)?;
     let seconds = began.elapsed().as_secs_f64();
     if out.json {
         return out.line(json!({
             "benchmark": read.benchmark, "path": path, "rows": rows, "architectures": architectures,
-            "repeated": imported.repeated, "constant": imported.constant, "metrics": metrics, "bytes": bytes,
+            "repeated": imported.repeated, "constant": imported.constant, "warnings": imported.warnings, "metrics": metrics, "bytes": bytes,
             "seconds": seconds, "files": [file],
         }));
     }

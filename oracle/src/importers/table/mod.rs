@@ -2,6 +2,7 @@
 //! (docs/your-own-table.md).
 
 mod descriptor;
+mod findings;
 mod numbers;
 mod parquet;
 mod pattern;
@@ -13,6 +14,7 @@ pub use suggest::{Suggestion, suggest};
 use super::csv::{Column, CsvError, CsvTable};
 use crate::benchmark::{BenchmarkWriter, Rows};
 use descriptor::{ArchitectureColumns, Duplicates, Renamed};
+use findings::Findings;
 use pattern::Pattern;
 use srnas_common::{
     names,
@@ -25,6 +27,9 @@ use std::{
 
 /// Spaces up to this many combinations are stored by architecture, so that every way of writing one is found.
 const LISTED: u64 = 4_000_000;
+
+/// Seeds of all architectures, each with as many as the one that has most.
+const MOST_SEEDS: usize = 1 << 26;
 
 /// What can be wrong with a table or with what is said of it.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +84,8 @@ pub struct ImportedTable {
     pub repeated: usize,
     /// Metrics that are the same everywhere: nothing can be searched for in them.
     pub constant: Vec<String>,
+    /// What a person should know of the metrics before they are searched, a line each.
+    pub warnings: Vec<String>,
 }
 
 /// Reads a table as a descriptor says; `folder` is the descriptor's, where its space is looked for.
@@ -105,8 +112,22 @@ pub fn import(file: &Path, descriptor: &Descriptor, folder: &Path) -> Result<Imp
         groups[place].push(row);
     }
     let metrics = metrics(&table, descriptor)?;
-    let repeated = merge(&metrics, &mut groups, descriptor.duplicates)?;
+    let repeated = match descriptor.duplicates {
+        Duplicates::Refuse => merge(&metrics, &mut groups)?,
+        // Every row is a measurement, also where two seeds found the same.
+        Duplicates::Seeds => 0,
+    };
     let most = groups.iter().map(Vec::len).max().unwrap_or(0);
+    if let Some(group) = groups.iter().find(|group| group.len() == most)
+        && groups.len().saturating_mul(most) > MOST_SEEDS
+    {
+        let reason = format!(
+            "{most} rows are of one architecture, and each of {} would need room for as many seeds; give the mean of such rows \
+             in their place",
+            groups.len()
+        );
+        return Err(metrics[0][0].column.error(group[0], reason).into());
+    }
 
     let (provenance, licence) = (&descriptor.provenance, &descriptor.licence);
     let stated = |text: &str| if text.is_empty() { "not stated".to_string() } else { text.to_string() };
@@ -123,23 +144,23 @@ pub fn import(file: &Path, descriptor: &Descriptor, folder: &Path) -> Result<Imp
             benchmark.rows_are(Rows::Classes);
         }
     }
-    let mut constant = Vec::new();
+    let (mut constant, mut warnings) = (Vec::new(), Vec::new());
     for (metric, columns) in descriptor.metrics.iter().zip(&metrics) {
         let seeds = most * columns.len();
         let mut values = Vec::with_capacity(groups.len() * seeds);
         for group in &groups {
             let known = group.iter().flat_map(|&row| columns.iter().map(move |c| c.values[row]));
-            values.extend(known.chain(std::iter::repeat(f32::NAN)).take(seeds));
+            values.extend(known.chain(std::iter::repeat(f64::NAN)).take(seeds));
         }
-        let mut known = values.iter().filter(|v| !v.is_nan());
-        let first = known.next();
-        if known.all(|v| Some(v) == first) {
+        let found = Findings::of(columns, &groups)?;
+        if found.is_constant() {
             constant.push(metric.name.clone());
         }
-        benchmark.metric(&metric.name, metric.info(), seeds, &values);
+        warnings.extend(found.warning(&metric.name, metric.direction));
+        benchmark.exact_metric(&metric.name, metric.info(), seeds, &values);
         metric.fidelity().into_iter().for_each(|fidelity| benchmark.fidelity(fidelity));
     }
-    Ok(ImportedTable { benchmark, rows: table.rows(), repeated, constant })
+    Ok(ImportedTable { benchmark, rows: table.rows(), repeated, constant, warnings })
 }
 
 /// The cells of a file: Parquet by its ending, else text; tabs are between fields where the ending is `.tsv`.
@@ -160,7 +181,7 @@ fn cells(file: &Path, delimiter: Option<char>) -> Result<CsvTable, TableError> {
 /// One column of a metric.
 struct MetricColumn<'t> {
     column: Column<'t>,
-    values: Vec<f32>,
+    values: Vec<f64>,
 }
 
 fn metrics<'t>(table: &'t CsvTable, descriptor: &Descriptor) -> Result<Vec<Vec<MetricColumn<'t>>>, CsvError> {
@@ -176,41 +197,28 @@ fn metrics<'t>(table: &'t CsvTable, descriptor: &Descriptor) -> Result<Vec<Vec<M
     descriptor.metrics.iter().map(of_metric).collect()
 }
 
-/// Leaves one row of those that say the same; what differs is refused, or is a seed. Returns how many are gone.
-fn merge(
-    metrics: &[Vec<MetricColumn<'_>>],
-    groups: &mut [Vec<usize>],
-    duplicates: Duplicates,
-) -> Result<usize, CsvError> {
-    let same = |a: f32, b: f32| a == b || (a.is_nan() && b.is_nan());
+/// Leaves one row of those that say the same; what differs is refused. Returns how many are gone.
+fn merge(metrics: &[Vec<MetricColumn<'_>>], groups: &mut [Vec<usize>]) -> Result<usize, CsvError> {
+    let same = |a: f64, b: f64| a == b || (a.is_nan() && b.is_nan());
     let mut repeated = 0;
     for group in groups {
-        let mut kept: Vec<usize> = Vec::with_capacity(group.len());
-        for &row in group.iter() {
-            let differs = |&other: &usize| {
-                metrics.iter().flatten().find(|column| !same(column.values[row], column.values[other]))
-            };
-            // Equal to one that is kept already.
-            if kept.iter().any(|other| differs(other).is_none()) {
-                repeated += 1;
-                continue;
-            }
-            if let (Some(&first), Duplicates::Refuse) = (kept.first(), duplicates)
-                && let Some(column) = differs(&first)
-            {
-                let (line, text) = (column.column.line(first), column.column.text(first));
-                return Err(column.column.error(
+        let first = group[0];
+        for &row in &group[1..] {
+            let differs = |column: &&MetricColumn| !same(column.values[row], column.values[first]);
+            if let Some(MetricColumn { column, .. }) = metrics.iter().flatten().find(differs) {
+                let (line, text) = (column.line(first), column.text(first));
+                return Err(column.error(
                     row,
                     format!(
                         "`{}`, where line {line} has `{text}` for the same architecture; if these are measurements with \
                          several seeds, say `duplicates = \"seeds\"`",
-                        column.column.text(row)
+                        column.text(row)
                     ),
                 ));
             }
-            kept.push(row);
         }
-        *group = kept;
+        repeated += group.len() - 1;
+        group.truncate(1);
     }
     Ok(repeated)
 }

@@ -2,6 +2,7 @@
 
 use super::descriptor::Decimal;
 use crate::importers::csv::{Column, CsvError};
+use srnas_common::task::beyond_search;
 
 /// What stands for no measurement.
 const MISSING: &[&str] = &["", "nan", "na", "n/a", "null", "none", "-", "?"];
@@ -10,20 +11,20 @@ const MISSING: &[&str] = &["", "nan", "na", "n/a", "null", "none", "-", "?"];
 /// then in all cells or in none. Unless `mixed`, percentages of which some look like fractions are refused.
 ///
 /// # Errors
-/// The first cell that is no finite number, or does not fit the others.
+/// The first cell that is no finite number, one that a search cannot hold, or does not fit the others.
 pub(super) fn read(
     column: &Column<'_>,
     rows: usize,
     decimal: Decimal,
     unit: &str,
     mixed: bool,
-) -> Result<Vec<f32>, CsvError> {
+) -> Result<Vec<f64>, CsvError> {
     let mut values = Vec::with_capacity(rows);
     let mut signs: Option<bool> = None;
     for row in 0..rows {
         let text = column.text(row);
         if MISSING.contains(&text.to_ascii_lowercase().as_str()) {
-            values.push(f32::NAN);
+            values.push(f64::NAN);
             continue;
         }
         let bare = text.strip_suffix('%').map(str::trim_end).filter(|_| unit == "%");
@@ -35,7 +36,7 @@ pub(super) fn read(
             _ => signs = Some(bare.is_some()),
         }
         let number = parse(bare.unwrap_or(text), decimal).map_err(|reason| column.error(row, reason))?;
-        values.push(number as f32);
+        values.push(number);
     }
     if unit == "%"
         && !mixed
@@ -66,8 +67,14 @@ fn parse(text: &str, decimal: Decimal) -> Result<f64, String> {
     }
     let plain = if decimal == Decimal::Comma { text.replace(',', ".") } else { text.into() };
     match plain.parse::<f64>() {
-        Ok(number) if (number as f32).is_finite() => Ok(number),
-        Ok(_) => Err(format!("`{text}` is not finite")),
+        // Digits that make infinity are a number that is too large.
+        Ok(number) if number.is_infinite() && !text.contains(|c: char| c.is_ascii_digit()) => {
+            Err(format!("`{text}` is not finite"))
+        }
+        Ok(number) => match beyond_search(number) {
+            None => Ok(number),
+            Some(reason) => Err(format!("`{text}` {reason}: give the metric in another unit")),
+        },
         Err(_) => Err(format!("`{text}` is not a number")),
     }
 }
@@ -75,9 +82,9 @@ fn parse(text: &str, decimal: Decimal) -> Result<f64, String> {
 /// The first value that looks like a fraction among percentages: its hundredfold is about an ordinary value of the column
 /// (from a fifth below the lowest twentieth of those above 1 to a fifth above the highest), and it has no company: nothing
 /// lies between 1 and its tenfold, as there would for a true percentage as low as that.
-fn stray_fraction(values: &[f32]) -> Option<usize> {
-    let mut others: Vec<f32> = values.iter().copied().filter(|v| *v > 1.0).collect();
-    others.sort_by(f32::total_cmp);
+fn stray_fraction(values: &[f64]) -> Option<usize> {
+    let mut others: Vec<f64> = values.iter().copied().filter(|v| *v > 1.0).collect();
+    others.sort_by(f64::total_cmp);
     let lowest = *others.first()?;
     let quantile = |share: f64| others[((others.len() - 1) as f64 * share) as usize];
     let ordinary = 0.8 * quantile(0.05)..=1.2 * quantile(0.95);
@@ -90,7 +97,7 @@ mod tests {
     use crate::importers::csv::CsvTable;
     use std::fs;
 
-    fn column(cells: &[&str], decimal: Decimal, unit: &str) -> Result<Vec<f32>, String> {
+    fn column(cells: &[&str], decimal: Decimal, unit: &str) -> Result<Vec<f64>, String> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("t.csv");
         let quoted: Vec<String> = cells.iter().map(|c| format!("\"{c}\"")).collect();
@@ -109,6 +116,9 @@ mod tests {
         );
         assert_eq!((read[0], read[4]), (1.5, 1000.0));
         assert_eq!(column(&["93,5 %", "94%"], Decimal::Comma, "%").unwrap(), [93.5, 94.0]);
+        let exact = ["39974282", "0.1234567890123", "-1e30", "1e-30", "0", "0e-99"];
+        let read = column(&exact, Decimal::Point, "").unwrap();
+        assert_eq!(read, [39_974_282.0, 0.123_456_789_012_3, -1e30, 1e-30, 0.0, 0.0], "none is rounded");
     }
 
     #[test]
@@ -122,7 +132,17 @@ mod tests {
             ),
             (&["1,5", "1.5"], Decimal::Comma, "", "where `decimal"),
             (&["1.5", "inf"], Decimal::Point, "", "is not finite"),
-            (&["1.5", "1e300"], Decimal::Point, "", "is not finite"),
+            (&["1.5", "-Infinity"], Decimal::Point, "", "`-Infinity` is not finite"),
+            (
+                &["1.5", "1e39"],
+                Decimal::Point,
+                "",
+                "t.csv:3: column 1, `a`: `1e39` is more than a search can",
+            ),
+            (&["1.5", "-1e400"], Decimal::Point, "", "`-1e400` is more than a search can hold (1e30)"),
+            (&["1.5", "3e38"], Decimal::Point, "", "give the metric in another unit"),
+            (&["1.5", "1e-50"], Decimal::Point, "", "`1e-50` is nearer to 0 than a search can hold (1e-30)"),
+            (&["-1e-39"], Decimal::Point, "", "t.csv:2: column 1, `a`: `-1e-39` is nearer to 0"),
             (&["1.5", "low"], Decimal::Point, "", "`low` is not a number"),
             (&["1.5", "2%"], Decimal::Point, "", "`2%` is not a number"),
             (&["94.5", "93.1%"], Decimal::Point, "%", "some cells have a percent sign"),

@@ -127,7 +127,7 @@ enum Guess {
     },
     Metric {
         column: String,
-        highest: f32,
+        highest: f64,
     },
     /// The whole architecture.
     Written {
@@ -159,11 +159,11 @@ impl Guess {
                     return Self::Written { column, pattern, decisions };
                 }
                 let whole =
-                    values.iter().enumerate().all(|(row, v)| *v == row as f32 || *v == row as f32 + 1.0);
+                    values.iter().enumerate().all(|(row, v)| *v == row as f64 || *v == row as f64 + 1.0);
                 if whole {
                     return Self::Nothing;
                 }
-                Self::Metric { column, highest: values.into_iter().fold(f32::MIN, f32::max) }
+                Self::Metric { column, highest: values.into_iter().fold(f64::MIN, f64::max) }
             }
             // In a small table every architecture may be there once.
             _ if distinct.len() == table.rows()
@@ -282,8 +282,8 @@ fn written(pieces: Vec<Piece>) -> Option<(String, Decisions)> {
 }
 
 /// Columns whose names differ in a number alone, as seeds do.
-fn seeds_together(columns: Vec<Guess>) -> Vec<(Vec<String>, f32)> {
-    let mut metrics: Vec<(Vec<String>, f32)> = Vec::new();
+fn seeds_together(columns: Vec<Guess>) -> Vec<(Vec<String>, f64)> {
+    let mut metrics: Vec<(Vec<String>, f64)> = Vec::new();
     for guess in columns {
         let Guess::Metric { column, highest } = guess else { continue };
         let bare = |name: &str| name.trim_end_matches(|c: char| c.is_ascii_digit()).to_string();
@@ -291,7 +291,7 @@ fn seeds_together(columns: Vec<Guess>) -> Vec<(Vec<String>, f32)> {
             let bare = bare(name).to_ascii_lowercase();
             bare.len() < name.len() && ["s", "seed", "seed_", "run", "run_"].iter().any(|w| bare.ends_with(w))
         };
-        let together = |(others, _): &&mut (Vec<String>, f32)| {
+        let together = |(others, _): &&mut (Vec<String>, f64)| {
             seed(&column) && seed(&others[0]) && bare(&others[0]) == bare(&column)
         };
         match metrics.iter_mut().find(together) {
@@ -321,7 +321,7 @@ fn shared_name(columns: &[String]) -> String {
 }
 
 /// Unit and direction that a column's name suggests, and whether it does.
-fn meaning(column: &str, highest: f32) -> (&'static str, &'static str, bool) {
+fn meaning(column: &str, highest: f64) -> (&'static str, &'static str, bool) {
     let name = column.to_ascii_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| name.contains(word));
     let percent = if highest > 1.5 { "%" } else { "" };
