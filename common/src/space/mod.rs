@@ -58,6 +58,11 @@ pub trait Rules: Send + Sync + fmt::Debug {
     /// Whether this combination of choices is an architecture of the space.
     fn is_valid(&self, choices: &Choices) -> bool;
 
+    /// The constraints that choices of the space break, in the words of who wrote them.
+    fn broken(&self, _space: &SearchSpace, _choices: &Choices) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Turns `choices` into the active form: every inactive decision gets one fixed choice.
     fn activate(&self, choices: &mut Choices);
 
@@ -243,6 +248,11 @@ impl SearchSpace {
             && self.rules.is_valid(choices)
     }
 
+    /// The constraints that choices of this space break, such as `require depth * width <= 96`, where it has any to name.
+    pub fn broken(&self, choices: &Choices) -> Vec<String> {
+        self.rules.broken(self, choices)
+    }
+
     /// Turns choices into the active form: every inactive decision gets one fixed choice.
     pub fn activate(&self, choices: &mut Choices) {
         self.rules.activate(choices);
@@ -385,7 +395,11 @@ impl SearchSpace {
             None => self.parse_pairs(text)?,
         };
         if !self.is_valid(&choices) {
-            return Err(self.not_an_architecture(text, "its choices together are not valid here"));
+            let why = match &self.broken(&choices)[..] {
+                [] => "its choices together are not valid here".to_string(),
+                broken => format!("it breaks {}", broken.join(" and ")),
+            };
+            return Err(self.not_an_architecture(text, &why));
         }
         Ok(choices)
     }
