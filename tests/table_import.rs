@@ -69,7 +69,7 @@ impl Setup {
     }
 
     fn import(&self, file: &str, descriptor: &str) -> Output {
-        self.srnas(&["bench", "import", "table", file, "--descriptor", descriptor])
+        self.srnas(&["bench", "import", "table", file, "--descriptor", descriptor, "--replace"])
     }
 
     fn refused(&self, table: &str, descriptor: &str, expected: &str) {

@@ -13,10 +13,15 @@ use indicatif::{ProgressBar, ProgressStyle};
 use numbers::{is_number, megabytes, thousands};
 use serde_json::json;
 use srnas_common::text::with_causes;
-use srnas_oracle::{benchmark::EXTENSION, catalog::Catalog, digits, importers::KINDS};
+use srnas_oracle::{
+    benchmark::{BenchmarkError, BenchmarkWriter, EXTENSION},
+    catalog::{Catalog, Hidden},
+    digits,
+    importers::KINDS,
+};
 use std::{
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicUsize, Ordering},
     time::Instant,
 };
@@ -86,15 +91,21 @@ enum Action {
         /// --descriptor, show them
         #[arg(long)]
         suggest: bool,
+        /// Overwrite the benchmark of this name that is there already
+        #[arg(long, conflicts_with = "suggest")]
+        replace: bool,
     },
     /// Make a benchmark by training all of it on this machine; interrupted, the same command goes on
     Generate {
         /// The benchmark
         #[arg(value_parser = [digits::BENCHMARK])]
         benchmark: String,
-        /// Where to write it [default: the folder of imports]; the trainings so far are kept beside it
-        #[arg(long, value_name = "FILE")]
-        out: Option<PathBuf>,
+        /// Where to write it; the trainings so far are kept beside it
+        #[arg(long, value_name = "FILE", default_value = "digits.safetensors")]
+        out: PathBuf,
+        /// Overwrite the file that is there already
+        #[arg(long)]
+        replace: bool,
         /// Trainings at a time [default: all cores]
         #[arg(long, default_value_t = 0, value_name = "N", hide_default_value = true)]
         threads: usize,
@@ -150,13 +161,13 @@ impl BenchCommand {
             Action::Agreement { benchmark, metrics } => {
                 trust::show_agreement(&*catalog.open(&benchmark)?, &metrics, out)
             }
-            Action::Import { kind, paths, descriptor, suggest } => match (kind == TABLE, suggest) {
+            Action::Import { kind, paths, descriptor, suggest, replace } => match (kind == TABLE, suggest) {
                 (true, true) => table::suggest(&paths, descriptor.as_deref(), out),
-                (true, false) => table::import(&catalog, &paths, descriptor.as_deref(), out),
-                (false, false) if descriptor.is_none() => import(&catalog, &kind, &paths, out),
+                (true, false) => table::import(&catalog, &paths, descriptor.as_deref(), replace, out),
+                (false, false) if descriptor.is_none() => import(&catalog, &kind, &paths, replace, out),
                 (false, _) => Err(Usage("--descriptor and --suggest go with `import table`".into()).into()),
             },
-            Action::Generate { out: file, threads, .. } => generate(&catalog, file, threads, out),
+            Action::Generate { out: file, replace, threads, .. } => generate(&file, replace, threads, out),
             Action::Verify { benchmark, retrain, seed } => {
                 trust::check(&*catalog.open(&benchmark)?, retrain, seed, out)
             }
@@ -237,7 +248,11 @@ fn list(catalog: &Catalog, out: &mut Output) -> anyhow::Result<()> {
             }
         }
     }
+    let hidden = catalog.hidden()?;
     if out.json {
+        for Hidden { name, path, by } in hidden {
+            out.line(json!({ "benchmark": name, "path": path, "hidden_by": by }))?;
+        }
         return Ok(());
     }
     let only_built_in = rows.len() == 1 && rows[0][0] == digits::BENCHMARK;
@@ -247,13 +262,32 @@ fn list(catalog: &Catalog, out: &mut Output) -> anyhow::Result<()> {
         out.line(format!("\nThere are no others in {}.", folders.join(" or ")))?;
         out.line("`srnas bench import nasbench201 DIR…` makes one; `srnas bench import --help` says more.")?;
     }
+    for Hidden { name, path, by } in hidden {
+        out.line(format!("\n{} is not used: `{name}` is {}", path.display(), by.display()))?;
+    }
     Ok(())
 }
 
-fn import(catalog: &Catalog, kind: &str, folders: &[PathBuf], out: &mut Output) -> anyhow::Result<()> {
+/// Writes a benchmark where imports go, over another of its name only where that is wanted. Returns its file and size.
+fn write(catalog: &Catalog, benchmark: BenchmarkWriter, replace: bool) -> anyhow::Result<(PathBuf, u64)> {
+    let name = benchmark.name().to_string();
+    let path = catalog.import_dir()?.join(format!("{name}.{EXTENSION}"));
+    let bytes = if replace { benchmark.write(&path)? } else { benchmark.write_new(&path)? };
+    for hidden in catalog.hidden()?.iter().filter(|hidden| hidden.by == path) {
+        tracing::warn!("{} has the same name, `{name}`, and is hidden by it", hidden.path.display());
+    }
+    Ok((path, bytes))
+}
+
+fn import(
+    catalog: &Catalog,
+    kind: &str,
+    folders: &[PathBuf],
+    replace: bool,
+    out: &mut Output,
+) -> anyhow::Result<()> {
     let began = Instant::now();
     let kind = KINDS.iter().find(|k| k.name == kind).context("no such kind of tables")?;
-    let path = catalog.import_dir()?.join(format!("{}.{EXTENSION}", kind.benchmark));
     // Draws nothing where stderr is not a terminal.
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}").expect("a template");
     let bar = ProgressBar::new(0).with_style(style);
@@ -266,7 +300,7 @@ fn import(catalog: &Catalog, kind: &str, folders: &[PathBuf], out: &mut Output) 
     let imported = imported?;
 
     let (rows, metrics) = (imported.benchmark.rows(), imported.benchmark.metrics());
-    let bytes = imported.benchmark.write(&path)?;
+    let (path, bytes) = write(catalog, imported.benchmark, replace)?;
     let seconds = began.elapsed().as_secs_f64();
     if out.json {
         return out.line(json!({
@@ -284,17 +318,12 @@ fn import(catalog: &Catalog, kind: &str, folders: &[PathBuf], out: &mut Output) 
     out.line(format!("wrote  {}: {rows} rows, {metrics} metrics, {size}, in {seconds:.1} s", path.display()))
 }
 
-fn generate(
-    catalog: &Catalog,
-    file: Option<PathBuf>,
-    threads: usize,
-    out: &mut Output,
-) -> anyhow::Result<()> {
+fn generate(path: &Path, replace: bool, threads: usize, out: &mut Output) -> anyhow::Result<()> {
     let began = Instant::now();
-    let path = match file {
-        Some(path) => path,
-        None => catalog.import_dir()?.join(format!("{}.{EXTENSION}", digits::BENCHMARK)),
-    };
+    // Before hours of training, not after.
+    if path.exists() && !replace {
+        return Err(BenchmarkError::Present { path: path.into() }.into());
+    }
     let journal = path.with_extension("trainings.jsonl");
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
@@ -330,7 +359,7 @@ fn generate(
     bar.finish_and_clear();
     let digits::Generated { benchmark, diverged } = generated?;
     let (rows, metrics) = (benchmark.rows(), benchmark.metrics());
-    let bytes = benchmark.write(&path)?;
+    let bytes = benchmark.write(path)?;
     std::fs::remove_file(&journal).with_context(|| format!("cannot remove {}", journal.display()))?;
     let seconds = began.elapsed().as_secs_f64();
     if out.json {

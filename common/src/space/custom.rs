@@ -258,6 +258,12 @@ impl Rules for Custom {
         self.constraints.iter().all(|c| c.holds(choices, &inactive))
     }
 
+    fn broken(&self, space: &SearchSpace, choices: &Choices) -> Vec<String> {
+        let inactive = self.conditions.inactive(choices);
+        let broken = self.constraints.iter().filter(|c| !c.holds(choices, &inactive));
+        broken.map(|c| format!("`{}`", c.describe(&space.decisions))).collect()
+    }
+
     fn activate(&self, choices: &mut Choices) {
         self.conditions.activate(choices);
     }

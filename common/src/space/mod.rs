@@ -53,6 +53,11 @@ pub trait Rules: Send + Sync + fmt::Debug {
     /// Whether this combination of choices is an architecture of the space.
     fn is_valid(&self, choices: &Choices) -> bool;
 
+    /// The constraints that choices of the space break, in the words of who wrote them.
+    fn broken(&self, _space: &SearchSpace, _choices: &Choices) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Turns `choices` into the active form: every inactive decision gets one fixed choice.
     fn activate(&self, choices: &mut Choices);
 
@@ -256,6 +261,11 @@ impl SearchSpace {
     /// The space of which this one has only some of the encodings, see [`Self::restricted`].
     pub fn whole(&self) -> Option<&Arc<Self>> {
         self.rules.whole()
+    }
+
+    /// The constraints that choices of this space break, such as `require depth * width <= 96`, where it has any to name.
+    pub fn broken(&self, choices: &Choices) -> Vec<String> {
+        self.rules.broken(self, choices)
     }
 
     /// Turns choices into the active form: every inactive decision gets one fixed choice.

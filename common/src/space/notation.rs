@@ -45,7 +45,11 @@ impl SearchSpace {
         };
         let choices = read.map_err(|reason| self.not_an_architecture(text, &reason))?;
         if !self.is_valid(&choices) {
-            return Err(self.not_an_architecture(text, "its choices together are not valid here"));
+            let why = match &self.broken(&choices)[..] {
+                [] => "its choices together are not valid here".to_string(),
+                broken => format!("it breaks {}", broken.join(" and ")),
+            };
+            return Err(self.not_an_architecture(text, &why));
         }
         Ok(choices)
     }

@@ -32,6 +32,10 @@ impl Rules for Restricted {
         self.kept[self.whole.rank(choices) as usize] && self.whole.rules.is_valid(choices)
     }
 
+    fn broken(&self, _space: &SearchSpace, choices: &Choices) -> Vec<String> {
+        self.whole.broken(choices)
+    }
+
     fn activate(&self, choices: &mut Choices) {
         self.whole.rules.activate(choices);
     }

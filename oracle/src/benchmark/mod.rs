@@ -101,6 +101,12 @@ pub enum BenchmarkError {
         /// What the system said.
         source: io::Error,
     },
+    /// Another file is there already.
+    #[error("{} is there already, and is not the same; it is overwritten with --replace only", path.display())]
+    Present {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file is something else.
     #[error("{} is not a benchmark file: {reason}", path.display())]
     Foreign {

@@ -14,6 +14,7 @@ use srnas_common::{files::write_whole, space::SearchSpace, text::hex};
 use std::{
     borrow::Cow,
     collections::{BTreeMap, HashMap},
+    fs, io,
     path::Path,
     sync::Arc,
 };
@@ -157,13 +158,43 @@ impl BenchmarkWriter {
     /// # Errors
     /// Refuses contents that [`super::Benchmark::open`] would refuse, and says why; passes on what the system refuses.
     pub fn write(mut self, path: &Path) -> Result<u64, BenchmarkError> {
-        // The hash is known once the contents are laid out, and is then part of them.
-        let unsigned = self.serialise()?;
-        self.descriptor.content_sha256 = Some(hex(&self.check(&unsigned)?));
-        let bytes = self.serialise()?;
-        self.check(&bytes)?;
+        let bytes = self.to_bytes()?;
         write_whole(path, &bytes).map_err(|source| BenchmarkError::Write { path: path.into(), source })?;
         Ok(bytes.len() as u64)
+    }
+
+    /// Like [`Self::write`] where nothing is there, or the same already.
+    ///
+    /// # Errors
+    /// As [`Self::write`]; and [`BenchmarkError::Present`] for a file that is there and differs, which is left as it is.
+    pub fn write_new(mut self, path: &Path) -> Result<u64, BenchmarkError> {
+        let bytes = self.to_bytes()?;
+        let failed = |source| BenchmarkError::Write { path: path.into(), source };
+        match fs::read(path) {
+            Ok(there) if there == bytes => return Ok(bytes.len() as u64),
+            Ok(_) => return Err(BenchmarkError::Present { path: path.into() }),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(failed(e)),
+        }
+        write_whole(path, &bytes).map_err(failed)?;
+        Ok(bytes.len() as u64)
+    }
+
+    /// Refuses what [`Self::write`] would refuse, without writing it.
+    ///
+    /// # Errors
+    /// Says what is wrong.
+    pub fn check(&self) -> Result<(), BenchmarkError> {
+        self.hash_of(&self.serialise()?).map(drop)
+    }
+
+    fn to_bytes(&mut self) -> Result<Vec<u8>, BenchmarkError> {
+        // The hash is known once the contents are laid out, and is then part of them.
+        let unsigned = self.serialise()?;
+        self.descriptor.content_sha256 = Some(hex(&self.hash_of(&unsigned)?));
+        let bytes = self.serialise()?;
+        self.hash_of(&bytes)?;
+        Ok(bytes)
     }
 
     fn serialise(&self) -> Result<Vec<u8>, BenchmarkError> {
@@ -181,7 +212,7 @@ impl BenchmarkWriter {
         safetensors::serialize(&self.tensors, Some(metadata)).map_err(|e| self.malformed(e.to_string()))
     }
 
-    fn check(&self, bytes: &[u8]) -> Result<[u8; 32], BenchmarkError> {
+    fn hash_of(&self, bytes: &[u8]) -> Result<[u8; 32], BenchmarkError> {
         match format::read(bytes) {
             Ok(layout) => Ok(layout.content_hash),
             Err(Refusal::Foreign(reason) | Refusal::Damaged(reason)) => Err(self.malformed(reason)),

@@ -7,6 +7,18 @@ use srnas_common::task::beyond_search;
 /// What stands for no measurement.
 const MISSING: &[&str] = &["", "nan", "na", "n/a", "null", "none", "-", "?"];
 
+/// How numbers are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Notation {
+    /// Between a number's whole part and the rest.
+    pub decimal: Decimal,
+    /// Between each three digits of the whole part, if anything is.
+    pub thousands: Option<char>,
+}
+
+/// What people put between thousands.
+const SEPARATORS: &[char] = &[',', '.', ' ', '\u{a0}', '\u{202f}', '\'', '’', '_'];
+
 /// The numbers of a column; NaN where there is none. `unit` is that of the metric; a percent sign is read where that is `%`,
 /// then in all cells or in none. Unless `mixed`, percentages of which some look like fractions are refused.
 ///
@@ -15,7 +27,7 @@ const MISSING: &[&str] = &["", "nan", "na", "n/a", "null", "none", "-", "?"];
 pub(super) fn read(
     column: &Column<'_>,
     rows: usize,
-    decimal: Decimal,
+    notation: Notation,
     unit: &str,
     mixed: bool,
 ) -> Result<Vec<f64>, CsvError> {
@@ -35,7 +47,7 @@ pub(super) fn read(
             }
             _ => signs = Some(bare.is_some()),
         }
-        let number = parse(bare.unwrap_or(text), decimal).map_err(|reason| column.error(row, reason))?;
+        let number = parse(bare.unwrap_or(text), notation).map_err(|reason| column.error(row, reason))?;
         values.push(number);
     }
     if unit == "%"
@@ -52,20 +64,21 @@ pub(super) fn read(
     Ok(values)
 }
 
-fn parse(text: &str, decimal: Decimal) -> Result<f64, String> {
-    let other = match decimal {
-        Decimal::Point => ',',
-        Decimal::Comma => '.',
+pub(super) fn parse(text: &str, notation: Notation) -> Result<f64, String> {
+    let ungrouped = match notation.thousands {
+        Some(sign) => {
+            ungrouped(text, sign, notation.decimal).ok_or_else(|| format!("`{text}` is not a number"))?
+        }
+        None => text.to_string(),
     };
-    if text.contains(other) {
-        return Err(match decimal {
-            Decimal::Point => {
-                format!("`{text}` is not a number; if commas are decimal points, say `decimal = \",\"`")
-            }
-            Decimal::Comma => format!("`{text}` is not a number where `decimal = \",\"`"),
-        });
+    let (mark, other) = match notation.decimal {
+        Decimal::Point => ('.', ','),
+        Decimal::Comma => (',', '.'),
+    };
+    let plain = ungrouped.replace(mark, ".");
+    if ungrouped.contains(other) || plain.parse::<f64>().is_err() {
+        return Err(no_number(text, notation));
     }
-    let plain = if decimal == Decimal::Comma { text.replace(',', ".") } else { text.into() };
     match plain.parse::<f64>() {
         // Digits that make infinity are a number that is too large.
         Ok(number) if number.is_infinite() && !text.contains(|c: char| c.is_ascii_digit()) => {
@@ -76,6 +89,54 @@ fn parse(text: &str, decimal: Decimal) -> Result<f64, String> {
             Some(reason) => Err(format!("`{text}` {reason}: give the metric in another unit")),
         },
         Err(_) => Err(format!("`{text}` is not a number")),
+    }
+}
+
+/// A number without the signs between its thousands; none where they do not stand between each three digits.
+fn ungrouped(text: &str, sign: char, decimal: Decimal) -> Option<String> {
+    let mark = if decimal == Decimal::Comma { ',' } else { '.' };
+    let end = text.find([mark, 'e', 'E']).filter(|_| mark != sign).unwrap_or(text.len());
+    let (whole, rest) = text.split_at(end);
+    let digits = whole.strip_prefix(['-', '+']).unwrap_or(whole);
+    if !digits.contains(sign) {
+        return Some(text.to_string());
+    }
+    let all_digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let mut groups = digits.split(sign);
+    let first = groups.next().is_some_and(|part| part.len() <= 3 && all_digits(part));
+    (first && groups.all(|part| part.len() == 3 && all_digits(part)))
+        .then(|| whole.chars().filter(|c| *c != sign).collect::<String>() + rest)
+}
+
+/// Why a text is no number, and as what it would be one.
+fn no_number(text: &str, notation: Notation) -> String {
+    let reads = |decimal, thousands| {
+        let one = Notation { decimal, thousands };
+        one != notation && text.contains(|c: char| c.is_ascii_digit()) && {
+            let ungrouped = thousands.map_or(Some(text.to_string()), |sign| ungrouped(text, sign, decimal));
+            let (mark, other) = if decimal == Decimal::Comma { (',', '.') } else { ('.', ',') };
+            ungrouped.is_some_and(|t| !t.contains(other) && t.replace(mark, ".").parse::<f64>().is_ok())
+        }
+    };
+    let mut ways = Vec::new();
+    for (decimal, mark) in [(Decimal::Point, '.'), (Decimal::Comma, ',')] {
+        let changed = (decimal != notation.decimal).then(|| format!("`decimal = \"{mark}\"`"));
+        if changed.is_some() && reads(decimal, None) {
+            ways.extend(changed.clone());
+        }
+        for &sign in SEPARATORS.iter().filter(|sign| **sign != mark && text.contains(**sign)) {
+            if reads(decimal, Some(sign)) && !(notation.thousands.is_none() && reads(decimal, None)) {
+                let both = changed.iter().map(String::as_str).chain([""]).collect::<Vec<_>>().join(" and ");
+                ways.push(format!("{both}`thousands = \"{sign}\"`"));
+            }
+        }
+    }
+    match &ways[..] {
+        [] => format!("`{text}` is not a number"),
+        ways => format!(
+            "`{text}` is not a number as the descriptor has it; it is one with {}",
+            ways.join(", or with ")
+        ),
     }
 }
 
@@ -104,7 +165,8 @@ mod tests {
         fs::write(&path, format!("a\n{}\n", quoted.join("\n"))).unwrap();
         let table = CsvTable::read(&path).unwrap();
         let column = table.column("a").unwrap();
-        read(&column, cells.len(), decimal, unit, false).map_err(|e| e.to_string())
+        read(&column, cells.len(), Notation { decimal, thousands: None }, unit, false)
+            .map_err(|e| e.to_string())
     }
 
     #[test]
@@ -128,9 +190,9 @@ mod tests {
                 &["1.5", "1,5"][..],
                 Decimal::Point,
                 "",
-                "t.csv:3: column 1, `a`: `1,5` is not a number; if commas",
+                "t.csv:3: column 1, `a`: `1,5` is not a number as the descriptor has it; it is one with `decimal = \",\"`",
             ),
-            (&["1,5", "1.5"], Decimal::Comma, "", "where `decimal"),
+            (&["1,5", "1.5"], Decimal::Comma, "", "it is one with `decimal = \".\"`"),
             (&["1.5", "inf"], Decimal::Point, "", "is not finite"),
             (&["1.5", "-Infinity"], Decimal::Point, "", "`-Infinity` is not finite"),
             (
@@ -160,5 +222,35 @@ mod tests {
         assert!(column(&["94.5", "93.1", "0.05", "91"], Decimal::Point, "%").is_ok());
         assert!(column(&["60", "20", "3", "0.4", "1.2", "35"], Decimal::Point, "%").is_ok());
         assert!(column(&["0.945", "0.931", "1", "0"], Decimal::Point, "%").is_ok());
+    }
+
+    #[test]
+    fn signs_between_thousands_are_read_where_the_descriptor_says_so_and_named_where_not() {
+        let read = |text: &str, decimal, thousands| parse(text, Notation { decimal, thousands });
+        for (text, decimal, sign, number) in [
+            ("1,234,567", Decimal::Point, ',', 1_234_567.0),
+            ("-1,234.5e2", Decimal::Point, ',', -123_450.0),
+            ("999.25", Decimal::Point, ',', 999.25),
+            ("1.234,5", Decimal::Comma, '.', 1234.5),
+            ("12 345,5", Decimal::Comma, ' ', 12_345.5),
+            ("1'000", Decimal::Point, '\'', 1000.0),
+        ] {
+            assert_eq!(read(text, decimal, Some(sign)), Ok(number), "{text}");
+        }
+        for text in ["1,23", "12,3456", ",123", "1,,234", "1234,567", "1.234,567"] {
+            assert!(read(text, Decimal::Point, Some(',')).is_err(), "{text}");
+        }
+        let said = |text: &str| read(text, Decimal::Point, None).unwrap_err();
+        assert!(said("1,234,567").ends_with("it is one with `thousands = \",\"`"), "{}", said("1,234,567"));
+        // Two readings.
+        let both = said("1,234");
+        assert!(both.contains("`thousands = \",\"`") && both.contains("`decimal = \",\"`"), "{both}");
+        assert!(
+            said("1.234.567,5").ends_with("`decimal = \",\"` and `thousands = \".\"`"),
+            "{}",
+            said("1.234.567,5")
+        );
+        assert!(said("1 234").contains("`thousands = \" \"`"), "{}", said("1 234"));
+        assert_eq!(said("low"), "`low` is not a number");
     }
 }
