@@ -5,6 +5,11 @@
 //! set, as in `digits/val/clean-0.15*log(cost/latency_ms)`. Names may be abbreviated
 //! with braces: `nb201/{cifar10,cifar100}/val` are two tasks.
 
+mod range;
+mod within;
+
+pub use range::{LARGEST_VALUE, SMALLEST_VALUE, beyond_search};
+
 use crate::{
     space::{Choices, SearchSpace},
     statistics,
@@ -221,8 +226,24 @@ impl Task {
     /// encodings. Best and median are over encodings.
     ///
     /// # Errors
-    /// Refuses values of the wrong number, without anything finite, and values whose best equals their median.
+    /// Refuses what [`Task::objective`] and [`Task::searchable`] refuse.
     pub fn new(
+        name: impl Into<String>,
+        family: impl Into<String>,
+        space: Arc<SearchSpace>,
+        values: Values,
+        count: Count,
+    ) -> Result<Self, TaskError> {
+        let task = Self::objective(name, family, space, values, count)?;
+        task.searchable()?;
+        Ok(task)
+    }
+
+    /// As [`Task::new`], also where nothing can be found in it alone: as one of several objectives.
+    ///
+    /// # Errors
+    /// Refuses values of the wrong number, without anything finite, or that a search cannot hold.
+    pub fn objective(
         name: impl Into<String>,
         family: impl Into<String>,
         space: Arc<SearchSpace>,
@@ -232,10 +253,10 @@ impl Task {
         Self::build(name.into(), family.into(), space, values, count, false)
     }
 
-    /// As [`Task::new`] for values of which less is better: they are turned within, and [`Task::shown`] turns them back.
+    /// As [`Task::objective`] for values of which less is better: they are turned within, and [`Task::shown`] turns them back.
     ///
     /// # Errors
-    /// As [`Task::new`].
+    /// As [`Task::objective`].
     pub fn minimising(
         name: impl Into<String>,
         family: impl Into<String>,
@@ -244,8 +265,10 @@ impl Task {
         count: Count,
     ) -> Result<Self, TaskError> {
         let turned = match values {
-            Values::Dense(v) => Values::Dense(v.iter().map(|v| -v).collect()),
-            Values::Sparse(v) => Values::Sparse(Arc::new(v.iter().map(|(&rank, &v)| (rank, -v)).collect())),
+            Values::Dense(v) => Values::Dense(v.iter().map(|v| 0.0 - v).collect()),
+            Values::Sparse(v) => {
+                Values::Sparse(Arc::new(v.iter().map(|(&rank, &v)| (rank, 0.0 - v)).collect()))
+            }
         };
         Self::build(name.into(), family.into(), space, turned, count, true)
     }
@@ -276,12 +299,27 @@ impl Task {
         }
         let best = known.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let median = statistics::median(&mut known);
-        if best <= median {
-            let best = if minimise { -best } else { best };
-            return Err(error(format!("its best value {best} is also its median, so nothing can be found")));
+        if let Some((value, reason)) = known.iter().find_map(|&v| Some((v, beyond_search(v.into())?))) {
+            return Err(error(format!("it has the value {value:e}, which {reason}")));
         }
         let shorter = Arc::from([]);
         Ok(Self { name, family, space, values, count, best, median, shorter, minimise })
+    }
+
+    /// Whether there is something to find in it alone.
+    ///
+    /// # Errors
+    /// Refuses a task whose best equals its median: regret has no scale there.
+    pub fn searchable(&self) -> Result<(), TaskError> {
+        if self.best > self.median {
+            return Ok(());
+        }
+        let best = self.shown(self.best);
+        let reason = format!(
+            "its best value {best} is also its median, so nothing can be found in it alone; it can be a part of a sum, or one of \
+             several objectives"
+        );
+        Err(TaskError { name: self.name.clone(), reason })
     }
 
     /// The same task with its shorter trainings.
@@ -326,7 +364,9 @@ impl Task {
             Values::Sparse(v) => Values::Sparse(Arc::new(v.iter().map(|(&r, &v)| (r, map(r, v))).collect())),
         };
         let (name, family) = (self.name.clone(), self.family.clone());
-        Self::build(name, family, self.space.clone(), values, self.count, self.minimise)
+        let task = Self::build(name, family, self.space.clone(), values, self.count, self.minimise)?;
+        task.searchable()?;
+        Ok(task)
     }
 
     /// The task's name.
@@ -525,7 +565,7 @@ mod tests {
         assert_eq!(latency.normalised_regret(-2.0), 0.0);
         let known = latency.map_values(|_, value| (value > -9.0).then_some(value)).unwrap();
         assert_eq!((known.shown(known.best()), known.minimises()), (2.0, true));
-        let refused = task(vec![3.5; 15_625]).unwrap_err().to_string();
+        let refused = task(vec![3.5; 15_625]).unwrap().searchable().unwrap_err().to_string();
         assert!(refused.contains("best value 3.5 is"), "{refused}");
     }
 }

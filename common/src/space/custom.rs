@@ -184,12 +184,25 @@ impl Rules for Custom {
         self.constraints.iter().all(|c| c.holds(choices, &inactive))
     }
 
+    fn broken(&self, space: &SearchSpace, choices: &Choices) -> Vec<String> {
+        let inactive = self.conditions.inactive(choices);
+        let broken = self.constraints.iter().filter(|c| !c.holds(choices, &inactive));
+        broken.map(|c| format!("`{}`", c.describe(&space.decisions))).collect()
+    }
+
     fn activate(&self, choices: &mut Choices) {
         self.conditions.activate(choices);
     }
 
     fn is_inactive(&self, choices: &Choices, decision: usize) -> bool {
         self.conditions.inactive(choices).has(decision)
+    }
+
+    fn counting(&self) -> &'static str {
+        match self.interchangeable.is_empty() {
+            true => "what does not count left out",
+            false => "what does not count left out, and interchangeable groups in any order",
+        }
     }
 
     /// The rank of the active form with its interchangeable groups in order, where there are any.

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     comparison::{Outcome, Plan},
-    problem::Problem,
+    problem::{Known, Problem},
     statistics::{Friedman, friedman, nemenyi_critical_difference},
 };
 use serde::Serialize;
@@ -55,6 +55,9 @@ pub struct ProblemSummary {
     pub median: f64,
     /// How near counts as near, in what is searched.
     pub near: f64,
+    /// How many architectures have values, where not all have: the others are left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub known: Option<Known>,
     pub methods: Vec<MethodSummary>,
 }
 
@@ -147,6 +150,7 @@ impl Summary {
                     problem.report.shown(problem.report.median())
                 },
                 near: if problem.front.is_some() { 0.01 } else { near(problem) },
+                known: problem.known(),
                 methods: methods.clone().map(of).collect(),
             }
         };
@@ -300,6 +304,15 @@ pub(super) fn document(summary: &Summary, plots: &[Plot]) -> Document {
         plan.seed,
         plan.software
     )));
+    let partial: Vec<String> =
+        summary.problems.iter().filter_map(|p| Some(format!("{}: {}", p.problem, p.known?))).collect();
+    if !partial.is_empty() {
+        blocks.push(Block::Paragraph(format!(
+            "Where a table has holes, the comparison is on the architectures that have a value: best and median are theirs, and \
+             nothing else is drawn or asked for. {}.",
+            partial.join("; ")
+        )));
+    }
     let failed: Vec<String> = summary
         .problems
         .iter()
