@@ -217,7 +217,7 @@ fn wrong_usage_is_refused_before_anything_is_made() {
         (&["--space", "space.tml", "--minimise", "loss"], "no file space.tml"),
         (&["--space", "space.toml", "--minimise", "loss", "--timeout", "soon"], "--timeout"),
         (&["--space", "space.toml", "--minimise", "loss", "--parallel", "0"], "--parallel"),
-        (&["--space", "space.toml", "--minimise", "loss", "--resume"], "no search to resume"),
+        (&["--space", "space.toml", "--minimise", "loss", "--resume"], "nothing to resume"),
     ];
     for (arguments, expected) in cases {
         let out = output(folder, &[&base[..], arguments].concat());
