@@ -128,7 +128,7 @@ fn what_a_checkpoint_knew_of_must_be_there() {
     drop(database);
     // The file knows by itself that something is gone or another.
     let raw = Connection::open(&path).unwrap();
-    let mut refused = |sql: &str, undo: &str, part: &str| {
+    let refused = |sql: &str, undo: &str, part: &str| {
         raw.execute_batch(sql).unwrap();
         let error = Database::open(&path, &record()).unwrap_err().to_string();
         assert!(error.contains(part) && error.contains("srnas ledger repair"), "{sql}: {error}");
