@@ -16,7 +16,7 @@ mod survey;
 pub use conditional::{Condition, Conditional};
 pub use configspace::read as read_configspace;
 pub use custom::{Constraint, Custom};
-pub use file::{SpaceFileError, load, read};
+pub use file::{SpaceFileError, load, load_as, read};
 pub use formula::Formula;
 pub use survey::{listed_or_drawn, unreachable_choices};
 
