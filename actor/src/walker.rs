@@ -186,9 +186,10 @@ impl Walker {
 
     fn draw_episode(&mut self) -> (Episode, u16) {
         let (acting, seed) = (&self.config.acting, self.rng.random());
-        if self.rng.random_bool(acting.synthetic) {
-            // Identity embeddings know one space only.
-            if !self.config.network.identity && self.rng.random_bool(acting.made_up_spaces) {
+        // Over a large space no task can be drawn, and identity embeddings know one space only.
+        let (own, others) = (synthetic::fits(self.tasks.space()), !self.config.network.identity);
+        if self.rng.random_bool(acting.synthetic) && (own || others) {
+            if others && (self.rng.random_bool(acting.made_up_spaces) || !own) {
                 let space = synthetic::random_space(&mut self.rng);
                 let task = synthetic::draw(&space, &[], &mut self.rng);
                 let task = self.with_shorter(task);

@@ -1,6 +1,6 @@
 //! Pieces of text that several crates print.
 
-use std::error::Error;
+use std::{error::Error, path::Path};
 
 /// An error with its causes, on one line. What a cause repeats is said once.
 pub fn with_causes(error: &(dyn Error + 'static)) -> String {
@@ -27,6 +27,12 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
+/// A path as a shell takes it, for commands that people copy.
+pub fn shell(path: &Path) -> String {
+    let text = path.display().to_string();
+    shlex::try_quote(&text).map(|quoted| quoted.into_owned()).unwrap_or(text)
+}
+
 /// A measured value for people: four decimals, more digits where those would hide it, all digits of a large whole number.
 pub fn number(value: f64) -> String {
     match value.abs() {
@@ -40,7 +46,8 @@ pub fn number(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{number, percent};
+    use super::{number, percent, shell};
+    use std::path::Path;
 
     #[test]
     fn a_value_is_never_hidden_by_its_rounding() {
@@ -58,6 +65,13 @@ mod tests {
         ];
         for (value, text) in shown {
             assert_eq!(number(value), text);
+        }
+    }
+
+    #[test]
+    fn a_path_is_one_word_for_a_shell() {
+        for (path, quoted) in [("runs/a-1", "runs/a-1"), ("my runs/a", "'my runs/a'"), ("a$b;c", "'a$b;c'")] {
+            assert_eq!(shell(Path::new(path)), quoted);
         }
     }
 

@@ -137,6 +137,43 @@ pub enum LearnerError {
     Broken,
 }
 
+/// What the arrays of this run's experience have.
+fn shape(config: &Config, space: &SearchSpace, tasks: usize) -> Shape {
+    let layout = config.environment.layout();
+    Shape {
+        candidate_features: layout.candidate_features(),
+        context_features: layout.context_features(),
+        decisions: space.len(),
+        tasks,
+        identities: config.network.identity,
+    }
+}
+
+/// Refuses batches that the service would refuse one after another.
+fn batches_fit(config: &Config, shape: &Shape) -> Result<(), ConfigError> {
+    let (acting, most) = (&config.acting, ServiceConfig::default().max_batch_bytes);
+    let candidates = config.environment.max_candidates();
+    let bytes = |segments| shape.largest_batch(segments, acting.segment, candidates);
+    let now = bytes(acting.segments_per_batch);
+    if now <= most {
+        return Ok(());
+    }
+    let mib = |bytes: usize| bytes as f64 / f64::from(1 << 20);
+    let remedy = match most / bytes(1) {
+        0 => "lower acting.segment".to_string(),
+        fit => format!("at most {fit} of these fit, or lower acting.segment"),
+    };
+    let reason = format!(
+        "{} segments of {} steps with up to {candidates} candidates are batches of up to {:.1} MiB, and a learner takes {:.0} MiB; \
+         {remedy}",
+        acting.segments_per_batch,
+        acting.segment,
+        mib(now),
+        mib(most)
+    );
+    Err(ConfigError::Value { key: "acting.segments_per_batch", reason })
+}
+
 /// Listens for actors on `address` (port 0: any free one).
 ///
 /// # Errors
@@ -168,6 +205,7 @@ pub(crate) fn prepare(
     let tasks = RunTasks::resolve(&config, catalog)?;
     // Actors simulate; what they would refuse is refused here, before they come.
     simulated::check(&config, catalog, &tasks).map_err(RunTasksError::from)?;
+    batches_fit(&config, &shape(&config, tasks.space(), tasks.all.len()))?;
     let benchmarks = digests(catalog, &config, &tasks)?;
     info!(
         tasks = tasks.all.len(),
@@ -344,14 +382,8 @@ pub async fn run(options: LearnerOptions, stop: CancellationToken) -> Result<Sum
         prepare.await.map_err(|_| LearnerError::Broken)??;
     opening.end().await;
     let (space, task_names, incumbents) = (trainer.space(), trainer.tasks(), trainer.incumbents());
-    let (layout, all) = (config.environment.layout(), Layout::new(true));
-    let shape = Shape {
-        candidate_features: layout.candidate_features(),
-        context_features: layout.context_features(),
-        decisions: space.len(),
-        tasks: task_names.len(),
-        identities: config.network.identity,
-    };
+    let all = Layout::new(true);
+    let shape = shape(&config, &space, task_names.len());
     let service = ServiceConfig {
         run_id: run_dir.name(),
         config_toml: config.to_toml(),

@@ -57,6 +57,7 @@ fn proposal(c: &mut Criterion) {
         known.push(Measured { key, training, cost: 1.0, answer });
     }
     let search = LiveSearch {
+        most_failures: None,
         oracle: &oracle,
         objective: Objective { metric: "sum".into(), minimise: false },
         guide: Guide::default(),

@@ -47,9 +47,9 @@ impl Guide {
     /// What a trained policy knows: its prior and the numbers of its posteriors, and its network where it earned its export.
     ///
     /// # Errors
-    /// A prior that is not over this space.
+    /// A prior that is not over this space, and a policy that would say nothing here.
     pub fn of_policy(policy: &Policy, space: &Arc<SearchSpace>) -> Result<Self, PolicySearchError> {
-        let environment = policy_environment(policy, space, 1, Acting::Rule)?;
+        let environment = policy_environment(policy, space, 1, Acting::Exported)?;
         Ok(Self {
             prior: environment.prior().cloned(),
             settings: *environment.settings(),

@@ -114,6 +114,8 @@ pub struct LiveSearch<'a> {
     pub budget: usize,
     /// Measurements at a time.
     pub parallel: usize,
+    /// The search ends when so many of its measurements have no value; those of earlier calls do not count.
+    pub most_failures: Option<usize>,
     /// Seed of everything random. With one measurement at a time it determines the whole search.
     pub seed: u64,
 }
@@ -130,6 +132,16 @@ pub enum LiveError {
         spent: f64,
         /// Of how many.
         budget: usize,
+    },
+    /// Too many measurements have no value.
+    #[error(
+        "{failures} measurements have no value, and no more are allowed (--max-failures); the last: {reason}"
+    )]
+    Failures {
+        /// How many have none.
+        failures: usize,
+        /// Why the last one has none.
+        reason: String,
     },
     /// The oracle is broken.
     #[error("the oracle failed: {0}")]
@@ -158,6 +170,8 @@ pub(crate) struct State<'j> {
     journal: &'j mut dyn Journal,
     /// There is nothing left to measure, or nothing that what is left would pay for.
     exhausted: bool,
+    /// Measurements of this call without a value.
+    failures: usize,
     failed: Option<LiveError>,
 }
 
@@ -191,6 +205,7 @@ impl LiveSearch<'_> {
         tell: &(dyn Fn(Event) + Sync),
     ) -> Result<Vec<Measured>, LiveError> {
         let whole = Whole::new(self.oracle.space(), Count::Classes).map(Arc::new);
+        let distinct = whole.as_ref().map(|whole| whole.distinct());
         known.iter().for_each(|measured| self.oracle.kept(&measured.training));
         let state = Mutex::new(State {
             known,
@@ -198,6 +213,7 @@ impl LiveSearch<'_> {
             proposed: VecDeque::new(),
             journal,
             exhausted: false,
+            failures: 0,
             failed: None,
         });
         let changed = Condvar::new();
@@ -205,7 +221,7 @@ impl LiveSearch<'_> {
             for slot in 0..self.parallel.max(1) {
                 let (state, changed, whole) = (&state, &changed, &whole);
                 let work = move || {
-                    if let Err(error) = self.work(state, changed, whole, stop, tell) {
+                    if let Err(error) = self.work(state, changed, (whole, distinct), stop, tell) {
                         lock(state).failed.get_or_insert(error);
                     }
                     changed.notify_all();
@@ -228,6 +244,12 @@ impl LiveSearch<'_> {
                 Ok(state.known)
             }
         }
+    }
+
+    /// The number of architectures of the space, where `known` has a full training of each.
+    pub fn used_up(&self, known: &[Measured]) -> Option<usize> {
+        let distinct = Whole::new(self.oracle.space(), Count::Classes)?.distinct();
+        used_up(Some(distinct), known).then_some(distinct)
     }
 
     /// Whether nothing more can be paid for.
@@ -276,14 +298,15 @@ impl LiveSearch<'_> {
         &self,
         state: &Mutex<State>,
         changed: &Condvar,
-        whole: &Option<Arc<Whole>>,
+        (whole, distinct): (&Option<Arc<Whole>>, Option<usize>),
         stop: &AtomicBool,
         tell: &(dyn Fn(Event) + Sync),
     ) -> Result<(), LiveError> {
         loop {
             let over = |now: &State| {
                 let ended = now.exhausted || now.failed.is_some() || self.is_spent(now.spent());
-                ended || stop.load(Ordering::Relaxed)
+                // An oracle that waits for somebody would wait in vain.
+                ended || stop.load(Ordering::Relaxed) || used_up(distinct, &now.known)
             };
             while !self.oracle.ready(READY) {
                 if over(&lock(state)) {
@@ -335,6 +358,15 @@ impl LiveSearch<'_> {
             }
             self.oracle.kept(&measured.training);
             now.known.push(measured);
+            if let Err(reason) = &value {
+                now.failures += 1;
+                if self.most_failures.is_some_and(|most| now.failures >= most) {
+                    let (failures, reason) = (now.failures, reason.clone());
+                    now.failed.get_or_insert(LiveError::Failures { failures, reason });
+                    // What is running would not be waited for otherwise.
+                    stop.store(true, Ordering::Relaxed);
+                }
+            }
             if self.oracle.fidelities().shorter() > 0 {
                 // What could not be paid for was chosen without knowing this.
                 now.proposed.clear();
@@ -376,6 +408,12 @@ impl LiveSearch<'_> {
             false => Ok(None),
         }
     }
+}
+
+/// Whether each of a space's `distinct` architectures, where they can be counted, has had a full training.
+fn used_up(distinct: Option<usize>, known: &[Measured]) -> bool {
+    let full = known.iter().filter(|measured| measured.training.shorter.is_none()).count();
+    distinct.is_some_and(|distinct| full >= distinct)
 }
 
 fn lock<'s, 'j>(state: &'s Mutex<State<'j>>) -> MutexGuard<'s, State<'j>> {
@@ -448,7 +486,15 @@ mod tests {
 
     fn search(oracle: &Toy, budget: usize, parallel: usize) -> LiveSearch<'_> {
         let objective = Objective { metric: "loss".into(), minimise: true };
-        LiveSearch { oracle, objective, guide: Guide::default(), budget, parallel, seed: 7 }
+        LiveSearch {
+            oracle,
+            objective,
+            guide: Guide::default(),
+            budget,
+            parallel,
+            most_failures: None,
+            seed: 7,
+        }
     }
 
     fn distinct(measured: &[Measured]) -> usize {
@@ -527,5 +573,21 @@ mod tests {
         let found =
             search(&oracle, 100, 3).run(vec![], &mut journal, &AtomicBool::new(false), &|_| ()).unwrap();
         assert_eq!((found.len(), distinct(&found)), (9, 9));
+        assert_eq!(search(&oracle, 100, 3).used_up(&found), Some(9));
+        assert_eq!(search(&oracle, 100, 3).used_up(&found[1..]), None);
+        // Going on with all of it asks for nothing, also where the oracle is not there.
+        let asked = oracle.asked.lock().unwrap().len();
+        search(&oracle, 100, 3).run(found, &mut journal, &AtomicBool::new(false), &|_| ()).unwrap();
+        assert_eq!(oracle.asked.lock().unwrap().len(), asked);
+    }
+
+    #[test]
+    fn a_search_ends_after_as_many_failures_as_are_allowed() {
+        let (oracle, mut journal) = (toy(5), Kept::default());
+        let search = LiveSearch { most_failures: Some(3), ..search(&oracle, 200, 1) };
+        let error = search.run(vec![], &mut journal, &AtomicBool::new(false), &|_| ()).unwrap_err();
+        assert!(matches!(&error, LiveError::Failures { failures: 3, .. }), "{error}");
+        let failed = journal.0.iter().filter(|(_, value)| value.is_err()).count();
+        assert_eq!((failed, journal.0.last().unwrap().1.is_err()), (3, true));
     }
 }

@@ -234,6 +234,15 @@ impl MethodSpec {
         (self.name == "policy").then(|| self.rest.rsplit_once(",by=").unwrap_or((&self.rest, "exported")))
     }
 
+    /// Whether it learns from past tasks that it is given.
+    pub fn knows_a_past(&self) -> bool {
+        match self.name() {
+            "transfer-gp" => true,
+            "two-phase" | "screen" => self.rest.split(',').any(|option| option == "past=all"),
+            _ => false,
+        }
+    }
+
     pub(crate) fn options(&self) -> Result<Options<'_>, SpecError> {
         let mut pairs = Vec::new();
         for part in self.rest.split(',').filter(|p| !p.is_empty()) {

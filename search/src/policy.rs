@@ -33,6 +33,17 @@ pub enum PolicySearchError {
     /// Its network does not fit what it sees.
     #[error("the policy's network: {0}")]
     Scores(#[from] srnas_common::network::Error),
+    /// It knows another space, and its network has not earned to be asked.
+    #[error(
+        "the policy knows the space {policy} and exported its base rule, which says nothing of {space}: search without it, or \
+         train one for this space (srnas run --space)"
+    )]
+    NothingKnown {
+        /// The policy's space.
+        policy: String,
+        /// The space.
+        space: String,
+    },
     /// Its prior is over something else.
     #[error("the policy's prior is over {found} architectures, and {space} has others: train it again")]
     OtherSpace {
@@ -66,7 +77,7 @@ impl Acting {
 /// The environment in which a policy searches a space for `budget` paid queries.
 ///
 /// # Errors
-/// Refuses a policy whose prior is not over this space.
+/// Refuses a policy whose prior is not over this space, and a rule that knows nothing of it.
 pub fn policy_environment(
     policy: &Policy,
     space: &Arc<SearchSpace>,
@@ -74,6 +85,12 @@ pub fn policy_environment(
     acting: Acting,
 ) -> Result<Environment, PolicySearchError> {
     let by_network = acting.by_network(policy);
+    if policy.space != space.name() && !by_network && matches!(acting, Acting::Exported | Acting::Rule) {
+        return Err(PolicySearchError::NothingKnown {
+            policy: policy.space.clone(),
+            space: space.name().into(),
+        });
+    }
     let config = EnvironmentConfig {
         horizon: budget,
         // The rules are bounds of the posteriors, also where the policy was trained without them.

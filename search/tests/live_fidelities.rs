@@ -124,7 +124,15 @@ fn objective() -> Objective {
 }
 
 fn search(oracle: &Toy, budget: usize, parallel: usize, seed: u64) -> LiveSearch<'_> {
-    LiveSearch { oracle, objective: objective(), guide: Guide::default(), budget, parallel, seed }
+    LiveSearch {
+        oracle,
+        objective: objective(),
+        guide: Guide::default(),
+        budget,
+        parallel,
+        most_failures: None,
+        seed,
+    }
 }
 
 fn run(oracle: &Toy, budget: usize, parallel: usize, seed: u64) -> Vec<Measured> {

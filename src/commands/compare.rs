@@ -44,7 +44,8 @@ pub struct CompareCommand {
     /// The method that the others are paired with in the report [default: the last one]
     #[arg(long, value_name = "METHOD")]
     against: Option<String>,
-    /// Past task that methods may know, as transfer-gp does; braces abbreviate, may be repeated
+    /// Past task for methods that learn from some: transfer-gp, two-phase:past=all, screen:past=all; braces abbreviate, may be
+    /// repeated
     #[arg(long, value_name = "T")]
     past: Vec<String>,
     /// Named task set of past tasks [default: what the configuration trains on]
@@ -107,6 +108,10 @@ impl CompareCommand {
             }
             problems.push(Problem::several(&catalog, &objectives, count)?);
         }
+        if self.report.is_some() && !self.objectives.is_empty() {
+            let says = "--report has no effect on --objectives, which are reported by their hypervolume; leave it out";
+            return Err(Usage(says.into()).into());
+        }
         if problems.is_empty() {
             let says = "nothing to compare on: give --task T, --task-set NAME or --objectives PATTERN";
             return Err(Usage(says.into()).into());
@@ -118,8 +123,7 @@ impl CompareCommand {
         }
         let methods = self.methods()?;
         let against = self.against(&methods)?;
-        let knows_past = methods.iter().any(|m| m.name() == "transfer-gp");
-        let past = if knows_past { self.past_names(&config)? } else { Vec::new() };
+        let past = self.past_names(&config, methods.iter().any(MethodSpec::knows_a_past))?;
         let clock = Clock { workers: self.workers as usize, latency: self.latency.clone() };
         let durations = Durations::resolve(&clock, &catalog, &problems)?;
         let plan = Plan {
@@ -167,9 +171,15 @@ impl CompareCommand {
         })
     }
 
-    fn past_names(&self, config: &Config) -> anyhow::Result<Vec<TaskName>> {
+    /// The past tasks; those that are named must be there, and be of use.
+    fn past_names(&self, config: &Config, known: bool) -> anyhow::Result<Vec<TaskName>> {
         let named = names(config, &self.past_set, &self.past)?;
-        Ok(if named.is_empty() && self.config.is_some() { config.train_tasks()? } else { named })
+        if !known && !named.is_empty() {
+            let says = "--past and --past-set have no effect: none of the methods learns from past tasks; transfer-gp does, and \
+                        two-phase:past=all and screen:past=all";
+            return Err(Usage(says.into()).into());
+        }
+        Ok(if named.is_empty() && known && self.config.is_some() { config.train_tasks()? } else { named })
     }
 
     fn budgets(&self) -> anyhow::Result<Vec<usize>> {

@@ -203,7 +203,7 @@ impl LearnerCommand {
             anyhow::Ok(result?)
         })?;
         report::print_summary(&summary, "learner", &run_dir);
-        report::print_next(&run_dir, &shown);
+        report::print_next(&summary, &run_dir, &shown);
         Ok(())
     }
 }

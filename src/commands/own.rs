@@ -12,7 +12,7 @@ use anyhow::Context;
 use clap::Args;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use srnas_common::{config::Config, posterior::Prior, space::SearchSpace};
+use srnas_common::{config::Config, posterior::Prior, space::SearchSpace, text::shell};
 use srnas_oracle::{
     benchmark::{BenchmarkWriter, Direction, EXTENSION, MetricInfo, SpaceDefinition, SpaceFormat},
     catalog::{Catalog, SURROGATES},
@@ -121,7 +121,7 @@ impl OwnArguments {
             let text = format!(
                 "{} holds a run already: give another --run-dir, or go on with `srnas run --resume --run-dir {}`",
                 run_dir.display(),
-                run_dir.display()
+                shell(run_dir)
             );
             return Err(Usage(text).into());
         }
@@ -161,11 +161,11 @@ impl OwnArguments {
             ..LiveArguments::default()
         };
         let budget = self.budget as usize;
-        let found = search.run(None, catalog, budget, seed, false);
+        let found = search.run(None, catalog, budget, (!search.resume).then_some(seed), false);
         // What was refused before anything was measured is to be mended, not gone on with.
         match folder.join("ledger.sqlite").is_file() {
             true => found.with_context(|| {
-                let again = run_dir.display();
+                let again = shell(run_dir);
                 format!("no policy is trained yet; the same command with --run-dir {again} goes on")
             })?,
             false => found?,

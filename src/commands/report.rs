@@ -2,13 +2,16 @@
 
 use super::own;
 use indicatif::{ProgressBar, ProgressStyle};
-use srnas_common::{config::Config, policy::Acts};
+use srnas_common::{config::Config, policy::Acts, text::shell};
 use srnas_learner::Progress;
 use srnas_oracle::catalog::Catalog;
 use srnas_search::{HeldOut, compare_held_out, report::Summary};
 use std::{io::IsTerminal, path::Path, time::Duration};
 use tokio::sync::watch;
 use tracing::info;
+
+/// The space whose architectures `--oracle train` trains.
+const TRAINED_SPACE: &str = "nb201";
 
 /// Time between log lines where there is no terminal.
 const LINE: Duration = Duration::from_secs(10);
@@ -89,13 +92,13 @@ pub fn print_summary(summary: &srnas_learner::Summary, command: &str, run_dir: &
     }
     println!("Policy: {}", summary.path.display());
     if summary.stopped {
-        println!("Go on: srnas {command} --resume --run-dir {}", run_dir.display());
+        println!("Go on: srnas {command} --resume --run-dir {}", shell(run_dir));
     }
 }
 
 /// Prints where the run is and what most people want next: the policy on what it never saw, and by real trainings.
-pub fn print_next(run_dir: &Path, config: &Config) {
-    let run = run_dir.display();
+pub fn print_next(summary: &srnas_learner::Summary, run_dir: &Path, config: &Config) {
+    let run = shell(run_dir);
     println!("\nEverything of this run is in {run}. Next:");
     if own::is_own(config) {
         println!("  srnas search --space FILE --oracle 'cmd:PROGRAM' --minimise METRIC --policy {run}");
@@ -105,7 +108,12 @@ pub fn print_next(run_dir: &Path, config: &Config) {
         return;
     }
     println!("  srnas search --policy {run} {} --budget 25", held_out_arguments(config));
-    println!("  srnas search --policy {run} --oracle train --data digits --maximise val/noise --budget 40");
+    // What is trained here is cells of one space; a policy of another would have nothing to say.
+    if summary.policy.space == TRAINED_SPACE {
+        println!(
+            "  srnas search --policy {run} --oracle train --data digits --maximise val/noise --budget 40"
+        );
+    }
 }
 
 /// Compares what the run exported with other methods on its held-out tasks, and prints what came of it.

@@ -1,6 +1,7 @@
 //! What is looked at before something goes on: whether there is anything, and whether this command made it.
 
 use super::Usage;
+use srnas_common::text::shell;
 use srnas_learner::RunDir;
 use std::{fmt, fs, path::Path};
 
@@ -54,8 +55,9 @@ pub fn check(run_dir: &Path, wanted: Kind) -> anyhow::Result<()> {
         Some(found) if found != wanted => {
             let path = run_dir.display();
             Err(Usage(format!(
-                "{path} holds {found}, not {wanted}; go on with it by `{} {path}`",
-                found.command()
+                "{path} holds {found}, not {wanted}; go on with it by `{} {}`",
+                found.command(),
+                shell(run_dir)
             ))
             .into())
         }

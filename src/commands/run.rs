@@ -173,7 +173,7 @@ impl RunCommand {
             // The run is done and kept, whatever becomes of the comparison.
             warn!("what was learned could not be compared: {}", with_causes(error.as_ref()));
         }
-        report::print_next(&run_dir, &shown);
+        report::print_next(&summary, &run_dir, &shown);
         Ok(())
     }
 }

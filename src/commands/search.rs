@@ -46,23 +46,23 @@ pub struct SearchCommand {
     #[command(flatten)]
     live: LiveArguments,
     /// Configuration that names the task sets [default: the run directory's config.toml]
-    #[arg(long, value_name = "F")]
+    #[arg(long, value_name = "F", conflicts_with = "live")]
     config: Option<PathBuf>,
     /// Paid queries, the random start included; at most 1,000 without --oracle
     #[arg(long, default_value_t = 25, value_name = "B", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     budget: u32,
     /// Random starts per task
-    #[arg(long, default_value_t = 16, value_name = "R", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, default_value_t = 16, value_name = "R", conflicts_with = "live", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     repeats: u32,
     /// Report after so many paid queries [default: 5,10,25,50 as far as the budget goes, and the budget]
-    #[arg(long, value_delimiter = ',', value_name = "N,…")]
+    #[arg(long, value_delimiter = ',', value_name = "N,…", conflicts_with = "live")]
     at: Vec<usize>,
     /// Who searches
-    #[arg(long, value_enum, default_value_t = By::Exported)]
+    #[arg(long, value_enum, default_value_t = By::Exported, conflicts_with = "live")]
     by: By,
-    /// Seed of the starts: the same for every --by
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    /// Seed of the starts, the same for every --by; with --oracle, of everything random [default: 1]
+    #[arg(long, value_name = "SEED")]
+    seed: Option<u64>,
     /// Print one JSON object per task, then a summary
     #[arg(long)]
     json: bool,
@@ -99,6 +99,12 @@ impl SearchCommand {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
         if self.live.wanted() {
+            if let Some(option) = self.tasks.named() {
+                let text = format!(
+                    "{option} has no effect with --oracle, which measures what --space has; leave it out"
+                );
+                return Err(Usage(text).into());
+            }
             let (policy, catalog) = (self.policy.as_deref(), self.tasks.catalog());
             return self.live.run(policy, &catalog, self.budget as usize, self.seed, self.json);
         }
@@ -129,7 +135,8 @@ impl SearchCommand {
                 None => Arc::new(policy_environment(&policy, task.space(), budget, acting)?),
             };
             let weights = env.prior().map_or_else(Vec::new, |p| p.all());
-            let searches = search(&env, &task, &weights, &searcher, self.repeats as usize, self.seed)?;
+            let searches =
+                search(&env, &task, &weights, &searcher, self.repeats as usize, self.seed.unwrap_or(1))?;
             if self.json {
                 println!("{}", task_json(&task, &searches, &at));
             }

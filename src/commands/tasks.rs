@@ -37,6 +37,16 @@ impl TaskArguments {
         names(config, &self.task_set, &self.task)
     }
 
+    /// An option that names tasks or how they are counted, if one is given.
+    pub fn named(&self) -> Option<&'static str> {
+        let given = [
+            ("--task", !self.task.is_empty()),
+            ("--task-set", !self.task_set.is_empty()),
+            ("--count", self.count.is_some()),
+        ];
+        given.into_iter().find_map(|(option, given)| given.then_some(option))
+    }
+
     /// What counts as one architecture.
     pub fn count(&self, config: &Config) -> Count {
         match self.count {

@@ -18,10 +18,18 @@ pub const FAMILY: &str = "synthetic";
 /// Random features of the smooth part.
 const FEATURES: usize = 24;
 
-/// Draws a task over an enumerable space. `relatives` are real tasks to mix with, by a random share.
+/// Encodings of a space over which a task can be drawn, at most.
+const LARGEST: u64 = 1 << 16;
+
+/// Whether tasks can be drawn over a space.
+pub fn fits(space: &SearchSpace) -> bool {
+    space.size().is_some_and(|size| size <= LARGEST)
+}
+
+/// Draws a task over a space that [fits](fits). `relatives` are real tasks to mix with, by a random share.
 ///
 /// # Panics
-/// When the space has more than 2^16 encodings.
+/// When the space has more encodings.
 pub fn draw(space: &Arc<SearchSpace>, relatives: &[Arc<Task>], rng: &mut impl Rng) -> Arc<Task> {
     loop {
         let mut values = random_function(space, rng);
@@ -137,7 +145,7 @@ fn normal(rng: &mut impl Rng) -> f32 {
 }
 
 fn random_function(space: &SearchSpace, rng: &mut impl Rng) -> Vec<f32> {
-    let size = space.size().filter(|&s| s <= 1 << 16).expect("an enumerable space") as usize;
+    let size = space.size().filter(|_| fits(space)).expect("an enumerable space") as usize;
     let d = space.len();
     let offsets: Vec<usize> = (0..d)
         .scan(0, |at, i| {

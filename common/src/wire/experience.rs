@@ -100,6 +100,21 @@ pub struct Shape {
     pub identities: bool,
 }
 
+impl Shape {
+    /// Bytes of the arrays of the largest batch: so many segments of so many steps, with so many candidates each.
+    pub fn largest_batch(&self, segments: usize, steps: usize, candidates: usize) -> usize {
+        let identity = if self.identities { self.decisions } else { 0 };
+        let candidate = size_of::<f16>() * self.candidate_features + identity;
+        let counts_and_values = size_of::<u16>() + 2 * size_of::<f32>();
+        let observation =
+            candidates * candidate + size_of::<f16>() * self.context_features + counts_and_values;
+        let step = size_of::<u16>() + 2 * size_of::<f32>() + size_of::<u8>();
+        let measurement = size_of::<u16>() + size_of::<u64>() + self.decisions + 2 * size_of::<f32>();
+        let segment = 2 * size_of::<u16>() + (steps + 1) * observation + steps * (step + measurement);
+        segments * segment
+    }
+}
+
 impl Experience {
     /// Steps in all segments.
     pub fn steps(&self) -> usize {

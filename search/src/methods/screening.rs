@@ -11,7 +11,7 @@ use super::{
     gp::{Acquisition, Gp, universal},
     past::completed,
     random::unmeasured,
-    transfer::past_of,
+    transfer::{NO_PAST, past_of},
 };
 use crate::method::{Method, MethodError};
 use hashbrown::{HashMap, HashSet};
@@ -89,7 +89,10 @@ pub fn prepare(
     if p.shorter == 0 {
         return Err(spec.unfit(super::NO_SHORTER));
     }
-    let past = if past { past_of(spec, p, None, universal())? } else { None };
+    let past = match past {
+        false => None,
+        true => Some(past_of(spec, p, None, universal())?.ok_or_else(|| spec.unfit(NO_PAST))?),
+    };
     let known = past.clone();
     let start: Starter = Box::new(move |begin| {
         let begin = Begin { past: known.clone(), ..begin.clone() };

@@ -16,6 +16,9 @@ use srnas_common::{
 };
 use std::sync::Arc;
 
+/// What a method that learns from past tasks says where there are none.
+pub(super) const NO_PAST: &str = "needs past tasks on the same space: give --past T or --past-set NAME";
+
 /// A past task of which only some measurements are known is searched for half of them by this bound.
 const PAST_BETA: f32 = 3.0;
 
@@ -31,8 +34,7 @@ pub fn prepare(spec: &MethodSpec, p: &Preparation) -> Result<(Starter, Arc<Prior
     filling.plain.cut = options.number("cut", filling.plain.cut.into(), 0.0)? as f32;
     options.end()?;
     let prior = past_of(spec, p, measurements.map(|n| n as usize), filling)?;
-    let prior = prior
-        .ok_or_else(|| spec.unfit("needs past tasks on the same space: give --past T or --past-set NAME"))?;
+    let prior = prior.ok_or_else(|| spec.unfit(NO_PAST))?;
     let start: Starter =
         Box::new(move |begin| Ok(Box::new(Gp::new(begin, settings, Kind::Transfer, acquisition))));
     Ok((start, prior))

@@ -7,7 +7,7 @@ use crate::commands::{
 };
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
-use srnas_common::{policy::Policy, space::SPACES};
+use srnas_common::{policy::Policy, space::SPACES, text::shell};
 use srnas_learner::{Database, RunDir};
 use srnas_oracle::{
     digits,
@@ -36,6 +36,9 @@ const LEASE: &str = "30s";
 pub struct LiveConfig {
     /// `train`, `remote`, or `cmd:` and a program.
     pub oracle: String,
+    /// With a program, the folder in which the search was begun: the program may name files from there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<PathBuf>,
     /// A known space, or the copy of a file in the run directory.
     pub space: String,
     pub metric: String,
@@ -165,6 +168,7 @@ impl LiveConfig {
             (None, None) => ("val/clean".into(), false),
         };
         let config = Self {
+            folder: oracle.starts_with(PROGRAM).then(std::env::current_dir).transpose()?,
             oracle,
             space: space.place.clone(),
             metric,
@@ -183,6 +187,25 @@ impl LiveConfig {
         Ok((config, space))
     }
 
+    /// Refuses to run a program from another folder than it was written for, unless it is named again.
+    fn check_folder(&self, given: &LiveArguments, run_dir: &Path) -> anyhow::Result<()> {
+        let here = std::env::current_dir()?;
+        let Some(folder) = self.folder.as_ref().filter(|folder| **folder != here && given.oracle.is_none())
+        else {
+            return Ok(());
+        };
+        let place = fs::canonicalize(run_dir).unwrap_or_else(|_| run_dir.to_path_buf());
+        Err(Usage(format!(
+            "the search was begun in {}, and its program `{}` may name files from there; go on from there: cd {} && srnas search \
+             --resume --run-dir {} (or give --oracle again, to run it from here)",
+            folder.display(),
+            self.oracle.trim_start_matches(PROGRAM),
+            shell(folder),
+            shell(&place)
+        ))
+        .into())
+    }
+
     /// The configuration in the run directory; what the command line says besides must not contradict it.
     ///
     /// # Errors
@@ -191,6 +214,7 @@ impl LiveConfig {
         given: &LiveArguments,
         run_dir: &Path,
         policy: Option<&Path>,
+        seed: Option<u64>,
     ) -> anyhow::Result<(Self, GivenSpace)> {
         let path = run_dir.join("config.toml");
         resume::check(run_dir, Kind::Search)?;
@@ -222,6 +246,7 @@ impl LiveConfig {
                 "--policy",
                 policy.is_some_and(|p| Some(&Policy::file(p).to_path_buf()) != config.policy.as_ref()),
             ),
+            ("--seed", seed.is_some_and(|seed| seed != config.seed)),
             ("--fidelity", given.fidelity.is_some() && given.fidelity != config.fidelity),
             ("--prior", !given.prior.is_empty() && absolute(&given.prior)? != config.prior),
             ("--maximise or --minimise", metric.is_some_and(|m| m != (&config.metric, config.minimise))),
@@ -231,6 +256,7 @@ impl LiveConfig {
             let text = format!("{option} cannot change when a search goes on; {place} says what it is");
             return Err(Usage(text).into());
         }
+        config.check_folder(given, run_dir)?;
         // These change how long it takes, not what is measured.
         config.parallel = given.parallel.or(config.parallel);
         config.timeout = given.timeout.map(|t| t.to_string()).or(config.timeout);

@@ -21,6 +21,14 @@ const DECISIONS: usize = 8;
 /// Steps of the progress bar for a full training.
 const STEPS: f64 = 1000.0;
 
+/// What can be done after a search.
+pub enum More {
+    /// The command that goes on.
+    Command(String),
+    /// Every architecture is measured: so many.
+    Nothing(usize),
+}
+
 pub struct Display {
     space: Arc<SearchSpace>,
     objective: Objective,
@@ -233,10 +241,11 @@ impl Display {
         )
     }
 
-    /// What was found. `again` is the command that goes on.
-    pub fn summary(&self, report: &SearchReport, run_dir: &Path, again: &str) {
+    /// What was found.
+    pub fn summary(&self, report: &SearchReport, run_dir: &Path, more: &More) {
         if self.json {
             let mut summary = json!(report);
+            summary["used_up"] = matches!(more, More::Nothing(_)).into();
             summary["before"] = self.known.into();
             summary["seconds"] = self.began.elapsed().as_secs_f64().into();
             summary["run_dir"] = run_dir.display().to_string().into();
@@ -244,10 +253,7 @@ impl Display {
             return;
         }
         println!("{}", self.how(report));
-        let Some(best) = &report.best else {
-            println!("None has a value; {} says why.", run_dir.join("measurements.csv").display());
-            return;
-        };
+        let Some(best) = &report.best else { return };
         println!("\nBest {} after", self.objective.metric);
         for (n, value) in &report.curve {
             println!("  {n:>4} {}  {}", report.counted(), number(*value));
@@ -277,6 +283,11 @@ impl Display {
             "Ledger: {} (SQLite; docs/run-directory.md tells its tables)",
             run_dir.join("ledger.sqlite").display()
         );
-        println!("More:   {again}");
+        match more {
+            More::Command(again) => println!("More:   {again}"),
+            More::Nothing(all) => println!(
+                "All {all} architectures of the space are measured: there is nothing more to search."
+            ),
+        }
     }
 }

@@ -6,11 +6,12 @@ mod ledger;
 pub mod past;
 
 use super::{Usage, run::default_run_dir, security::ListenerSecurity, space::GivenSpace, stop_flag};
+use anyhow::bail;
 use clap::{ArgGroup, Args};
 use config::{LiveConfig, PROGRAM, REMOTE, RemoteConfig, TRAIN, TrainingConfig};
-use display::Display;
+use display::{Display, More};
 use ledger::SearchLedger;
-use srnas_common::policy::Policy;
+use srnas_common::{policy::Policy, text::shell};
 use srnas_learner::{
     RunDir, Start,
     evaluate::{RemoteOptions, RemoteOracle, Terms},
@@ -87,6 +88,10 @@ pub struct LiveArguments {
     /// With --oracle cmd: or remote, how often an infeasible measurement is tried again [default: 0]
     #[arg(long, value_name = "N", requires = "live")]
     pub retries: Option<u32>,
+    /// With --oracle, end after so many measurements without a value, with exit status 1; what was measured is kept [default:
+    /// never]
+    #[arg(long, value_name = "N", requires = "live", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_failures: Option<u32>,
     /// With --oracle cmd:, keep the folders of good measurements too
     #[arg(long, requires = "live")]
     pub keep: bool,
@@ -121,13 +126,13 @@ impl LiveArguments {
         policy: Option<&Path>,
         catalog: &Catalog,
         budget: usize,
-        seed: u64,
+        seed: Option<u64>,
         as_json: bool,
     ) -> anyhow::Result<()> {
         let run_dir = self.run_dir.clone().unwrap_or_else(|| default_run_dir("search"));
         let (config, given) = match self.resume {
-            true => LiveConfig::resumed(self, &run_dir, policy)?,
-            false => LiveConfig::begun(self, policy, seed)?,
+            true => LiveConfig::resumed(self, &run_dir, policy, seed)?,
+            false => LiveConfig::begun(self, policy, seed.unwrap_or(1))?,
         };
         let guide = match &config.policy {
             Some(file) => Guide::of_policy(&Policy::load(file)?, &given.space)?,
@@ -177,6 +182,7 @@ impl LiveArguments {
             guide,
             budget,
             parallel: config.parallel.map_or(slots, usize::from).min(most),
+            most_failures: self.max_failures.map(|most| most as usize),
             seed: config.seed,
         };
         let mut ledger = SearchLedger::open(&held, resumed, oracle.as_ref(), &config)?;
@@ -185,7 +191,7 @@ impl LiveArguments {
         let stop = stop_flag()?;
         let found = search.run(known, &mut ledger, &stop, &|event| shown.event(event));
         shown.finish();
-        let go_on = format!("srnas search --resume --run-dir {}", run_dir.display());
+        let go_on = format!("srnas search --resume --run-dir {}", shell(&run_dir));
         // The report is of all that is kept, also where the search broke off.
         let report = || -> anyhow::Result<SearchReport> {
             let known = ledger.known(&search.objective)?;
@@ -199,7 +205,19 @@ impl LiveArguments {
             Ok(_) => {
                 let report = report?;
                 let twice = 2 * (report.spent.round() as usize).max(1);
-                shown.summary(&report, &run_dir, &format!("{go_on} --budget {twice}"));
+                let more = match search.used_up(&ledger.known(&search.objective)?) {
+                    Some(all) => More::Nothing(all),
+                    None => More::Command(format!("{go_on} --budget {twice}")),
+                };
+                shown.summary(&report, &run_dir, &more);
+                if report.best.is_none() {
+                    let place = run_dir.join("measurements.csv");
+                    bail!(
+                        "none of {} measurements has a value; {} says why",
+                        report.rows.len(),
+                        place.display()
+                    );
+                }
                 Ok(())
             }
             Err(error) => {
