@@ -179,11 +179,10 @@ fn shorter_trainings(
 
 /// A task from a benchmark and an objective over its metrics.
 ///
-/// A metric counts with the mean over its seeds, or with the seed named. One term alone is the metric as it is, negated
-/// where less is better. In a sum each term is scaled first: (value − median)/(best − median), best being the lowest
-/// where less is better, so that a positive weight always asks for better; and for `log(…)` the natural logarithm,
-/// standardised over the table and *not* turned, so that a negative weight asks for less. A term that is the same everywhere adds
-/// nothing.
+/// A metric counts with the mean over its seeds, or with the seed named. One term alone is the metric as it is. In a sum each
+/// term is scaled first: (value − median)/(best − median), best being the lowest where less is better, so that a positive
+/// weight always asks for better; and for `log(…)` the natural logarithm, standardised over the table and *not* turned, so
+/// that a negative weight asks for less. A term that is the same everywhere adds nothing.
 ///
 /// # Errors
 /// Refuses unknown metrics and seeds, numbers that a search cannot hold, logarithms of what is not positive, and objectives that
@@ -202,13 +201,12 @@ fn build_objective(benchmark: &Benchmark, name: &TaskName, count: Count) -> Resu
             benchmark: benchmark.name().into(),
         });
     }
+    let mut minimise = false;
     let objective: Vec<f64> = match &name.terms[..] {
         [alone] => {
             let (metric, values) = measured(benchmark, name, alone)?;
-            let sign = metric.info().direction.sign();
-            let values = if alone.log { standardised_log(benchmark, name, alone, &values)? } else { values };
-            // Adding 0 makes 0 of −0.
-            values.into_iter().map(|v| sign * v + 0.0).collect()
+            minimise = metric.info().direction == Direction::Minimise;
+            if alone.log { standardised_log(benchmark, name, alone, &values)? } else { values }
         }
         terms => {
             let mut sum = vec![0.0; benchmark.rows()];
@@ -227,13 +225,11 @@ fn build_objective(benchmark: &Benchmark, name: &TaskName, count: Count) -> Resu
     if let Some(value) = objective.iter().copied().find(|v| v.abs() > LARGEST_VALUE) {
         return Err(TaskBuildError::Weights { task: name.to_string(), value });
     }
-    let task = Task::objective(
-        name.as_str(),
-        name.family(),
-        benchmark.space().clone(),
-        by_rank(benchmark, &objective),
-        count,
-    );
+    let (space, values) = (benchmark.space().clone(), by_rank(benchmark, &objective));
+    let task = match minimise {
+        true => Task::minimising(name.as_str(), name.family(), space, values, count),
+        false => Task::objective(name.as_str(), name.family(), space, values, count),
+    };
     Ok(task?)
 }
 

@@ -159,7 +159,25 @@ impl GivenSpace {
             ))
             .into());
         }
-        let space = space::load(path).map_err(|e| Usage(e.to_string()))?;
+        Self::of_file(path, space::load(path).map_err(|e| Usage(e.to_string()))?)
+    }
+
+    /// The copy of a file in a run directory; a file that does not name its space had another name than its copy.
+    ///
+    /// # Errors
+    /// What is wrong in the copy, or that there is none.
+    pub fn of_copy(path: &Path, name: &str) -> anyhow::Result<Self> {
+        if !path.exists() {
+            let path = path.display();
+            return Err(Usage(format!(
+                "{path}, the copy of the space's file, has gone: put the file there again"
+            ))
+            .into());
+        }
+        Self::of_file(path, space::load_as(path, name).map_err(|e| Usage(e.to_string()))?)
+    }
+
+    fn of_file(path: &Path, space: Arc<SearchSpace>) -> anyhow::Result<Self> {
         let definition = fs::read_to_string(path)?;
         let ending =
             if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("json")) { "json" } else { "toml" };

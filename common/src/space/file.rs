@@ -1,8 +1,7 @@
 //! Spaces in files: our own TOML (docs/your-own-search.md), or a ConfigSpace in JSON.
 
 use super::{
-    Condition, Constraint, Custom, Decision, SearchSpace, SpaceError, check_decisions, configspace,
-    custom::Formula,
+    Condition, Constraint, Custom, Decision, Formula, SearchSpace, SpaceError, check_decisions, configspace,
 };
 use crate::names::did_you_mean;
 use serde::Deserialize;
@@ -27,11 +26,19 @@ pub struct SpaceFileError {
 /// # Errors
 /// Says which file and what is wrong in it.
 pub fn load(path: &Path) -> Result<Arc<SearchSpace>, SpaceFileError> {
+    let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+    load_as(path, &stem)
+}
+
+/// The space in a file that was copied: where it does not name the space, that is called `name`.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_as(path: &Path, name: &str) -> Result<Arc<SearchSpace>, SpaceFileError> {
     let failed = |reason: String| SpaceFileError { path: path.into(), reason };
     let text = fs::read_to_string(path).map_err(|e| failed(e.to_string()))?;
-    let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
     let is_json = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("json"));
-    let space = if is_json { configspace::read(&text, &stem) } else { read(&text, &stem) };
+    let space = if is_json { configspace::read(&text, name) } else { read(&text, name) };
     // The space's name says less than the file's.
     let plain = |e: SpaceError| match e {
         SpaceError::Malformed { reason, .. } => reason,

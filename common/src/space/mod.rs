@@ -7,6 +7,7 @@ mod conditional;
 mod configspace;
 mod custom;
 mod file;
+mod formula;
 mod nb201;
 mod notation;
 mod restricted;
@@ -14,8 +15,9 @@ mod survey;
 
 pub use conditional::{Condition, Conditional};
 pub use configspace::read as read_configspace;
-pub use custom::{Constraint, Custom, Formula};
-pub use file::{SpaceFileError, load, read};
+pub use custom::{Constraint, Custom};
+pub use file::{SpaceFileError, load, load_as, read};
+pub use formula::Formula;
 pub use survey::{listed_or_drawn, unreachable_choices};
 
 use std::{fmt, sync::Arc};
