@@ -226,8 +226,8 @@ fn one_hole_in_a_table_is_99_97_percent_of_it() {
 #[test]
 fn what_is_degenerate_alone_is_searched_with_others() {
     let setup = Setup::new();
-    let imported = setup.three("", &["acc", "full", "same", "none"], |[a, b, c]| {
-        Some(format!("{},{},7,", 3 * a + 2 * b + c, if a == 0 && b == 0 { 90 + c } else { 100 }))
+    let imported = setup.three("", &["acc", "full", "same", "five", "none"], |[a, b, c]| {
+        Some(format!("{},{},7,5,", 3 * a + 2 * b + c, if a == 0 && b == 0 { 90 + c } else { 100 }))
     });
     stdout(&imported);
     let warned = String::from_utf8_lossy(&imported.stderr);
@@ -272,7 +272,7 @@ fn what_is_degenerate_alone_is_searched_with_others() {
         );
     }
     let (code, said) =
-        failure(&compare(&["--objectives", "three/d/{same,same}", "--method", "random"], "5", "no"));
+        failure(&compare(&["--objectives", "three/d/{same,five}", "--method", "random"], "5", "no"));
     assert!(code == 2 && said.contains("every objective is the same everywhere"), "{said}");
 }
 
@@ -455,7 +455,7 @@ fn what_is_wrong_is_refused_with_file_line_and_column() {
         setup.refused(&format!("{head}{row}"), &DESCRIPTOR.replace(from, to), expected);
     }
     setup.refused("", DESCRIPTOR, "is empty");
-    setup.refused(head, DESCRIPTOR, "cannot be written");
+    setup.refused(head, DESCRIPTOR, "has a header line and no rows below it");
     let (code, said) = failure(&setup.srnas(&["bench", "import", "table", "bad.csv"]));
     assert_eq!((code, said.contains("--suggest")), (2, true), "{said}");
 }

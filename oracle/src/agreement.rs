@@ -109,7 +109,7 @@ mod tests {
     use super::*;
     use crate::benchmark::{BenchmarkWriter, Direction, MetricInfo, Rows};
     use srnas_common::space::SearchSpace;
-    use std::collections::HashSet;
+    use std::{collections::HashSet, f32::consts::FRAC_1_SQRT_2};
 
     #[test]
     fn seeds_and_metrics_that_agree_are_told_from_those_that_do_not() {
@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn how_sure_a_difference_is_depends_on_the_seeds_of_both() {
         let nan = f32::NAN;
-        let noise = [-0.70711f32, 0.70711];
+        let noise = [-FRAC_1_SQRT_2, FRAC_1_SQRT_2];
         let found = toy(2, Direction::Maximise, &[noise[0], noise[1], 4.0, nan, 1.6, 1.6, 1.1, nan]);
         assert!((found.noise.unwrap() - 0.5f64.sqrt()).abs() < 1e-4, "two classes were repeated: {found:?}");
         // Errors: √0.5 √1.5 = 0.866 and √0.5 √2 = 1: of 4, 1.6 is 2.4 away and 1.1 is 2.9.

@@ -50,7 +50,7 @@ fn toy(folder: &Path) -> PathBuf {
             ("d/cost", Minimise, 1, &[1.0, 2.0, 4.0, 8.0, 16.0]),
             ("d/zero", Minimise, 1, &[1.0, 0.0, 4.0, 8.0, 16.0]),
             ("d/same", Maximise, 1, &[7.0; 5]),
-            ("d/full", Maximise, 1, &[100.0, 100.0, 60.0, 100.0, 90.0]),
+            ("d/most", Maximise, 1, &[100.0, 100.0, 60.0, 100.0, 90.0]),
             ("d/huge", Maximise, 1, &[3e38, -3e38, 1.0, 2.0, 3.0]),
             ("d/tiny", Maximise, 1, &[1.0, 1e-39, 1.0, 2.0, 3.0]),
         ],
@@ -138,12 +138,12 @@ fn what_is_degenerate_alone_counts_in_a_sum() {
     let full = [0.0, 0.0, -1.0, 0.0, -0.25];
     let mut expected: Vec<Option<f64>> = (0..4).map(|i| Some(val[i].unwrap() + 0.5 * full[i])).collect();
     expected.push(None);
-    close(&values(&task("toy/d/val+0.5*full").unwrap()), &expected);
+    close(&values(&task("toy/d/val+0.5*most").unwrap()), &expected);
     // As one of several objectives.
     let folder = TempDir::new().unwrap();
     toy(folder.path());
     let catalog = Catalog::over([folder.path().to_path_buf()]);
-    let names = ["toy/d/val", "toy/d/same", "toy/d/full"].map(|n| n.parse::<TaskName>().unwrap());
+    let names = ["toy/d/val", "toy/d/same", "toy/d/most"].map(|n| n.parse::<TaskName>().unwrap());
     assert!(resolve_tasks(&catalog, &names, Count::Strings).is_err());
     let together = resolve_objectives(&catalog, &names, Count::Strings).unwrap();
     assert_eq!(together.iter().map(|t| t.best()).collect::<Vec<_>>(), [80.0, 7.0, 100.0]);
@@ -162,7 +162,7 @@ fn what_is_no_task_is_refused_with_metric_and_reason() {
         ("toy/d/same", "its best value 7 is also its median, so nothing can be found in it alone"),
         ("toy/d/same+1*log(same)", "its best value 0 is also its median"),
         ("toy/d/log(same)", "its best value 0 is also its median"),
-        ("toy/d/full", "its best value 100 is also its median"),
+        ("toy/d/most", "its best value 100 is also its median"),
         ("toy/d/huge", "metric `d/huge` has 3e38 for |none~0|"),
         ("toy/d/tiny", "which is nearer to 0 than a search can hold (1e-30); make the benchmark again"),
         ("toy/d/val+1e35*cost", "its sum comes to"),

@@ -158,7 +158,7 @@ impl BenchmarkWriter {
     /// # Errors
     /// Refuses contents that [`super::Benchmark::open`] would refuse, and says why; passes on what the system refuses.
     pub fn write(mut self, path: &Path) -> Result<u64, BenchmarkError> {
-        let bytes = self.to_bytes()?;
+        let bytes = self.signed()?;
         write_whole(path, &bytes).map_err(|source| BenchmarkError::Write { path: path.into(), source })?;
         Ok(bytes.len() as u64)
     }
@@ -168,7 +168,7 @@ impl BenchmarkWriter {
     /// # Errors
     /// As [`Self::write`]; and [`BenchmarkError::Present`] for a file that is there and differs, which is left as it is.
     pub fn write_new(mut self, path: &Path) -> Result<u64, BenchmarkError> {
-        let bytes = self.to_bytes()?;
+        let bytes = self.signed()?;
         let failed = |source| BenchmarkError::Write { path: path.into(), source };
         match fs::read(path) {
             Ok(there) if there == bytes => return Ok(bytes.len() as u64),
@@ -188,7 +188,7 @@ impl BenchmarkWriter {
         self.hash_of(&self.serialise()?).map(drop)
     }
 
-    fn to_bytes(&mut self) -> Result<Vec<u8>, BenchmarkError> {
+    fn signed(&mut self) -> Result<Vec<u8>, BenchmarkError> {
         // The hash is known once the contents are laid out, and is then part of them.
         let unsigned = self.serialise()?;
         self.descriptor.content_sha256 = Some(hex(&self.hash_of(&unsigned)?));

@@ -45,7 +45,7 @@ impl<'t> Contents<'t> {
         let read = numbers::read(&column, table.rows(), notation, if signs { "%" } else { "" }, true);
         let values = read.map_err(|e| e.to_string()).and_then(|values| {
             let some = values.iter().any(|v| !v.is_nan());
-            some.then(|| values.into_iter().map(f64::from).collect()).ok_or_else(|| "no number".into())
+            some.then_some(values).ok_or_else(|| "no number".into())
         });
         Some(Self { name, texts, distinct, values, signs })
     }

@@ -205,7 +205,7 @@ fn parsed(word: &str, notation: Notation) -> Option<(f64, String)> {
     let digits = word.trim_start_matches(['-', '+']);
     let zeros = digits.len() > 1 && digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit());
     let plain = !zeros && word.bytes().any(|b| b.is_ascii_digit());
-    let value = numbers::parse(word, notation).ok().map(f64::from).filter(|_| plain)?;
+    let value = numbers::parse(word, notation).ok().filter(|_| plain)?;
     let name = if word.contains(['.', ',', 'e', 'E']) && value.fract() != 0.0 {
         serde_json::Value::from(value).to_string()
     } else {

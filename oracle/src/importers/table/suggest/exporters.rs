@@ -254,8 +254,11 @@ fn count(header: &[&str], names: &[&str]) -> usize {
     names.iter().filter(|name| header.contains(name)).count()
 }
 
+/// How a column's name may begin, and what that says of the rest.
+type Start<'a> = (&'a str, fn(String) -> Said);
+
 /// What the beginning of a column's name says of the rest.
-fn cut(column: &str, starts: &[(&str, fn(String) -> Said)]) -> Said {
+fn cut(column: &str, starts: &[Start<'_>]) -> Said {
     let found = starts.iter().find_map(|(start, said)| Some(said(column.strip_prefix(start)?.to_string())));
     found.unwrap_or(Said::Nothing)
 }
