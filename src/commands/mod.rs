@@ -23,7 +23,9 @@ mod tasks;
 use clap::{Parser, Subcommand, ValueEnum};
 use srnas_common::{config::ConfigError, policy::Policy, security::SecurityError, telemetry};
 use srnas_learner::{LearnerError, RunDirError};
-use srnas_oracle::{importers::table::TableError, tasks::TaskBuildError};
+use srnas_oracle::{
+    benchmark::BenchmarkError, catalog::CatalogError, importers::table::TableError, tasks::TaskBuildError,
+};
 use srnas_search::{ClockError, ComparisonError, ProblemError, SpecError};
 use std::{
     process::ExitCode,
@@ -144,6 +146,8 @@ fn exit_code(error: &anyhow::Error) -> u8 {
             || cause.is::<SecurityError>()
             || cause.downcast_ref().is_some_and(TaskBuildError::is_usage)
             || cause.downcast_ref().is_some_and(TableError::is_usage)
+            || matches!(cause.downcast_ref(), Some(BenchmarkError::Present { .. }))
+            || matches!(cause.downcast_ref(), Some(CatalogError::Reserved { .. }))
             || cause.is::<SpecError>()
             || cause.downcast_ref().is_some_and(ProblemError::is_usage)
             || cause.downcast_ref().is_some_and(ComparisonError::is_usage)

@@ -9,6 +9,7 @@ use serde_json::json;
 use srnas_common::{
     files::write_whole,
     space::{self, SPACES, SearchSpace, listed_or_drawn, unreachable_choices},
+    text::percent,
 };
 use std::{fs, path::Path, sync::Arc};
 
@@ -85,7 +86,7 @@ fn check(space: &SearchSpace, seed: u64, as_json: bool) -> anyhow::Result<()> {
             json!({
                 "space": space.name(), "decisions": decisions, "combinations": space.size(),
                 "log10_combinations": space.log_size() / std::f64::consts::LN_10, "valid_share": share,
-                "architectures": architectures, "example": space.to_json(&example), "neighbours": neighbours,
+                "architectures": architectures, "counting": space.counting(), "example": space.to_json(&example), "neighbours": neighbours,
                 "unreachable": unreachable,
             })
         );
@@ -101,9 +102,9 @@ fn check(space: &SearchSpace, seed: u64, as_json: bool) -> anyhow::Result<()> {
             _ => print!("1e{:.1} combinations", space.log_size() / std::f64::consts::LN_10),
         }
         let about = if whole { "" } else { "about " };
-        print!(", {about}{:.4} % of them valid", 100.0 * share);
+        print!(", {about}{} of them valid", percent(share));
         match architectures {
-            Some(n) => println!("; {n} architectures (what does not count left out)"),
+            Some(n) => println!("; {n} architectures ({})", space.counting()),
             None => println!(),
         }
         println!("Random architectures are drawn evenly from the valid combinations.");

@@ -1,8 +1,7 @@
 //! Spaces in files: our own TOML (docs/your-own-search.md), or a ConfigSpace in JSON.
 
 use super::{
-    Condition, Constraint, Custom, Decision, SearchSpace, SpaceError, check_decisions, configspace,
-    custom::Formula,
+    Condition, Constraint, Custom, Decision, Formula, SearchSpace, SpaceError, check_decisions, configspace,
 };
 use crate::names::did_you_mean;
 use serde::Deserialize;
@@ -212,15 +211,8 @@ impl Namer<'_> {
     /// Place of a choice by its value; a number is found by its value, however it is written.
     pub fn choice(&self, decision: usize, wanted: &serde_json::Value) -> Result<u8, String> {
         let d = &self.decisions[decision];
-        let same = |c: u8| {
-            let value = d.value(c);
-            value == *wanted || value.as_f64().is_some_and(|v| Some(v) == wanted.as_f64())
-        };
-        (0..d.choices.len() as u8).find(|&c| same(c)).ok_or_else(|| {
-            let text = wanted.as_str().map_or_else(|| wanted.to_string(), str::to_string);
-            let hint = did_you_mean(&text, d.choices.iter().map(String::as_str));
-            format!("decision `{}` has no choice `{text}`{hint}", d.name)
-        })
+        let text = || wanted.as_str().map_or_else(|| wanted.to_string(), str::to_string);
+        d.position(wanted).ok_or_else(|| d.unknown(&text()))
     }
 
     fn choices(&self, name: &str, choice: &Choice) -> Result<(usize, Vec<u8>), String> {

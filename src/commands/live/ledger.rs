@@ -56,7 +56,7 @@ impl SearchLedger {
             let training = Training { choices: record.choices, shorter };
             let answer = match record.said {
                 Ok((value, mut metrics)) => {
-                    let value = if objective.minimise { -value } else { value };
+                    let value = if objective.minimise { 0.0 - value } else { value };
                     metrics.entry(objective.metric.clone()).or_insert(value);
                     Answer::Metrics(metrics)
                 }
@@ -73,12 +73,12 @@ impl SearchLedger {
 }
 
 impl Journal for SearchLedger {
-    fn keep(&mut self, measured: &Measured, value: &Result<f32, String>) -> Result<(), String> {
+    fn keep(&mut self, measured: &Measured, value: &Result<f64, String>) -> Result<(), String> {
         let metrics = match &measured.answer {
             Answer::Metrics(metrics) => metrics.clone(),
             Answer::Infeasible(_) => BTreeMap::new(),
         };
-        let said = value.clone().map(|value| (f64::from(value), metrics));
+        let said = value.clone().map(|value| (value, metrics));
         let record = AnswerRecord {
             key: measured.key,
             choices: measured.training.choices.clone(),
