@@ -118,6 +118,27 @@ fn a_learner_says_how_it_goes_and_drains_when_asked() {
 }
 
 #[test]
+fn what_was_fitted_is_not_fitted_again_before_there_is_a_checkpoint() {
+    let setup = Setup::new();
+    setup.config("rare.toml", &[("minutes = 0.02", "minutes = 60.0")]);
+    let (mut learner, _) = setup.learner(&["--config", "rare.toml"]);
+    let said = |learner: &Process, part: &str| learner.seen.iter().any(|line| line.contains(part));
+    assert!(said(&learner, "fitting the posteriors"), "{:?}", learner.seen);
+    learner.kill();
+    let (mut learner, _) = setup.learner(&["--resume"]);
+    assert!(
+        said(&learner, "were fitted before") && !said(&learner, "fitting the posteriors"),
+        "{:?}",
+        learner.seen
+    );
+    learner.kill();
+    fs::write(setup.path().join("out/posterior.json"), "{").unwrap();
+    let (mut learner, _) = setup.learner(&["--resume"]);
+    assert!(said(&learner, "fitting the posteriors"), "{:?}", learner.seen);
+    learner.kill();
+}
+
+#[test]
 fn a_damaged_checkpoint_is_said_and_skipped() {
     let setup = Setup::new();
     let (mut learner, address) = setup.learner(&["--config", "run.toml"]);

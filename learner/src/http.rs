@@ -63,6 +63,8 @@ pub(crate) struct Outlook {
     pub failures: Arc<Failures>,
     /// What `/metrics` asks of whoever comes; health and readiness are open.
     pub token: Option<Token>,
+    /// What is done until then.
+    pub doing: watch::Receiver<String>,
     /// Cancelled when the tasks are built and actors may join.
     pub open: CancellationToken,
     /// Cancelled when no more experience is taken in.
@@ -79,7 +81,7 @@ impl Outlook {
             return Err("training is over: the policy is being checked and exported".into());
         }
         if !self.open.is_cancelled() {
-            return Err("the run's tasks are being built".into());
+            return Err(format!("the learner is not ready yet: it {}", *self.doing.borrow()));
         }
         match self.failures.unwritten() {
             None => Ok(()),
@@ -160,6 +162,7 @@ mod tests {
             members: Arc::new(Members::new()),
             failures: Arc::default(),
             token: None,
+            doing: watch::channel("builds the run's tasks".into()).1,
             open: CancellationToken::new(),
             over: CancellationToken::new(),
         });
@@ -185,7 +188,10 @@ mod tests {
     async fn readiness_follows_the_run_and_health_the_process() {
         let server = start().await;
         assert_eq!(server.get("/healthz").await, (200, "ok\n".into()));
-        assert_eq!(server.get("/readyz").await, (503, "the run's tasks are being built\n".into()));
+        assert_eq!(
+            server.get("/readyz").await,
+            (503, "the learner is not ready yet: it builds the run's tasks\n".into())
+        );
         server.outlook.open.cancel();
         server.progress.send_replace(Progress { updates: 41, ..Progress::default() });
         assert_eq!(server.get("/readyz").await, (200, "ready\n".into()));

@@ -349,7 +349,9 @@ pub async fn run(options: LearnerOptions, stop: CancellationToken) -> Result<Sum
     let ended = CancellationToken::new();
     // However this function is left, HTTP ends.
     let _ended = ended.clone().drop_guard();
+    let (doing, told) = watch::channel("starts".to_string());
     let outlook = Outlook {
+        doing: told.clone(),
         progress: progress.subscribe(),
         members: members.clone(),
         failures: failures.clone(),
@@ -365,7 +367,6 @@ pub async fn run(options: LearnerOptions, stop: CancellationToken) -> Result<Sum
         progress.subscribe(),
         ended.clone(),
     );
-    let (doing, told) = watch::channel("starts".to_string());
     let (opening, listener) = Opening::start(listener, &security, told).map_err(ServiceError::Handle)?;
     let prepare = {
         let (config, counted) = (config.clone(), failures.clone());

@@ -324,7 +324,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ledger.sqlite");
         let tally = ledger(&path, 2000);
-        let known = Some(Known { answers: 2000, tally: Some(tally) });
+        let knew = Known { answers: 2000, tally: Some(tally) };
+        let known = Some(knew);
         assert_eq!(verify(&path, &anything, known).unwrap().faults, [""; 0]);
         // A page in the middle of the measurements is no page any more, and a value elsewhere is another.
         let mut bytes = fs::read(&path).unwrap();
@@ -357,7 +358,7 @@ mod tests {
         assert_eq!((run, database.policy_version().unwrap()), (record(), 3));
         assert_eq!(database.actors().unwrap()[0].acknowledged, 7);
         // The checkpoint knew of more: that has been said, and the run goes on.
-        database.still_holds(known.unwrap()).unwrap();
+        database.still_holds(knew).unwrap();
         assert_eq!(verify(&path, &anything, known).unwrap().faults, [""; 0]);
     }
 

@@ -1,6 +1,9 @@
 //! Reading a file that may be damaged: every answer that can be read, and where none can.
 
-use super::rows::{Metrics, Row, Tally};
+use super::{
+    care::Fits,
+    rows::{Metrics, Row, Tally},
+};
 use rusqlite::{Connection, params};
 
 /// Where nothing is known of how far ids go, they are looked for so much farther than the last that was read.
@@ -20,11 +23,7 @@ pub(super) struct Salvage {
 impl Salvage {
     /// Reads everything that can be read of a file of some schema; `fits` says what is wrong with an architecture of a task
     /// under its key.
-    pub fn of(
-        connection: &Connection,
-        schema: u32,
-        fits: &dyn Fn(u16, u64, &[u8]) -> Result<(), String>,
-    ) -> Salvage {
+    pub fn of(connection: &Connection, schema: u32, fits: Fits) -> Salvage {
         let mut salvage = Salvage::default();
         if schema >= 4 {
             match Tally::noted(connection) {
@@ -57,13 +56,7 @@ impl Salvage {
         salvage
     }
 
-    fn table(
-        &mut self,
-        connection: &Connection,
-        columns: &str,
-        has_metrics: bool,
-        fits: &dyn Fn(u16, u64, &[u8]) -> Result<(), String>,
-    ) {
+    fn table(&mut self, connection: &Connection, columns: &str, has_metrics: bool, fits: Fits) {
         let mut reader = Reader { connection, columns, found: Vec::new(), lost: Vec::new() };
         reader.read_all(self.noted.map_or(0, |noted| noted.answers as i64));
         self.lost.append(&mut reader.lost);
