@@ -211,6 +211,11 @@ fn read(stdout: &str, metric: &str) -> Result<BTreeMap<String, f64>, String> {
     let Some(line) = stdout.lines().map(str::trim).rfind(|line| !line.is_empty()) else {
         return Err("it said nothing; its last line should be a JSON object of metrics".into());
     };
+    // What was kept of it begins in the middle of the line.
+    if stdout.len() >= process::LAST_OUTPUT && !stdout.trim_end().contains('\n') {
+        let most = process::LAST_OUTPUT >> 20;
+        return Err(format!("its last line is longer than {most} MiB, the most that is read"));
+    }
     let shown: String = line.chars().take(120).collect();
     // Python writes what is no number as no JSON.
     let parsed = serde_json::from_str(line).or_else(|error| {
@@ -435,6 +440,56 @@ mod tests {
         let mut again = oracle(work.path(), &command);
         again.options.retries = 2;
         assert_eq!(ask(&again), Answer::Metrics(BTreeMap::from([("loss".into(), 4.0)])));
+    }
+
+    #[test]
+    fn a_long_last_line_is_read_and_a_longer_one_refused_with_the_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let line = |megabytes: usize| {
+            let note = format!("head -c {} /dev/zero | tr '\\0' 'x'", megabytes << 20);
+            format!("echo words; printf '{{\"loss\": 2, \"note\": \"'; {note}; echo '\"}}'; echo")
+        };
+        let metrics = Answer::Metrics(BTreeMap::from([("loss".into(), 2.0)]));
+        assert_eq!(ask(&oracle(folder.path(), &line(2))), metrics);
+        assert_eq!(ask(&oracle(folder.path(), &line(15))), metrics);
+        let said = reason(&line(17));
+        assert!(said.contains("longer than 16 MiB"), "{said}");
+    }
+
+    /// What happens to a program, once all of it runs, that is stopped.
+    fn stopped(command: &str) -> (PathBuf, tempfile::TempDir, Duration) {
+        let folder = tempfile::tempdir().unwrap();
+        let notes = folder.path().join("notes");
+        fs::create_dir(&notes).unwrap();
+        let slow = oracle(&folder.path().join("work"), &command.replace("NOTES", notes.to_str().unwrap()));
+        let stop = AtomicBool::new(false);
+        let took = std::thread::scope(|scope| {
+            let measured = scope.spawn(|| slow.measure(&Training::full(vec![0, 0]), &stop));
+            while !notes.join("ready").exists() {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            let asked = Instant::now();
+            stop.store(true, Ordering::Relaxed);
+            assert!(matches!(measured.join().unwrap(), Err(CostlyError::Stopped)));
+            asked.elapsed()
+        });
+        assert_eq!(process::marked(&slow.mark("")).len(), 0);
+        (notes, folder, took)
+    }
+
+    #[test]
+    fn all_of_a_program_has_its_time_after_sigterm_and_not_its_shell_alone() {
+        // The shell goes at once; what it started saves what it has, in its group and outside of it.
+        let saver = r#"sh -c 'trap "sleep 1; touch NOTES/saved; exit" TERM; touch NOTES/ready; while :; do sleep 0.05; done'"#;
+        for command in [format!("{saver}; true"), format!("{saver} & wait"), format!("setsid {saver} & wait")]
+        {
+            let (notes, _folder, took) = stopped(&command);
+            assert!(notes.join("saved").exists(), "{command}: {took:?}");
+        }
+        // Whoever does not go is not waited for much longer.
+        let stubborn = r#"sh -c 'trap "" TERM; touch NOTES/ready; while :; do sleep 0.05; done' & wait"#;
+        let (_, _folder, took) = stopped(stubborn);
+        assert!(took >= Duration::from_secs(5) && took < Duration::from_secs(20), "{took:?}");
     }
 
     #[test]

@@ -18,7 +18,9 @@ struct TokenArgs {
 
 impl TokenArgs {
     fn load(&self) -> Result<Option<Token>, SecurityError> {
-        self.token_file.as_deref().map(Token::load).transpose()
+        // A variable that is set and empty names none.
+        let file = self.token_file.as_deref().filter(|file| !file.as_os_str().is_empty());
+        file.map(Token::load).transpose()
     }
 }
 

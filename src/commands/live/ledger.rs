@@ -11,21 +11,22 @@ use srnas_oracle::{
 use srnas_search::{Journal, Measured, Objective};
 use std::collections::BTreeMap;
 
-/// Who the ledger says has measured.
+/// Who the ledger says has measured where it was nobody else.
 const ACTOR: &str = "search";
 
 /// The ledger of a search.
-pub struct SearchLedger {
+pub struct SearchLedger<'o> {
+    oracle: &'o dyn CostlyOracle,
     database: Database,
     fidelities: Fidelities,
 }
 
-impl SearchLedger {
+impl<'o> SearchLedger<'o> {
     /// The ledger in a run directory, new or as it was left.
     pub fn open(
         held: &RunDir,
         resumed: bool,
-        oracle: &dyn CostlyOracle,
+        oracle: &'o dyn CostlyOracle,
         config: &LiveConfig,
     ) -> anyhow::Result<Self> {
         let (name, identity) = oracle.identity();
@@ -44,7 +45,7 @@ impl SearchLedger {
                 Database::create(&held.ledger(), &run)?
             }
         };
-        Ok(Self { database, fidelities: oracle.fidelities().clone() })
+        Ok(Self { oracle, database, fidelities: oracle.fidelities().clone() })
     }
 
     /// What was measured.
@@ -67,7 +68,7 @@ impl SearchLedger {
     }
 }
 
-impl Journal for SearchLedger {
+impl Journal for SearchLedger<'_> {
     fn keep(&mut self, measured: &Measured, value: &Result<f32, String>) -> Result<(), String> {
         let metrics = match &measured.answer {
             Answer::Metrics(metrics) => metrics.clone(),
@@ -81,6 +82,7 @@ impl Journal for SearchLedger {
             cost: measured.cost,
             said,
         };
-        self.database.record_answer(0, &record, ACTOR).map_err(|e| e.to_string())
+        let by = self.oracle.measured_by(&measured.training);
+        self.database.record_answer(0, &record, by.as_deref().unwrap_or(ACTOR)).map_err(|e| e.to_string())
     }
 }
