@@ -1,11 +1,15 @@
 //! `srnas`: learns to search for neural architectures. One binary; each subcommand has its file in `commands`.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
+// First, so that its macros hold in the modules below.
+#[macro_use]
+mod print;
 mod commands;
 mod deterministic;
 mod doctor;
 mod standings;
 
-use clap::Parser;
 use std::process::ExitCode;
 
 // candle allocates and frees large buffers all the time: twice as fast with this allocator.
@@ -13,6 +17,5 @@ use std::process::ExitCode;
 static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    // clap itself exits with 2 on wrong usage.
-    commands::Cli::parse().run()
+    commands::run()
 }

@@ -45,6 +45,39 @@ fn alerts_and_dashboard_ask_only_for_metrics_that_exist() {
 }
 
 #[test]
+fn every_alert_says_how_much_it_matters_and_none_cries_over_a_run_that_has_ended() {
+    let text = read("deploy/prometheus/alerts.yml");
+    let alerts: Vec<&str> = text.split("- alert: ").skip(1).collect();
+    assert!(alerts.len() >= 7);
+    for alert in alerts {
+        let name = alert.lines().next().unwrap();
+        let severity =
+            ["critical", "warning", "info"].iter().any(|s| alert.contains(&format!("severity: {s}")));
+        assert!(severity, "{name} has no severity");
+        // What a learner that ends looks like, or one that has gone.
+        if alert.contains("up{") || alert.contains("srnas_ready == 0") {
+            assert!(alert.contains("srnas_over"), "{name} does not look whether the run is over");
+        }
+    }
+}
+
+#[test]
+fn containers_have_memory_limits_and_the_log_format_that_is_asked_for() {
+    let compose = read("docker-compose.yml");
+    assert!(compose.contains("SRNAS_LOG_FORMAT: ${SRNAS_LOG_FORMAT:-text}"));
+    let services = compose.split("\nservices:\n").nth(1).unwrap().split("\nsecrets:\n").next().unwrap();
+    let service = |line: &&str| line.starts_with("  ") && !line.starts_with("   ") && line.ends_with(':');
+    let names = services.lines().filter(service).count();
+    assert!(names >= 4 && services.matches("mem_limit: ").count() == names, "{names} services");
+    // Actors end with the run: a Deployment would start them again and again.
+    let actor = read("deploy/kubernetes/actor.yaml");
+    assert!(actor.contains("kind: Job\n") && !actor.contains("kind: Deployment"));
+    for file in ["actor", "learner"] {
+        assert!(read(format!("deploy/kubernetes/{file}.yaml")).contains("defaultMode: 0440"), "{file}");
+    }
+}
+
+#[test]
 fn every_panel_of_the_dashboard_has_a_place_and_a_query_of_its_own() {
     let dashboard = dashboard();
     let (mut ids, mut cells) = (BTreeSet::new(), BTreeSet::new());

@@ -9,7 +9,7 @@ use std::{
     fs,
     path::Path,
     process::{Command, Output, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tempfile::TempDir;
 
@@ -127,6 +127,10 @@ fn evaluators_and_the_search_are_killed_and_everything_is_measured_once() {
         evaluator.wait_for(&["measurements counted"], SOON);
         assert_eq!(evaluator.ends(SOON), Some(0));
     }
+    // The ledger has who measured what.
+    let by = "FROM (SELECT actor FROM measurements UNION ALL SELECT actor FROM infeasible) WHERE actor";
+    let named = format!("SELECT count(*) {by} IN ('first', 'second', 'third')");
+    assert_eq!(setup.kept(&named), 28);
     let feasible = setup.kept("SELECT count(*) FROM measurements");
     assert_eq!(feasible + setup.kept("SELECT count(*) FROM infeasible"), 28, "each once, all that there are");
     assert_eq!(setup.kept("SELECT count(*) FROM infeasible WHERE reason LIKE '%no pool here%'"), 8);
@@ -150,6 +154,35 @@ fn too_long_is_infeasible_and_its_evaluator_goes_on() {
     assert_eq!(evaluator.ends(SOON), Some(0));
     assert_eq!(setup.kept("SELECT count(*) FROM measurements"), 2);
     assert_eq!(setup.kept("SELECT count(*) FROM infeasible"), 1);
+}
+
+#[test]
+fn an_evaluator_whose_search_has_gone_hears_sigterm_and_gives_up_in_time() {
+    let setup = Setup::new();
+    fs::write(setup.path().join("slow"), "").unwrap();
+    let (mut search, address) = setup.begin(&["--budget", "9", "--listen", "127.0.0.1:0"]);
+    let mut told = setup.evaluator(&address, "told", &[]);
+    let mut tired = setup.evaluator(&address, "tired", &["--connect-timeout", "5s"]);
+    let began = |id: &str| {
+        let noted = fs::read_to_string(setup.path().join("began")).unwrap_or_default();
+        noted.lines().any(|line| line.starts_with(id))
+    };
+    let deadline = Instant::now() + SOON;
+    while !(began("told") && began("tired")) {
+        assert!(Instant::now() < deadline, "they do not begin");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // The search goes; what they measure comes to its end, and there is nobody to tell.
+    search.kill();
+    fs::remove_file(setup.path().join("slow")).unwrap();
+    let gone = Instant::now();
+    told.wait_for(&["no search yet"], SOON);
+    told.signal("-TERM");
+    told.wait_for(&["could not be told to the search"], SOON);
+    assert_eq!(told.ends(SOON), Some(0));
+    tired.wait_for(&["no search at", "after 5 s"], SOON);
+    assert_eq!(tired.ends(SOON), Some(1));
+    assert!(gone.elapsed() >= Duration::from_secs(5), "it gave up too early");
 }
 
 #[test]
@@ -206,7 +239,7 @@ fn who_may_not_come_is_told_why_and_what_does_not_fit_is_refused() {
     }
     let patient = ["evaluator", "--learner", &url, "--oracle", "cmd:true", "--connect-timeout", "1"];
     let (code, said) = failure(&setup.output(&patient));
-    assert_eq!((code, said.contains("no learner at")), (1, true), "{said}");
+    assert_eq!((code, said.contains("no search at")), (1, true), "{said}");
     // A search that is over is so when it is asked again.
     stdout(&setup.output(&[
         "search",

@@ -1,6 +1,14 @@
 //! End to end: processes that are killed, frozen and starved of disk, again and again.
 
+#[path = "faults/addresses.rs"]
+mod addresses;
 mod harness;
+#[path = "faults/logs.rs"]
+mod logs;
+#[path = "faults/silent.rs"]
+mod silent;
+#[path = "faults/unwritable.rs"]
+mod unwritable;
 
 use harness::{Process, SOON, Setup, text};
 use rand::{Rng, SeedableRng};

@@ -4,7 +4,10 @@ mod harness;
 
 use harness::{Process, SOON, Setup, text};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
-use std::time::Duration;
+use std::{
+    fs::{Permissions, set_permissions},
+    os::unix::fs::PermissionsExt,
+};
 use tonic::{
     Code, Request,
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
@@ -87,7 +90,17 @@ fn nothing_listens_beyond_this_machine_without_a_token() {
         assert_eq!(out.status.code(), Some(2), "{arguments:?}: {said}");
         assert!(parts.iter().all(|part| said.contains(part)), "{arguments:?} does not say {parts:?}: {said}");
     }
+    // A variable that is set and empty names no file.
+    let out = setup.command(&learner).env("SRNAS_TOKEN_FILE", "").output().unwrap();
+    assert!(out.status.code() == Some(2) && text(&out.stderr).contains("no token is set"), "{out:?}");
     assert!(!setup.path().join("out").exists(), "nothing is written before");
+    let everybody = "every user of this machine can read the token file token";
+    for (mode, warned) in [(0o644, true), (0o600, false)] {
+        set_permissions(setup.path().join("token"), Permissions::from_mode(mode)).unwrap();
+        let mut process = Process::start(setup.command(&[&learner[..], &["--token-file", "token"]].concat()));
+        process.wait_for(&["learner listens for actors"], SOON);
+        assert_eq!(process.seen.iter().any(|line| line.contains(everybody)), warned, "{mode:o}");
+    }
     for allowed in [&["--insecure"][..], &["--token-file", "token"]] {
         let mut process = Process::start(setup.command(&[&learner, allowed].concat()));
         process.wait_for(&["learner listens for actors", "0.0.0.0:"], SOON);
@@ -103,8 +116,6 @@ fn only_the_learners_token_opens_the_door() {
     let url = address.to_string();
     setup.ends(&url, "silent", &[], 1, &["refused", "asks for a token", "--token-file"]);
     learner.wait_for(&["turned away", "asks for a token", "127.0.0.1"], SOON);
-    // A line a second at most.
-    std::thread::sleep(Duration::from_secs(1));
     setup.ends(
         &url,
         "stranger",
@@ -173,7 +184,15 @@ fn tls_with_the_right_ca_joins_and_everything_else_says_why_not() {
     setup.ends(&url, "no token", &["--tls-ca", "ca.crt"], 1, &["asks for a token"]);
     setup.ends(&format!("http://{address}"), "usage", &with("ca.crt"), 2, &["https://127.0.0.1"]);
     let plain = format!("http://{address}");
-    setup.ends(&plain, "plain", &["--token-file", "token", "--connect-timeout", "1"], 1, &["no learner at"]);
+    // What does not fit does not come to fit.
+    setup.ends(
+        &plain,
+        "plain",
+        &["--token-file", "token"],
+        1,
+        &["no learner at", "speaks TLS: say https://"],
+    );
+    learner.wait_for(&["turned away", "it speaks without TLS: here it is https://"], SOON);
     setup.ends(&url, "absent", &with("absent.crt"), 2, &["absent.crt"]);
     drop(other);
 }
@@ -195,7 +214,6 @@ fn mutual_tls_wants_a_certificate_that_the_learners_ca_signed() {
     let _friend = setup.joins(&url, "friend", &shows("actor.crt", "actor.key"));
     setup.ends(&url, "nobody", &["--tls-ca", "ca.crt"], 1, &["refused", "certificate", "--tls-cert"]);
     learner.wait_for(&["turned away", "asks its peers for a certificate"], SOON);
-    std::thread::sleep(Duration::from_secs(1));
     let foreign = shows("foreign.crt", "foreign.key");
     setup.ends(
         &url,

@@ -3,10 +3,13 @@
 use crate::client::{
     ClientError,
     connection::{Backoff, CALL, JoinError, Link, Reminder, describe, endpoint, refusal},
+    encounter::Meant,
 };
+use prost::Message;
 use srnas_common::{
     security::ClientSecurity,
-    wire::{PROTOCOL_MAJOR, PROTOCOL_MINOR},
+    telemetry,
+    wire::{LARGEST_ANSWER, PROTOCOL_MAJOR, PROTOCOL_MINOR},
 };
 use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle, Training};
 use srnas_proto::v1::{self, answer_request::Said, evaluate_client::EvaluateClient};
@@ -20,9 +23,15 @@ use std::{
 };
 use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
-use tonic::{Code, Request, Response, Status, service::interceptor::InterceptedService};
+use tonic::{
+    Code, Request, Response, Status,
+    service::interceptor::InterceptedService,
+    transport::{Channel, Uri},
+};
 use tracing::{info, warn};
 
+/// How long an evaluator that is to stop waits for the answer to what it said last.
+const FAREWELL: Duration = Duration::from_secs(2);
 /// How long the search may let a call for work wait.
 const WAIT: Duration = Duration::from_secs(20);
 
@@ -70,21 +79,19 @@ impl Evaluator {
         options: EvaluatorOptions,
         stop: &CancellationToken,
     ) -> Result<Option<Self>, EvaluatorError> {
-        let channel = endpoint(&options.learner, &options.security)?.connect_lazy();
-        let link = InterceptedService::new(channel, options.security.token.as_ref().into());
+        let endpoint = endpoint(&options.learner, &options.security)?;
+        let (uri, channel) = (endpoint.uri().clone(), endpoint.connect_lazy());
+        let link = InterceptedService::new(channel.clone(), options.security.token.as_ref().into());
         let identity = v1::Evaluator { id: options.id.clone(), incarnation: rand::random::<u64>().max(1) };
-        let session = Session { link, identity, options, search_id: String::new() };
-        let attached = tokio::select! {
-            attached = session.attach() => attached,
-            () = stop.cancelled() => return Ok(None),
-        };
-        match attached {
+        let session =
+            Session { link, channel, uri, identity, options, search_id: String::new(), stop: stop.clone() };
+        match session.attach().await {
             Ok(search) => {
                 let (learner, evaluator) = (&session.options.learner, &session.options.id);
                 info!(%learner, %evaluator, metric = %search.metric, "attached to a search");
                 Ok(Some(Self { session: Session { search_id: search.search_id.clone(), ..session }, search }))
             }
-            Err(End::Over) => Ok(None),
+            Err(End::Over | End::Stopped) => Ok(None),
             Err(End::Failed(error)) => Err(error),
         }
     }
@@ -106,6 +113,7 @@ impl Evaluator {
         let parallel = self.session.options.parallel.max(1);
         let shared = Arc::new(Shared {
             session: self.session,
+            metric: self.search.metric,
             oracle,
             heartbeat: Duration::from_millis(self.search.heartbeat_ms.max(10).into()),
             held: Mutex::default(),
@@ -136,15 +144,22 @@ impl Evaluator {
 enum End {
     /// The search is over.
     Over,
+    /// The evaluator is to stop, and nobody answered.
+    Stopped,
     Failed(EvaluatorError),
 }
 
 /// The calls to a search, each repeated until it is answered.
 struct Session {
     link: Link,
+    /// As `link`, without the token.
+    channel: Channel,
+    uri: Uri,
     identity: v1::Evaluator,
     options: EvaluatorOptions,
     search_id: String,
+    /// Ends the attempts.
+    stop: CancellationToken,
 }
 
 impl Session {
@@ -184,18 +199,26 @@ impl Session {
         }
     }
 
-    /// Asks until there is an answer that will not change.
+    /// Asks until there is an answer that will not change, the evaluator is to stop, or nobody has answered for
+    /// [`EvaluatorOptions::connect_timeout`].
     async fn repeat<T, F: Future<Output = Result<Response<T>, Status>>>(
         &self,
         deadline: Duration,
         ask: impl Fn(EvaluateClient<Link>, Duration) -> F,
     ) -> Result<T, End> {
         let (learner, since) = (self.options.learner.clone(), Instant::now());
-        let (mut backoff, mut reminder) = (Backoff::default(), Reminder::new());
+        let give_up = self.options.connect_timeout.and_then(|most| since.checked_add(most));
+        let (mut backoff, mut reminder) = (Backoff::default(), Reminder::new(Meant::Search));
         loop {
             let call = ask(EvaluateClient::new(self.link.clone()), deadline);
             let late = Status::deadline_exceeded("no answer in time");
-            let status = match tokio::time::timeout(deadline, call).await.unwrap_or(Err(late)) {
+            let end = give_up.map_or(Instant::now() + deadline, |end| end.min(Instant::now() + deadline));
+            let answered = tokio::select! {
+                answered = tokio::time::timeout_at(end, call) => answered.unwrap_or(Err(late)),
+                // What is on its way may still arrive.
+                () = async { self.stop.cancelled().await; tokio::time::sleep(FAREWELL).await } => return Err(End::Stopped),
+            };
+            let status = match answered {
                 Ok(response) => return Ok(response.into_inner()),
                 Err(status) => status,
             };
@@ -205,6 +228,12 @@ impl Session {
                 code: status.code(),
             };
             let failed = |error: ClientError| Err(End::Failed(error.into()));
+            let misdirected = |reason| {
+                failed(ClientError::Misdirected { learner: learner.clone(), meant: Meant::Search, reason })
+            };
+            if status.code() == Code::Unimplemented {
+                return misdirected(Meant::Search.instead(self.channel.clone()).await);
+            }
             match refusal(&status) {
                 Some(JoinError::Over) => return Err(End::Over),
                 Some(JoinError::Untrusted(reason)) => {
@@ -215,13 +244,20 @@ impl Session {
                 None => {}
             }
             let reason = describe(&status);
-            reminder.tell(&learner, &reason);
-            let pause = backoff.next_after(&status);
-            let waited = since.elapsed();
-            if self.options.connect_timeout.is_some_and(|most| waited + pause > most) {
-                return failed(ClientError::Unreachable { learner, waited, reason });
+            if reminder.tell(&learner, &reason)
+                && let Some(reason) = Meant::Search.misdirected(&self.uri).await
+            {
+                return misdirected(reason);
             }
-            tokio::time::sleep(pause).await;
+            let (now, pause) = (Instant::now(), backoff.next_after(&status));
+            if give_up.is_some_and(|end| now >= end) {
+                let (meant, waited) = (Meant::Search, now - since);
+                return failed(ClientError::Unreachable { learner, meant, waited, reason });
+            }
+            tokio::select! {
+                () = tokio::time::sleep_until(give_up.map_or(now + pause, |end| end.min(now + pause))) => {}
+                () = self.stop.cancelled() => return Err(End::Stopped),
+            }
         }
     }
 }
@@ -236,6 +272,8 @@ fn within<T>(message: T, deadline: Duration) -> Request<T> {
 /// What the slots of an evaluator share.
 struct Shared {
     session: Session,
+    /// What is searched.
+    metric: String,
     oracle: Arc<dyn CostlyOracle>,
     heartbeat: Duration,
     /// What is taken and not answered.
@@ -261,7 +299,7 @@ impl Shared {
             match done {
                 Ok(Some(v1::Use::Counted | v1::Use::CountedLate)) => counted += 1,
                 Ok(_) => {}
-                Err(End::Over) => return Ok(counted),
+                Err(End::Over | End::Stopped) => return Ok(counted),
                 Err(End::Failed(error)) => return Err(error),
             }
             if self.stop.is_cancelled() {
@@ -351,7 +389,14 @@ impl Shared {
         let answer = answer.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
         let said = match answer {
             Ok(Answer::Metrics(values)) => {
-                Said::Metrics(v1::Metrics { values: values.into_iter().collect() })
+                let metrics = v1::Metrics { values: values.into_iter().collect() };
+                match metrics.encoded_len() {
+                    0..=LARGEST_ANSWER => Said::Metrics(metrics),
+                    bytes => Said::Infeasible(format!(
+                        "its {} metrics take {bytes} bytes, and the search hears {LARGEST_ANSWER} at most",
+                        metrics.values.len()
+                    )),
+                }
             }
             Ok(Answer::Infeasible(reason)) => Said::Infeasible(reason),
             Err(CostlyError::Stopped) => return Ok(None),
@@ -362,7 +407,17 @@ impl Shared {
             Said::Metrics(metrics) => format!("{:?}", std::collections::BTreeMap::from_iter(&metrics.values)),
             Said::Infeasible(reason) => format!("infeasible: {reason}"),
         };
-        info!("{} · {outcome} · {took:.1} s", self.oracle.space().format(&training.choices));
+        let architecture = self.oracle.space().format(&training.choices);
+        match (telemetry::for_machines(), &said) {
+            (false, _) => info!("{architecture} · {outcome} · {took:.1} s"),
+            (true, Said::Metrics(metrics)) => {
+                let metric = self.metric.as_str();
+                info!(%architecture, metric, value = metrics.values.get(metric), seconds = took, "measured");
+            }
+            (true, Said::Infeasible(reason)) => {
+                info!(%architecture, infeasible = reason.as_str(), seconds = took, "measured");
+            }
+        }
         let session = &self.session;
         let request = v1::AnswerRequest {
             evaluator: Some(session.identity.clone()),
@@ -375,8 +430,12 @@ impl Shared {
         let ask = async |mut search: EvaluateClient<Link>, deadline| {
             search.answer(within(request.clone(), deadline)).await
         };
-        let response = session.call(2 * CALL, ask).await?;
-        Ok(Some(response.r#use()))
+        let answered = session.call(2 * CALL, ask).await;
+        if let Err(End::Stopped | End::Failed(_)) = answered {
+            let architecture = self.oracle.space().format(&training.choices);
+            warn!(%architecture, "what was measured could not be told to the search, which will ask for it again");
+        }
+        Ok(Some(answered?.r#use()))
     }
 
     /// Keeps the lease for as long as the work is wanted.

@@ -2,6 +2,7 @@
 
 use crate::{
     client::{Client, ClientConfig, ClientError, ClientHandle, Joined},
+    progress,
     slow_oracle::{Pause, SlowOracle},
     walker::{Walker, WalkerError},
 };
@@ -40,6 +41,8 @@ pub struct ActorOptions {
     pub connect_timeout: Option<Duration>,
     /// What the learner is shown, and which learner is trusted.
     pub security: ClientSecurity,
+    /// Whether to log a line every ten seconds; else somebody else reports.
+    pub reports: bool,
 }
 
 /// Why an actor ended.
@@ -98,7 +101,11 @@ pub async fn run(options: ActorOptions, stop: CancellationToken) -> Result<(), A
     // Cancelled also when the client fails, so that the environment thread never outlives it.
     let ended = stop.child_token();
     let thread = spawn_walker(&options.catalog, joined, &handle, ended.clone())?;
-    let client_result = handle.finished().await;
+    let (counters, policy) = (handle.counters.clone(), handle.policy.clone());
+    let client_result = tokio::select! {
+        result = handle.finished() => result,
+        never = progress::report(&options.id, &counters, &policy), if options.reports => match never {},
+    };
     ended.cancel();
     let walked = tokio::task::spawn_blocking(move || thread.join()).await;
     match client_result {

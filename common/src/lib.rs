@@ -1,6 +1,9 @@
 //! What actor and learner must agree on: search spaces, tasks, the environment with its two posteriors, the
 //! networks, the configuration, the policy file and who may speak. Data flows one way: space → environment → network → wire.
 
+// Printing is for src/print.rs and for logs: the macros of std end the program where stdout or stderr is gone.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod config;
 pub mod environment;
 pub mod evaluation;

@@ -4,11 +4,23 @@ use std::{error::Error, path::Path};
 
 /// An error with its causes, on one line. What a cause repeats is said once.
 pub fn with_causes(error: &(dyn Error + 'static)) -> String {
-    let causes = std::iter::successors(error.source(), |&e| e.source());
-    causes.fold(error.to_string(), |text, cause| {
-        let cause = cause.to_string();
-        if text.contains(&cause) { text } else { format!("{text}: {cause}") }
-    })
+    followed_by_causes(error.to_string(), error.source())
+}
+
+/// What an error says, in other words than its own, and its causes. What is repeated is said once.
+pub fn followed_by_causes(said: String, cause: Option<&(dyn Error + 'static)>) -> String {
+    let mut pieces = vec![said];
+    for cause in std::iter::successors(cause, |&e| e.source()).map(ToString::to_string) {
+        if cause.is_empty() || pieces.iter().any(|said| said.contains(&cause)) {
+            continue;
+        }
+        match pieces.last_mut() {
+            // It says what was said, and more.
+            Some(last) if cause.contains(last.as_str()) => *last = cause,
+            _ => pieces.push(cause),
+        }
+    }
+    pieces.join(": ")
 }
 
 /// A share in percent, with the digits that it takes to tell it from none and from all: 99.97 % is not 100 %.
@@ -46,8 +58,7 @@ pub fn number(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{number, percent, shell};
-    use std::path::Path;
+    use super::*;
 
     #[test]
     fn a_value_is_never_hidden_by_its_rounding() {
@@ -95,6 +106,24 @@ mod tests {
         for of in [3u32, 7, 64, 999, 3_256, 15_625, 1_000_003] {
             assert!(!percent(f64::from(of - 1) / f64::from(of)).starts_with("100"), "{of}");
             assert_ne!(percent(1.0 / f64::from(of)), "0 %", "{of}");
+        }
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0}")]
+    struct Said(&'static str, #[source] Option<Box<Said>>);
+
+    #[test]
+    fn a_cause_is_said_once() {
+        for (chain, expected) in [
+            (&["cannot read x: gone", "gone"][..], "cannot read x: gone"),
+            (&["no connection", "error", "error: refused"], "no connection: error: refused"),
+            (&["no connection", "refused"], "no connection: refused"),
+            (&["a", "", "b", "a"], "a: b"),
+        ] {
+            let error =
+                chain.iter().rev().fold(None, |cause, said| Some(Box::new(Said(said, cause)))).unwrap();
+            assert_eq!(with_causes(error.as_ref()), expected);
         }
     }
 }

@@ -4,12 +4,17 @@ use crate::{
     failures::Failures,
     metrics::{self, Reading},
     progress::Progress,
-    service::Members,
+    service::{
+        Members,
+        listening::{Connection, Doors},
+        refusals::Refusals,
+    },
 };
 use axum::{
     Router,
     extract::State,
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    middleware::map_response,
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -19,6 +24,8 @@ use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+/// Connections at a time.
+const CONNECTIONS: usize = 256;
 /// How long the end waits for answers under way.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -72,11 +79,17 @@ pub(crate) struct Outlook {
 }
 
 impl Outlook {
+    /// Whether the learner's thread is there, or still to come; else the process is of no use any more.
+    fn alive(&self) -> Result<(), &'static str> {
+        match self.progress.has_changed() {
+            Ok(_) => Ok(()),
+            Err(_) => Err("the learner's thread has ended"),
+        }
+    }
+
     /// Whether actors may join and the learner trains; else why not.
     fn ready(&self) -> Result<(), String> {
-        if self.progress.has_changed().is_err() {
-            return Err("the learner's thread has ended".into());
-        }
+        self.alive()?;
         if self.over.is_cancelled() {
             return Err("training is over: the policy is being checked and exported".into());
         }
@@ -95,10 +108,13 @@ pub(crate) async fn serve(listener: TcpListener, outlook: Arc<Outlook>, shutdown
     let address = listener.local_addr().map_or_else(|_| "an unknown address".into(), |a| a.to_string());
     let router = Router::new()
         .route("/metrics", get(scrape))
-        .route("/healthz", get("ok\n"))
+        .route("/healthz", get(health))
         .route("/readyz", get(readiness))
+        .layer(map_response(closing))
         .with_state(outlook);
-    let server = axum::serve(listener, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    let doors = Doors::new(None, CONNECTIONS, Arc::new(Refusals::default()));
+    let server = axum::serve(Visits { listener, doors }, router)
+        .with_graceful_shutdown(shutdown.clone().cancelled_owned());
     // Whoever does not read its answer is not waited for.
     let overdue = async {
         shutdown.cancelled().await;
@@ -110,6 +126,33 @@ pub(crate) async fn serve(listener: TcpListener, outlook: Arc<Outlook>, shutdown
             warn!(%address, %error, "HTTP is not served any more");
         },
         () = overdue => {}
+    }
+}
+
+/// A connection for each request: whoever stays has nothing more to say.
+async fn closing(mut response: Response) -> Response {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// Connections of visitors, who have little time.
+struct Visits {
+    listener: TcpListener,
+    doors: Doors,
+}
+
+impl axum::serve::Listener for Visits {
+    type Io = Connection;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Connection, SocketAddr) {
+        let accepted = self.doors.accept(&self.listener).await;
+        let address = accepted.address;
+        (self.doors.visit(accepted), address)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
     }
 }
 
@@ -126,13 +169,22 @@ async fn scrape(State(outlook): State<Arc<Outlook>>, headers: HeaderMap) -> Resp
         members: &members,
         failures: &outlook.failures,
         ready,
+        over: outlook.over.is_cancelled(),
     });
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 
+async fn health(State(outlook): State<Arc<Outlook>>) -> (StatusCode, String) {
+    answer(outlook.alive(), "ok\n")
+}
+
 async fn readiness(State(outlook): State<Arc<Outlook>>) -> (StatusCode, String) {
-    match outlook.ready() {
-        Ok(()) => (StatusCode::OK, "ready\n".into()),
+    answer(outlook.ready(), "ready\n")
+}
+
+fn answer(state: Result<(), &str>, well: &str) -> (StatusCode, String) {
+    match state {
+        Ok(()) => (StatusCode::OK, well.into()),
         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
     }
 }
@@ -185,8 +237,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn readiness_follows_the_run_and_health_the_process() {
-        let server = start().await;
+    async fn readiness_follows_the_run_and_health_the_thread() {
+        let mut server = start().await;
         assert_eq!(server.get("/healthz").await, (200, "ok\n".into()));
         assert_eq!(
             server.get("/readyz").await,
@@ -206,9 +258,15 @@ mod tests {
         assert_eq!(server.get("/readyz").await.0, 200);
         server.outlook.over.cancel();
         assert_eq!(server.get("/readyz").await.0, 503);
-        let Server { address, progress, shutdown, task, outlook } = server;
-        drop(progress);
-        assert_eq!(outlook.ready(), Err("the learner's thread has ended".into()));
+        let metrics = server.get("/metrics").await.1;
+        assert!(metrics.contains("\nsrnas_ready 0\n") && metrics.contains("\nsrnas_over 1\n"));
+        assert_eq!(server.get("/healthz").await.0, 200);
+        let (sender, _) = watch::channel(Progress::default());
+        drop(std::mem::replace(&mut server.progress, sender));
+        for path in ["/healthz", "/readyz"] {
+            assert_eq!(server.get(path).await, (503, "the learner's thread has ended\n".into()));
+        }
+        let Server { address, shutdown, task, .. } = server;
         // A connection that says nothing does not keep it.
         let _silent = TcpStream::connect(address).await.unwrap();
         shutdown.cancel();

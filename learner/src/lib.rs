@@ -1,6 +1,9 @@
 //! The learner: takes experience in, trains the policy and the predictor, broadcasts both back, and decides what is
 //! exported.
 
+// Printing is for src/print.rs and for logs: the macros of std end the program where stdout or stderr is gone.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod append;
 mod checkpoint;
 mod curves;

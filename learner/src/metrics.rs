@@ -11,6 +11,8 @@ pub(crate) struct Reading<'a> {
     pub members: &'a MembersReport,
     pub failures: &'a Failures,
     pub ready: bool,
+    /// No more experience is taken in.
+    pub over: bool,
 }
 
 /// Prometheus's kinds, as far as they are used.
@@ -56,6 +58,12 @@ pub(crate) const METRICS: &[Metric] = &[
         &[],
         "Whether actors may join and the learner trains (1) or not (0); as `/readyz`",
         |r| one(f64::from(u8::from(r.ready))),
+    ),
+    gauge(
+        "srnas_over",
+        &[],
+        "1 when the run has come to its end or was stopped: what was learned is checked and exported, and the learner ends; 0 before",
+        |r| one(f64::from(u8::from(r.over))),
     ),
     gauge("srnas_elapsed_seconds", &[], "Time since training began", |r| {
         one(r.progress.elapsed.as_secs_f64())
@@ -322,7 +330,7 @@ mod tests {
     }
 
     fn rendered(progress: &Progress, members: &MembersReport) -> String {
-        render(&Reading { progress, members, failures: &Failures::default(), ready: true })
+        render(&Reading { progress, members, failures: &Failures::default(), ready: true, over: false })
     }
 
     fn full() -> String {
@@ -357,6 +365,7 @@ mod tests {
             "srnas_validation_gain{bound=\"high\"} 0.75",
             "srnas_loss 0.25",
             "srnas_ready 1",
+            "srnas_over 0",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
         }
@@ -385,8 +394,13 @@ mod tests {
         }
         let progress = Progress::default();
         let members = MembersReport { live: vec![member("a")], total: Counters::default() };
-        let reading =
-            Reading { progress: &progress, members: &members, failures: &Failures::default(), ready: false };
+        let reading = Reading {
+            progress: &progress,
+            members: &members,
+            failures: &Failures::default(),
+            ready: false,
+            over: false,
+        };
         for metric in METRICS {
             for sample in (metric.read)(&reading) {
                 assert_eq!(sample.labels.len(), metric.labels.len(), "{}", metric.name);

@@ -410,6 +410,56 @@ mod tests {
     }
 
     #[test]
+    fn a_long_last_line_is_read_and_a_longer_one_refused_with_the_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let line = |megabytes: usize| {
+            let note = format!("head -c {} /dev/zero | tr '\\0' 'x'", megabytes << 20);
+            format!("echo words; printf '{{\"loss\": 2, \"note\": \"'; {note}; echo '\"}}'; echo")
+        };
+        let metrics = Answer::Metrics(BTreeMap::from([("loss".into(), 2.0)]));
+        assert_eq!(ask(&oracle(folder.path(), &line(2))), metrics);
+        assert_eq!(ask(&oracle(folder.path(), &line(15))), metrics);
+        let said = reason(&line(17));
+        assert!(said.contains("longer than 16 MiB"), "{said}");
+    }
+
+    /// What happens to a program, once all of it runs, that is stopped.
+    fn stopped(command: &str) -> (PathBuf, tempfile::TempDir, Duration) {
+        let folder = tempfile::tempdir().unwrap();
+        let notes = folder.path().join("notes");
+        fs::create_dir(&notes).unwrap();
+        let slow = oracle(&folder.path().join("work"), &command.replace("NOTES", notes.to_str().unwrap()));
+        let stop = AtomicBool::new(false);
+        let took = std::thread::scope(|scope| {
+            let measured = scope.spawn(|| slow.measure(&Training::full(vec![0, 0]), &stop));
+            while !notes.join("ready").exists() {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            let asked = Instant::now();
+            stop.store(true, Ordering::Relaxed);
+            assert!(matches!(measured.join().unwrap(), Err(CostlyError::Stopped)));
+            asked.elapsed()
+        });
+        assert_eq!(process::marked(&slow.mark("")).len(), 0);
+        (notes, folder, took)
+    }
+
+    #[test]
+    fn all_of_a_program_has_its_time_after_sigterm_and_not_its_shell_alone() {
+        // The shell goes at once; what it started saves what it has, in its group and outside of it.
+        let saver = r#"sh -c 'trap "sleep 1; touch NOTES/saved; exit" TERM; touch NOTES/ready; while :; do sleep 0.05; done'"#;
+        for command in [format!("{saver}; true"), format!("{saver} & wait"), format!("setsid {saver} & wait")]
+        {
+            let (notes, _folder, took) = stopped(&command);
+            assert!(notes.join("saved").exists(), "{command}: {took:?}");
+        }
+        // Whoever does not go is not waited for much longer.
+        let stubborn = r#"sh -c 'trap "" TERM; touch NOTES/ready; while :; do sleep 0.05; done' & wait"#;
+        let (_, _folder, took) = stopped(stubborn);
+        assert!(took >= Duration::from_secs(5) && took < Duration::from_secs(20), "{took:?}");
+    }
+
+    #[test]
     fn a_longer_training_is_given_what_the_shorter_one_left() {
         let folder = tempfile::tempdir().unwrap();
         let command = r#"echo "$SRNAS_FIDELITY of $SRNAS_FULL_FIDELITY" > "$SRNAS_DIRECTORY/state"

@@ -123,6 +123,12 @@ pub trait CostlyOracle: Send + Sync {
         None
     }
 
+    /// Who has measured a training whose answer is not durable yet, where it was somebody with a name.
+    fn measured_by(&self, training: &Training) -> Option<String> {
+        let _ = training;
+        None
+    }
+
     /// There is a durable answer about a training.
     fn kept(&self, training: &Training) {
         let _ = training;

@@ -1,6 +1,9 @@
 //! Where measurements come from: benchmark files, the folders they lie in, the importers that make them from published
 //! tables, the tasks built on them, and what is simulated on top.
 
+// Printing is for src/print.rs and for logs: the macros of std end the program where stdout or stderr is gone.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod agreement;
 pub mod benchmark;
 pub mod catalog;

@@ -1,8 +1,10 @@
 """Ask and tell against a search that misbehaves."""
 
+import socket
 import threading
 import time
 import unittest
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -213,11 +215,44 @@ class AskTell(unittest.TestCase):
         with self.assertRaisesRegex(ValueError, "go together"):
             srnas.connect("https://host:1", tls_cert="a.crt")
 
+    def test_who_is_no_search_is_named(self):
+        answers = {
+            b"HTTP/1.1 400 Bad Request\r\n\r\n": "web server",
+            b"\x15\x03\x03\x00\x02\x02\x32\x00\x00": "say https://127",
+            b"SSH-2.0-OpenSSH\r\n": "another program",
+        }
+        for answer, expected in answers.items():
+            with socket.create_server(("127.0.0.1", 0)) as listener:
+
+                def serve(listener=listener, answer=answer):
+                    while True:
+                        try:
+                            connection, _ = listener.accept()
+                        except OSError:
+                            return
+                        with connection:
+                            connection.sendall(answer)
+                            connection.recv(64)
+
+                threading.Thread(target=serve, daemon=True).start()
+                url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+                with self.assertLogs("srnas", "WARNING"), self.assertRaisesRegex(srnas.Refused, expected):
+                    srnas.connect(url, patience=20)
+        server = grpc.server(ThreadPoolExecutor(1))
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        with self.assertRaisesRegex(srnas.Refused, "asks no evaluators.*7778"):
+            srnas.connect(f"http://127.0.0.1:{port}", patience=20)
+        server.stop(None)
+
     def test_patience_ends(self):
         with fake() as server:
             server.stop()
             with self.assertLogs("srnas", "WARNING"), self.assertRaisesRegex(srnas.Unreachable, "no search answers"):
-                srnas.connect(server.url, patience=0.5)
+                began = time.monotonic()
+                srnas.connect(server.url, patience=3)
+            # When the time is up, and not at the pause before.
+            self.assertGreaterEqual(time.monotonic() - began, 3)
 
     def test_closing_ends_a_call_that_waits(self):
         with fake(work=0) as server:

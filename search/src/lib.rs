@@ -4,6 +4,9 @@
 //! once) from a start that it shares with every other method; a [`Comparison`] does so for many methods, problems and seeds;
 //! [`report`] writes down what came of it. A [`LiveSearch`] asks an oracle whose answers cost seconds to days.
 
+// Printing is for src/print.rs and for logs: the macros of std end the program where stdout or stderr is gone.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod clock;
 mod comparison;
 mod guide;

@@ -1,11 +1,14 @@
 //! `srnas actor`: an actor as a process of its own.
 
-use super::security::CallerSecurity;
+use super::{
+    patience::{Patience, patience},
+    security::CallerSecurity,
+};
 use anyhow::Context;
 use clap::Args;
 use srnas_actor::ActorOptions;
 use srnas_oracle::catalog::Catalog;
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 const EXAMPLES: &str = "Examples:
   srnas actor --learner http://localhost:7777
@@ -25,9 +28,9 @@ pub struct ActorCommand {
     /// Name of the actor, its own [default: the machine's name and the process number]
     #[arg(long, value_name = "NAME")]
     id: Option<String>,
-    /// Give up when no learner answers for so many seconds [default: wait for ever]
-    #[arg(long, value_name = "SECONDS")]
-    connect_timeout: Option<u64>,
+    /// Give up when no learner answers for so long at the start: seconds, a time such as 10m, or never
+    #[arg(long, value_name = "TIME", default_value = "never", value_parser = patience)]
+    connect_timeout: Patience,
     /// Folder of benchmark files, searched before $SRNAS_BENCH_DIR and the user's data directory
     #[arg(long, value_name = "DIR")]
     bench_dir: Option<PathBuf>,
@@ -44,7 +47,8 @@ impl ActorCommand {
             id: self.id.unwrap_or_else(default_id),
             episodes: self.envs.map(|n| n as usize),
             catalog: Catalog::new(self.bench_dir),
-            connect_timeout: self.connect_timeout.map(Duration::from_secs),
+            connect_timeout: self.connect_timeout.0,
+            reports: true,
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         runtime

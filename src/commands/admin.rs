@@ -4,11 +4,12 @@ use super::security::CallerSecurity;
 use anyhow::{Context, anyhow};
 use clap::Args;
 use serde_json::json;
-use srnas_common::security::Bearer;
+use srnas_actor::client::encounter::Meant;
+use srnas_common::{security::Bearer, text::followed_by_causes};
 use srnas_proto::v1::{self, admin_client::AdminClient};
 use std::time::Duration;
 use tonic::{
-    Status,
+    Code, Status,
     service::interceptor::InterceptedService,
     transport::{Channel, Endpoint},
 };
@@ -50,16 +51,40 @@ impl LearnerAddress {
             if learner.starts_with("https://") {
                 endpoint = endpoint.tls_config(security.tls.config().timeout(CONNECT))?;
             }
-            let channel = endpoint.connect().await.with_context(|| {
-                format!("no learner at {learner}; is it running, and is the address right? (--learner URL)")
-            })?;
-            let admin = AdminClient::with_interceptor(channel, Bearer::from(security.token.as_ref()));
+            let uri = endpoint.uri().clone();
+            // Why it fails may be that somebody else answers there.
+            let misdirected = async || match Meant::Learner.misdirected(&uri).await {
+                Some(reason) => Err(anyhow!("no learner at {learner}: {reason}")),
+                None => Ok(()),
+            };
+            let channel = match endpoint.connect().await {
+                Ok(channel) => channel,
+                Err(error) => {
+                    misdirected().await?;
+                    return Err(anyhow::Error::from(error).context(format!(
+                        "no learner at {learner}; is it running, and is the address right? (--learner URL)"
+                    )));
+                }
+            };
+            let bearer = Bearer::from(security.token.as_ref());
+            let admin = AdminClient::with_interceptor(channel.clone(), bearer);
             // A learner that is still building its tasks listens, and answers nobody yet.
             let answered = tokio::time::timeout(patience, question(admin)).await.map_err(|_| {
                 let seconds = patience.as_secs();
                 anyhow!("learner {learner} does not answer within {seconds} s; its log says what it does")
             })?;
-            answered.map_err(|status| anyhow!("learner {learner}: {}", status.message()))
+            let status = match answered {
+                Ok(answer) => return Ok(answer),
+                Err(status) => status,
+            };
+            if status.code() == Code::Unimplemented {
+                return Err(anyhow!("no learner at {learner}: {}", Meant::Learner.instead(channel).await));
+            }
+            if matches!(status.code(), Code::Unknown | Code::Unavailable | Code::Internal) {
+                misdirected().await?;
+            }
+            let said = followed_by_causes(status.message().into(), std::error::Error::source(&status));
+            Err(anyhow!("learner {learner}: {said}"))
         })
     }
 }

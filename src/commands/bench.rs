@@ -154,8 +154,8 @@ impl BenchCommand {
     /// What was wrong, where, and what to do.
     pub fn run(self) -> anyhow::Result<()> {
         let catalog = Catalog::new(self.bench_dir);
-        let out = &mut Output { json: self.json, to: io::stdout().lock() };
-        let done = match self.action {
+        let out = &mut Output { json: self.json };
+        match self.action {
             Action::List => list(&catalog, out),
             Action::Info { benchmark } => info::info(&*catalog.open(&benchmark)?, out),
             Action::Agreement { benchmark, metrics } => {
@@ -177,15 +177,6 @@ impl BenchCommand {
             Action::Query { benchmark, architecture, metrics } => {
                 rows::query(&*catalog.open(&benchmark)?, &architecture, &metrics, out)
             }
-        };
-        match done {
-            // Whoever reads our output has seen enough, as in `srnas bench info nb201 | head`.
-            Err(e)
-                if e.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe) =>
-            {
-                Ok(())
-            }
-            other => other,
         }
     }
 }
@@ -193,12 +184,12 @@ impl BenchCommand {
 /// Standard output, for people or for programs.
 struct Output {
     json: bool,
-    to: io::StdoutLock<'static>,
 }
 
 impl Output {
     fn line(&mut self, text: impl std::fmt::Display) -> anyhow::Result<()> {
-        Ok(writeln!(self.to, "{text}")?)
+        println!("{text}");
+        Ok(())
     }
 
     /// Rows under a header; columns of numbers are aligned to the right.

@@ -6,10 +6,7 @@ use srnas_common::config::{
     Config, ConfigError, keys,
     layers::{ConfigFile, Origin, Override, PREFIX, Resolved, resolve},
 };
-use std::{
-    io::{self, Write},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "Examples:
   srnas config show --config configs/nb201-transfer.toml
@@ -139,11 +136,8 @@ impl ConfigCommand {
             }
             Action::Reference => keys::reference(),
         };
-        match io::stdout().lock().write_all(text.as_bytes()) {
-            // Whoever reads our output has seen enough.
-            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            other => Ok(other?),
-        }
+        print!("{text}");
+        Ok(())
     }
 }
 

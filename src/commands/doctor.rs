@@ -1,15 +1,11 @@
 //! `srnas doctor`: whether a run would work here, and what to do if not.
 
-use super::config::ConfigArgs;
-use crate::doctor::{self, Check, Status};
+use super::{address::listen_address, config::ConfigArgs, security::CallerSecurity};
+use crate::doctor::{self, Status};
 use anyhow::bail;
 use clap::Args;
 use srnas_oracle::catalog::Catalog;
-use std::{
-    io::{self, Write},
-    net::SocketAddr,
-    path::PathBuf,
-};
+use std::{net::SocketAddr, path::PathBuf};
 
 const EXAMPLES: &str = "Examples:
   srnas doctor --config configs/nb201-transfer.toml        before a run
@@ -22,10 +18,10 @@ pub struct DoctorCommand {
     #[command(flatten)]
     config: ConfigArgs,
     /// Address that a learner is to listen on [default: 127.0.0.1:7777, unless --learner is given]
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = listen_address)]
     listen: Option<SocketAddr>,
     /// Address of the learner's HTTP pages
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = listen_address)]
     http: Option<SocketAddr>,
     /// Where the run's files are to go
     #[arg(long, value_name = "D", default_value = "runs")]
@@ -33,6 +29,8 @@ pub struct DoctorCommand {
     /// Address of a learner that this machine is to reach
     #[arg(long, value_name = "URL")]
     learner: Option<String>,
+    #[command(flatten)]
+    security: CallerSecurity,
     /// Folder of benchmark files, searched before $SRNAS_BENCH_DIR and the user's data directory
     #[arg(long, value_name = "DIR")]
     bench_dir: Option<PathBuf>,
@@ -51,12 +49,14 @@ impl DoctorCommand {
         checks.extend(doctor::ports(&self.addresses()));
         if let Some(url) = &self.learner {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            checks.push(runtime.block_on(doctor::learner(url)));
+            let security = self.security.load(url)?;
+            checks.extend(runtime.block_on(doctor::learner(url, &security)));
         }
-        match self.print(&checks) {
-            // Whoever reads our output has seen enough; the exit code still tells.
-            Err(e) if e.kind() != io::ErrorKind::BrokenPipe => return Err(e.into()),
-            _ => {}
+        for check in &checks {
+            match self.json {
+                true => println!("{}", serde_json::to_string(check)?),
+                false => println!("{check}"),
+            }
         }
         match checks.iter().filter(|check| check.status == Status::Failed).count() {
             0 => Ok(()),
@@ -68,16 +68,5 @@ impl DoctorCommand {
         let usual = self.learner.is_none().then(|| SocketAddr::from(([127, 0, 0, 1], 7777)));
         let listen = self.listen.or(usual).map(|address| ("--listen", address));
         listen.into_iter().chain(self.http.map(|address| ("--http", address))).collect()
-    }
-
-    fn print(&self, checks: &[Check]) -> io::Result<()> {
-        let mut out = io::stdout().lock();
-        for check in checks {
-            match self.json {
-                true => writeln!(out, "{}", serde_json::to_string(check)?)?,
-                false => writeln!(out, "{check}")?,
-            }
-        }
-        Ok(())
     }
 }

@@ -8,6 +8,7 @@ use super::{
         config::{PROGRAM, TRAIN, TrainingConfig},
         trained,
     },
+    patience::{Patience, patience},
     security::CallerSecurity,
     space::GivenSpace,
 };
@@ -25,7 +26,6 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 const EXAMPLES: &str = "Examples:
@@ -60,9 +60,9 @@ pub struct EvaluatorCommand {
     /// machine's name and the process number]
     #[arg(long, value_name = "NAME")]
     id: Option<String>,
-    /// Give up when no search answers for so many seconds [default: wait for ever]
-    #[arg(long, value_name = "SECONDS")]
-    connect_timeout: Option<u64>,
+    /// Give up when no search answers for so long, at the start or later: seconds, a time such as 2h, or never
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = patience)]
+    connect_timeout: Patience,
     /// Where the folders of the measurements go [default: runs/evaluator-NAME]
     #[arg(long, value_name = "D")]
     run_dir: Option<PathBuf>,
@@ -89,7 +89,7 @@ impl EvaluatorCommand {
             security: self.security.load(&self.learner)?,
             learner: self.learner.clone(),
             parallel: self.parallel.into(),
-            connect_timeout: self.connect_timeout.map(Duration::from_secs),
+            connect_timeout: self.connect_timeout.0,
             id: id.clone(),
         };
         let run_dir =

@@ -1,6 +1,7 @@
 //! `srnas learner`: the learner as a process of its own.
 
 use super::{
+    address::listen_address,
     config::ConfigArgs,
     report,
     resume::{self, Kind},
@@ -157,12 +158,12 @@ pub struct LearnerCommand {
     #[command(flatten)]
     args: LearnerArgs,
     /// Address to listen on for actors
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7777")]
+    #[arg(long, value_name = "ADDR", value_parser = listen_address, default_value = "127.0.0.1:7777")]
     listen: SocketAddr,
     #[command(flatten)]
     security: ListenerSecurity,
     /// Address that serves /metrics, /healthz and /readyz [default: none]
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = listen_address)]
     http: Option<SocketAddr>,
 }
 

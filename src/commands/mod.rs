@@ -1,6 +1,7 @@
 //! One file per subcommand: argument parsing and printing, nothing else.
 
 mod actor;
+mod address;
 mod admin;
 mod bench;
 mod compare;
@@ -11,6 +12,7 @@ mod learner;
 mod ledger;
 mod live;
 mod own;
+mod patience;
 mod report;
 mod resume;
 mod run;
@@ -20,8 +22,12 @@ mod simulation;
 mod space;
 mod tasks;
 
+use crate::print;
 use clap::{Parser, Subcommand, ValueEnum};
-use srnas_common::{config::ConfigError, policy::Policy, security::SecurityError, telemetry};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use srnas_common::{
+    config::ConfigError, policy::Policy, security::SecurityError, telemetry, text::with_causes,
+};
 use srnas_learner::{LearnerError, RunDirError};
 use srnas_oracle::{
     benchmark::BenchmarkError, catalog::CatalogError, importers::table::TableError, tasks::TaskBuildError,
@@ -67,6 +73,8 @@ pub struct Cli {
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 enum LogFormat {
+    // A variable that is set and empty says nothing.
+    #[value(alias = "")]
     Text,
     Json,
 }
@@ -99,11 +107,56 @@ enum Command {
     Drain(admin::DrainCommand),
 }
 
+/// Runs what the command line says. What fails is told on stderr, and by the exit code.
+pub fn run() -> ExitCode {
+    let code = match Cli::try_parse() {
+        Ok(cli) => cli.run(),
+        Err(said) => {
+            print::said_by_clap(&said);
+            // 2 for wrong usage, 0 for help.
+            let code = u8::try_from(said.exit_code()).unwrap_or(2);
+            match print::finish() {
+                Ok(()) => code,
+                Err(incomplete) => {
+                    eprintln!("error: {incomplete}");
+                    1
+                }
+            }
+        }
+    };
+    telemetry::stderr::flush();
+    ExitCode::from(code)
+}
+
 impl Cli {
-    /// Runs the subcommand; a failure is told on stderr.
-    pub fn run(self) -> ExitCode {
+    /// Runs the subcommand; the exit code.
+    fn run(self) -> u8 {
         telemetry::start("info", self.log_format.into());
-        let done = match self.command {
+        raise_descriptors();
+        let keeps = self.command.keeps_its_results();
+        let done = self.command.run();
+        let printed = print::finish();
+        match (done, printed) {
+            (Ok(()), Ok(())) => 0,
+            (Ok(()), Err(incomplete)) if keeps => {
+                tracing::warn!("{incomplete}; the work is done and its results are in their files");
+                0
+            }
+            (Ok(()), Err(incomplete)) => {
+                complain(self.log_format, &anyhow::Error::from(incomplete));
+                1
+            }
+            (Err(error), _) => {
+                complain(self.log_format, &error);
+                exit_code(&error)
+            }
+        }
+    }
+}
+
+impl Command {
+    fn run(self) -> anyhow::Result<()> {
+        match self {
             Command::Run(c) => c.run(),
             Command::Learner(c) => c.run(),
             Command::Actor(c) => c.run(),
@@ -119,22 +172,40 @@ impl Cli {
             Command::Best(c) => c.run(),
             Command::Checkpoint(c) => c.run(),
             Command::Drain(c) => c.run(),
-        };
-        match done {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                complain(self.log_format, &error);
-                ExitCode::from(exit_code(&error))
-            }
         }
+    }
+
+    /// Whether what comes of the command is in files or elsewhere, so that nothing is lost with its output.
+    fn keeps_its_results(&self) -> bool {
+        match self {
+            Command::Run(_) | Command::Learner(_) | Command::Actor(_) | Command::Evaluator(_) => true,
+            Command::Compare(_) | Command::Drain(_) => true,
+            Command::Search(c) => c.keeps_its_results(),
+            Command::Space(_) | Command::Bench(_) | Command::Config(_) | Command::Doctor(_) => false,
+            Command::Status(_) | Command::Best(_) | Command::Checkpoint(_) => false,
+        }
+    }
+}
+
+/// More file descriptors nobody needs: each connection is one, and each file.
+const MOST_DESCRIPTORS: u64 = 1 << 16;
+
+/// Lets this process have as many file descriptors as it may have.
+fn raise_descriptors() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let wanted = maximum.map_or(MOST_DESCRIPTORS, |most| most.min(MOST_DESCRIPTORS));
+    if current.is_some_and(|current| current < wanted) {
+        // Where it may not, it has fewer.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum });
     }
 }
 
 /// Says on stderr why the program fails, in the format of its log; also where `RUST_LOG` wants to hear nothing.
 fn complain(format: LogFormat, error: &anyhow::Error) {
+    let said = with_causes(error.as_ref());
     match format {
-        LogFormat::Json if tracing::enabled!(tracing::Level::ERROR) => tracing::error!("{error:#}"),
-        LogFormat::Text | LogFormat::Json => eprintln!("error: {error:#}"),
+        LogFormat::Json if tracing::enabled!(tracing::Level::ERROR) => tracing::error!("{said}"),
+        LogFormat::Text | LogFormat::Json => eprintln!("error: {said}"),
     }
 }
 
@@ -174,14 +245,12 @@ pub fn stop_on_signal() -> CancellationToken {
     let stop = CancellationToken::new();
     let token = stop.clone();
     tokio::spawn(async move {
-        for second in [false, true] {
-            signal().await;
-            if second {
-                std::process::exit(130);
-            }
-            tracing::info!("stopping; a second signal stops at once");
-            token.cancel();
-        }
+        signal().await;
+        // First, whatever becomes of the line.
+        token.cancel();
+        tracing::info!("stopping; a second signal stops at once");
+        signal().await;
+        std::process::exit(130);
     });
     stop
 }

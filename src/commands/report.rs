@@ -2,7 +2,7 @@
 
 use super::own;
 use indicatif::{ProgressBar, ProgressStyle};
-use srnas_common::{config::Config, policy::Acts, text::shell};
+use srnas_common::{config::Config, policy::Acts, telemetry, text::shell};
 use srnas_learner::Progress;
 use srnas_oracle::catalog::Catalog;
 use srnas_search::{HeldOut, compare_held_out, report::Summary};
@@ -41,9 +41,44 @@ pub async fn show(mut reports: watch::Receiver<Progress>) {
         let mut progress = reports.borrow_and_update().clone();
         // A line speaks for the time since the line before it.
         progress.rate(&before);
-        info!("{:.0} % · {progress}", 100.0 * progress.share);
+        match telemetry::for_machines() {
+            true => log_fields(&progress),
+            false => info!("{:.0} % · {progress}", 100.0 * progress.share),
+        }
         before = progress;
     }
+}
+
+/// The line for machines: every number a field of its own.
+fn log_fields(progress: &Progress) {
+    let regrets: Vec<String> =
+        progress.groups.iter().map(|(name, g)| format!("{name} {:.4}", g.mean)).collect();
+    let held_out: Vec<String> =
+        progress.standings.regrets.iter().map(|(m, r)| format!("{m} {r:.4}")).collect();
+    info!(
+        done = progress.share,
+        elapsed_s = progress.elapsed.as_secs_f64(),
+        actors = progress.actors,
+        environment_steps = progress.environment_steps,
+        environment_steps_per_s = progress.environment_rate,
+        transitions = progress.transitions,
+        transitions_per_s = progress.transition_rate,
+        updates = progress.updates,
+        updates_per_s = progress.update_rate,
+        updates_skipped = progress.skipped,
+        replay = progress.replay,
+        policy = progress.policy_version,
+        policy_lag = progress.lags.mean(),
+        batches_stale = progress.rejects.0,
+        batches_malformed = progress.rejects.1,
+        measurements = progress.measurements,
+        loss = progress.loss,
+        gain = progress.gain.map(|(gain, _)| gain),
+        regret = (!regrets.is_empty()).then(|| regrets.join(" ")),
+        held_out_regret = (!held_out.is_empty()).then(|| held_out.join(" ")),
+        limit = %progress.limit,
+        "progress"
+    );
 }
 
 /// The arguments that search what the run has never seen.

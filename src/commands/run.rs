@@ -1,6 +1,7 @@
 //! `srnas run`: a learner and its actors in one command, over gRPC on loopback.
 
 use super::{
+    address::listen_address,
     learner::{LearnerArgs, bind_http},
     own::{OwnArguments, catalog_of},
     report,
@@ -52,7 +53,7 @@ pub struct RunCommand {
     #[arg(long, value_name = "METHOD")]
     baseline: Vec<String>,
     /// Address that serves /metrics, /healthz and /readyz [default: none]
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = listen_address)]
     http: Option<SocketAddr>,
     #[command(flatten)]
     own: OwnArguments,
@@ -194,6 +195,8 @@ fn start_actors(
             // The learner of the same process is there, or the run is over.
             connect_timeout: None,
             security: ClientSecurity::default(),
+            // The learner's line is of all of them.
+            reports: false,
         };
         running.spawn(srnas_actor::run(options, stop.clone()));
     }

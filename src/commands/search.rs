@@ -96,6 +96,11 @@ impl From<By> for Acting {
 }
 
 impl SearchCommand {
+    /// Whether the search has a folder for what it finds.
+    pub fn keeps_its_results(&self) -> bool {
+        self.live.wanted()
+    }
+
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
         if self.live.wanted() {

@@ -1,7 +1,10 @@
 //! Flags of who may speak, shared by the commands that listen and those that call.
 
 use super::Usage;
-use clap::Args;
+use clap::{
+    Args,
+    builder::{OsStringValueParser, TypedValueParser},
+};
 use srnas_common::security::{
     Authority, ClientSecurity, ClientTls, Identity, SecurityError, ServerSecurity, ServerTls, Token,
     may_listen,
@@ -12,13 +15,16 @@ use tracing::{info, warn};
 #[derive(Debug, Default, Args)]
 struct TokenArgs {
     /// File with the token that learner and actors share
-    #[arg(long, value_name = "F", env = "SRNAS_TOKEN_FILE")]
+    // Of itself clap refuses an empty path.
+    #[arg(long, value_name = "F", env = "SRNAS_TOKEN_FILE", value_parser = OsStringValueParser::new().map(PathBuf::from))]
     token_file: Option<PathBuf>,
 }
 
 impl TokenArgs {
     fn load(&self) -> Result<Option<Token>, SecurityError> {
-        self.token_file.as_deref().map(Token::load).transpose()
+        // A variable that is set and empty names none.
+        let file = self.token_file.as_deref().filter(|file| !file.as_os_str().is_empty());
+        file.map(Token::load).transpose()
     }
 }
 

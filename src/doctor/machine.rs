@@ -1,6 +1,6 @@
 //! The machine: versions, cores, memory, clock and disk.
 
-use super::Check;
+use super::{Check, Status};
 use prost_types::Timestamp;
 use srnas_common::wire::{PROTOCOL_MAJOR, PROTOCOL_MINOR};
 use std::{
@@ -14,6 +14,9 @@ const GIB: u64 = 1 << 30;
 /// A clock before 2025-01-01 was never set: the program is younger.
 const YOUNGEST: Duration = Duration::from_secs(1_735_689_600);
 
+/// Clocks that are no further apart count as the same.
+const SAME_TIME: Duration = Duration::from_secs(30);
+
 /// Checks the machine for a run whose files go to `run_dir`.
 pub fn machine(run_dir: &Path) -> Vec<Check> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -23,7 +26,11 @@ pub fn machine(run_dir: &Path) -> Vec<Check> {
         checks.extend(memory(&meminfo, memory_limit()));
     }
     checks.push(clock(SystemTime::now()));
-    checks.push(disk(run_dir));
+    let (room, written) = disk(run_dir);
+    checks.push(room);
+    // Of another machine, where the files are on the network.
+    let times = written.map(|(before, written)| same_time(before, written, "that of the run's file system"));
+    checks.extend(times.filter(|check| check.status != Status::Ok));
     checks
 }
 
@@ -95,27 +102,54 @@ fn clock(now: SystemTime) -> Check {
     }
 }
 
-/// Whether the run directory can be written, and how much.
-fn disk(run_dir: &Path) -> Check {
+/// Whether this machine's clock is that of another that the run deals with.
+pub fn same_time(here: SystemTime, there: SystemTime, whose: &str) -> Check {
+    let (apart, way) = match here.duration_since(there) {
+        Ok(ahead) => (ahead, "ahead of"),
+        Err(behind) => (behind.duration(), "behind"),
+    };
+    if apart <= SAME_TIME {
+        return Check::ok("clock", format!("as {whose}, to {} s", SAME_TIME.as_secs()));
+    }
+    let apart = humantime::format_duration(Duration::from_secs(apart.as_secs()));
+    Check::warning(
+        "clock",
+        format!(
+            "this machine's clock is {apart} {way} {whose}: certificates may count as expired or not yet valid, and log lines do not \
+             fit together; let both follow the same time, for example with `timedatectl set-ntp true`"
+        ),
+    )
+}
+
+/// Whether the run directory can be written, and how much; when a file was written by this machine's clock, and by that of
+/// the file system.
+fn disk(run_dir: &Path) -> (Check, Option<(SystemTime, SystemTime)>) {
     let shown = run_dir.display();
     let Some(there) = nearest(run_dir) else {
-        return Check::failed("disk", format!("{shown} leads nowhere; choose another with --run-dir"));
+        return (
+            Check::failed("disk", format!("{shown} leads nowhere; choose another with --run-dir")),
+            None,
+        );
     };
     if !there.is_dir() {
         let file = there.display();
-        return Check::failed("disk", format!("{file} is a file; choose another with --run-dir"));
+        return (Check::failed("disk", format!("{file} is a file; choose another with --run-dir")), None);
     }
-    if let Err(e) = try_writing(&there) {
-        let text = format!(
-            "cannot write in {}: {e}; change that, or choose another with --run-dir",
-            there.display()
-        );
-        return Check::failed("disk", text);
-    }
-    match rustix::fs::statvfs(&there) {
+    let written = match try_writing(&there) {
+        Ok(written) => written,
+        Err(e) => {
+            let text = format!(
+                "cannot write in {}: {e}; change that, or choose another with --run-dir",
+                there.display()
+            );
+            return (Check::failed("disk", text), None);
+        }
+    };
+    let check = match rustix::fs::statvfs(&there) {
         Ok(system) => room(system.f_bavail.saturating_mul(system.f_frsize), &shown.to_string()),
         Err(e) => Check::warning("disk", format!("{shown} can be written, but its room is unknown: {e}")),
-    }
+    };
+    (check, Some(written))
 }
 
 fn room(bytes: u64, folder: &str) -> Check {
@@ -132,11 +166,13 @@ fn nearest(folder: &Path) -> Option<PathBuf> {
     folder.ancestors().map(here).find(|path| path.symlink_metadata().is_ok())
 }
 
-/// Writes a file and takes it away again.
-fn try_writing(folder: &Path) -> io::Result<()> {
+/// Writes a file and takes it away again; when that was, by this machine and by the file system.
+fn try_writing(folder: &Path) -> io::Result<(SystemTime, SystemTime)> {
     let mut file = tempfile::tempfile_in(folder)?;
     file.write_all(&[0; 4096])?;
-    file.sync_all()
+    let now = SystemTime::now();
+    file.sync_all()?;
+    Ok((now, file.metadata()?.modified()?))
 }
 
 fn gib(bytes: u64) -> String {
@@ -145,7 +181,7 @@ fn gib(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::Status, *};
+    use super::*;
 
     #[test]
     fn one_core_is_few_and_limits_are_told() {
@@ -178,17 +214,33 @@ mod tests {
     }
 
     #[test]
+    fn clocks_that_are_minutes_apart_are_told_with_which_is_ahead() {
+        let now = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        assert_eq!(same_time(now, now + Duration::from_secs(20), "the learner's").status, Status::Ok);
+        let ahead = same_time(now + Duration::from_secs(600), now, "the learner's");
+        assert_eq!(ahead.status, Status::Warning);
+        for part in ["10m ahead of the learner's", "set-ntp"] {
+            assert!(ahead.message.contains(part), "{ahead}");
+        }
+        let behind = same_time(now, now + Duration::from_millis(3_661_500), "the learner's");
+        assert!(behind.message.contains("1h 1m 1s behind the learner's"), "{behind}");
+    }
+
+    #[test]
     fn a_run_directory_is_looked_for_up_to_what_is_there() {
         let folder = tempfile::tempdir().unwrap();
         let absent = folder.path().join("runs/new");
         assert_eq!(nearest(&absent).unwrap(), folder.path());
-        assert_ne!(disk(&absent).status, Status::Failed);
+        let (check, written) = disk(&absent);
+        assert_ne!(check.status, Status::Failed);
+        let (here, there) = written.unwrap();
+        assert_eq!(same_time(here, there, "the file system's").status, Status::Ok);
         assert!(
             !absent.exists() && folder.path().read_dir().unwrap().next().is_none(),
             "nothing is left behind"
         );
         fs::write(folder.path().join("file"), "").unwrap();
-        let blocked = disk(&folder.path().join("file/run"));
+        let (blocked, _) = disk(&folder.path().join("file/run"));
         assert!(blocked.status == Status::Failed && blocked.message.contains("is a file"), "{blocked}");
         assert_eq!(nearest(Path::new("surely-not-there")).unwrap(), Path::new("."));
         assert_eq!(room(GIB / 2, "runs").status, Status::Warning);

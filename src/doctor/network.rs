@@ -1,11 +1,16 @@
 //! The network: ports to listen on, and the learner to reach.
 
-use super::Check;
-use srnas_common::text::with_causes;
+use super::{Check, machine::same_time};
+use srnas_actor::client::encounter::Meant;
+use srnas_common::{
+    security::{Bearer, ClientSecurity, certificate_problem},
+    text::with_causes,
+};
+use srnas_proto::v1::{self, admin_client::AdminClient};
 use std::{
     io::ErrorKind,
     net::{SocketAddr, TcpListener},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 use tokio::{net::TcpStream, time::timeout};
 use tonic::{Code, transport::Endpoint};
@@ -44,48 +49,70 @@ pub fn ports(addresses: &[(&str, SocketAddr)]) -> Vec<Check> {
     addresses.iter().map(check).collect()
 }
 
-/// Whether a learner answers there.
-pub async fn learner(url: &str) -> Check {
+/// Whether a learner answers there, lets this machine in, and has the same time.
+pub async fn learner(url: &str, security: &ClientSecurity) -> Vec<Check> {
     let began = Instant::now();
-    match ask(url).await {
-        Ok(()) => {
+    match ask(url, security).await {
+        Ok(date) => {
             let ms = began.elapsed().as_secs_f64() * 1e3;
-            Check::ok("learner", format!("{url} is reached and serves ({ms:.0} ms)"))
+            let reached = Check::ok("learner", format!("{url} is reached and serves ({ms:.0} ms)"));
+            let clock = date.map(|date| same_time(SystemTime::now(), date, "the learner's"));
+            std::iter::once(reached).chain(clock).collect()
         }
-        Err(text) => Check::failed("learner", text),
+        Err(text) => vec![Check::failed("learner", text)],
     }
 }
 
-async fn ask(url: &str) -> Result<(), String> {
+/// What time the learner has, if it says so.
+async fn ask(url: &str, security: &ClientSecurity) -> Result<Option<SystemTime>, String> {
     let whole = if url.contains("://") { url.to_string() } else { format!("http://{url}") };
-    let endpoint = Endpoint::from_shared(whole)
+    let mut endpoint = Endpoint::from_shared(whole)
         .map_err(|e| format!("`{url}` is no address: {}; expected http://HOST:PORT", with_causes(&e)))?;
-    let uri = endpoint.uri();
-    let (Some("http"), Some(host), Some(port)) = (uri.scheme_str(), uri.host(), uri.port_u16()) else {
+    let uri = endpoint.uri().clone();
+    let (Some(scheme @ ("http" | "https")), Some(host), Some(port)) =
+        (uri.scheme_str(), uri.host(), uri.port_u16())
+    else {
         return Err(format!("`{url}` is not the address of a learner; expected http://HOST:PORT"));
     };
+    if scheme == "https" {
+        endpoint = endpoint.tls_config(security.tls.config()).map_err(|e| with_causes(&e))?;
+    }
     let advice = "is the learner up, and does its --listen name an address that this machine reaches?";
     let slow = |_| format!("{url} does not answer within {} s; {advice}", DEADLINE.as_secs());
     timeout(DEADLINE, TcpStream::connect(format!("{host}:{port}")))
         .await
         .map_err(slow)?
         .map_err(|e| format!("cannot connect to {url}: {e}; {advice}"))?;
-    let answer = timeout(DEADLINE, async {
-        let channel = endpoint.connect().await.map_err(|e| with_causes(&e))?;
-        let request = HealthCheckRequest { service: SERVICE.into() };
-        match HealthClient::new(channel).check(request).await {
-            Ok(response) => Ok(response.into_inner().status()),
-            Err(status) if matches!(status.code(), Code::NotFound | Code::Unimplemented) => {
-                Err("another gRPC server".into())
-            }
-            Err(status) => Err(with_causes(&status)),
-        }
-    });
+    if let Some(reason) = Meant::Learner.misdirected(&uri).await {
+        return Err(format!("{url} takes connections, but no learner answers there: {reason}"));
+    }
     let other = format!("{url} takes connections, but no learner answers there");
-    match answer.await.map_err(|_| format!("{other} within {} s; {advice}", DEADLINE.as_secs()))? {
-        Ok(ServingStatus::Serving) => Ok(()),
-        Ok(_) => Err(format!("{url} does not serve: the learner is starting or ending; ask again")),
-        Err(what) => Err(format!("{other} ({what}); is it the right port?")),
+    let late = |_| format!("{other} within {} s; {advice}", DEADLINE.as_secs());
+    let connected = timeout(DEADLINE, endpoint.connect()).await.map_err(late)?;
+    let channel = connected.map_err(|e| match certificate_problem(&e) {
+        Some(problem) => format!("no secure connection to {url}: {problem}"),
+        None => format!("{other}: {}", with_causes(&e)),
+    })?;
+    let request = HealthCheckRequest { service: SERVICE.into() };
+    let answer = timeout(DEADLINE, HealthClient::new(channel.clone()).check(request)).await.map_err(late)?;
+    let response = match answer {
+        Ok(response) => response,
+        Err(status) if matches!(status.code(), Code::NotFound | Code::Unimplemented) => {
+            return Err(format!("{other}: {}", Meant::Learner.instead(channel).await));
+        }
+        Err(status) => return Err(format!("{other}: {}", with_causes(&status))),
+    };
+    if response.get_ref().status() != ServingStatus::Serving {
+        return Err(format!("{url} does not serve: the learner is starting or ending; ask again"));
+    }
+    let date = response.metadata().get("date").and_then(|date| date.to_str().ok());
+    let date = date.and_then(|date| httpdate::parse_http_date(date).ok());
+    let mut admin = AdminClient::with_interceptor(channel, Bearer::from(security.token.as_ref()));
+    match timeout(DEADLINE, admin.status(v1::StatusRequest {})).await.map_err(late)? {
+        Err(status) if matches!(status.code(), Code::Unauthenticated | Code::PermissionDenied) => {
+            Err(format!("{url} answers and lets this machine not in: {}", status.message()))
+        }
+        _ => Ok(date),
     }
 }
 
@@ -118,7 +145,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_learner_is_told_from_nobody_from_a_mute_and_from_another_server() {
-        for url in ["", "http://", "https://a:1", "a b"] {
+        let learner = async |url: &str| {
+            let mut checks = super::learner(url, &ClientSecurity::default()).await;
+            checks.remove(0)
+        };
+        for url in ["", "http://", "ftp://a:1", "a b"] {
             let check = learner(url).await;
             assert!(
                 check.status == Status::Failed && check.message.contains("http://HOST:PORT"),
@@ -136,7 +167,7 @@ mod tests {
         let server = tokio::spawn(serve(listener));
         let url = format!("http://{address}");
         let other = learner(&url).await;
-        assert!(other.message.contains("another gRPC server"), "{other}");
+        assert!(other.message.contains("none of srnas"), "{other}");
         reporter.set_service_status(SERVICE, tonic_health::ServingStatus::Serving).await;
         assert_eq!(learner(&url).await.status, Status::Ok);
         assert_eq!(learner(&address.to_string()).await.status, Status::Ok, "the scheme may be left out");

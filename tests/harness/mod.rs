@@ -222,7 +222,11 @@ impl Process {
     }
 
     pub fn signal(&self, signal: &str) {
-        let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
+        Self::signal_to(self.child.id(), signal);
+    }
+
+    pub fn signal_to(process: u32, signal: &str) {
+        let sent = Command::new("kill").args([signal, &process.to_string()]).status().unwrap();
         assert!(sent.success());
     }
 }

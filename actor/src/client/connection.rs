@@ -1,9 +1,10 @@
 //! Connection: finding the learner, with patience, and joining it.
 
-use super::{ClientConfig, ClientError, Joined};
+use super::{ClientConfig, ClientError, Joined, encounter::Meant};
 use rand::Rng;
 use srnas_common::{
     security::{Bearer, ClientSecurity, certificate_problem},
+    text::followed_by_causes,
     wire::{CHUNK_BYTES, PROTOCOL_MAJOR, PROTOCOL_MINOR},
 };
 use srnas_proto::v1::{self, learner_client::LearnerClient};
@@ -64,6 +65,8 @@ pub(crate) enum JoinError {
     Refused(Status),
     /// The certificates do not do, the learner's or this actor's.
     Untrusted(String),
+    /// Somebody else answers there, or in another way.
+    Misdirected(String),
     /// The time is up; what the last attempt met.
     Unreachable(String),
     /// The client was stopped.
@@ -82,7 +85,10 @@ impl JoinError {
             }
             JoinError::Untrusted(reason) => ClientError::Untrusted { learner, reason },
             JoinError::Unreachable(reason) => {
-                ClientError::Unreachable { learner, waited: since.elapsed(), reason }
+                ClientError::Unreachable { learner, meant: Meant::Learner, waited: since.elapsed(), reason }
+            }
+            JoinError::Misdirected(reason) => {
+                ClientError::Misdirected { learner, meant: Meant::Learner, reason }
             }
             JoinError::Stopped => ClientError::Stopped { learner },
             JoinError::Over => ClientError::Over { learner },
@@ -120,19 +126,28 @@ impl Connection {
         Ok(Connection { endpoint, bearer, learner: learner.clone(), introduction })
     }
 
-    /// Connects, for as long as it takes, or until the learner's certificate turns out not to do.
-    pub async fn connect(&self) -> Result<Link, JoinError> {
+    /// Connects, until `give_up` or for as long as it takes, or until it turns out that nothing can come of it.
+    pub async fn connect(&self, give_up: Option<Instant>) -> Result<Link, JoinError> {
         let mut backoff = Backoff::default();
-        let mut reminder = Reminder::new();
+        let mut reminder = Reminder::new(Meant::Learner);
         loop {
-            match self.endpoint.connect().await {
+            let error = match self.endpoint.connect().await {
                 Ok(channel) => return Ok(self.link(channel)),
-                Err(error) => match certificate_problem(&error) {
-                    Some(problem) => return Err(JoinError::Untrusted(problem)),
-                    None => reminder.tell(&self.learner, &describe(&error)),
-                },
+                Err(error) => error,
+            };
+            if let Some(problem) = certificate_problem(&error) {
+                return Err(JoinError::Untrusted(problem));
             }
-            tokio::time::sleep(backoff.next()).await;
+            if reminder.tell(&self.learner, &describe(&error))
+                && let Some(reason) = Meant::Learner.misdirected(self.endpoint.uri()).await
+            {
+                return Err(JoinError::Misdirected(reason));
+            }
+            if give_up.is_some_and(|end| Instant::now() >= end) {
+                return Err(JoinError::Unreachable(describe(&error)));
+            }
+            let next = Instant::now() + backoff.next();
+            tokio::time::sleep_until(give_up.map_or(next, |end| end.min(next))).await;
         }
     }
 
@@ -150,30 +165,38 @@ impl Connection {
         let incarnation = rand::rng().random_range(1..=u64::MAX);
         let request = v1::JoinRequest { incarnation, previous_incarnation, ..self.introduction.clone() };
         let mut backoff = Backoff::default();
-        let mut reminder = Reminder::new();
+        let mut reminder = Reminder::new(Meant::Learner);
         loop {
             let attempt = self.attempt(request.clone());
             let result = match give_up {
                 None => attempt.await,
-                Some(end) => match tokio::time::timeout_at(end, attempt).await {
+                Some(end) if Instant::now() < end => match tokio::time::timeout_at(end, attempt).await {
                     Ok(result) => result,
                     Err(_) => return Err(JoinError::Unreachable(reminder.last("no answer in time"))),
                 },
+                Some(_) => return Err(JoinError::Unreachable(reminder.last("no answer in time"))),
             };
             let status = match result {
                 Ok((link, response)) => return Ok((link, Joined::new(incarnation, response))),
                 Err(status) => status,
             };
+            if status.code() == Code::Unimplemented
+                && let Ok(channel) = self.endpoint.connect().await
+            {
+                return Err(JoinError::Misdirected(Meant::Learner.instead(channel).await));
+            }
             if let Some(refusal) = refusal(&status) {
                 return Err(refusal);
             }
             let reason = describe(&status);
-            reminder.tell(&self.learner, &reason);
-            let pause = backoff.next_after(&status);
-            if give_up.is_some_and(|end| Instant::now() + pause >= end) {
-                return Err(JoinError::Unreachable(reason));
+            if reminder.tell(&self.learner, &reason)
+                && let Some(reason) = Meant::Learner.misdirected(self.endpoint.uri()).await
+            {
+                return Err(JoinError::Misdirected(reason));
             }
-            tokio::time::sleep(pause).await;
+            let next = Instant::now() + backoff.next_after(&status);
+            // It gives up when the time is up, not before.
+            tokio::time::sleep_until(give_up.map_or(next, |end| end.min(next))).await;
         }
     }
 
@@ -251,25 +274,29 @@ pub(crate) fn refusal(status: &Status) -> Option<JoinError> {
 
 /// Log lines of a client that waits for the learner.
 pub(crate) struct Reminder {
+    meant: Meant,
     since: Instant,
     due: Instant,
     last: Option<String>,
 }
 
 impl Reminder {
-    pub fn new() -> Reminder {
+    pub fn new(meant: Meant) -> Reminder {
         let now = Instant::now();
-        Reminder { since: now, due: now, last: None }
+        Reminder { meant, since: now, due: now, last: None }
     }
 
-    pub fn tell(&mut self, learner: &str, reason: &str) {
+    /// Says so, if it is time; returns whether it was.
+    pub fn tell(&mut self, learner: &str, reason: &str) -> bool {
         self.last = Some(reason.into());
         let now = Instant::now();
-        if now >= self.due {
+        let due = now >= self.due;
+        if due {
             let waited = (now - self.since).as_secs();
-            warn!(%learner, %reason, waited_s = waited, "no learner yet: trying on");
+            warn!(%learner, %reason, waited_s = waited, "no {} yet: trying on", self.meant.noun());
             self.due = now + REMIND;
         }
+        due
     }
 
     fn last(self, otherwise: &str) -> String {
@@ -279,19 +306,11 @@ impl Reminder {
 
 /// An error with its causes: tonic's alone say little more than "transport error".
 pub(crate) fn describe(error: &(dyn Error + 'static)) -> String {
-    let mut text = match error.downcast_ref::<Status>() {
+    let said = match error.downcast_ref::<Status>() {
         // What was said, without what it looks like in memory.
         Some(status) if !status.message().is_empty() => status.message().into(),
         Some(status) => status.code().description().to_string(),
         None => error.to_string(),
     };
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
+    followed_by_causes(said, error.source())
 }

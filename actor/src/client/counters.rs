@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 pub struct ClientCounters {
     /// Batches sent for the first time.
     pub sent: AtomicU64,
+    /// Environment steps of batches that were handed over.
+    pub environment_steps: AtomicU64,
     /// Batches sent again after a broken connection or a re-join.
     pub resent: AtomicU64,
     /// Batches that the learner took in or rejected for good.

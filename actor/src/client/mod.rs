@@ -5,6 +5,7 @@
 
 pub(crate) mod connection;
 mod counters;
+pub mod encounter;
 mod experience;
 mod policy;
 mod sender;
@@ -15,6 +16,7 @@ use counters::add;
 pub use sender::{ExperienceSender, Stopped};
 
 use connection::{Backoff, Connection, JoinError, Link};
+use encounter::Meant;
 use experience::{End, Uplink};
 use srnas_common::{security::ClientSecurity, wire::Snapshot};
 use srnas_proto::v1;
@@ -51,8 +53,7 @@ pub struct ClientConfig {
     pub benchmarks: Vec<v1::Benchmark>,
     /// Episodes that are walked at the same time; 0: as many as the run's configuration says.
     pub episodes: u32,
-    /// How long to look for a learner that is not there, before the first join; `None`: for ever, with a log line now
-    /// and then.
+    /// How long to look for a learner that is not there, or not any more; `None`: for ever, with a log line now and then.
     pub connect_timeout: Option<Duration>,
     /// Batches that may wait for credit before the environment thread has to.
     pub queue: usize,
@@ -149,7 +150,7 @@ pub enum ClientError {
         reason: String,
     },
     /// The learner does not want this actor; asking again would not help.
-    #[error("learner {learner} refused: {reason}")]
+    #[error("{learner} refused: {reason}")]
     Refused {
         /// Address of the learner.
         learner: String,
@@ -168,16 +169,28 @@ pub enum ClientError {
     },
     /// No learner answered in the time given.
     #[error(
-        "no learner at {learner} after {} s ({reason}); start one, or correct the address (https:// where the learner has \
-         TLS, http:// where not)",
-        waited.as_secs()
+        "no {} at {learner} after {:.0} s ({reason}); start one, or correct the address",
+        meant.noun(),
+        waited.as_secs_f64()
     )]
     Unreachable {
         /// Address of the learner.
         learner: String,
+        /// What was looked for.
+        meant: Meant,
         /// How long it was tried.
         waited: Duration,
         /// What the last attempt met.
+        reason: String,
+    },
+    /// Somebody else answers there; asking again would not help.
+    #[error("no {} at {learner}: {reason}", meant.noun())]
+    Misdirected {
+        /// What was asked.
+        learner: String,
+        /// What was looked for.
+        meant: Meant,
+        /// Who answers, and what to do.
         reason: String,
     },
     /// Another process has this actor's name.
@@ -244,8 +257,9 @@ impl ClientHandle {
     /// own goes here), or because it failed.
     ///
     /// # Errors
-    /// Why it gave up: [`ClientError::Replaced`], [`ClientError::OtherRun`], or [`ClientError::Refused`] and
-    /// [`ClientError::Untrusted`] when it connected or joined again.
+    /// Why it gave up: [`ClientError::Replaced`], [`ClientError::OtherRun`], or [`ClientError::Refused`],
+    /// [`ClientError::Misdirected`], [`ClientError::Untrusted`] and [`ClientError::Unreachable`] when it connected or joined
+    /// again.
     pub async fn finished(self) -> Result<(), ClientError> {
         drop(self.experience);
         let reason =
@@ -271,9 +285,8 @@ impl Client {
     ) -> Result<(Joined, ClientHandle), ClientError> {
         let connection = Connection::new(&config)?;
         let since = Instant::now();
-        let give_up = config.connect_timeout.map(|patience| since + patience);
         let (link, joined) = tokio::select! {
-            result = connection.join(0, give_up) => result,
+            result = connection.join(0, give_up(&config, since)) => result,
             () = stop.cancelled() => Err(JoinError::Stopped),
         }
         .map_err(|e| e.explain(&config, since))?;
@@ -307,6 +320,11 @@ impl Client {
         };
         Ok((joined, handle))
     }
+}
+
+/// When whoever looks for a learner since then gives up.
+fn give_up(config: &ClientConfig, since: Instant) -> Option<Instant> {
+    config.connect_timeout.and_then(|patience| since.checked_add(patience))
 }
 
 /// The client's task.
@@ -372,7 +390,8 @@ impl Worker {
                     warn!(%actor, %learner, %reason, "connection lost: connecting again");
                     tokio::time::sleep(backoff.next()).await;
                     let since = Instant::now();
-                    self.connection.connect().await.map_err(|error| error.explain(config, since))?
+                    let connecting = self.connection.connect(give_up(config, since));
+                    connecting.await.map_err(|error| error.explain(config, since))?
                 }
                 End::Refused(refusal) => return Err(refusal.explain(config, began)),
                 End::Forgotten(reason) => {
@@ -389,7 +408,7 @@ impl Worker {
         let since = Instant::now();
         let (link, joined) = self
             .connection
-            .join(before.incarnation, None)
+            .join(before.incarnation, give_up(config, since))
             .await
             .map_err(|error| error.explain(config, since))?;
         if joined.run_id != before.run_id {

@@ -39,6 +39,7 @@ impl ExperienceSender {
     /// # Errors
     /// [`Stopped`] when the client has ended, also while this waits.
     pub fn send(&self, experience: Experience) -> Result<Duration, Stopped> {
+        add(&self.counters.environment_steps, experience.environment_steps as usize);
         match self.queue.try_send(experience) {
             Ok(()) => Ok(Duration::ZERO),
             Err(TrySendError::Closed(_)) => Err(Stopped),

@@ -9,7 +9,7 @@ mod token;
 pub use tls::{Authority, ClientTls, Identity, ServerTls, certificate_problem};
 pub use token::{Bearer, Token};
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::Path};
 
 /// What a listener asks of its peers. The default asks nothing.
 #[derive(Clone, Debug, Default)]
@@ -42,7 +42,7 @@ pub enum SecurityError {
         address: SocketAddr,
     },
     /// A file cannot be read.
-    #[error("cannot read {what} {path}: {source}")]
+    #[error("cannot read {what} {path}: {source}{hint}")]
     Unreadable {
         /// What it should be.
         what: &'static str,
@@ -50,6 +50,8 @@ pub enum SecurityError {
         path: String,
         /// Why.
         source: std::io::Error,
+        /// What helps, if anything is known to.
+        hint: String,
     },
     /// A token that is too easy to guess or cannot travel.
     #[error("the token in {path} is refused: {reason}; `openssl rand -hex 32 > {path}` makes a good one")]
@@ -97,6 +99,33 @@ pub enum SecurityError {
     },
 }
 
+impl SecurityError {
+    /// A file that cannot be read; where it is another user's, that is said.
+    pub(crate) fn unreadable(what: &'static str, path: &Path, source: std::io::Error) -> Self {
+        let hint = match source.kind() {
+            std::io::ErrorKind::PermissionDenied => ownership(path).unwrap_or_default(),
+            _ => String::new(),
+        };
+        Self::Unreadable { what, path: path.display().to_string(), source, hint }
+    }
+}
+
+/// Who may read a file, and who would.
+fn ownership(path: &Path) -> Option<String> {
+    use std::os::unix::fs::MetadataExt;
+    let (file, process) = (std::fs::metadata(path).ok()?, std::fs::metadata("/proc/self").ok()?);
+    Some(format!(
+        "; it belongs to user {} and group {} with mode {:03o}, and this process is user {} of group {}: let that group read it \
+         (`chgrp {} F && chmod 640 F`; docs/containers.md does so for containers)",
+        file.uid(),
+        file.gid(),
+        file.mode() & 0o777,
+        process.uid(),
+        process.gid(),
+        process.gid(),
+    ))
+}
+
 /// Whether something may listen on `address`: on loopback always, elsewhere with a token or when `insecure` was said.
 ///
 /// # Errors
@@ -130,5 +159,19 @@ mod tests {
         }
         let said = may_listen("0.0.0.0:80".parse().unwrap(), None, false).unwrap_err().to_string();
         assert!(["0.0.0.0:80", "127.0.0.1", "--token-file", "--insecure"].iter().all(|w| said.contains(w)));
+    }
+
+    #[test]
+    fn a_file_of_another_user_is_said_to_be_one() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let denied = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+        let said = SecurityError::unreadable("the token file", file.path(), denied).to_string();
+        assert!(
+            said.contains("permission denied; it belongs to user ") && said.contains("mode 600"),
+            "{said}"
+        );
+        let gone = std::io::Error::from(std::io::ErrorKind::NotFound);
+        let said = SecurityError::unreadable("the token file", file.path(), gone).to_string();
+        assert!(said.ends_with("entity not found"), "{said}");
     }
 }

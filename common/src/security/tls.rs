@@ -172,7 +172,7 @@ fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, SecurityError> {
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| file.take(LARGEST).read_to_end(&mut bytes))
-        .map_err(|source| SecurityError::Unreadable { what, path: path.display().to_string(), source })?;
+        .map_err(|source| SecurityError::unreadable(what, path, source))?;
     Ok(bytes)
 }
 

@@ -8,6 +8,7 @@ use tonic::{
     metadata::{Ascii, MetadataValue},
     service::Interceptor,
 };
+use tracing::warn;
 
 /// Shorter ones can be guessed.
 const SHORTEST: usize = 16;
@@ -50,8 +51,14 @@ impl Token {
         let name = || path.display().to_string();
         let mut bytes = Vec::new();
         // No more than it takes to see that it is too long: the file may be anything.
-        let read = File::open(path).and_then(|file| file.take(2 * LONGEST as u64).read_to_end(&mut bytes));
-        read.map_err(|source| SecurityError::Unreadable { what: "the token file", path: name(), source })?;
+        let read = File::open(path).and_then(|file| {
+            if open_to_others(&file) {
+                let path = path.display();
+                warn!("every user of this machine can read the token file {path}: `chmod o= {path}` keeps them out");
+            }
+            file.take(2 * LONGEST as u64).read_to_end(&mut bytes)
+        });
+        read.map_err(|source| SecurityError::unreadable("the token file", path, source))?;
         let text = str::from_utf8(&bytes).map_err(|_| "it is not text");
         text.and_then(Token::new).map_err(|reason| SecurityError::Token { path: name(), reason })
     }
@@ -62,6 +69,12 @@ impl Token {
         let token = authorization.strip_prefix(SCHEME.as_bytes());
         token.is_some_and(|token| token.ct_eq(self.0.as_bytes()).into())
     }
+}
+
+/// Whether whoever has an account here can read a file.
+fn open_to_others(file: &File) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    file.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.mode() & 0o004 != 0)
 }
 
 /// Puts a token, if there is one, into the header `authorization` of every request.
@@ -135,5 +148,17 @@ mod tests {
         assert!(!printed.contains("horse"), "{printed}");
         let silent = Bearer::default().call(Request::new(())).unwrap();
         assert!(silent.metadata().is_empty());
+    }
+
+    #[test]
+    fn a_file_that_everybody_can_read_is_noticed() {
+        use std::os::unix::fs::PermissionsExt;
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for (mode, open) in [(0o600, false), (0o640, false), (0o644, true), (0o604, true)] {
+            std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(open_to_others(&File::open(file.path()).unwrap()), open, "{mode:o}");
+        }
+        // A device or a pipe is nobody's secret.
+        assert!(!open_to_others(&File::open("/dev/null").unwrap()));
     }
 }

@@ -166,6 +166,11 @@ impl Leases {
         self.flights.get(&key)?.answer.as_ref().map(|(answer, _)| answer.clone())
     }
 
+    /// Whose answer it is, until it is in the ledger; nobody's where the search gave up.
+    pub fn answered_by(&self, key: Key) -> Option<&str> {
+        self.flights.get(&key)?.answer.as_ref()?.1.id.as_deref()
+    }
+
     /// The search does not wait any more; what is in flight stays with whoever measures it.
     pub fn forsake(&mut self, key: Key) {
         if let Some(flight) = self.flights.get_mut(&key) {
@@ -379,7 +384,9 @@ mod tests {
         assert_eq!((leases.take(&b, &[], now), leases.waiting()), (None, 0));
         // Held by who has it, so not given to it again.
         assert_eq!(leases.take(&a, &[k(7)], now), None);
+        assert_eq!(leases.answered_by(k(7)), None);
         assert_eq!(leases.answered(k(7), &t(7), &a, metrics(1.0)), Use::Counts { late: false });
+        assert_eq!(leases.answered_by(k(7)), Some(a.id.as_str()));
         assert_eq!(leases.answered(k(7), &t(7), &a, metrics(2.0)), Use::Counts { late: false }, "repeated");
         assert_eq!(leases.answered(k(7), &t(7), &b, metrics(3.0)), Use::NotNeeded);
         assert_eq!(leases.answer(k(7)), Some(metrics(1.0)));

@@ -279,6 +279,10 @@ impl CostlyOracle for RemoteOracle {
         }
     }
 
+    fn measured_by(&self, training: &Training) -> Option<String> {
+        self.shared.lock().leases.answered_by(self.shared.key(training)).map(str::to_string)
+    }
+
     fn ready(&self, wait: Duration) -> bool {
         let until = Instant::now() + wait;
         let mut state = self.shared.lock();

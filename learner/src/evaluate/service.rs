@@ -5,7 +5,7 @@ use super::{
     oracle::{Evaluator, Shared, State},
 };
 use crate::service::{ServiceError, doors, listening, reflection, server};
-use srnas_common::wire::{PROTOCOL_MAJOR, PROTOCOL_MINOR};
+use srnas_common::wire::{LARGEST_ANSWER, PROTOCOL_MAJOR, PROTOCOL_MINOR};
 use srnas_oracle::costly::{Answer, Training};
 use srnas_proto::v1::{
     self,
@@ -24,8 +24,8 @@ use tracing::{info, warn};
 
 /// Connections at a time.
 const CONNECTIONS: usize = 4096;
-/// Larger messages are refused: metrics are a few numbers.
-const LARGEST: usize = 1 << 20;
+/// Larger messages are refused; evaluators look to it that theirs are not.
+const LARGEST: usize = LARGEST_ANSWER + (64 << 10);
 /// Longest wait for work in one call.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// An answer that is not durable by then is to be repeated.
@@ -64,7 +64,7 @@ pub(super) fn serve(
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<EvaluateServer<Service>>().await;
         let serving = server()
-            .add_service(health_service)
+            .add_service(InterceptedService::new(health_service, guard.open()))
             .add_service(reflection)
             .add_service(InterceptedService::new(evaluate, guard))
             .serve_with_incoming_shutdown(
@@ -217,7 +217,7 @@ impl Evaluate for Service {
         let silent = before.as_ref().filter(|b| b.incarnation != incarnation).map(|b| b.heard.elapsed());
         match silent {
             Some(silent) if silent < self.shared.options.terms.lease => {
-                warn!(evaluator = %id, ?silent, "another process takes the place of an evaluator");
+                warn!(evaluator = %id, silent_s = silent.as_secs_f64(), "another process takes the place of an evaluator");
             }
             _ => info!(evaluator = %id, software = %request.software, attached, "an evaluator attached"),
         }

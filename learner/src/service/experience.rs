@@ -62,8 +62,8 @@ pub(super) async fn open(
             tokio::spawn(stream.run(requests, PollSender::new(service.deliveries.clone()), outbox));
         }
         Err(departure) => {
-            let actor = &hello.actor_id;
-            info!(?actor, incarnation = hello.incarnation, "an incarnation that is no member is turned away");
+            let actor = hello.actor_id.as_str();
+            info!(actor, incarnation = hello.incarnation, "an incarnation that is no member is turned away");
             let response = v1::ExperienceResponse { rejects: vec![absent(departure)], ..Default::default() };
             // The channel is new and has room for one.
             let _ = outbox.try_send(Ok(response));

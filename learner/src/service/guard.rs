@@ -22,13 +22,20 @@ use tonic::{
 pub(crate) struct Guard {
     token: Option<Token>,
     mutual: bool,
+    /// Whether it lets pass whoever comes.
+    open: bool,
     refusals: Arc<Refusals>,
 }
 
 impl Guard {
     pub fn new(security: &ServerSecurity, refusals: Arc<Refusals>) -> Guard {
         let mutual = security.tls.as_ref().is_some_and(|tls| tls.is_mutual());
-        Guard { token: security.token.clone(), mutual, refusals }
+        Guard { token: security.token.clone(), mutual, open: false, refusals }
+    }
+
+    /// For a service that answers whoever asks. Who could not pass the guard stays a stranger.
+    pub fn open(&self) -> Guard {
+        Guard { open: true, ..self.clone() }
     }
 
     fn check(&self, request: &Request<()>, peer: Option<&Peer>) -> Result<(), &'static str> {
@@ -54,9 +61,15 @@ impl Interceptor for Guard {
     fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
         let peer = request.extensions().get::<Peer>();
         if let Err(reason) = self.check(&request, peer) {
+            if self.open {
+                return Ok(request);
+            }
             let peer = peer.map_or_else(|| "unknown".into(), |peer| peer.address.to_string());
             self.refusals.tell(peer, reason);
             return Err(Status::unauthenticated(reason));
+        }
+        if let Some(peer) = peer {
+            peer.admit();
         }
         Ok(request)
     }

@@ -37,9 +37,9 @@ pub(super) async fn join(
         return Err(Status::out_of_range("the run is over: start the actor again when there is another"));
     }
     if let Err(refusal) = check(service, &request) {
-        // A refused id may be anything: debug format escapes it.
-        let (actor, software) = (&request.actor_id, &request.software);
-        warn!(?actor, %peer, ?software, reason = %refusal.message(), "actor is refused");
+        // A refused id may be anything; as a value it is escaped.
+        let (actor, software) = (request.actor_id.as_str(), request.software.as_str());
+        warn!(actor, %peer, software, reason = %refusal.message(), "actor is refused");
         return Err(refusal);
     }
     let config = &service.config;
@@ -67,8 +67,8 @@ pub(super) async fn join(
             ));
         }
     };
-    let (software, live) = (&member.software, service.members.live());
-    info!(%actor, %peer, ?software, episodes = member.episodes, first_episode = member.first_episode, live, "actor joined");
+    let (software, live) = (member.software.as_str(), service.members.live());
+    info!(%actor, %peer, software, episodes = member.episodes, first_episode = member.first_episode, live, "actor joined");
     Ok(v1::JoinResponse {
         run_id: config.run_id.clone(),
         config: config.config_toml.clone(),

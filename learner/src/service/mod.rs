@@ -15,6 +15,7 @@ mod members;
 pub(crate) mod opening;
 mod policy;
 pub(crate) mod refusals;
+mod strangers;
 mod window;
 
 pub use admin::Admin;
@@ -41,7 +42,7 @@ use srnas_proto::{
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::TcpListener,
-    sync::{Semaphore, mpsc, watch},
+    sync::{mpsc, watch},
     time::Instant,
 };
 use tokio_stream::wrappers::ReceiverStream;
@@ -64,7 +65,7 @@ const STREAMS: u32 = 32;
 /// Bytes of a request's headers.
 const HEADERS: u32 = 16 << 10;
 /// Connections that are no actor's.
-const SPARE_CONNECTIONS: usize = 64;
+const SPARE_CONNECTIONS: usize = 512;
 
 /// What the service needs to know of the run. [`Default`] has the limits; the run's own fields are empty.
 #[derive(Clone, Debug)]
@@ -235,7 +236,7 @@ pub async fn serve(
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<LearnerServer<Service>>().await;
     let server = server()
-        .add_service(health_service)
+        .add_service(InterceptedService::new(health_service, guard.open()))
         .add_service(InterceptedService::new(reflection().build_v1()?, guard.clone()))
         .add_service(InterceptedService::new(reflection().build_v1alpha()?, guard.clone()))
         .add_optional_service(
@@ -269,7 +270,7 @@ pub(crate) fn doors(security: &ServerSecurity, places: usize) -> (Doors, Guard) 
     let refusals = Arc::new(Refusals::default());
     let guard = Guard::new(security, refusals.clone());
     let tls = security.tls.as_ref().map(|tls| tls.config().into());
-    (Doors { tls, places: Arc::new(Semaphore::new(places)), refusals }, guard)
+    (Doors::new(tls, places, refusals), guard)
 }
 
 /// A gRPC server with the limits that hold here.
@@ -297,7 +298,7 @@ async fn sweep(members: &Members, lease: Duration) -> Infallible {
         ticks.tick().await;
         for member in members.sweep(Instant::now(), lease) {
             let (actor, incarnation, live) = (&member.id, member.incarnation, members.live());
-            warn!(%actor, incarnation, ?lease, live, "actor was silent for its whole lease: dropped");
+            warn!(%actor, incarnation, lease_s = lease.as_secs_f64(), live, "actor was silent for its whole lease: dropped");
         }
     }
 }

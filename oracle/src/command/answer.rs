@@ -1,5 +1,6 @@
 //! What a program's last line says: a JSON object of metrics.
 
+use super::process::LAST_OUTPUT;
 use crate::costly::Answer;
 use serde::{
     Deserialize,
@@ -22,6 +23,10 @@ pub fn read(stdout: &str, metric: &str) -> Result<BTreeMap<String, f64>, String>
     let Some(line) = stdout.lines().map(str::trim).rfind(|line| !line.is_empty()) else {
         return Err("it said nothing; its last line should be a JSON object of metrics".into());
     };
+    // What was kept of it begins in the middle of the line.
+    if stdout.len() >= LAST_OUTPUT && !stdout.trim_end().contains('\n') {
+        return Err(format!("its last line is longer than {} MiB, the most that is read", LAST_OUTPUT >> 20));
+    }
     let shown = match line.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line.into(),

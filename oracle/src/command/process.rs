@@ -1,6 +1,6 @@
 //! One run of a program: its time, its words, and nothing of it left behind.
 
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, getpgid, kill_process, kill_process_group, test_kill_process_group};
 use std::{
     fs,
     io::{self, Read, Write},
@@ -19,8 +19,8 @@ use wait_timeout::ChildExt;
 
 /// The variable by which the processes of a measurement are known, wherever they went.
 pub const MARK: &str = "SRNAS_MEASUREMENT";
-/// How much of stdout is kept: its end.
-const LAST_OUTPUT: usize = 1 << 20;
+/// How much of stdout is kept: its end. A last line that is longer cannot be read.
+pub const LAST_OUTPUT: usize = 16 << 20;
 /// How much of stderr is kept in the folder: its beginning.
 const KEPT_ERRORS: usize = 1 << 20;
 /// How much of stderr's end a reason may quote.
@@ -82,10 +82,11 @@ impl Process<'_> {
             line: Vec::new(),
         };
         let words = child.stderr.take().map(|err| listen(err, LAST_WORDS, move |block| errors.take(block)));
-        let status = self.wait(&mut child, stop);
+        let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        let status = self.wait(&mut child, group, stop);
         // Whoever is left in its group goes too; that ends the pipes, unless somebody left the group, which the caller
         // sees to.
-        signal_group(&child, Signal::KILL);
+        signal_group(group, Signal::KILL);
         let status = match status {
             Ok(status) => status,
             Err(gone) => {
@@ -97,12 +98,7 @@ impl Process<'_> {
             let heard = ear.and_then(|ear| match ear.recv_timeout(ECHO) {
                 Ok(heard) => Some(heard),
                 Err(_) => {
-                    kill_marked(
-                        self.variables
-                            .iter()
-                            .find(|(name, _)| *name == MARK)
-                            .map_or("", |(_, mark)| mark.as_str()),
-                    );
+                    kill_marked(self.mark());
                     ear.recv_timeout(ECHO).ok()
                 }
             });
@@ -117,8 +113,13 @@ impl Process<'_> {
         Ok(Ended::Failed(if last.is_empty() { how } else { format!("{how}: {last}") }))
     }
 
+    /// By what its processes are known.
+    fn mark(&self) -> &str {
+        self.variables.iter().find(|(name, _)| *name == MARK).map_or("", |(_, mark)| mark.as_str())
+    }
+
     /// How it ended by itself; else why it had to.
-    fn wait(&self, child: &mut Child, stop: &AtomicBool) -> Result<ExitStatus, Ended> {
+    fn wait(&self, child: &mut Child, group: Option<Pid>, stop: &AtomicBool) -> Result<ExitStatus, Ended> {
         let began = Instant::now();
         let gone = loop {
             let left = self.timeout.map_or(PULSE, |t| t.saturating_sub(began.elapsed()).min(PULSE));
@@ -134,8 +135,22 @@ impl Process<'_> {
                 break Ended::Failed(format!("it took longer than {timeout:?}"));
             }
         };
-        signal_group(child, Signal::TERM);
-        let _ = child.wait_timeout(GRACE);
+        // Whoever left its group hears it too, and all of them have the same time: what reads its shell says nothing of what
+        // the shell has started.
+        signal_group(group, Signal::TERM);
+        for pid in outside(group, self.mark()) {
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        let asked = Instant::now();
+        while asked.elapsed() < GRACE {
+            let shell = child.wait_timeout(PULSE);
+            if !matches!(shell, Ok(None)) && is_empty(group) && marked(self.mark()).is_empty() {
+                break;
+            }
+            if matches!(shell, Ok(Some(_))) {
+                thread::sleep(PULSE);
+            }
+        }
         Err(gone)
     }
 }
@@ -150,11 +165,39 @@ fn describe(status: ExitStatus) -> String {
     }
 }
 
-fn signal_group(child: &Child, signal: Signal) {
-    if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+fn signal_group(group: Option<Pid>, signal: Signal) {
+    if let Some(group) = group {
         // It may be empty by now.
         let _ = kill_process_group(group, signal);
     }
+}
+
+/// Whether nobody of a group is alive. The dead whom nobody has waited for (in a container without an init) do not count.
+fn is_empty(group: Option<Pid>) -> bool {
+    let Some(group) = group else { return true };
+    if test_kill_process_group(group).is_err() {
+        return true;
+    }
+    let Ok(processes) = fs::read_dir("/proc") else { return false };
+    !processes.flatten().any(|entry| {
+        fs::read_to_string(entry.path().join("stat")).is_ok_and(|stat| is_alive_in(&stat, group))
+    })
+}
+
+/// Whether a line of `/proc/PID/stat` is of a living process of a group: "PID (name) state parent group …".
+fn is_alive_in(stat: &str, group: Pid) -> bool {
+    // The name may have blanks and brackets.
+    let Some((_, rest)) = stat.rsplit_once(')') else { return false };
+    let fields: Vec<&str> = rest.split_whitespace().take(3).collect();
+    let &[state, _, of] = fields.as_slice() else { return false };
+    !matches!(state, "Z" | "X") && of.parse() == Ok(group.as_raw_pid())
+}
+
+/// Marked processes that are not of this group.
+fn outside(group: Option<Pid>, mark: &str) -> Vec<Pid> {
+    let mut all = marked(mark);
+    all.retain(|&pid| getpgid(Some(pid)).ok() != group);
+    all
 }
 
 /// Reads a pipe to its end on a thread of its own; the receiver gets the last `keep` bytes.

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Optional, Sequence
 
 from .errors import Error
+from .session import PATIENCE
 
 if TYPE_CHECKING:
     from .evaluator import Evaluator
@@ -18,7 +19,13 @@ def main(evaluator: "Evaluator[Any]", arguments: Optional[Sequence[str]] = None)
     add("--learner", metavar="URL", required=True, help="address of the search, such as http://host:7778")
     add("--id", metavar="NAME", help="name of its own [default: the machine's name and the process number]")
     add("--parallel", metavar="N", type=int, default=1, help="measurements at a time [default: 1]")
-    add("--patience", metavar="SECONDS", type=float, help="give up when no search answers for so long")
+    add(
+        "--patience",
+        metavar="SECONDS",
+        type=float,
+        default=PATIENCE,
+        help="give up when no search answers for so long [default: 3600; inf: never]",
+    )
     add("--token-file", metavar="F", help="the search's token [default: $SRNAS_TOKEN_FILE]")
     add("--tls-ca", metavar="F", help="CA that signed the search's certificate, PEM")
     add("--tls-cert", metavar="F", help="certificate to show, PEM")

@@ -22,6 +22,7 @@ from typing import (
 from .errors import Infeasible, SearchOver
 from .search import Search, connect
 from .security import PathLike
+from .session import PATIENCE
 from .trial import Trial, Use, metrics_of
 
 log = logging.getLogger("srnas")
@@ -56,7 +57,7 @@ class Evaluator(Generic[F]):
         *,
         id: Optional[str] = None,
         parallel: int = 1,
-        patience: Optional[float] = None,
+        patience: Optional[float] = PATIENCE,
         token_file: Optional[PathLike] = None,
         tls_ca: Optional[PathLike] = None,
         tls_cert: Optional[PathLike] = None,

@@ -8,7 +8,7 @@ from typing import Any, Iterator, Optional, Type
 
 from .errors import Error, SearchOver
 from .security import PathLike, Security
-from .session import Backoff, Session, TimeUp
+from .session import PATIENCE, Backoff, Session, TimeUp
 from .trial import Trial, Use
 
 log = logging.getLogger("srnas")
@@ -18,7 +18,7 @@ def connect(
     learner: str,
     *,
     id: Optional[str] = None,
-    patience: Optional[float] = None,
+    patience: Optional[float] = PATIENCE,
     token_file: Optional[PathLike] = None,
     tls_ca: Optional[PathLike] = None,
     tls_cert: Optional[PathLike] = None,
@@ -27,8 +27,8 @@ def connect(
     """Attaches to the search at an address such as `http://host:7778`, as an evaluator of the name `id` (by default the
     machine's name and the process number).
 
-    It waits until the search answers, `patience` seconds at most; this holds for every later call as well. Raises
-    `Refused`, `Unreachable`, `SearchOver`.
+    It waits until the search answers, `patience` seconds at most (None: for ever); this holds for every later call as
+    well. Raises `Refused`, `Unreachable`, `SearchOver`.
     """
     security = Security(token_file, tls_ca, tls_cert, tls_key)
     return Search(Session(learner, security, id, patience))

@@ -15,6 +15,7 @@ import grpc
 
 from ._wire import evaluate_pb2 as wire
 from ._wire.evaluate_pb2_grpc import EvaluateStub
+from .encounter import USUAL, misdirected
 from .errors import Error, Refused, SearchOver, Unreachable
 from .security import Security
 
@@ -25,6 +26,8 @@ CALL = 10.0
 """Deadline of a call, in seconds, beyond what the search may let it wait."""
 WAIT = 20.0
 """How long the search may let a call for work wait."""
+PATIENCE = 3600.0
+"""Whoever hears nothing from the search for so long gives up, unless told otherwise."""
 REMIND = 10.0
 """Whoever waits for a search that does not answer says so this often."""
 
@@ -33,7 +36,6 @@ _REFUSALS = (
     grpc.StatusCode.INVALID_ARGUMENT,
     grpc.StatusCode.PERMISSION_DENIED,
     grpc.StatusCode.UNAUTHENTICATED,
-    grpc.StatusCode.UNIMPLEMENTED,
 )
 Job = Tuple[bytes, float]
 """What names a training: the choices of its architecture, and its fidelity."""
@@ -164,8 +166,11 @@ class Session:
             now, pause = time.monotonic(), backoff.next()
             if until is not None and now + pause > until:
                 raise TimeUp
-            if self._patience is not None and now + pause - began > self._patience:
-                raise Unreachable(f"no search answers at {self.learner} for {now - began:.0f} s: {reason}")
+            if self._patience is not None:
+                # It gives up when the time is up, not before.
+                if now - began >= self._patience:
+                    raise Unreachable(f"no search answers at {self.learner} for {now - began:.0f} s: {reason}")
+                pause = min(pause, began + self._patience - now)
             self._ended.wait(pause)
 
     def _check(self) -> None:
@@ -184,6 +189,9 @@ class Session:
             raise SearchOver(details)
         if code is grpc.StatusCode.NOT_FOUND:
             raise _Forgotten
+        if code is grpc.StatusCode.UNIMPLEMENTED:
+            who = "a web server" if "http2 header" in details else "who answers there asks no evaluators, as a learner"
+            raise Refused(f"no search at {self.learner}: {who}; {USUAL}")
         if code in _REFUSALS or "CERTIFICATE_VERIFY_FAILED" in details:
             raise Refused(details or code.name)
         return f"{code.name}: {details}"
@@ -194,6 +202,9 @@ class Session:
         if now - self._reminded >= REMIND:
             self._reminded = now
             log.warning("waiting for a search at %s: %s", self.learner, reason)
+            other = misdirected(self.learner)
+            if other is not None:
+                raise Refused(f"no search at {self.learner}: {other}")
 
     def _heard(self) -> None:
         if self._silent_since is not None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("srnas")
 
 LONGEST_REASON = 2000
+LARGEST_ANSWER = 4 << 20
+"""Bytes of metrics that a search hears at most."""
 """The search keeps no more of a reason, in characters."""
 
 
@@ -69,7 +71,11 @@ class Trial:
             return self.infeasible(f"its metric `{name}` is {values[name]}")
         for metric in [metric for metric, value in values.items() if not math.isfinite(value)]:
             log.warning("%s: its metric `%s` is %s, and is left out", self.notation, metric, values.pop(metric))
-        return self._say({"metrics": wire.Metrics(values=values)}, values)
+        said = wire.Metrics(values=values)
+        if said.ByteSize() > LARGEST_ANSWER:
+            size = f"its {len(values)} metrics take {said.ByteSize()} bytes"
+            return self.infeasible(f"{size}, and the search hears {LARGEST_ANSWER} at most")
+        return self._say({"metrics": said}, values)
 
     def infeasible(self, reason: str) -> Use:
         """Says that it cannot be measured, and why: that is an answer too."""

@@ -2,7 +2,7 @@
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
-use srnas_common::{space::SearchSpace, text::number};
+use srnas_common::{space::SearchSpace, telemetry, text::number};
 use srnas_oracle::{costly::RESUMED_FROM, fidelities::Fidelities};
 use srnas_search::{
     Event, HOPELESS, LiveSearch, Measured, Objective,
@@ -115,6 +115,25 @@ impl Display {
         };
         let budget = self.budget;
         match (self.bar.is_hidden(), short) {
+            (true, _) if telemetry::for_machines() => {
+                let (value, infeasible) = match &row.said {
+                    Said::Value(value) => (Some(*value), None),
+                    Said::Infeasible(reason) => (None, Some(reason.as_str())),
+                };
+                info!(
+                    measured = done,
+                    paid = spent,
+                    budget,
+                    running,
+                    metric = self.objective.metric.as_str(),
+                    value,
+                    infeasible,
+                    architecture = row.architecture.as_str(),
+                    trained = short.then(|| self.fidelities.name(measured.training.shorter)),
+                    seconds,
+                    "measured"
+                );
+            }
             (true, false) => info!("{done} measured · {said} · {} · {seconds:.1} s", row.architecture),
             (true, true) => info!(
                 "{spent:.2} of {budget} paid · {} · {said} · {} · {seconds:.1} s",

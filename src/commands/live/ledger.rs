@@ -2,31 +2,31 @@
 
 use super::config::LiveConfig;
 use sha2::{Digest, Sha256};
-use srnas_common::{space::SearchSpace, task::Count, text::hex};
+use srnas_common::{task::Count, text::hex};
 use srnas_learner::{AnswerRecord, Database, LedgerError, RunDir, RunRecord, fits};
 use srnas_oracle::{
     costly::{Answer, CostlyOracle, Training},
     fidelities::Fidelities,
 };
 use srnas_search::{Journal, Measured, Objective};
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
-/// Who the ledger says has measured.
+/// Who the ledger says has measured where it was nobody else.
 const ACTOR: &str = "search";
 
 /// The ledger of a search.
-pub struct SearchLedger {
+pub struct SearchLedger<'o> {
+    oracle: &'o dyn CostlyOracle,
     database: Database,
-    space: Arc<SearchSpace>,
     fidelities: Fidelities,
 }
 
-impl SearchLedger {
+impl<'o> SearchLedger<'o> {
     /// The ledger in a run directory, new or as it was left.
     pub fn open(
         held: &RunDir,
         resumed: bool,
-        oracle: &dyn CostlyOracle,
+        oracle: &'o dyn CostlyOracle,
         config: &LiveConfig,
     ) -> anyhow::Result<Self> {
         let (name, identity) = oracle.identity();
@@ -45,7 +45,7 @@ impl SearchLedger {
                 Database::create(&held.ledger(), &run)?
             }
         };
-        Ok(Self { database, space: oracle.space().clone(), fidelities: oracle.fidelities().clone() })
+        Ok(Self { oracle, database, fidelities: oracle.fidelities().clone() })
     }
 
     /// What was measured.
@@ -66,13 +66,13 @@ impl SearchLedger {
         };
         let answers = self.database.answers(0)?;
         for answer in &answers {
-            self.database.expect(fits(&self.space, Count::Classes, answer.key, &answer.choices))?;
+            self.database.expect(fits(self.oracle.space(), Count::Classes, answer.key, &answer.choices))?;
         }
         Ok(answers.into_iter().filter_map(of).collect())
     }
 }
 
-impl Journal for SearchLedger {
+impl Journal for SearchLedger<'_> {
     fn keep(&mut self, measured: &Measured, value: &Result<f64, String>) -> Result<(), String> {
         let metrics = match &measured.answer {
             Answer::Metrics(metrics) => metrics.clone(),
@@ -86,6 +86,7 @@ impl Journal for SearchLedger {
             cost: measured.cost,
             said,
         };
-        self.database.record_answer(0, &record, ACTOR).map_err(|e| e.to_string())
+        let by = self.oracle.measured_by(&measured.training);
+        self.database.record_answer(0, &record, by.as_deref().unwrap_or(ACTOR)).map_err(|e| e.to_string())
     }
 }

@@ -5,13 +5,19 @@ mod display;
 mod ledger;
 pub mod past;
 
-use super::{Usage, run::default_run_dir, security::ListenerSecurity, space::GivenSpace, stop_flag};
+use super::{
+    Usage, address::listen_address, run::default_run_dir, security::ListenerSecurity, space::GivenSpace,
+    stop_flag,
+};
 use anyhow::bail;
 use clap::{ArgGroup, Args};
 use config::{LiveConfig, PROGRAM, REMOTE, RemoteConfig, TRAIN, TrainingConfig};
 use display::{Display, More};
 use ledger::SearchLedger;
-use srnas_common::{policy::Policy, text::shell};
+use srnas_common::{
+    policy::Policy,
+    text::{shell, with_causes},
+};
 use srnas_learner::{
     RunDir, Start,
     evaluate::{RemoteOptions, RemoteOracle, Terms},
@@ -77,7 +83,7 @@ pub struct LiveArguments {
     #[arg(long, value_name = "N", requires = "live", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub parallel: Option<u16>,
     /// With --oracle remote, the address to listen on for evaluators [default: 127.0.0.1:7778]
-    #[arg(long, value_name = "ADDR", requires = "live")]
+    #[arg(long, value_name = "ADDR", value_parser = listen_address, requires = "live")]
     pub listen: Option<SocketAddr>,
     /// With --oracle remote, an evaluator that is silent for so long loses its work [default: 30s]
     #[arg(long, value_name = "TIME", requires = "live")]
@@ -223,7 +229,7 @@ impl LiveArguments {
             Err(error) => {
                 // Why the search broke off matters more.
                 if let Err(no_report) = report {
-                    warn!("there is no report: {no_report:#}");
+                    warn!("there is no report: {}", with_causes(no_report.as_ref()));
                 }
                 let context = format!("what was measured is kept; go on: {go_on} --budget {budget}");
                 Err(anyhow::Error::from(error).context(context))

@@ -1,6 +1,8 @@
 //! Logs: to stderr, so that stdout stays for results.
 
-use std::io::IsTerminal;
+pub mod stderr;
+
+use std::{io::IsTerminal, sync::OnceLock};
 use tracing_subscriber::{EnvFilter, fmt};
 
 /// How log lines look.
@@ -13,8 +15,16 @@ pub enum LogFormat {
     Json,
 }
 
+static FORMAT: OnceLock<LogFormat> = OnceLock::new();
+
+/// Whether log lines are for machines: then numbers belong into fields, and not into sentences.
+pub fn for_machines() -> bool {
+    FORMAT.get() == Some(&LogFormat::Json)
+}
+
 /// Starts logging at `level` unless `RUST_LOG` says otherwise. A second call changes nothing.
 pub fn start(level: &str, format: LogFormat) {
+    let _ = FORMAT.set(format);
     let usual = || EnvFilter::new(format!("{level},h2=warn,hyper=warn,tower=warn,tonic=warn"));
     let asked = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|text| !text.is_empty());
     let (filter, wrong) = match asked.map(EnvFilter::try_new) {
@@ -23,8 +33,13 @@ pub fn start(level: &str, format: LogFormat) {
         Some(Err(error)) => (usual(), Some(error)),
     };
     let colours = std::io::stderr().is_terminal();
-    let builder =
-        fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).with_ansi(colours);
+    let builder = fmt()
+        .with_env_filter(filter)
+        .with_writer(|| stderr::Stderr)
+        // Of a line that cannot be written nobody can be told.
+        .log_internal_errors(false)
+        .with_target(false)
+        .with_ansi(colours);
     // An error means that a subscriber is set already, as in tests.
     let _ = match format {
         LogFormat::Text => builder.try_init(),
