@@ -204,11 +204,14 @@ impl Namer<'_> {
     /// Place of a choice by its value; a number is found by its value, however it is written.
     pub fn choice(&self, decision: usize, wanted: &serde_json::Value) -> Result<u8, String> {
         let d = &self.decisions[decision];
-        let same = |c: u8| {
+        let all = 0..d.choices.len() as u8;
+        // Not two whole numbers: large ones may be the same as floats.
+        let equal = |&c: &u8| {
             let value = d.value(c);
-            value == *wanted || value.as_f64().is_some_and(|v| Some(v) == wanted.as_f64())
+            (value.is_f64() || wanted.is_f64()) && value.as_f64().is_some_and(|v| Some(v) == wanted.as_f64())
         };
-        (0..d.choices.len() as u8).find(|&c| same(c)).ok_or_else(|| {
+        let found = all.clone().find(|&c| d.value(c) == *wanted).or_else(|| all.clone().find(equal));
+        found.ok_or_else(|| {
             let text = wanted.as_str().map_or_else(|| wanted.to_string(), str::to_string);
             let hint = did_you_mean(&text, d.choices.iter().map(String::as_str));
             format!("decision `{}` has no choice `{text}`{hint}", d.name)
@@ -320,6 +323,25 @@ forbid = { act1 = "tanh", width1 = [16, 32] }
             assert!(error.contains(expected), "{to}: {error}");
         }
         assert!(read("", "empty").unwrap_err().to_string().contains("no decisions"));
+    }
+
+    #[test]
+    fn a_large_whole_number_is_no_other_one() {
+        let text = r#"
+            [[decisions]]
+            name = "seed"
+            choices = [9007199254740992, 9007199254740993, 8.0, 8]
+            [[decisions]]
+            name = "more"
+            choices = ["a", "b"]
+            active_if = { seed = NUMBER }"#;
+        for (number, place) in [("9007199254740992", 0), ("9007199254740993", 1), ("8.0", 2), ("8", 3)] {
+            let space = read(&text.replace("NUMBER", number), "file").unwrap();
+            let active: Vec<u8> = (0..4).filter(|&c| !space.is_inactive(&[c, 0], 1)).collect();
+            assert_eq!(active, [place], "{number}");
+        }
+        let refused = read(&text.replace("NUMBER", "9007199254740994"), "file").unwrap_err().to_string();
+        assert!(refused.contains("has no choice `9007199254740994`"), "{refused}");
     }
 
     #[test]
