@@ -86,11 +86,78 @@ fn info_tells_sources_and_metrics() {
     assert_eq!(lines.len(), 3);
     assert_eq!((&lines[0]["space"], &lines[0]["covers_space"]), (&"nb201".into(), &false.into()));
     let val = lines.iter().find(|l| l["metric"] == "d/val").unwrap();
-    assert_eq!((&val["seeds"], &val["known"], &val["unit"]), (&2.into(), &3.into(), &"%".into()));
+    assert_eq!((&val["seeds"], &val["known"], &val["unit"]), (&2.into(), &2.into(), &"%".into()));
+    assert_eq!((&val["values"], val["share"].as_f64()), (&3.into(), Some(1.0)));
+    // Of the two architectures, 0.1 of the one seed that is known and 25 of both.
     assert_eq!(
         (val["min"].as_f64(), val["median"].as_f64(), val["max"].as_f64()),
-        (Some(0.1), Some(20.0), Some(30.0))
+        (Some(0.1), Some(12.55), Some(25.0))
     );
+}
+
+#[test]
+fn a_table_is_whole_where_every_architecture_is_measured_however_many_seeds_it_has() {
+    let folder = TempDir::new().unwrap();
+    let space = SearchSpace::named("nb201").unwrap();
+    let mut choices = vec![0; 15_625 * 6];
+    choices.chunks_mut(6).enumerate().for_each(|(rank, cell)| space.unrank(rank as u64, cell));
+    let mut writer = BenchmarkWriter::new("whole", &space, choices, "made up", "none");
+    let info = |direction| MetricInfo { unit: "%".into(), direction, description: String::new() };
+    // One of two seeds, and all but five architectures.
+    let seeds: Vec<f32> = (0..15_625).flat_map(|rank| [rank as f32, f32::NAN]).collect();
+    let holes: Vec<f32> = (0..15_625).map(|rank| if rank < 5 { f32::NAN } else { rank as f32 }).collect();
+    writer.metric("d/seeds", info(Direction::Maximise), 2, &seeds);
+    writer.metric("d/holes", info(Direction::Maximise), 1, &holes);
+    writer.write(&folder.path().join("whole.safetensors")).unwrap();
+    let text = stdout(&bench(folder.path(), &["info", "whole"]));
+    assert!(text.contains("15,625, the whole space; 6,466 architectures, by the published rule"), "{text}");
+    let known = |metric: &str| {
+        let line = text.lines().find(|l| l.starts_with(metric)).unwrap();
+        line.split_whitespace().skip(4).take(2).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!((known("d/seeds").as_str(), known("d/holes").as_str()), ("100 %", "99.97 %"), "{text}");
+    let lines = json_lines(&bench(folder.path(), &["info", "whole", "--json"]));
+    assert_eq!((&lines[0]["covers_space"], &lines[0]["architectures"]), (&true.into(), &6466.into()));
+    assert_eq!((&lines[1]["known"], lines[1]["median"].as_f64()), (&15_620.into(), Some(7814.5)));
+}
+
+#[test]
+fn best_shows_the_best_rows_in_the_users_sign_and_unit() {
+    let folder = toy();
+    let text = stdout(&bench(folder.path(), &["best", "toy", "d/latency"]));
+    assert!(text.starts_with("d/latency in ms, minimise: the best 2 of 2 with a value"), "{text}");
+    let rows: Vec<Vec<&str>> = text.lines().skip(3).map(|l| l.split_whitespace().collect()).collect();
+    assert_eq!(rows[0][..2], ["1", "0.5000"], "{text}");
+    assert_eq!(rows[1], ["2", "1.5000", CELL], "{text}");
+    let lines = json_lines(&bench(folder.path(), &["best", "toy", "d/val", "--limit", "1", "--json"]));
+    assert_eq!(lines.len(), 1);
+    assert_eq!((&lines[0]["rank"], lines[0]["value"].as_f64()), (&1.into(), Some(25.0)));
+    assert_eq!((&lines[0]["seeds"], &lines[0]["unit"]), (&serde_json::json!([20.0, 30.0]), &"%".into()));
+    assert_eq!(lines[0]["choices"]["0>3"], "skip_connect", "{lines:?}");
+    // What is shown is read again, in either way of writing it.
+    for shown in [lines[0]["architecture"].as_str().unwrap().to_string(), lines[0]["choices"].to_string()] {
+        let again =
+            json_lines(&bench(folder.path(), &["query", "toy", &shown, "--metric", "d/val", "--json"]));
+        assert_eq!(again[0]["value"], lines[0]["value"], "{shown}");
+    }
+    for (args, code, says) in [
+        (["best", "toy", "d/vall"], 2, "did you mean `d/val`?"),
+        (["best", "tooy", "d/val"], 1, "did you mean `toy`?"),
+    ] {
+        let (found, said) = failure(&bench(folder.path(), &args));
+        assert!(found == code && said.contains(says), "{args:?}: {found} {said}");
+    }
+    let (code, said) = failure(&bench(folder.path(), &["best", "toy", "d/val", "--limit", "0"]));
+    assert!(code == 2 && said.contains("--limit"), "{said}");
+}
+
+#[test]
+fn a_suggestion_names_nothing_twice() {
+    // nb201 is there, and it is one of those that can be imported.
+    let folder = toy();
+    fs::rename(folder.path().join("toy.safetensors"), folder.path().join("nb201.safetensors")).unwrap();
+    let (_, said) = failure(&bench(folder.path(), &["info", "nb21"]));
+    assert!(said.contains("did you mean `nb201`?"), "{said}");
 }
 
 #[test]

@@ -248,6 +248,9 @@ fn a_full_disk_stops_acknowledgements_and_nothing_else() {
     let _ =
         Command::new("dd").args(["if=/dev/zero", "bs=64k"]).arg(format!("of={}", filler.display())).output();
     chief.wait_for(&["the ledger cannot be written", "room"], SOON);
+    chief.wait_for(&["limited by the disk"], SOON);
+    let status = setup.output(&["status", "--learner", &address]);
+    assert!(text(&status.stdout).contains("limited by the disk"), "{status:?}");
     let acknowledged = witness.acknowledged();
     thread::sleep(Duration::from_secs(1));
     assert!(witness.acknowledged() <= acknowledged + 1, "acknowledged what is not durable");

@@ -174,7 +174,7 @@ fn what_cannot_be_trained_is_refused_by_name() {
         (&["--data", "digits", "--maximise", "val/claen"], 2, "did you mean `val/clean`"),
         (&["--data", "digits", "--recipe", "bad.toml"], 2, "unknown field `epoch`"),
         (&["--data", "digits", "--recipe", "nowhere.toml"], 1, "cannot read nowhere.toml"),
-        (&["--resume"], 1, "holds no search to resume"),
+        (&["--resume"], 2, "nothing to resume"),
     ] {
         let out = output(folder.path(), &[&search[..], arguments].concat());
         assert_eq!(out.status.code(), Some(code), "{arguments:?}: {}", text(&out.stderr));

@@ -217,7 +217,7 @@ fn wrong_usage_is_refused_before_anything_is_made() {
         (&["--space", "space.tml", "--minimise", "loss"], "no file space.tml"),
         (&["--space", "space.toml", "--minimise", "loss", "--timeout", "soon"], "--timeout"),
         (&["--space", "space.toml", "--minimise", "loss", "--parallel", "0"], "--parallel"),
-        (&["--space", "space.toml", "--minimise", "loss", "--resume"], "no search to resume"),
+        (&["--space", "space.toml", "--minimise", "loss", "--resume"], "nothing to resume"),
     ];
     for (arguments, expected) in cases {
         let out = output(folder, &[&base[..], arguments].concat());
@@ -326,4 +326,56 @@ fn sleepers(folder: &Path) -> usize {
     let environments =
         fs::read_dir("/proc").unwrap().flatten().filter_map(|e| fs::read(e.path().join("environ")).ok());
     environments.filter(|e| String::from_utf8_lossy(e).contains(&wanted)).count()
+}
+
+/// Fails for the first five, and measures from then on.
+const LATE: &str = r#"
+echo . >> count
+[ $(wc -l < count) -gt 5 ] || { echo "not yet" >&2; exit 1; }
+echo "{\"loss\": $(wc -l < count)}"
+"#;
+
+#[test]
+fn what_failed_is_numbered_when_it_failed_and_a_space_keeps_its_name_in_a_copy() {
+    let setup = setup();
+    let folder = setup.path();
+    fs::write(folder.join("late.sh"), LATE).unwrap();
+    fs::rename(folder.join("space.toml"), folder.join("noname.toml")).unwrap();
+    // The program runs in a folder of its own.
+    let program = format!("cmd:cd {} && sh late.sh", folder.display());
+    let search = [
+        "search",
+        "--oracle",
+        &program,
+        "--space",
+        "noname.toml",
+        "--minimise",
+        "loss",
+        "--run-dir",
+        "s",
+        "--json",
+    ];
+    stdout(&output(folder, &[&search[..], &["--budget", "7"]].concat()));
+    let resumed = output(folder, &["search", "--resume", "--run-dir", "s", "--budget", "8", "--json"]);
+    let said = stdout(&resumed);
+    let last: serde_json::Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+    let curve = &last["summary"]["curve"];
+    assert_eq!(curve, &serde_json::json!([[8, 6.0]]), "nothing was there after 5: {last}");
+    let table = fs::read_to_string(folder.join("s/measurements.csv")).unwrap();
+    let failed: Vec<bool> =
+        table.lines().skip(1).map(|line| line.contains("not yet") || line.contains("exit status")).collect();
+    assert_eq!(failed, [[true; 5].as_slice(), &[false; 3]].concat(), "{table}");
+
+    let ledger = folder.join("s/ledger.sqlite");
+    stdout(&output(folder, &["ledger", "verify", "s"]));
+    Connection::open(&ledger)
+        .unwrap()
+        .execute("UPDATE metrics SET value = 1.0 WHERE measurement = 6", [])
+        .unwrap();
+    let damaged = output(folder, &["search", "--resume", "--run-dir", "s", "--budget", "9"]);
+    assert!(text(&damaged.stderr).contains("answer 6") && damaged.status.code() == Some(1), "{damaged:?}");
+    let repaired = stdout(&output(folder, &["ledger", "repair", "s"]));
+    assert!(repaired.contains("7 answers are kept") && repaired.contains("lost: answer 6"), "{repaired}");
+    let again = stdout(&output(folder, &["search", "--resume", "--run-dir", "s", "--budget", "9", "--json"]));
+    assert_eq!(again.lines().count(), 2 + 1, "{again}");
 }

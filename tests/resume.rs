@@ -193,7 +193,7 @@ fn what_cannot_be_resumed_is_refused_and_left_as_it_was() {
     drop(ledger);
     let out = setup.output(&["run", "--resume", "--run-dir", "out"]);
     assert!(text(&out.stderr).contains("schema 99"), "{}", text(&out.stderr));
-    Connection::open(run.join("ledger.sqlite")).unwrap().pragma_update(None, "user_version", 3).unwrap();
+    Connection::open(run.join("ledger.sqlite")).unwrap().pragma_update(None, "user_version", 4).unwrap();
 
     // The same names, another content.
     let other = setup.path().join("other");
@@ -204,6 +204,86 @@ fn what_cannot_be_resumed_is_refused_and_left_as_it_was() {
         .output()
         .unwrap();
     assert!(text(&out.stderr).contains("another content"), "{}", text(&out.stderr));
+}
+
+#[test]
+fn a_ledger_that_has_lost_something_is_not_gone_on_with_until_it_is_repaired() {
+    let setup = Setup::new();
+    stopped_run(&setup);
+    let run = setup.path().join("out");
+    let said = |arguments: &[&str], code: i32, part: &str| {
+        let out = setup.output(arguments);
+        let said = text(&out.stdout) + &text(&out.stderr);
+        assert!(out.status.code() == Some(code) && said.contains(part), "{arguments:?}: {said}");
+        said
+    };
+    said(&["ledger", "verify", "out"], 0, "answers are whole");
+    said(&["ledger", "repair", "out"], 0, "nothing to repair");
+    said(&["ledger", "backup", "out", "--to", "backup.sqlite"], 0, "backup.sqlite");
+    said(&["ledger", "backup", "out", "--to", "backup.sqlite"], 2, "there is a file of that name");
+
+    // An older copy, whole by itself: the checkpoint knows better.
+    let raw = Connection::open(run.join("ledger.sqlite")).unwrap();
+    let (id, sum): (i64, i64) = raw
+        .query_row("SELECT id, checksum FROM answers ORDER BY id DESC LIMIT 1", [], |r| {
+            Ok((r.get(0)?, r.get(1)?))
+        })
+        .unwrap();
+    let all: i64 = raw.query_row("SELECT checksum FROM run", [], |r| r.get(0)).unwrap();
+    raw.execute("DELETE FROM measurements WHERE id = ?1", [id]).unwrap();
+    said(&["run", "--resume", "--run-dir", "out"], 1, "were written");
+    raw.execute("UPDATE run SET answers = answers - 1, checksum = ?1", [all.wrapping_sub(sum)]).unwrap();
+    drop(raw);
+    said(&["run", "--resume", "--run-dir", "out"], 1, "the last ones are gone");
+    said(&["ledger", "verify", "out"], 1, "the last ones are gone");
+    said(&["ledger", "repair", "out"], 0, "answers are kept");
+    said(&["ledger", "verify", "out"], 0, "answers are whole");
+    let (mut learner, _) = setup.learner(&["--resume"]);
+    learner.kill();
+
+    // Gone: not begun anew beside checkpoints of another.
+    for file in ["ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm"] {
+        let _ = fs::remove_file(run.join(file));
+    }
+    let before = content(&run);
+    for resume in ["--resume", "--resume=auto"] {
+        said(&["learner", "--run-dir", "out", resume, "--config", "run.toml"], 1, "has lost its ledger");
+    }
+    assert_eq!(content(&run), before);
+    fs::copy(setup.path().join("backup.sqlite"), run.join("ledger.sqlite")).unwrap();
+    let (mut learner, _) = setup.learner(&["--resume"]);
+    assert!(learner.seen.iter().any(|l| l.contains("the run goes on")), "{:?}", learner.seen);
+    learner.kill();
+}
+
+#[test]
+fn a_resume_of_what_is_not_there_says_what_is() {
+    let setup = Setup::new();
+    let said = |arguments: &[&str], parts: &[&str]| {
+        let out = setup.output(arguments);
+        let said = text(&out.stderr);
+        assert_eq!(out.status.code(), Some(2), "{arguments:?}: {said}");
+        assert!(parts.iter().all(|part| said.contains(part)), "{arguments:?}: {said}");
+    };
+    for command in ["run", "learner", "search"] {
+        said(&[command, "--resume", "--run-dir", "nowhere"], &["nowhere", "there is no such directory"]);
+    }
+    said(&["run", "--resume"], &["runs/latest", "--run-dir"]);
+    let search = setup.path().join("s");
+    fs::create_dir(&search).unwrap();
+    fs::write(search.join("config.toml"), "oracle = \"cmd:true\"\nspace = \"nb201\"\nmetric = \"m\"\n")
+        .unwrap();
+    said(&["run", "--resume", "--run-dir", "s"], &["s", "no ledger.sqlite", "backup"]);
+    fs::write(search.join("ledger.sqlite"), "").unwrap();
+    said(&["run", "--resume", "--run-dir", "s"], &["holds a search", "srnas search --resume"]);
+    said(&["learner", "--resume=auto", "--run-dir", "s"], &["holds a search", "srnas search --resume"]);
+    said(&["run", "--resume", "--run-dir", "."], &["--run-dir ./s"]);
+    fs::write(search.join("config.toml"), "[tasks]\ntrain = [\"nb201/made/depth\"]\n").unwrap();
+    said(
+        &["search", "--resume", "--run-dir", "s"],
+        &["holds the training of a policy", "srnas run --resume"],
+    );
+    assert!(!setup.path().join("nowhere").exists());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod harness;
 
 use harness::{PROGRAM, failure, stdout};
+use serde_json::Value;
 use std::{
     env, fs,
     io::Write,
@@ -68,7 +69,7 @@ impl Setup {
     }
 
     fn import(&self, file: &str, descriptor: &str) -> Output {
-        self.srnas(&["bench", "import", "table", file, "--descriptor", descriptor])
+        self.srnas(&["bench", "import", "table", file, "--descriptor", descriptor, "--replace"])
     }
 
     fn refused(&self, table: &str, descriptor: &str, expected: &str) {
@@ -103,9 +104,282 @@ fn a_table_as_a_spreadsheet_writes_it_is_read() {
     let info = stdout(&setup.srnas(&["bench", "info", "toy"]));
     assert!(info.contains("toy, 4 decisions") && info.contains("not stated"), "{info}");
     assert!(stdout(&setup.srnas(&["bench", "verify", "toy"])).contains("ok"));
-    // Of a table with holes the best is not known.
-    let holes = setup.srnas(&["compare", "--task", "toy/d/acc", "--method", "random", "--out", "report"]);
-    assert!(failure(&holes).1.contains("no value for 12 of its 16 architectures"), "{holes:?}");
+}
+
+/// A space of three decisions with three choices each, and its combinations in order.
+const THREE: &str = "[[decisions]]\nname = \"a\"\nchoices = [0, 1, 2]\n[[decisions]]\nname = \"b\"\nchoices = [0, 1, 2]\n\
+                     [[decisions]]\nname = \"c\"\nchoices = [0, 1, 2]\n";
+
+fn three() -> impl Iterator<Item = [u32; 3]> {
+    (0..27).map(|i| [i / 9, i / 3 % 3, i % 3])
+}
+
+/// A descriptor over [`THREE`] of metrics in columns of their names, to be maximised.
+fn descriptor(head: &str, metrics: &[&str]) -> String {
+    let metric = |name: &&str| {
+        format!("[[metrics]]\nname = \"d/{name}\"\ncolumn = \"{name}\"\ndirection = \"maximise\"\n")
+    };
+    let metrics: String = metrics.iter().map(metric).collect();
+    format!("benchmark = \"three\"\nspace = \"three.toml\"\n{head}\n{metrics}")
+}
+
+impl Setup {
+    /// Imports a table over [`THREE`]: a line for each architecture of what `cells` gives after its choices.
+    fn three(&self, head: &str, metrics: &[&str], cells: impl Fn([u32; 3]) -> Option<String>) -> Output {
+        let rows = three().filter_map(|at @ [a, b, c]| Some(format!("{a},{b},{c},{}\n", cells(at)?)));
+        let table = format!("a,b,c,{}\n{}", metrics.join(","), rows.collect::<String>());
+        self.write("three.toml", THREE);
+        self.write("three.csv", table);
+        self.write("three-d.toml", descriptor(head, metrics));
+        self.import("three.csv", "three-d.toml")
+    }
+
+    fn json(&self, arguments: &[&str]) -> Vec<Value> {
+        stdout(&self.srnas(arguments)).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+#[test]
+fn a_comparison_is_on_the_architectures_that_have_a_value() {
+    let setup = Setup::new();
+    let value = |[a, b, c]: [u32; 3]| (3 * a + 2 * b + c).to_string();
+    // The best one was never measured, and another one has an empty cell.
+    stdout(&setup.three("", &["acc"], |at| match at {
+        [2, 2, 2] => None,
+        [0, 0, 1] => Some(String::new()),
+        at => Some(value(at)),
+    }));
+    let compare = |out: &str, budget: &str, methods: &[&str]| {
+        let methods = methods.iter().flat_map(|method| ["--method", method]);
+        let mut arguments = vec!["compare", "--task", "three/d/acc", "--seeds", "5", "--json"];
+        arguments.extend(["--budget", budget, "--out", out].into_iter().chain(methods));
+        setup.srnas(&arguments)
+    };
+    let all: Value =
+        serde_json::from_str(&stdout(&compare("all", "25", &["random", "gp", "universal"]))).unwrap();
+    for method in all["problems"][0]["methods"].as_array().unwrap() {
+        // All that has a value is measured, and nothing else.
+        assert_eq!(method["regret"]["25"]["mean"].as_f64(), Some(0.0), "{method}");
+    }
+    let methods = ["random", "local", "evolution:population=5,tournament=2", "ridge:initial=5", "gp"];
+    let found = compare("report", "3,12", &methods);
+    let said = stdout(&found);
+    let summary: Value = serde_json::from_str(&said).unwrap();
+    let problem = &summary["problems"][0];
+    assert_eq!(problem["known"], serde_json::json!({ "known": 25, "all": 27 }), "{said}");
+    assert_eq!((problem["best"].as_f64(), problem["median"].as_f64()), (Some(11.0), Some(6.0)));
+    for method in problem["methods"].as_array().unwrap() {
+        assert_eq!((&method["searches"], &method["failed"]), (&5.into(), &serde_json::json!({})), "{method}");
+        assert!(method["regret"]["12"]["mean"].as_f64().unwrap() >= 0.0, "{method}");
+    }
+    let warned = String::from_utf8_lossy(&found.stderr);
+    assert!(warned.contains("25 of 27 architectures have a value (93 %)"), "{warned}");
+    let report = fs::read_to_string(setup.path().join("report/report.html")).unwrap();
+    assert!(report.contains("25 of 27 architectures have a value (93 %)"), "{report}");
+    // More than there is cannot be paid for.
+    let (code, said) = failure(&compare("more", "26", &["random"]));
+    assert!(
+        code == 2 && said.contains("25 distinct architectures of three (what does not count left out)"),
+        "{said}"
+    );
+}
+
+#[test]
+fn one_hole_in_a_table_is_99_97_percent_of_it() {
+    let setup = Setup::new();
+    let (names, of): (Vec<String>, usize) = ((0..4).map(|d| format!("d{d}")).collect(), 8);
+    let decisions = names.iter().map(|name| {
+        let choices: Vec<String> = (0..of).map(|c| c.to_string()).collect();
+        format!("[[decisions]]\nname = \"{name}\"\nchoices = [{}]\n", choices.join(", "))
+    });
+    setup.write("three.toml", decisions.collect::<String>());
+    let mut table = format!("{},acc\n", names.join(","));
+    for rank in 0..4096usize {
+        let at = [rank / 512, rank / 64 % 8, rank / 8 % 8, rank % 8].map(|c| c.to_string());
+        let acc = if rank == 77 { String::new() } else { (rank as f64 * 0.37).sin().to_string() };
+        table += &format!("{},{acc}\n", at.join(","));
+    }
+    setup.write("three.csv", table);
+    setup.write("three-d.toml", descriptor("", &["acc"]));
+    stdout(&setup.import("three.csv", "three-d.toml"));
+    let found = setup.srnas(&[
+        "compare",
+        "--task",
+        "three/d/acc",
+        "--method",
+        "random",
+        "--seeds",
+        "2",
+        "--budget",
+        "5",
+        "--out",
+        "report",
+    ]);
+    assert!(
+        stdout(&found)
+            .contains("4095 of 4096 architectures have a value (99.98 %); the comparison is on these")
+    );
+    let info = stdout(&setup.srnas(&["bench", "info", "three"]));
+    assert!(info.contains("99.98 %") && info.contains("4,096, the whole space"), "{info}");
+}
+
+#[test]
+fn what_is_degenerate_alone_is_searched_with_others() {
+    let setup = Setup::new();
+    let imported = setup.three("", &["acc", "full", "same", "none"], |[a, b, c]| {
+        Some(format!("{},{},7,", 3 * a + 2 * b + c, if a == 0 && b == 0 { 90 + c } else { 100 }))
+    });
+    stdout(&imported);
+    let warned = String::from_utf8_lossy(&imported.stderr);
+    for says in [
+        "`d/same` is the same everywhere: nothing can be searched for in it; in a sum it adds nothing",
+        "`d/full` has its best value in 24 of 27 architectures (89 %): it cannot be searched alone, but in a sum",
+        "`d/none` has no value",
+    ] {
+        assert!(warned.contains(says), "{warned}");
+    }
+    let compare = |what: &[&str], budget: &str, out: &str| {
+        let common = ["compare", "--seeds", "3", "--json", "--budget", budget, "--out", out];
+        setup.srnas(&[&common, what].concat())
+    };
+    let alone = failure(&compare(&["--task", "three/d/full", "--method", "random"], "5", "alone"));
+    assert!(alone.0 == 2 && alone.1.contains("a part of a sum, or one of several objectives"), "{alone:?}");
+    let sum = stdout(&compare(&["--task", "three/d/acc+0.5*full-1*same", "--method", "gp"], "27", "sum"));
+    let sum: Value = serde_json::from_str(&sum).unwrap();
+    assert_eq!(sum["problems"][0]["methods"][0]["regret"]["27"]["mean"].as_f64(), Some(0.0), "{sum}");
+    for (objectives, out) in
+        [("three/d/{acc,full}", "a"), ("three/d/{same,acc}", "b"), ("three/d/{acc,same,full}", "c")]
+    {
+        let methods = ["--method", "nsga2:population=5", "--method", "linas:population=5"];
+        let found = stdout(&compare(&[&["--objectives", objectives], &methods[..]].concat(), "5,15", out));
+        let found: Value = serde_json::from_str(&found).unwrap();
+        for method in found["problems"][0]["methods"].as_array().unwrap() {
+            assert_eq!(method["failed"], serde_json::json!({}), "{objectives}: {method}");
+            let share = method["incumbent"]["15"]["mean"].as_f64().unwrap();
+            assert!((0.0..=1.0 + 1e-9).contains(&share), "{objectives}: {method}");
+        }
+        // All of it is measured.
+        let whole = stdout(&compare(
+            &["--objectives", objectives, "--method", "random"],
+            "27",
+            &format!("all-{out}"),
+        ));
+        let whole: Value = serde_json::from_str(&whole).unwrap();
+        assert_eq!(
+            whole["problems"][0]["methods"][0]["incumbent"]["27"]["mean"].as_f64(),
+            Some(1.0),
+            "{whole}"
+        );
+    }
+    let (code, said) =
+        failure(&compare(&["--objectives", "three/d/{same,same}", "--method", "random"], "5", "no"));
+    assert!(code == 2 && said.contains("every objective is the same everywhere"), "{said}");
+}
+
+#[test]
+fn equal_rows_are_equal_seeds_where_rows_are_seeds() {
+    let setup = Setup::new();
+    let head = "a,b,c,seed,acc\n";
+    let rows = "0,0,0,1,90\n0,0,0,2,90\n0,0,0,3,80\n1,1,1,1,85.5\n1,1,1,2,85.5\n1,1,1,3,85.5\n";
+    setup.write("three.toml", THREE);
+    setup.write("three.csv", format!("{head}{rows}"));
+    setup.write("seeds.toml", descriptor("duplicates = \"seeds\"", &["acc"]));
+    setup.write("plain.toml", descriptor("", &["acc"]));
+    assert!(failure(&setup.import("three.csv", "plain.toml")).1.contains("`80`, where line 2 has `90`"));
+    let said = stdout(&setup.import("three.csv", "seeds.toml"));
+    assert!(said.contains("three.csv: 6 rows\n"), "{said}");
+    let best = setup.json(&["bench", "best", "three", "d/acc", "--json"]);
+    let mean = (90.0 + 90.0 + 80.0) / 3.0;
+    assert!((best[0]["value"].as_f64().unwrap() - mean).abs() < 1e-5, "{best:?}");
+    assert_eq!(best[0]["seeds"], serde_json::json!([90.0, 90.0, 80.0]));
+    assert_eq!(best[1]["seeds"], serde_json::json!([85.5, 85.5, 85.5]));
+    // Of 2 and 2 degrees of freedom.
+    let agreement = setup.json(&["bench", "agreement", "three", "--json"]);
+    let noise = ((2.0 * (90.0 - mean).powi(2) + (80.0 - mean).powi(2)) / 4.0).sqrt();
+    assert!((agreement[0]["noise"].as_f64().unwrap() - noise).abs() < 1e-4, "{agreement:?}");
+    // Equal rows are one where rows are not seeds.
+    setup.write("three.csv", format!("{head}0,0,0,1,90\n0,0,0,2,90\n1,1,1,1,85.5\n"));
+    let said = stdout(&setup.import("three.csv", "plain.toml"));
+    assert!(said.contains("3 rows (1 say again what others say)"), "{said}");
+    assert_eq!(
+        setup.json(&["bench", "best", "three", "d/acc", "--json"])[0]["seeds"],
+        serde_json::json!([90.0])
+    );
+}
+
+#[test]
+fn numbers_are_kept_as_they_are_written_or_refused() {
+    let setup = Setup::new();
+    let count = |[a, b, c]: [u32; 3]| 39_974_282 + 1000 * (9 * a + 3 * b + c);
+    stdout(&setup.three("", &["params", "acc"], |at| Some(format!("{},0.{}234567890123", count(at), at[2]))));
+    let lines = setup.json(&["bench", "query", "three", "a=0,b=0,c=1", "--json"]);
+    assert_eq!(
+        (lines[1]["value"].as_f64(), lines[0]["value"].as_f64()),
+        (Some(39_975_282.0), Some(0.1234567890123))
+    );
+    let first = stdout(&setup.srnas(&["bench", "query", "three", r#"{"a": 0, "b": 0, "c": 0}"#]));
+    assert!(first.contains("39974282.0000"), "{first}");
+    let info = setup.json(&["bench", "info", "three", "--json"]);
+    let params = info.iter().find(|l| l["metric"] == "d/params").unwrap();
+    assert_eq!((params["min"].as_f64(), params["max"].as_f64()), (Some(39_974_282.0), Some(40_000_282.0)));
+    let best = setup.json(&["bench", "best", "three", "d/params", "--json", "--limit", "1"]);
+    assert_eq!(best[0]["value"].as_f64(), Some(40_000_282.0));
+    assert!(stdout(&setup.srnas(&["bench", "verify", "three"])).lines().skip(1).all(|l| l.starts_with("ok")));
+    let before = fs::read(setup.path().join("bench/three.safetensors")).unwrap();
+    for (cell, says) in [
+        (
+            "3e38",
+            "three.csv:15: column 4, `acc`: `3e38` is more than a search can hold (1e30): give the metric in another unit",
+        ),
+        ("-3e38", "`-3e38` is more than a search can hold"),
+        ("1e39", "`1e39` is more than"),
+        ("1e999", "`1e999` is more than"),
+        ("1e-50", "`1e-50` is nearer to 0 than a search can hold (1e-30): give the metric in another unit"),
+        ("inf", "`inf` is not finite"),
+    ] {
+        let refused = setup.three("", &["acc"], |at| {
+            Some(if at == [1, 1, 1] { cell.into() } else { count(at).to_string() })
+        });
+        let (code, said) = failure(&refused);
+        assert!(code == 1 && said.contains(says), "{said}");
+    }
+    // Numbers that differ in the tenth digit alone.
+    let refused =
+        setup.three("", &["acc"], |[a, b, c]| Some((1_000_000_000 + 9 * a + 3 * b + c).to_string()));
+    let (code, said) = failure(&refused);
+    assert!(
+        code == 1
+            && said.contains("three.csv:3: column 4, `acc`: 1000000001 and 1000000000 (line 2) are too near"),
+        "{said}"
+    );
+    assert!(said.contains("27 of 27 different values"), "{said}");
+    assert_eq!(
+        fs::read(setup.path().join("bench/three.safetensors")).unwrap(),
+        before,
+        "nothing is half written"
+    );
+}
+
+#[test]
+fn a_whole_table_of_a_constrained_space_is_the_whole_space() {
+    let setup = Setup::new();
+    setup.write("three.toml", "");
+    let table = three().filter(|[a, b, c]| a + b + c <= 2);
+    let rows: String = table.map(|[a, b, c]| format!("{a},{b},{c},{}\n", a + b)).collect();
+    setup.write("three.toml", format!("{THREE}[[constraints]]\nrequire = \"a + b + c <= 2\"\n"));
+    setup.write("three.csv", format!("a,b,c,acc\n{rows}"));
+    setup.write("three-d.toml", descriptor("", &["acc"]));
+    stdout(&setup.import("three.csv", "three-d.toml"));
+    let info = stdout(&setup.srnas(&["bench", "info", "three"]));
+    assert!(info.contains("10, the whole space\n"), "{info}");
+    let json = &setup.json(&["bench", "info", "three", "--json"])[0];
+    assert_eq!((&json["covers_space"], json["coverage"].as_f64()), (&true.into(), Some(1.0)));
+    // One less.
+    let rows = rows.replace("2,0,0,2\n", "");
+    setup.write("three.csv", format!("a,b,c,acc\n{rows}"));
+    stdout(&setup.import("three.csv", "three-d.toml"));
+    let info = stdout(&setup.srnas(&["bench", "info", "three"]));
+    assert!(info.contains("9, 90 % of the space"), "{info}");
 }
 
 #[test]

@@ -7,6 +7,8 @@ pub fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) ->
         .map(|k| (strsim::jaro_winkler(&name.to_lowercase(), &k.to_lowercase()), k))
         .collect();
     ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
+    // What is known from two places is said once.
+    ranked.dedup_by(|a, b| a.1 == b.1);
     let near: Vec<String> =
         ranked.iter().filter(|(s, _)| *s > 0.8).take(3).map(|(_, k)| format!("`{k}`")).collect();
     if !near.is_empty() {
@@ -32,5 +34,14 @@ mod tests {
         assert_eq!(did_you_mean("horizn", ["horizon", "betas"]), "; did you mean `horizon`?");
         assert_eq!(did_you_mean("zzz", ["horizon", "betas"]), "; there is betas, horizon");
         assert_eq!(did_you_mean("zzz", []), "; there is none");
+    }
+
+    #[test]
+    fn a_name_known_from_two_places_is_said_once() {
+        assert_eq!(did_you_mean("nb20", ["nb201", "digits", "nb201"]), "; did you mean `nb201`?");
+        assert_eq!(did_you_mean("zzz", ["b", "a", "b", "a"]), "; there is a, b");
+        // As many times as a table has rows, and still no more than eight in all.
+        let many = ["a", "b", "a", "b", "a", "b", "a", "b", "a", "b"];
+        assert_eq!(did_you_mean("zzz", many), "; there is a, b");
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     files::write_whole,
     network::{self, FrozenPredictor, FrozenQNetwork, Named, PredictorConfig, QNetworkConfig},
     posterior::{PosteriorSettings, Prior, PriorError},
-    wire::MAX_SNAPSHOT_BYTES,
+    wire::{MAX_SNAPSHOT_BYTES, fnv1a},
 };
 use candle_core::{Device, Tensor};
 use half::f16;
@@ -15,6 +15,7 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, HashMap},
+    fmt::Write,
     io::Read,
     path::{Path, PathBuf},
 };
@@ -25,6 +26,8 @@ const FORMAT: u32 = 1;
 const LONGEST_HEADER: u64 = 1 << 20;
 /// Key of the metadata.
 const KEY: &str = "srnas_policy";
+/// Key of the checksum in the metadata.
+const CHECKSUM: &str = "srnas_checksum";
 
 /// Who acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,6 +112,16 @@ pub enum PolicyError {
     /// It is not safetensors: foreign, cut short, or damaged.
     #[error("not a whole safetensors file ({0}); was it cut short, or is it another kind of file?")]
     NotSafetensors(#[from] safetensors::SafeTensorError),
+    /// Something in it changed since it was written.
+    #[error(
+        "it is damaged: its checksum is {found}, not {expected}; take a copy that is whole, or export it again"
+    )]
+    Damaged {
+        /// Of what is in it.
+        found: String,
+        /// Of what was written.
+        expected: String,
+    },
     /// It is something else.
     #[error("{0}")]
     Foreign(String),
@@ -137,6 +150,9 @@ struct Format {
 #[derive(Serialize, Deserialize)]
 struct Meta {
     format: u32,
+    /// Whether there is a checksum; files of older releases have none.
+    #[serde(default)]
+    checked: bool,
     software: String,
     layout: String,
     version: u64,
@@ -174,6 +190,7 @@ impl Policy {
     pub fn to_bytes(&self) -> Result<Vec<u8>, PolicyError> {
         let meta = Meta {
             format: FORMAT,
+            checked: true,
             software: env!("CARGO_PKG_VERSION").into(),
             layout: format!("{:016x}", self.environment.layout().hash()),
             version: self.version,
@@ -219,8 +236,11 @@ impl Policy {
             .iter()
             .map(|(name, (dtype, shape, bytes))| Ok((name, TensorView::new(*dtype, shape.clone(), bytes)?)))
             .collect::<Result<_, safetensors::SafeTensorError>>();
+        let views = views?;
         let meta = serde_json::to_string(&meta).expect("metadata is plain data");
-        Ok(safetensors::serialize(views?, Some(HashMap::from([(KEY.to_string(), meta)])))?)
+        let checksum = checksum(&meta, views.iter().map(|(name, view)| (name.as_str(), view)));
+        let described = HashMap::from([(KEY.to_string(), meta), (CHECKSUM.to_string(), checksum)]);
+        Ok(safetensors::serialize(views, Some(described))?)
     }
 
     /// Reads what [`Policy::to_bytes`] wrote.
@@ -248,8 +268,20 @@ impl Policy {
                 "its format is {found}, this program reads {FORMAT}; export it again with this version"
             )));
         }
+        let expected = header.metadata().as_ref().and_then(|m| m.get(CHECKSUM)).cloned();
+        if let Some(expected) = &expected {
+            let mut views = file.tensors();
+            views.sort_by(|(a, _), (b, _)| a.cmp(b));
+            let found = checksum(meta, views.iter().map(|(name, view)| (name.as_str(), view)));
+            if found != *expected {
+                return Err(PolicyError::Damaged { found, expected: expected.clone() });
+            }
+        }
         let meta: Meta = serde_json::from_str(meta)
             .map_err(|e| PolicyError::Foreign(format!("its description is damaged: {e}")))?;
+        if meta.checked && expected.is_none() {
+            return Err(PolicyError::Foreign("it is damaged: its checksum is not there any more".into()));
+        }
         let layout = meta.environment.layout();
         if meta.layout != format!("{:016x}", layout.hash()) {
             return Err(PolicyError::Foreign(
@@ -337,6 +369,17 @@ impl Policy {
             .map_err(|source| PolicyError::Io { what: "read", path: name(), source })?;
         Self::from_bytes(&bytes).map_err(|source| PolicyError::At { path: name(), source: Box::new(source) })
     }
+}
+
+/// Of a policy's description and its tensors, in the order of their names.
+fn checksum<'a>(meta: &str, tensors: impl Iterator<Item = (&'a str, &'a TensorView<'a>)>) -> String {
+    let mut all = meta.to_string();
+    for (name, view) in tensors {
+        let hash = fnv1a(view.data());
+        // Writing to a String does not fail.
+        let _ = write!(all, "\n{name} {:?} {:?} {hash:016x}", view.dtype(), view.shape());
+    }
+    format!("{:016x}", fnv1a(all.as_bytes()))
 }
 
 /// The f32 tensors whose names start with `prefix`, without it.

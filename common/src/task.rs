@@ -5,6 +5,11 @@
 //! set, as in `digits/val/clean-0.15*log(cost/latency_ms)`. Names may be abbreviated
 //! with braces: `nb201/{cifar10,cifar100}/val` are two tasks.
 
+mod range;
+mod within;
+
+pub use range::{LARGEST_VALUE, SMALLEST_VALUE, beyond_search};
+
 use crate::{
     space::{Choices, SearchSpace},
     statistics,
@@ -209,6 +214,8 @@ pub struct Task {
     best: f32,
     median: f32,
     shorter: Arc<[Shorter]>,
+    /// Whether less of what it measures is better: its values are turned, and people see them turned back.
+    minimise: bool,
 }
 
 /// A shorter training of what a task measures.
@@ -233,15 +240,61 @@ impl Task {
     /// encodings. Best and median are over encodings.
     ///
     /// # Errors
-    /// Refuses values of the wrong number, without anything finite, and values whose best equals their median.
+    /// Refuses what [`Task::objective`] and [`Task::searchable`] refuse.
     pub fn new(
         name: impl Into<String>,
         family: impl Into<String>,
         space: Arc<SearchSpace>,
-        mut values: Values,
+        values: Values,
         count: Count,
     ) -> Result<Self, TaskError> {
-        let name = name.into();
+        let task = Self::objective(name, family, space, values, count)?;
+        task.searchable()?;
+        Ok(task)
+    }
+
+    /// As [`Task::new`], also where nothing can be found in it alone: as one of several objectives.
+    ///
+    /// # Errors
+    /// Refuses values of the wrong number, without anything finite, or that a search cannot hold.
+    pub fn objective(
+        name: impl Into<String>,
+        family: impl Into<String>,
+        space: Arc<SearchSpace>,
+        values: Values,
+        count: Count,
+    ) -> Result<Self, TaskError> {
+        Self::build(name.into(), family.into(), space, values, count, false)
+    }
+
+    /// As [`Task::objective`] for values of which less is better: they are turned within, and [`Task::shown`] turns them back.
+    ///
+    /// # Errors
+    /// As [`Task::objective`].
+    pub fn minimising(
+        name: impl Into<String>,
+        family: impl Into<String>,
+        space: Arc<SearchSpace>,
+        values: Values,
+        count: Count,
+    ) -> Result<Self, TaskError> {
+        let turned = match values {
+            Values::Dense(v) => Values::Dense(v.iter().map(|v| 0.0 - v).collect()),
+            Values::Sparse(v) => {
+                Values::Sparse(Arc::new(v.iter().map(|(&rank, &v)| (rank, 0.0 - v)).collect()))
+            }
+        };
+        Self::build(name.into(), family.into(), space, turned, count, true)
+    }
+
+    fn build(
+        name: String,
+        family: String,
+        space: Arc<SearchSpace>,
+        mut values: Values,
+        count: Count,
+        minimise: bool,
+    ) -> Result<Self, TaskError> {
         let error = |reason: String| TaskError { name: name.clone(), reason };
         if let Values::Dense(v) = &values
             && space.size() != Some(v.len() as u64)
@@ -260,11 +313,27 @@ impl Task {
         }
         let best = known.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let median = statistics::median(&mut known);
-        if best <= median {
-            return Err(error(format!("its best value {best} is also its median, so nothing can be found")));
+        if let Some((value, reason)) = known.iter().find_map(|&v| Some((v, beyond_search(v.into())?))) {
+            return Err(error(format!("it has the value {value:e}, which {reason}")));
         }
         let shorter = Arc::from([]);
-        Ok(Self { name, family: family.into(), space, values, count, best, median, shorter })
+        Ok(Self { name, family, space, values, count, best, median, shorter, minimise })
+    }
+
+    /// Whether there is something to find in it alone.
+    ///
+    /// # Errors
+    /// Refuses a task whose best equals its median: regret has no scale there.
+    pub fn searchable(&self) -> Result<(), TaskError> {
+        if self.best > self.median {
+            return Ok(());
+        }
+        let best = self.shown(self.best);
+        let reason = format!(
+            "its best value {best} is also its median, so nothing can be found in it alone; it can be a part of a sum, or one of \
+             several objectives"
+        );
+        Err(TaskError { name: self.name.clone(), reason })
     }
 
     /// The same task with its shorter trainings.
@@ -308,7 +377,10 @@ impl Task {
             Values::Dense(v) => Values::Dense(v.iter().zip(0..).map(|(&v, rank)| map(rank, v)).collect()),
             Values::Sparse(v) => Values::Sparse(Arc::new(v.iter().map(|(&r, &v)| (r, map(r, v))).collect())),
         };
-        Self::new(self.name.clone(), self.family.clone(), self.space.clone(), values, self.count)
+        let (name, family) = (self.name.clone(), self.family.clone());
+        let task = Self::build(name, family, self.space.clone(), values, self.count, self.minimise)?;
+        task.searchable()?;
+        Ok(task)
     }
 
     /// The task's name.
@@ -334,6 +406,18 @@ impl Task {
     /// Median value of the table.
     pub fn median(&self) -> f32 {
         self.median
+    }
+
+    /// Whether less of what it measures is better.
+    pub fn minimises(&self) -> bool {
+        self.minimise
+    }
+
+    /// A value as its metric has it, for people and files: what is maximised within may be turned.
+    pub fn shown(&self, value: impl Into<f64>) -> f64 {
+        let value = value.into();
+        // Not -0.
+        if self.minimise { 0.0 - value } else { value }
     }
 
     /// What counts as one architecture.
@@ -488,5 +572,21 @@ mod tests {
         assert!(task(vec![1.0; 15_625]).is_err());
         assert!(task(vec![f32::NAN; 15_625]).is_err());
         assert!(task(vec![1.0; 3]).is_err());
+    }
+
+    #[test]
+    fn what_is_minimised_is_turned_within_and_shown_as_it_is() {
+        let space = SearchSpace::named("nb201").unwrap();
+        let task = |values: Vec<f32>| {
+            Task::minimising("t", "f", space.clone(), Values::Dense(values.into()), Count::Strings)
+        };
+        let latency = task((0..15_625).map(|rank| 2.0 + rank as f32).collect()).unwrap();
+        assert_eq!((latency.best(), latency.shown(latency.best()), latency.minimises()), (-2.0, 2.0, true));
+        assert_eq!(latency.shown(latency.median()), 2.0 + 7812.0);
+        assert_eq!(latency.normalised_regret(-2.0), 0.0);
+        let known = latency.map_values(|_, value| (value > -9.0).then_some(value)).unwrap();
+        assert_eq!((known.shown(known.best()), known.minimises()), (2.0, true));
+        let refused = task(vec![3.5; 15_625]).unwrap().searchable().unwrap_err().to_string();
+        assert!(refused.contains("best value 3.5 is"), "{refused}");
     }
 }

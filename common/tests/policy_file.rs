@@ -2,7 +2,7 @@
 
 mod fixtures;
 
-use fixtures::policy;
+use fixtures::{policy, unchecked};
 use srnas_common::{
     environment::{CANDIDATE_FEATURES, CONTEXT_FEATURES},
     network::ObservationBatch,
@@ -45,8 +45,26 @@ fn every_truncation_is_refused() {
 }
 
 #[test]
-fn foreign_and_altered_files_are_refused_with_what_is_wrong() {
+fn a_flipped_bit_anywhere_is_noticed() {
     let bytes = policy().to_bytes().unwrap();
+    let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    // All of the header, and places all over the numbers.
+    for at in (0..header).chain((header..bytes.len()).step_by(101)) {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 1 << (at % 8);
+        assert!(Policy::from_bytes(&damaged).is_err(), "byte {at}");
+    }
+    let mut damaged = bytes.clone();
+    *damaged.last_mut().unwrap() ^= 1;
+    let refused = Policy::from_bytes(&damaged).unwrap_err().to_string();
+    assert!(refused.contains("damaged") && refused.contains("whole"), "{refused}");
+}
+
+#[test]
+fn foreign_and_altered_files_are_refused_with_what_is_wrong() {
+    // Older files have no checksum: what is in them is looked at all the same.
+    let bytes = unchecked(&policy());
+    assert!(Policy::from_bytes(&bytes).is_ok());
     let altered = |from: &str, to: &str| {
         assert_eq!(from.len(), to.len());
         let at = bytes.windows(from.len()).position(|w| w == from.as_bytes()).unwrap();

@@ -1,7 +1,7 @@
 //! The curves of a run: writes `metrics.csv` and TensorBoard's events of the run directory. Neither may stop the training: a
 //! write that fails is counted, and said once.
 
-use crate::{events::EventFile, metrics_csv::MetricsCsv, progress::Progress};
+use crate::{events::EventFile, failures::Failures, metrics_csv::MetricsCsv, progress::Progress};
 use std::{
     io,
     path::PathBuf,
@@ -17,13 +17,6 @@ use tracing::{error, warn};
 
 /// Time between rows.
 const PERIOD: Duration = Duration::from_secs(10);
-
-/// Records that could not be written.
-#[derive(Debug, Default)]
-pub(crate) struct Failures {
-    pub csv: AtomicU64,
-    pub events: AtomicU64,
-}
 
 /// The two files, and what the newest row said.
 struct Curves {

@@ -1,7 +1,7 @@
 //! HTTP for operators: `/metrics` for Prometheus, `/healthz` and `/readyz` for whoever starts and stops processes.
 
 use crate::{
-    curves::Failures,
+    failures::Failures,
     metrics::{self, Reading},
     progress::Progress,
     service::Members,
@@ -71,16 +71,19 @@ pub(crate) struct Outlook {
 
 impl Outlook {
     /// Whether actors may join and the learner trains; else why not.
-    fn ready(&self) -> Result<(), &'static str> {
+    fn ready(&self) -> Result<(), String> {
         if self.progress.has_changed().is_err() {
-            return Err("the learner's thread has ended");
+            return Err("the learner's thread has ended".into());
         }
         if self.over.is_cancelled() {
-            return Err("training is over: the policy is being checked and exported");
+            return Err("training is over: the policy is being checked and exported".into());
         }
-        match self.open.is_cancelled() {
-            true => Ok(()),
-            false => Err("the run's tasks are being built"),
+        if !self.open.is_cancelled() {
+            return Err("the run's tasks are being built".into());
+        }
+        match self.failures.unwritten() {
+            None => Ok(()),
+            Some(reason) => Err(format!("nothing is acknowledged until the disk has room: {reason}")),
         }
     }
 }
@@ -189,11 +192,17 @@ mod tests {
         let (status, metrics) = server.get("/metrics").await;
         assert_eq!(status, 200);
         assert!(metrics.contains("\nsrnas_updates_total 41\n") && metrics.contains("\nsrnas_ready 1\n"));
+        server.outlook.failures.ledger_fails("the ledger out/ledger.sqlite: database or disk is full".into());
+        let (status, why) = server.get("/readyz").await;
+        assert!(status == 503 && why.contains("disk is full"), "{status} {why}");
+        assert!(server.get("/metrics").await.1.contains("\nsrnas_ready 0\n"));
+        server.outlook.failures.ledger_works();
+        assert_eq!(server.get("/readyz").await.0, 200);
         server.outlook.over.cancel();
         assert_eq!(server.get("/readyz").await.0, 503);
         let Server { address, progress, shutdown, task, outlook } = server;
         drop(progress);
-        assert_eq!(outlook.ready(), Err("the learner's thread has ended"));
+        assert_eq!(outlook.ready(), Err("the learner's thread has ended".into()));
         // A connection that says nothing does not keep it.
         let _silent = TcpStream::connect(address).await.unwrap();
         shutdown.cancel();

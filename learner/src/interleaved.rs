@@ -81,7 +81,7 @@ impl Interleaved {
             return Err(ConfigError::Value { key: "run.steps", reason }.into());
         }
         let run::Prepared { run_dir, mut trainer, mut database, state, .. } =
-            run::prepare(config.clone(), path, start, catalog)?;
+            run::prepare(config.clone(), path, start, catalog, &|_| ())?;
         let (epoch, past) =
             state.map_or((0, Vec::new()), |s| (s.updates / config.checkpoint.updates, s.actors));
         database.reset_actors(&past)?;
@@ -173,7 +173,8 @@ impl Interleaved {
     fn checkpoint(&mut self) -> Result<(), LearnerError> {
         self.commit()?;
         self.past.append(&mut self.actors);
-        let path = self.checkpoints.write(&self.trainer.checkpoint(self.past.clone())?)?;
+        let path =
+            self.checkpoints.write(&self.trainer.checkpoint(self.database.tally(), self.past.clone())?)?;
         info!(path = %path.display(), "checkpoint; the actors begin anew");
         self.epoch = self.trainer.updates() / self.config.checkpoint.updates;
         self.policy = self.trainer.broadcast()?;

@@ -6,9 +6,10 @@ mod checkpoint;
 mod curves;
 pub mod evaluate;
 mod events;
+mod failures;
 pub mod http;
 mod interleaved;
-mod ledger;
+pub mod ledger;
 mod limiter;
 mod limits;
 mod metrics;
@@ -26,10 +27,12 @@ mod validation;
 
 pub use checkpoint::CheckpointError;
 pub use interleaved::{Interleaved, Turn};
-pub use ledger::{AnswerRecord, Database, Entry, Incumbent, Incumbents, Ledger, LedgerError, RunRecord};
+pub use ledger::{
+    AnswerRecord, Database, Entry, Incumbent, Incumbents, Ledger, LedgerError, RunRecord, Tally, fits,
+};
 pub use limits::{Limit, Times, limit};
 pub use progress::{GroupRegret, Progress, Standings};
 pub use replay::{Draw, Replay, ReplayConfig};
-pub use run::{LearnerError, LearnerOptions, Summary, bind, run};
+pub use run::{LearnerError, LearnerOptions, Summary, bind, known_by_checkpoint, run};
 pub use run_dir::{RunDir, RunDirError, Start};
 pub use sum_tree::SumTree;

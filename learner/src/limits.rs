@@ -104,12 +104,14 @@ pub enum Limit {
         /// Share of the time spent waiting.
         share: f64,
     },
+    /// The ledger cannot be written: nothing is acknowledged, and the actors wait.
+    Disk,
 }
 
 impl Limit {
     /// All names, as they stand in metrics and files.
-    pub const NAMES: [&str; 7] =
-        ["unknown", "actors", "oracle", "computing", "network", "learner", "credits"];
+    pub const NAMES: [&str; 8] =
+        ["unknown", "actors", "oracle", "computing", "network", "learner", "credits", "disk"];
 
     /// The name of the limit.
     pub fn name(&self) -> &'static str {
@@ -121,6 +123,7 @@ impl Limit {
             Limit::Network { .. } => 4,
             Limit::Learner { .. } => 5,
             Limit::Credits { .. } => 6,
+            Limit::Disk => 7,
         }]
     }
 }
@@ -152,6 +155,9 @@ impl fmt::Display for Limit {
                 f,
                 "limited by credits: the learner takes in no faster, and the actors wait {} % of their time",
                 percent(share)
+            ),
+            Limit::Disk => f.write_str(
+                "limited by the disk: the ledger cannot be written, and nothing is acknowledged until it can",
             ),
         }
     }
@@ -278,7 +284,9 @@ mod tests {
             Limit::Network { share: 0.5 },
             Limit::Learner { share: 0.5, updates: 0.9 },
             Limit::Credits { share: 0.5 },
+            Limit::Disk,
         ];
+        assert_eq!(all.len(), Limit::NAMES.len());
         for (limit, name) in all.iter().zip(Limit::NAMES) {
             assert_eq!(limit.name(), name);
             assert!(limit.to_string().contains(name), "{limit}");

@@ -2,7 +2,7 @@
 //!
 //! Nothing is registered and nothing global: an actor that left is simply not in the next answer.
 
-use crate::{curves::Failures, limits::Limit, progress::Progress, service::MembersReport};
+use crate::{failures::Failures, limits::Limit, progress::Progress, service::MembersReport};
 use std::{fmt::Write, sync::atomic::Ordering::Relaxed};
 
 /// What an answer is made of.
@@ -64,7 +64,7 @@ pub(crate) const METRICS: &[Metric] = &[
     gauge(
         "srnas_limited_by",
         &["by"],
-        "1 for what limits the throughput now (unknown, actors, oracle, computing, network, learner or credits), 0 for \
+        "1 for what limits the throughput now (unknown, actors, oracle, computing, network, learner, credits or disk), 0 for \
          the others",
         |r| {
             let now = r.progress.limit.name();
@@ -215,12 +215,18 @@ pub(crate) const METRICS: &[Metric] = &[
     counter(
         "srnas_record_failures_total",
         &["file"],
-        "Records of the run directory that could not be written: metrics.csv, events (TensorBoard)",
+        "Records of the run directory that could not be written: metrics.csv, events (TensorBoard), checkpoint, and ledger, \
+         whose commits are tried again each second while nothing is acknowledged",
         |r| {
-            vec![
-                sample(["metrics.csv"], r.failures.csv.load(Relaxed) as f64),
-                sample(["events"], r.failures.events.load(Relaxed) as f64),
+            let f = r.failures;
+            [
+                ("metrics.csv", &f.csv),
+                ("events", &f.events),
+                ("checkpoint", &f.checkpoints),
+                ("ledger", &f.ledger),
             ]
+            .map(|(file, failures)| sample([file], failures.load(Relaxed) as f64))
+            .into()
         },
     ),
 ];

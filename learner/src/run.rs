@@ -2,14 +2,19 @@
 
 use crate::{
     checkpoint::{CheckpointError, CheckpointWriter, Checkpoints, State},
-    curves::{self, Failures},
+    curves,
+    failures::Failures,
     http::{self, Outlook},
-    ledger::{ActorRecord, Database, LedgerError, Recorder, RunRecord},
+    ledger::{ActorRecord, Database, Known, LedgerError, Recorder, RunRecord, fits},
     progress::{Progress, Standings},
     run_dir::{RunDir, RunDirError, Start},
-    service::{self, Admin, BenchmarkDigest, Counters, Members, Recovered, ServiceConfig, ServiceError},
-    trainer::{Channels, Ending, Trainer, TrainerError},
+    service::{
+        self, Admin, BenchmarkDigest, Counters, Members, Recovered, ServiceConfig, ServiceError,
+        opening::Opening,
+    },
+    trainer::{Channels, Ending, Fitting, Trainer, TrainerError},
 };
+use sha2::{Digest, Sha256};
 use srnas_common::{
     config::{Config, ConfigError},
     environment::Layout,
@@ -151,13 +156,15 @@ pub(crate) struct Prepared {
     pub state: Option<State>,
 }
 
-/// Opens or makes the run. Whatever is refused leaves the directory as it was.
+/// Opens or makes the run, and says meanwhile what it does. Whatever is refused leaves the directory as it was.
 pub(crate) fn prepare(
     config: Config,
     path: &Path,
     start: Start,
     catalog: &Catalog,
+    say: &dyn Fn(&str),
 ) -> Result<Prepared, LearnerError> {
+    say("builds the run's tasks");
     let tasks = RunTasks::resolve(&config, catalog)?;
     // Actors simulate; what they would refuse is refused here, before they come.
     simulated::check(&config, catalog, &tasks).map_err(RunTasksError::from)?;
@@ -173,18 +180,27 @@ pub(crate) fn prepare(
     let record = record(&run_dir, &config, &tasks, &benchmarks);
     let checkpoints = Checkpoints::new(run_dir.checkpoints(), config.checkpoint.keep);
     let toml = config.to_toml();
+    let fitting = Fitting { kept: run_dir.posterior(), basis: basis(&toml, &record), say };
     if !resume {
-        let trainer = Trainer::new(config, tasks, &Default::default(), None)?;
+        let trainer = Trainer::new(config, tasks, &Default::default(), None, &fitting)?;
         run_dir.write_config(&toml)?;
         let database = Database::create(&run_dir.ledger(), &record)?;
         return Ok(Prepared { run_dir, benchmarks, trainer, database, actors: Vec::new(), state: None });
     }
+    say("reads what was measured");
     same_run(path, &Config::load(&run_dir.config())?, &config)?;
     let database = Database::open(&run_dir.ledger(), &record)?;
     let (loaded, deterministic) = (checkpoints.newest()?, config.run.deterministic);
+    if let Some(loaded) = &loaded {
+        database.still_holds(loaded.state.known())?;
+    }
     // A deterministic run does again what it did after the checkpoint.
     let known = deterministic.then(|| loaded.as_ref().map_or(0, |l| l.state.measurements));
-    let (measured, actors) = (database.measurements(known)?, database.actors()?);
+    let fits = |task: u16, key, choices: &[u8]| match tasks.all.get(usize::from(task)) {
+        Some(task) => fits(task.space(), task.count(), key, choices),
+        None => Err("the run has no such task".into()),
+    };
+    let (measured, actors) = (database.measurements(known, fits)?, database.actors()?);
     match &loaded {
         Some(loaded) => info!(
             checkpoint = %loaded.path.display(),
@@ -198,13 +214,27 @@ pub(crate) fn prepare(
         ),
     }
     let state = loaded.as_ref().map(|l| l.state.clone());
-    let mut trainer = Trainer::new(config, tasks, &measured, loaded)?;
+    let mut trainer = Trainer::new(config, tasks, &measured, loaded, &fitting)?;
     if !deterministic {
         let steps = actors.iter().map(|a| a.environment_steps).sum();
         trainer.went_on(steps, database.policy_version()? + UNHEARD);
     }
     run_dir.write_config(&toml)?;
     Ok(Prepared { run_dir, benchmarks, trainer, database, actors, state })
+}
+
+/// What the newest checkpoint of a run directory knew of its ledger, if there is one.
+///
+/// # Errors
+/// Where there are checkpoints and none can be read.
+pub fn known_by_checkpoint(run_dir: &Path) -> Result<Option<Known>, CheckpointError> {
+    let newest = Checkpoints::new(run_dir.join(RunDir::CHECKPOINTS), 1).newest()?;
+    Ok(newest.map(|loaded| loaded.state.known()))
+}
+
+/// What the posteriors are fitted to: the configuration, the tasks, and the content of their benchmarks.
+fn basis(config: &str, record: &RunRecord) -> String {
+    hex(&Sha256::digest(format!("{config}\n{record:?}\n{}", env!("CARGO_PKG_VERSION"))))
 }
 
 fn record(run_dir: &RunDir, config: &Config, tasks: &RunTasks, benchmarks: &[BenchmarkDigest]) -> RunRecord {
@@ -290,19 +320,29 @@ pub async fn run(options: LearnerOptions, stop: CancellationToken) -> Result<Sum
         over: members.over(),
     };
     let http = http.map(|listener| tokio::spawn(http::serve(listener, Arc::new(outlook), ended.clone())));
-    let recording =
-        curves::record(run_dir.clone(), groups(&config), failures, progress.subscribe(), ended.clone());
+    let recording = curves::record(
+        run_dir.clone(),
+        groups(&config),
+        failures.clone(),
+        progress.subscribe(),
+        ended.clone(),
+    );
+    let (doing, told) = watch::channel("starts".to_string());
+    let (opening, listener) = Opening::start(listener, &security, told).map_err(ServiceError::Handle)?;
     let prepare = {
-        let config = config.clone();
+        let (config, counted) = (config.clone(), failures.clone());
         // Files are opened where they may block.
         tokio::task::spawn_blocking(move || -> Result<_, LearnerError> {
             let Prepared { run_dir, benchmarks, trainer, database, actors, .. } =
-                prepare(config, &run_dir, start, &catalog)?;
-            Ok((run_dir, benchmarks, trainer, Recorder::start(database)?, actors))
+                prepare(config, &run_dir, start, &catalog, &|now| {
+                    doing.send_replace(now.into());
+                })?;
+            Ok((run_dir, benchmarks, trainer, Recorder::start(database, counted)?, actors))
         })
     };
     let (run_dir, benchmarks, trainer, recorder, actors) =
         prepare.await.map_err(|_| LearnerError::Broken)??;
+    opening.end().await;
     let (space, task_names, incumbents) = (trainer.space(), trainer.tasks(), trainer.incumbents());
     let (layout, all) = (config.environment.layout(), Layout::new(true));
     let shape = Shape {
@@ -361,7 +401,7 @@ pub async fn run(options: LearnerOptions, stop: CancellationToken) -> Result<Sum
         standings,
         stop: stop.clone(),
         recorder,
-        checkpoints: CheckpointWriter::start(checkpoints)?,
+        checkpoints: CheckpointWriter::start(checkpoints, failures)?,
         orders: incoming_orders,
         runtime: Handle::current(),
     };

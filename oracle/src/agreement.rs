@@ -3,7 +3,6 @@
 use crate::benchmark::{Benchmark, MetricView};
 use serde::Serialize;
 use srnas_common::statistics::rank_correlation;
-use std::collections::HashSet;
 
 /// How much of a metric is the architecture, and how much is chance. Each class counts once.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -12,68 +11,97 @@ pub struct Agreement {
     pub metric: String,
     /// Standard deviation over classes of the mean over seeds.
     pub spread: f64,
-    /// Standard deviation of one seed around its architecture's mean, pooled over classes; `None` with one seed.
+    /// Standard deviation of one seed around its architecture's mean: the squares of all classes over their degrees of freedom,
+    /// one less than a class has seeds; `None` where no class has two.
     pub noise: Option<f64>,
-    /// Spearman's rank correlation between seeds, the mean over pairs of them; `None` with one seed.
+    /// Spearman's rank correlation between seeds, the mean over the pairs of seeds that have one; `None` where none has.
     pub between_seeds: Option<f64>,
-    /// Share of the classes whose mean cannot be told from the best one's: less than two standard errors of a difference
-    /// away. `None` with one seed.
+    /// Share of the classes whose mean cannot be told from the best one's: less than two standard errors of the difference
+    /// away, of as many seeds as the two have. `None` where the noise is not known.
     pub within_noise_of_best: Option<f64>,
     /// Spearman's rank correlation of the means with those of each metric asked for, in their order.
     pub with: Vec<f64>,
 }
 
+/// What the seeds of one class say.
+struct Class {
+    /// NaN where there is none.
+    mean: f64,
+    seeds: usize,
+    /// Sum of the squared differences to the mean.
+    squares: f64,
+}
+
+impl Class {
+    fn of(metric: &MetricView, row: usize) -> Self {
+        let known: Vec<f64> = metric.known(row).collect();
+        let mean = known.iter().sum::<f64>() / known.len() as f64;
+        Self { mean, seeds: known.len(), squares: known.iter().map(|v| (v - mean).powi(2)).sum() }
+    }
+}
+
 /// The agreement of each of these metrics. Classes of which a metric is missing are left out of it.
 pub fn agreement(benchmark: &Benchmark, metrics: &[MetricView]) -> Vec<Agreement> {
-    let mut seen = HashSet::new();
-    let space = benchmark.space();
-    let rows: Vec<usize> = (0..benchmark.rows())
-        .filter(|&row| seen.insert(space.canonical_key(benchmark.choices(row))))
-        .collect();
+    let rows = benchmark.distinct();
     let means: Vec<Vec<f64>> =
-        metrics.iter().map(|m| rows.iter().map(|&row| f64::from(m.mean(row))).collect()).collect();
-    let correlation = |a: &[f64], b: &[f64]| {
-        let known: (Vec<f64>, Vec<f64>) =
-            a.iter().zip(b).filter(|(a, b)| !a.is_nan() && !b.is_nan()).map(|(&a, &b)| (a, b)).unzip();
-        rank_correlation(&known.0, &known.1)
-    };
+        metrics.iter().map(|m| rows.iter().map(|&row| m.mean(row)).collect()).collect();
     let of = |(metric, mean): (&MetricView, &Vec<f64>)| {
-        let seeds = metric.seeds();
-        let column = |seed| rows.iter().map(|&row| f64::from(metric.value(row, seed))).collect::<Vec<f64>>();
-        let columns: Vec<Vec<f64>> = (0..seeds).map(column).collect();
-        let known: Vec<f64> = mean.iter().copied().filter(|v| !v.is_nan()).collect();
-        let deviation = |values: &[f64]| {
-            let centre = values.iter().sum::<f64>() / values.len() as f64;
-            (values.iter().map(|v| (v - centre).powi(2)).sum::<f64>() / (values.len() as f64 - 1.0)).sqrt()
-        };
-        let (mut noise, mut between, mut within) = (None, None, None);
-        if seeds > 1 {
-            let squares =
-                (0..rows.len()).flat_map(|row| columns.iter().map(move |c| (c[row] - mean[row]).powi(2)));
-            let squares: Vec<f64> = squares.filter(|v| !v.is_nan()).collect();
-            let one = (squares.iter().sum::<f64>() / squares.len() as f64 * seeds as f64
-                / (seeds as f64 - 1.0))
-                .sqrt();
-            let pairs = (0..seeds).flat_map(|a| (a + 1..seeds).map(move |b| (a, b)));
-            let each: Vec<f64> = pairs.map(|(a, b)| correlation(&columns[a], &columns[b])).collect();
-            between = Some(each.iter().sum::<f64>() / each.len() as f64);
-            let sign = metric.info().direction.sign();
-            let best = known.iter().map(|v| sign * v).fold(f64::NEG_INFINITY, f64::max);
-            let error = 2.0 * one * (2.0 / seeds as f64).sqrt();
-            let near = known.iter().filter(|v| sign * **v >= best - error).count();
-            within = Some(near as f64 / known.len() as f64);
-            noise = Some(one);
-        }
+        let classes: Vec<Class> =
+            rows.iter().map(|&row| Class::of(metric, row)).filter(|class| class.seeds > 0).collect();
+        let noise = noise(&classes);
         Agreement {
             metric: metric.name().into(),
-            spread: deviation(&known),
+            spread: deviation(&classes),
             noise,
-            between_seeds: between,
-            within_noise_of_best: within,
+            between_seeds: between_seeds(metric, &rows),
+            within_noise_of_best: noise
+                .map(|noise| within_noise(&classes, noise, metric.info().direction.sign())),
             with: means.iter().map(|other| correlation(mean, other)).collect(),
         }
     };
     metrics.iter().zip(&means).map(of).collect()
+}
+
+/// Standard deviation of the means.
+fn deviation(classes: &[Class]) -> f64 {
+    let n = classes.len() as f64;
+    let centre = classes.iter().map(|class| class.mean).sum::<f64>() / n;
+    (classes.iter().map(|class| (class.mean - centre).powi(2)).sum::<f64>() / (n - 1.0)).sqrt()
+}
+
+/// Standard deviation of one seed, pooled; a class with one seed says nothing of it.
+fn noise(classes: &[Class]) -> Option<f64> {
+    let freedom: usize = classes.iter().map(|class| class.seeds - 1).sum();
+    let squares: f64 = classes.iter().map(|class| class.squares).sum();
+    (freedom > 0).then(|| (squares / freedom as f64).sqrt())
+}
+
+fn within_noise(classes: &[Class], noise: f64, sign: f64) -> f64 {
+    // Of equally good ones the surest.
+    let better =
+        |a: &&Class, b: &&Class| (sign * a.mean).total_cmp(&(sign * b.mean)).then(a.seeds.cmp(&b.seeds));
+    let Some(best) = classes.iter().max_by(better) else { return f64::NAN };
+    let near = |class: &&Class| {
+        let error = noise * (1.0 / class.seeds as f64 + 1.0 / best.seeds as f64).sqrt();
+        sign * (best.mean - class.mean) <= 2.0 * error
+    };
+    classes.iter().filter(near).count() as f64 / classes.len() as f64
+}
+
+fn between_seeds(metric: &MetricView, rows: &[usize]) -> Option<f64> {
+    let column = |seed| rows.iter().map(|&row| metric.value(row, seed)).collect::<Vec<f64>>();
+    let columns: Vec<Vec<f64>> = (0..metric.seeds()).map(column).collect();
+    let pairs = (0..columns.len()).flat_map(|a| (a + 1..columns.len()).map(move |b| (a, b)));
+    let each: Vec<f64> =
+        pairs.map(|(a, b)| correlation(&columns[a], &columns[b])).filter(|r| !r.is_nan()).collect();
+    (!each.is_empty()).then(|| each.iter().sum::<f64>() / each.len() as f64)
+}
+
+/// Rank correlation where both are known.
+fn correlation(a: &[f64], b: &[f64]) -> f64 {
+    let known: (Vec<f64>, Vec<f64>) =
+        a.iter().zip(b).filter(|(a, b)| !a.is_nan() && !b.is_nan()).map(|(&a, &b)| (a, b)).unzip();
+    rank_correlation(&known.0, &known.1)
 }
 
 #[cfg(test)]
@@ -81,6 +109,7 @@ mod tests {
     use super::*;
     use crate::benchmark::{BenchmarkWriter, Direction, MetricInfo, Rows};
     use srnas_common::space::SearchSpace;
+    use std::collections::HashSet;
 
     #[test]
     fn seeds_and_metrics_that_agree_are_told_from_those_that_do_not() {
@@ -117,5 +146,59 @@ mod tests {
         assert_eq!((up.between_seeds, once.between_seeds), (Some(1.0), None));
         assert_eq!(up.with, [-1.0, 1.0, 1.0]);
         assert!((down.spread - 3.0276503540974917).abs() < 1e-6);
+    }
+    /// A benchmark of cells of different classes with one metric; NaN is a seed that is missing.
+    fn toy(seeds: usize, direction: Direction, values: &[f32]) -> Agreement {
+        let space = SearchSpace::named("nb201").unwrap();
+        let choices: Vec<u8> = (0..values.len() / seeds).flat_map(|i| [0, 0, 0, 1 + i as u8, 0, 0]).collect();
+        let mut writer = BenchmarkWriter::new("toy", &space, choices, "a test", "none");
+        let info = MetricInfo { unit: "%".into(), direction, description: "made up".into() };
+        writer.metric("a/m", info, seeds, values);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("toy.safetensors");
+        writer.write(&path).unwrap();
+        let benchmark = Benchmark::open(&path).unwrap();
+        let metrics: Vec<MetricView> = benchmark.metrics().collect();
+        agreement(&benchmark, &metrics).remove(0)
+    }
+
+    #[test]
+    fn unequal_numbers_of_seeds_count_by_their_degrees_of_freedom() {
+        let nan = f32::NAN;
+        // Squares 2, 0.5 and none over 2 + 1 + 0 degrees of freedom.
+        let values = [11.0, 12.0, 13.0, 20.0, 21.0, nan, 30.0, nan, nan, nan, nan, nan];
+        let found = toy(3, Direction::Maximise, &values);
+        assert!((found.noise.unwrap() - (2.5f64 / 3.0).sqrt()).abs() < 1e-6, "{found:?}");
+        // 30 is the best, of one seed: its difference to 20.5, of two, has an error of √(1 + 1/2) noises.
+        assert_eq!(found.within_noise_of_best, Some(1.0 / 3.0));
+        // Seeds 0 and 1 are both known of two classes, the others of one and say nothing of ranks.
+        assert_eq!(found.between_seeds, Some(1.0));
+        // Twenty single measurements leave the noise of the two that were repeated what it is.
+        let repeated = [10.0, 10.4, 11.0, 11.4];
+        let alone = toy(2, Direction::Maximise, &repeated).noise.unwrap();
+        let many = [&repeated[..], &[12.0, nan], &[13.0, nan]].concat();
+        assert!((toy(2, Direction::Maximise, &many).noise.unwrap() - alone).abs() < 1e-9);
+        assert!((alone - 0.08f64.sqrt()).abs() < 1e-6, "{alone}");
+    }
+
+    #[test]
+    fn how_sure_a_difference_is_depends_on_the_seeds_of_both() {
+        let nan = f32::NAN;
+        let noise = [-0.70711f32, 0.70711];
+        let found = toy(2, Direction::Maximise, &[noise[0], noise[1], 4.0, nan, 1.6, 1.6, 1.1, nan]);
+        assert!((found.noise.unwrap() - 0.5f64.sqrt()).abs() < 1e-4, "two classes were repeated: {found:?}");
+        // Errors: √0.5 √1.5 = 0.866 and √0.5 √2 = 1: of 4, 1.6 is 2.4 away and 1.1 is 2.9.
+        assert_eq!(found.within_noise_of_best, Some(0.25));
+        let found = toy(2, Direction::Minimise, &[noise[0], noise[1], 4.0, nan, 1.6, 1.6, 1.1, nan]);
+        // 0 of two seeds: to 1.6 of two the error is 0.707, to 1.1 of one 0.866.
+        assert_eq!(found.within_noise_of_best, Some(0.5));
+    }
+
+    #[test]
+    fn where_nothing_was_repeated_nothing_is_known_of_noise() {
+        let nan = f32::NAN;
+        let found = toy(2, Direction::Maximise, &[1.0, nan, nan, 2.0, 3.0, nan]);
+        assert_eq!((found.noise, found.between_seeds, found.within_noise_of_best), (None, None, None));
+        assert_eq!(found.spread, 1.0);
     }
 }

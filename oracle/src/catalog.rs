@@ -19,7 +19,19 @@ pub const BENCH_DIR_VARIABLE: &str = "SRNAS_BENCH_DIR";
 #[derive(Clone, Debug)]
 pub struct Catalog {
     folders: Vec<PathBuf>,
+    /// Files that go before all folders.
+    files: Vec<PathBuf>,
 }
+
+/// Names that mean one benchmark everywhere, and so may not be those of tables of one's own: what is built in, what the importers
+/// of published tables make, and what `srnas run --space` makes.
+fn reserved() -> impl Iterator<Item = &'static str> {
+    let published = crate::importers::KINDS.iter().map(|kind| kind.benchmark);
+    [digits::BENCHMARK, SURROGATES].into_iter().chain(published)
+}
+
+/// The benchmark of made-up tasks of a run, in its directory.
+pub const SURROGATES: &str = "surrogates";
 
 /// What can go wrong on the way to a benchmark.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +57,14 @@ pub enum CatalogError {
         /// What the system said.
         source: io::Error,
     },
+    /// The name means another benchmark everywhere.
+    #[error("`{name}` cannot be the name of a table of yours: it is that of {what}; give it another name")]
+    Reserved {
+        /// The name as given.
+        name: String,
+        /// Whose it is, ready to print.
+        what: String,
+    },
     /// The file says that it is another benchmark.
     #[error("{} holds the benchmark `{name}`: rename it to {name}.{EXTENSION}", path.display())]
     OtherName {
@@ -56,6 +76,17 @@ pub enum CatalogError {
     /// The file is there and is refused.
     #[error(transparent)]
     Benchmark(#[from] BenchmarkError),
+}
+
+/// A file that is not used, since another benchmark has its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hidden {
+    /// Name of the benchmark.
+    pub name: String,
+    /// The file.
+    pub path: PathBuf,
+    /// What is used in its place: a file, or [`BUILT_IN`].
+    pub by: PathBuf,
 }
 
 /// A benchmark file in the catalog.
@@ -78,7 +109,13 @@ impl Catalog {
 
     /// A catalog over these folders alone, in this order.
     pub fn over(folders: impl IntoIterator<Item = PathBuf>) -> Self {
-        Self { folders: folders.into_iter().collect() }
+        Self { folders: folders.into_iter().collect(), files: Vec::new() }
+    }
+
+    /// The same with one more file, before all folders.
+    pub fn with_file(mut self, file: PathBuf) -> Self {
+        self.files.push(file);
+        self
     }
 
     /// The folders, in the order in which they are searched. They need not exist.
@@ -94,13 +131,39 @@ impl Catalog {
         self.folders.first().map(PathBuf::as_path).ok_or(CatalogError::NoFolder)
     }
 
-    /// The benchmarks there are, by name: files, and what is built in where no file has its name. Files are not opened:
-    /// one may still turn out to be damaged.
+    /// Refuses the name of a table of one's own where it means another benchmark, in whatever case it is written.
+    ///
+    /// # Errors
+    /// [`CatalogError::Reserved`].
+    pub fn check_own_name(name: &str) -> Result<(), CatalogError> {
+        let Some(of) = reserved().find(|of| of.eq_ignore_ascii_case(name)) else { return Ok(()) };
+        let what = match crate::importers::KINDS.iter().find(|kind| kind.benchmark == of) {
+            Some(kind) => format!("the benchmark that `srnas bench import {}` makes", kind.name),
+            None if of == SURROGATES => "what `srnas run --space` trains on".into(),
+            None => "the benchmark that is built in".into(),
+        };
+        Err(CatalogError::Reserved { name: name.into(), what })
+    }
+
+    /// The benchmarks there are, by name: what is built in, and files. Files are not opened: one may still turn out to be
+    /// damaged.
     ///
     /// # Errors
     /// A folder that exists and cannot be read.
     pub fn list(&self) -> Result<Vec<Entry>, CatalogError> {
-        let mut found = BTreeMap::new();
+        Ok(self.survey()?.0)
+    }
+
+    /// The files that are not used, since what is built in or a file in an earlier folder has their name.
+    ///
+    /// # Errors
+    /// As [`Self::list`].
+    pub fn hidden(&self) -> Result<Vec<Hidden>, CatalogError> {
+        Ok(self.survey()?.1)
+    }
+
+    fn survey(&self) -> Result<(Vec<Entry>, Vec<Hidden>), CatalogError> {
+        let mut paths = self.files.clone();
         for folder in &self.folders {
             let failed = |source| CatalogError::Folder { folder: folder.clone(), source };
             let files = match folder.read_dir() {
@@ -109,18 +172,28 @@ impl Catalog {
                 Err(e) => return Err(failed(e)),
             };
             for file in files {
-                let path = file.map_err(failed)?.path();
-                // Files that begin with a dot are being written.
-                let name = path.file_stem().and_then(|s| s.to_str()).filter(|s| !s.starts_with('.'));
-                if let Some(name) = name
-                    && path.extension().is_some_and(|e| e == EXTENSION)
-                {
-                    found.entry(name.to_string()).or_insert(path);
-                }
+                paths.push(file.map_err(failed)?.path());
             }
         }
-        found.entry(digits::BENCHMARK.to_string()).or_insert_with(|| BUILT_IN.into());
-        Ok(found.into_iter().map(|(name, path)| Entry { name, path }).collect())
+        let mut found: BTreeMap<String, PathBuf> =
+            BTreeMap::from([(digits::BENCHMARK.to_string(), BUILT_IN.into())]);
+        let mut hidden = Vec::new();
+        for path in paths {
+            // Files that begin with a dot are being written.
+            let name = path.file_stem().and_then(|s| s.to_str()).filter(|s| !s.starts_with('.'));
+            let Some(name) = name.map(str::to_string) else { continue };
+            if path.extension().is_none_or(|e| e != EXTENSION) {
+                continue;
+            }
+            match found.get(&name) {
+                // One folder may be given twice.
+                Some(by) if *by == path => {}
+                Some(by) => hidden.push(Hidden { name, path, by: by.clone() }),
+                None => drop(found.insert(name, path)),
+            }
+        }
+        hidden.sort_by(|a, b| (&a.name, &a.path).cmp(&(&b.name, &b.path)));
+        Ok((found.into_iter().map(|(name, path)| Entry { name, path }).collect(), hidden))
     }
 
     /// Opens a benchmark by its name.

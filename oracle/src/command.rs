@@ -7,17 +7,19 @@
 //! Where there are shorter trainings, `SRNAS_FIDELITY` says how long to train, and `SRNAS_RESUME_FROM` is the folder of the
 //! longest shorter training of the same architecture, kept for it to go on from.
 
+mod answer;
 mod process;
+
+pub use answer::read as read_answer;
 
 use crate::{
     costly::{Answer, CostlyError, CostlyOracle, Training},
     fidelities::Fidelities,
 };
 use process::{Ended, Process};
-use serde_json::Value;
 use srnas_common::space::SearchSpace;
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::HashSet,
     fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
@@ -147,7 +149,7 @@ impl CommandOracle {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(e)),
             _ => fs::create_dir_all(&folder).map_err(failed)?,
         }
-        let architecture = Value::Object(self.space.to_json(choices)).to_string();
+        let architecture = serde_json::Value::Object(self.space.to_json(choices)).to_string();
         let input = folder.join(ARCHITECTURE);
         fs::write(&input, format!("{architecture}\n")).map_err(failed)?;
         let mut variables = vec![
@@ -191,7 +193,7 @@ impl CommandOracle {
                 return Err(CostlyError::Stopped);
             }
             Ended::Failed(reason) => Err(reason),
-            Ended::Well(stdout) => read(&stdout, &self.options.metric),
+            Ended::Well(stdout) => answer::read(&stdout, &self.options.metric),
         };
         match &said {
             Err(reason) => fs::write(folder.join(REASON), format!("{reason}\n")).map_err(failed)?,
@@ -203,35 +205,6 @@ impl CommandOracle {
             Ok(_) => fs::remove_dir_all(&folder).map_err(failed)?,
         }
         Ok(said.map(Answer::Metrics))
-    }
-}
-
-/// The metrics in the last line that a program said.
-fn read(stdout: &str, metric: &str) -> Result<BTreeMap<String, f64>, String> {
-    let Some(line) = stdout.lines().map(str::trim).rfind(|line| !line.is_empty()) else {
-        return Err("it said nothing; its last line should be a JSON object of metrics".into());
-    };
-    let shown: String = line.chars().take(120).collect();
-    // Python writes what is no number as no JSON.
-    let parsed = serde_json::from_str(line).or_else(|error| {
-        let plain = line.replace("-Infinity", "null").replace("Infinity", "null").replace("NaN", "null");
-        serde_json::from_str(&plain).map_err(|_| error)
-    });
-    let object: serde_json::Map<String, Value> =
-        parsed.map_err(|e| format!("its last line `{shown}` is no JSON object of metrics ({e})"))?;
-    let number = |(name, value): (&String, &Value)| match value {
-        Value::Number(n) => n.as_f64().map(|v| (name.clone(), v)),
-        Value::Null => Some((name.clone(), f64::NAN)),
-        _ => None,
-    };
-    let metrics: BTreeMap<String, f64> = object.iter().filter_map(number).collect();
-    // What is there and is no number is said as it is.
-    if let Some(other) = object.get(metric).filter(|_| !metrics.contains_key(metric)) {
-        return Err(format!("its metric `{metric}` is {other}, no number"));
-    }
-    match Answer::of(metrics, metric) {
-        Answer::Metrics(metrics) => Ok(metrics),
-        Answer::Infeasible(reason) => Err(reason),
     }
 }
 
@@ -316,6 +289,7 @@ mod tests {
     use super::*;
     use srnas_common::space::read as read_space;
     use std::{
+        collections::BTreeMap,
         sync::atomic::Ordering,
         time::{Duration, Instant},
     };
@@ -368,7 +342,7 @@ mod tests {
             ("true", "it said nothing"),
             ("echo '{\"loss\": 1}'; echo done", "its last line `done` is no JSON object"),
             ("echo '{\"loss\": 1} {\"loss\": 2}'", "is no JSON object"),
-            ("echo '{\"loss\": NaN}'", "its metric `loss` is NaN"),
+            ("echo '{\"loss\": NaN}'", "its metric `loss` is not a number (NaN)"),
             ("echo '{\"loss\": 1e39}'", "its metric `loss` is 1"),
             ("echo '{\"loss\": \"low\"}'", "its metric `loss` is \"low\", no number"),
             ("echo '{\"los\": 1}'", "it has no metric `loss`; did you mean `los`?"),

@@ -38,17 +38,35 @@ pub enum Answer {
 }
 
 impl Answer {
-    /// What metrics are as an answer to a search of `metric`: infeasible where that is missing or no number that the ledger
-    /// can hold.
+    /// What metrics are as an answer to a search of `metric`: infeasible where that is missing or cannot be searched.
     pub fn of(metrics: BTreeMap<String, f64>, metric: &str) -> Self {
-        match metrics.get(metric) {
-            Some(value) if (*value as f32).is_finite() => Self::Metrics(metrics),
-            Some(value) => Self::Infeasible(format!("its metric `{metric}` is {value}")),
-            None => {
-                let hint = names::did_you_mean(metric, metrics.keys().map(String::as_str));
-                Self::Infeasible(format!("it has no metric `{metric}`{hint}"))
-            }
+        match searched(&metrics, metric) {
+            Ok(_) => Self::Metrics(metrics),
+            Err(reason) => Self::Infeasible(reason),
         }
+    }
+}
+
+/// The value of the metric that is searched.
+///
+/// # Errors
+/// Why it has none: it is missing, no number, or beyond f32, in which posteriors compute.
+pub fn searched(metrics: &BTreeMap<String, f64>, metric: &str) -> Result<f64, String> {
+    let Some(&value) = metrics.get(metric) else {
+        let hint = names::did_you_mean(metric, metrics.keys().map(String::as_str));
+        return Err(format!("it has no metric `{metric}`{hint}"));
+    };
+    match value {
+        _ if value.is_nan() => Err(format!("its metric `{metric}` is not a number (NaN)")),
+        _ if value.is_infinite() => {
+            let sign = if value < 0.0 { "minus " } else { "" };
+            Err(format!("its metric `{metric}` is {sign}infinite"))
+        }
+        _ if !(value as f32).is_finite() => Err(format!(
+            "its metric `{metric}` is {value:e}, and {:.1e} is the most that can be searched; report it in another unit",
+            f32::MAX
+        )),
+        _ => Ok(value),
     }
 }
 

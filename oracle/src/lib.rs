@@ -9,6 +9,7 @@ pub mod costly;
 pub mod digits;
 pub mod fidelities;
 pub mod importers;
+pub mod ranking;
 pub mod run_tasks;
 pub mod simulated;
 pub mod tasks;

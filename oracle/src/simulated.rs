@@ -256,9 +256,13 @@ fn column(benchmark: &Benchmark, metric: &str, scale: f64) -> Result<HashMap<u64
     }
     let time = |row: usize| {
         let seconds = view.mean(row);
-        Duration::try_from_secs_f64(scale * f64::from(seconds)).map_err(|_| {
+        Duration::try_from_secs_f64(scale * seconds).map_err(|_| {
             let architecture = space.format(benchmark.choices(row));
-            refused(format!("is {seconds} for {architecture}, which is no time; use another metric"))
+            let said =
+                if seconds.is_nan() { "not known".into() } else { format!("{seconds}, which is no time,") };
+            refused(format!(
+                "is {said} for {architecture}; use another metric, or a constant or log-normal latency"
+            ))
         })
     };
     (0..benchmark.rows()).map(|row| Ok((space.rank(benchmark.choices(row)), time(row)?))).collect()
@@ -416,6 +420,6 @@ mod tests {
         assert!(error.contains("d/tiem") && error.contains("did you mean `d/time`"), "{error}");
         let (_folder, sparse) = toy(&[1.0, f32::NAN, 4.0]);
         let error = refused("column:d/time*1", &sparse);
-        assert!(error.contains("which is no time"), "{error}");
+        assert!(error.contains("metric `d/time` is not known for |none~0|"), "{error}");
     }
 }

@@ -6,7 +6,7 @@ use crate::{
 };
 use srnas_common::{
     statistics,
-    task::{Count, Shorter, Task, TaskError, TaskName, Term, Values},
+    task::{Count, LARGEST_VALUE, Shorter, Task, TaskError, TaskName, Term, Values, beyond_search},
 };
 use std::{collections::HashMap, sync::Arc};
 
@@ -38,6 +38,16 @@ pub enum TaskBuildError {
         metric: String,
         /// What is wrong, and what to do.
         reason: String,
+    },
+    /// A sum is too large.
+    #[error(
+        "task `{task}`: its sum comes to {value:e}, more than a search can hold ({LARGEST_VALUE:e}); give smaller weights"
+    )]
+    Weights {
+        /// The task.
+        task: String,
+        /// One of its values.
+        value: f64,
     },
     /// The name speaks of another benchmark.
     #[error("task `{task}` is not on benchmark `{benchmark}`")]
@@ -99,6 +109,18 @@ pub fn resolve_with_shorter(
     })
 }
 
+/// As [`resolve_tasks`], to be searched together as the objectives of one problem: one in which nothing can be found alone is taken.
+///
+/// # Errors
+/// As [`resolve_tasks`].
+pub fn resolve_objectives(
+    catalog: &Catalog,
+    names: &[TaskName],
+    count: Count,
+) -> Result<Vec<Arc<Task>>, TaskBuildError> {
+    resolve(catalog, names, count, build_objective)
+}
+
 fn resolve(
     catalog: &Catalog,
     names: &[TaskName],
@@ -157,26 +179,34 @@ fn shorter_trainings(
 
 /// A task from a benchmark and an objective over its metrics.
 ///
-/// A metric counts with the mean over its seeds, or with the seed named. One term alone is the metric as it is, negated
-/// where less is better. In a sum each term is scaled first: (value − median)/(best − median), best being the lowest
-/// where less is better, so that a positive weight always asks for better; and for `log(…)` the natural logarithm,
-/// standardised over the table and *not* turned, so that a negative weight asks for less.
+/// A metric counts with the mean over its seeds, or with the seed named. One term alone is the metric as it is. In a sum each
+/// term is scaled first: (value − median)/(best − median), best being the lowest where less is better, so that a positive
+/// weight always asks for better; and for `log(…)` the natural logarithm, standardised over the table and *not* turned, so
+/// that a negative weight asks for less. A term that is the same everywhere adds nothing.
 ///
 /// # Errors
-/// Refuses unknown metrics and seeds, logarithms of what is not positive, and terms that are the same everywhere.
+/// Refuses unknown metrics and seeds, numbers that a search cannot hold, logarithms of what is not positive, and objectives that
+/// are the same everywhere.
 pub fn build_task(benchmark: &Benchmark, name: &TaskName, count: Count) -> Result<Task, TaskBuildError> {
+    let task = build_objective(benchmark, name, count)?;
+    task.searchable()?;
+    Ok(task)
+}
+
+/// As [`build_task`], also where nothing can be found in it alone.
+fn build_objective(benchmark: &Benchmark, name: &TaskName, count: Count) -> Result<Task, TaskBuildError> {
     if benchmark.name() != name.benchmark {
         return Err(TaskBuildError::OtherBenchmark {
             task: name.to_string(),
             benchmark: benchmark.name().into(),
         });
     }
-    let objective = match &name.terms[..] {
+    let mut minimise = false;
+    let objective: Vec<f64> = match &name.terms[..] {
         [alone] => {
             let (metric, values) = measured(benchmark, name, alone)?;
-            let sign = metric.info().direction.sign();
-            let values = if alone.log { standardised_log(benchmark, name, alone, &values)? } else { values };
-            values.into_iter().map(|v| sign * v).collect()
+            minimise = metric.info().direction == Direction::Minimise;
+            if alone.log { standardised_log(benchmark, name, alone, &values)? } else { values }
         }
         terms => {
             let mut sum = vec![0.0; benchmark.rows()];
@@ -184,20 +214,22 @@ pub fn build_task(benchmark: &Benchmark, name: &TaskName, count: Count) -> Resul
                 let (metric, values) = measured(benchmark, name, term)?;
                 let scaled = match term.log {
                     true => standardised_log(benchmark, name, term, &values)?,
-                    false => scaled(name, term, metric.info().direction, &values)?,
+                    false => scaled(metric.info().direction, &values),
                 };
                 sum.iter_mut().zip(scaled).for_each(|(s, v)| *s += term.weight * v);
             }
             sum
         }
     };
-    let task = Task::new(
-        name.as_str(),
-        name.family(),
-        benchmark.space().clone(),
-        by_rank(benchmark, &objective),
-        count,
-    );
+    // Weights may make too much of what the metrics have.
+    if let Some(value) = objective.iter().copied().find(|v| v.abs() > LARGEST_VALUE) {
+        return Err(TaskBuildError::Weights { task: name.to_string(), value });
+    }
+    let (space, values) = (benchmark.space().clone(), by_rank(benchmark, &objective));
+    let task = match minimise {
+        true => Task::minimising(name.as_str(), name.family(), space, values, count),
+        false => Task::objective(name.as_str(), name.family(), space, values, count),
+    };
     Ok(task?)
 }
 
@@ -211,9 +243,9 @@ fn measured<'b>(
         .metric(&term.metric)
         .map_err(|source| TaskBuildError::Metric { task: task.to_string(), source })?;
     let rows = 0..benchmark.rows();
-    let values = match term.seed {
-        None => rows.map(|r| f64::from(metric.mean(r))).collect(),
-        Some(seed) if seed < metric.seeds() => rows.map(|r| f64::from(metric.value(r, seed))).collect(),
+    let values: Vec<f64> = match term.seed {
+        None => rows.map(|r| metric.mean(r)).collect(),
+        Some(seed) if seed < metric.seeds() => rows.map(|r| metric.value(r, seed)).collect(),
         Some(seed) => {
             let reason = match metric.seeds() {
                 1 => format!("has one seed, `:0`, and no `:{seed}`"),
@@ -222,31 +254,39 @@ fn measured<'b>(
             return Err(refused(task, term, reason));
         }
     };
-    Ok((metric, values))
-}
-
-/// (value − median)/(best − median).
-fn scaled(
-    task: &TaskName,
-    term: &Term,
-    direction: Direction,
-    values: &[f64],
-) -> Result<Vec<f64>, TaskBuildError> {
-    let sign = direction.sign();
-    let mut known: Vec<f32> = values.iter().filter(|v| !v.is_nan()).map(|&v| (sign * v) as f32).collect();
-    let median = f64::from(statistics::median(&mut known));
-    let best = known.into_iter().map(f64::from).fold(f64::NEG_INFINITY, f64::max);
-    if best.is_infinite() || best <= median {
+    let beyond = |(row, &value): (usize, &f64)| Some((row, beyond_search(value)?));
+    if let Some((row, reason)) = values.iter().enumerate().find_map(beyond) {
+        let architecture = benchmark.space().format(benchmark.choices(row));
+        let value = metric.written(values[row]).unwrap_or(values[row]);
         return Err(refused(
             task,
             term,
-            "has no value better than its median, so it has no scale in a sum".into(),
+            format!(
+                "has {value:e} for {architecture}, which {reason}; make the benchmark again with the metric in another unit"
+            ),
         ));
     }
-    Ok(values.iter().map(|v| (sign * v - median) / (best - median)).collect())
+    Ok((metric, values))
 }
 
-/// (ln v − mean)/sd over the table.
+/// (value − median)/(best − median). Where the best is the median, as where most architectures have all the points there are,
+/// (value − best)/(best − worst); 0 where it is the same everywhere.
+fn scaled(direction: Direction, values: &[f64]) -> Vec<f64> {
+    let sign = direction.sign();
+    let mut known: Vec<f32> = values.iter().filter(|v| !v.is_nan()).map(|&v| (sign * v) as f32).collect();
+    let median = f64::from(statistics::median(&mut known));
+    let best = known.iter().copied().map(f64::from).fold(f64::NEG_INFINITY, f64::max);
+    let worst = known.iter().copied().map(f64::from).fold(f64::INFINITY, f64::min);
+    let scale = match best - median {
+        gap if gap > 0.0 => gap,
+        // Of one value, 0 over anything.
+        _ if best > worst => best - worst,
+        _ => return values.iter().map(|v| v * 0.0).collect(),
+    };
+    values.iter().map(|v| (sign * v - median) / scale).collect()
+}
+
+/// (ln v − mean)/sd over the table; 0 where it is the same everywhere.
 fn standardised_log(
     benchmark: &Benchmark,
     task: &TaskName,
@@ -263,10 +303,8 @@ fn standardised_log(
     let mean = statistics::mean(&known);
     let sd = statistics::mean(&known.iter().map(|v| (v - mean).powi(2)).collect::<Vec<_>>()).sqrt();
     // Rounding leaves a trace of deviation in equal values.
-    if known.is_empty() || sd < 1e-9 {
-        return Err(refused(task, term, "is the same everywhere, so its logarithm has no scale".into()));
-    }
-    Ok(logs.iter().map(|v| (v - mean) / sd).collect())
+    let same = sd.is_nan() || sd < 1e-9;
+    Ok(logs.iter().map(|v| if same { v * 0.0 } else { (v - mean) / sd }).collect())
 }
 
 fn refused(task: &TaskName, term: &Term, reason: String) -> TaskBuildError {

@@ -94,7 +94,7 @@ fn exactly(what: &str, expected: usize, found: usize) -> Check {
 fn best_mean(benchmark: &Benchmark, name: &str, expected: f64) -> Check {
     let best = benchmark
         .metric(name)
-        .map(|m| (0..benchmark.rows()).map(|row| f64::from(m.mean(row))).fold(f64::NEG_INFINITY, f64::max));
+        .map(|m| (0..benchmark.rows()).map(|row| m.mean(row)).fold(f64::NEG_INFINITY, f64::max));
     Check {
         what: format!("best mean {name}"),
         expected: format!("{expected:.3}"),

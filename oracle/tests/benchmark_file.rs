@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use safetensors::{Dtype, serialize, tensor::TensorView};
 use srnas_common::space::SearchSpace;
-use srnas_oracle::benchmark::{Benchmark, BenchmarkError, BenchmarkWriter, Direction, MetricInfo};
+use srnas_oracle::benchmark::{Benchmark, BenchmarkError, BenchmarkWriter, Direction, MetricInfo, Precision};
 use std::{
     collections::{BTreeSet, HashMap},
     fs,
@@ -190,12 +190,39 @@ fn a_file_made_by_hand_is_read() {
 }
 
 #[test]
+fn numbers_that_single_precision_would_change_are_kept_in_double() {
+    let mut writer = BenchmarkWriter::new("exact", &space(), cells([1, 2, 3]), "made up", "none");
+    let maximised = || info("", Direction::Maximise);
+    let values = [39_974_282.0, 39_974_283.0, f64::NAN, 0.1, 1e-20, -5.0];
+    writer.exact_metric("d/count", maximised(), 2, &values);
+    writer.exact_metric("d/plain", maximised(), 1, &[90.1, f64::NAN, 12.25]);
+    let (_folder, path) = written(writer);
+    let b = Benchmark::open(&path).unwrap();
+    let (count, plain) = (b.metric("d/count").unwrap(), b.metric("d/plain").unwrap());
+    assert_eq!((count.precision(), plain.precision()), (Precision::Double, Precision::Single));
+    let bits = |values: &mut dyn Iterator<Item = f64>| values.map(f64::to_bits).collect::<Vec<_>>();
+    assert_eq!(bits(&mut count.values()), bits(&mut values.iter().copied()));
+    assert_eq!((count.mean(0), count.written(count.mean(1))), (39_974_282.5, Some(0.1)));
+    assert_eq!((plain.written(plain.mean(0)), plain.written(plain.mean(1))), (Some(90.1), None));
+    assert_eq!(b.stated_hash(), Some(b.content_hash_hex().as_str()));
+    // An older srnas, which knows version 1 alone, says that a newer one can read it; it reads what needs no more than it knows.
+    let version = |path: &Path| {
+        let bytes = fs::read(path).unwrap();
+        let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
+        let json = header.metadata().as_ref().unwrap()["srnas_benchmark"].clone();
+        serde_json::from_str::<serde_json::Value>(&json).unwrap()["format_version"].clone()
+    };
+    let (_other, single) = written(small());
+    assert_eq!((version(&path), version(&single)), (2.into(), 1.into()));
+}
+
+#[test]
 fn every_broken_rule_of_the_format_is_named() {
     type Break = fn(&mut ByHand);
     let cases: [(Break, &str); 18] = [
         (|f| f.key = "other", "without the metadata `srnas_benchmark`"),
         (|f| f.descriptor = serde_json::json!("text"), "cannot be read"),
-        (|f| f.descriptor["format_version"] = 2.into(), "format version 2, and this srnas reads up to 1"),
+        (|f| f.descriptor["format_version"] = 3.into(), "format version 3, and this srnas reads up to 2"),
         (|f| f.descriptor["space"] = "nb21".into(), "unknown search space `nb21`; did you mean `nb201`?"),
         (|f| f.descriptor["name"] = "../nb201".into(), "`../nb201` cannot name a benchmark"),
         (|f| f.descriptor["licence"].take().as_str().map_or((), drop), "invalid type: null"),
@@ -210,7 +237,7 @@ fn every_broken_rule_of_the_format_is_named() {
         ),
         (|f| f.tensors[0].3 = cells([8, 8]), "rows 0 and 1 are the same architecture, |none~0|"),
         (|f| drop(f.tensors.remove(1)), "metric `d/val` is described but has no tensor"),
-        (|f| f.tensors[1].1 = Dtype::I32, "metric `d/val` holds I32 instead of F32"),
+        (|f| f.tensors[1].1 = Dtype::I32, "metric `d/val` holds I32 instead of F64, F32 or F16"),
         (|f| f.tensors[1].2 = vec![1, 2], "metric `d/val` has shape [1, 2] instead of [2] or [2, seeds]"),
         (
             |f| f.tensors[1].3[4..].copy_from_slice(&f32::INFINITY.to_le_bytes()),
@@ -328,12 +355,12 @@ proptest! {
             let metric = b.metric(&format!("d/m{i}")).unwrap();
             prop_assert_eq!(metric.seeds(), *seeds);
             prop_assert_eq!(metric.info().direction == Direction::Minimise, *minimise);
-            let bits = |values: &mut dyn Iterator<Item = f32>| values.map(f32::to_bits).collect::<Vec<_>>();
-            prop_assert_eq!(bits(&mut metric.values()), bits(&mut values.iter().copied()));
+            let bits = |values: &mut dyn Iterator<Item = f64>| values.map(f64::to_bits).collect::<Vec<_>>();
+            prop_assert_eq!(bits(&mut metric.values()), bits(&mut values.iter().copied().map(f64::from)));
             for (row, values) in values.chunks(*seeds).enumerate() {
                 let known: Vec<f32> = values.iter().copied().filter(|v| !v.is_nan()).collect();
                 let mean = known.iter().map(|&v| f64::from(v)).sum::<f64>() / known.len() as f64;
-                prop_assert!(metric.mean(row) == mean as f32 || (known.is_empty() && metric.mean(row).is_nan()));
+                prop_assert!(metric.mean(row) == f64::from(mean as f32) || (known.is_empty() && metric.mean(row).is_nan()));
             }
         }
     }

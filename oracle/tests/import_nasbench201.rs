@@ -189,7 +189,7 @@ fn the_main_file_alone_makes_a_benchmark_in_order_of_rank() {
     assert_eq!((b.name(), b.rows(), b.covers_space(), b.metrics().len()), ("nb201", CELLS, true, 30));
     let rank = 1_234;
     assert_eq!(b.space().format(b.choices(rank)), SPACE[rank].0);
-    let value = |metric: &str| b.metric(metric).unwrap().mean(rank);
+    let value = |metric: &str| b.metric(metric).unwrap().mean(rank) as f32;
     let column = |name: &str| (rank + name.len()) as f32;
     assert_eq!(value("cifar10/test"), column("cifar10_test_acc_200_mean"));
     assert_eq!(value("cifar100/test_one_seed"), column("cifar100_test_acc_200_one_seed"));
@@ -206,7 +206,7 @@ fn seeds_stay_apart_and_what_is_missing_is_nan() {
     let (_folder, b) = benchmark(&[File::main()]);
     let val = b.metric("cifar10/val").unwrap();
     assert_eq!(val.seeds(), 3);
-    assert_eq!([0, 1, 2].map(|s| val.value(10, s)), [10.0, 10.1, 10.2]);
+    assert_eq!([0, 1, 2].map(|s| val.value(10, s) as f32), [10.0, 10.1, 10.2]);
     assert!(val.value(11, 2).is_nan() && !val.value(11, 1).is_nan());
     let zen = b.metric("cifar10/zen").unwrap();
     assert!(zen.mean(0).is_nan() && !zen.mean(1).is_nan());
@@ -218,7 +218,7 @@ fn other_files_add_their_metrics_in_percent() {
     let (_folder, b) = benchmark(&files);
     assert_eq!(b.metrics().len(), 30 + 33 + (2 + 6 + 5) + 30 + 10);
     let near = |metric: &str, rank: usize, expected: f64| {
-        let found = f64::from(b.metric(metric).unwrap().mean(rank));
+        let found = b.metric(metric).unwrap().mean(rank);
         assert!((found - expected).abs() < 1e-5, "{metric}: {found} should be {expected}");
     };
     for metric in ["fgsm@255", "pgd@0.5", "apgd@1", "square@8", "clean", "clean_val", "corr"] {

@@ -7,7 +7,7 @@ use srnas_common::{
 use srnas_oracle::{
     benchmark::{Benchmark, BenchmarkWriter, Direction, MetricInfo},
     catalog::{Catalog, CatalogError},
-    tasks::{build_task, resolve_tasks},
+    tasks::{build_task, resolve_objectives, resolve_tasks},
 };
 use std::{
     error::Error,
@@ -50,6 +50,9 @@ fn toy(folder: &Path) -> PathBuf {
             ("d/cost", Minimise, 1, &[1.0, 2.0, 4.0, 8.0, 16.0]),
             ("d/zero", Minimise, 1, &[1.0, 0.0, 4.0, 8.0, 16.0]),
             ("d/same", Maximise, 1, &[7.0; 5]),
+            ("d/full", Maximise, 1, &[100.0, 100.0, 60.0, 100.0, 90.0]),
+            ("d/huge", Maximise, 1, &[3e38, -3e38, 1.0, 2.0, 3.0]),
+            ("d/tiny", Maximise, 1, &[1.0, 1e-39, 1.0, 2.0, 3.0]),
         ],
     )
 }
@@ -125,6 +128,28 @@ fn sums_are_of_scaled_terms() {
 }
 
 #[test]
+fn what_is_degenerate_alone_counts_in_a_sum() {
+    // val: median 40, best 80. What is the same everywhere adds nothing.
+    let val = [-0.625, -0.25, 0.25, 1.0].map(Some).into_iter().chain([None]).collect::<Vec<_>>();
+    for name in ["toy/d/val+1*same", "toy/d/val+1*log(same)", "toy/d/val-2*same"] {
+        close(&values(&task(name).unwrap()), &val);
+    }
+    // Most have all the points there are: the worst, 60, is one below the best.
+    let full = [0.0, 0.0, -1.0, 0.0, -0.25];
+    let mut expected: Vec<Option<f64>> = (0..4).map(|i| Some(val[i].unwrap() + 0.5 * full[i])).collect();
+    expected.push(None);
+    close(&values(&task("toy/d/val+0.5*full").unwrap()), &expected);
+    // As one of several objectives.
+    let folder = TempDir::new().unwrap();
+    toy(folder.path());
+    let catalog = Catalog::over([folder.path().to_path_buf()]);
+    let names = ["toy/d/val", "toy/d/same", "toy/d/full"].map(|n| n.parse::<TaskName>().unwrap());
+    assert!(resolve_tasks(&catalog, &names, Count::Strings).is_err());
+    let together = resolve_objectives(&catalog, &names, Count::Strings).unwrap();
+    assert_eq!(together.iter().map(|t| t.best()).collect::<Vec<_>>(), [80.0, 7.0, 100.0]);
+}
+
+#[test]
 fn what_is_no_task_is_refused_with_metric_and_reason() {
     for (name, expected) in [
         ("toy/d/vall", "task `toy/d/vall`: benchmark `toy` has no metric `d/vall`; did you mean `d/val`?"),
@@ -134,9 +159,13 @@ fn what_is_no_task_is_refused_with_metric_and_reason() {
             "toy/d/val-1*log(zero)",
             "metric `d/zero` is 0 for |none~0|+|none~0|none~1|+|nor_conv_1x1~0|none~1|none~2|",
         ),
-        ("toy/d/val+1*same", "metric `d/same` has no value better than its median"),
-        ("toy/d/val+1*log(same)", "metric `d/same` is the same everywhere"),
-        ("toy/d/same", "its best value 7 is also its median"),
+        ("toy/d/same", "its best value 7 is also its median, so nothing can be found in it alone"),
+        ("toy/d/same+1*log(same)", "its best value 0 is also its median"),
+        ("toy/d/log(same)", "its best value 0 is also its median"),
+        ("toy/d/full", "its best value 100 is also its median"),
+        ("toy/d/huge", "metric `d/huge` has 3e38 for |none~0|"),
+        ("toy/d/tiny", "which is nearer to 0 than a search can hold (1e-30); make the benchmark again"),
+        ("toy/d/val+1e35*cost", "its sum comes to"),
         ("other/d/val", "task `other/d/val` is not on benchmark `toy`"),
     ] {
         let error = task(name).unwrap_err();

@@ -37,7 +37,7 @@ impl CostlyOracle for Sum {
 struct Nowhere;
 
 impl Journal for Nowhere {
-    fn keep(&mut self, _: &Measured, _: &Result<f32, String>) -> Result<(), String> {
+    fn keep(&mut self, _: &Measured, _: &Result<f64, String>) -> Result<(), String> {
         Ok(())
     }
 }

@@ -97,7 +97,9 @@ pub enum ComparisonError {
     #[error("method `{0}` is given twice")]
     Twice(String),
     /// More is to be paid than there is.
-    #[error("a budget of {budget} is more than the {distinct} distinct architectures of {space}")]
+    #[error(
+        "a budget of {budget} is more than the {distinct} distinct architectures of {space} ({counting})"
+    )]
     Budget {
         /// The budget.
         budget: usize,
@@ -105,6 +107,8 @@ pub enum ComparisonError {
         distinct: usize,
         /// The space.
         space: String,
+        /// By what rule they are told apart.
+        counting: &'static str,
     },
     /// The directory has other results.
     #[error("{path} holds another comparison (`{key}` differs); give another --out, or remove it")]
@@ -292,13 +296,21 @@ impl Comparison {
         for problem in &self.problems {
             let space = problem.space();
             let whole = match &known {
-                Some((name, whole)) if name == space.name() => whole.clone(),
+                Some((name, whole)) if name == space.name() && space.whole().is_none() => whole.clone(),
                 _ => Whole::new(space, self.plan.count).map(Arc::new),
             };
-            known = Some((space.name().into(), whole.clone()));
+            // What is left of a space belongs to one problem.
+            if space.whole().is_none() {
+                known = Some((space.name().into(), whole.clone()));
+            }
             let distinct = whole.as_ref().map_or(usize::MAX, |w| w.distinct());
             if budget > distinct {
-                return Err(ComparisonError::Budget { budget, distinct, space: space.name().into() });
+                let counting = match self.plan.count {
+                    Count::Classes => space.counting(),
+                    Count::Strings => "every encoding for itself",
+                };
+                let space = space.name().into();
+                return Err(ComparisonError::Budget { budget, distinct, space, counting });
             }
             let past: Vec<Arc<Task>> =
                 self.past.iter().filter(|t| t.space().name() == space.name()).cloned().collect();

@@ -30,7 +30,7 @@ pub use method::{MethodError, MethodSpec, SpecError};
 pub use methods::{HOPELESS, METHODS, PastSearch, random_surrogate, surrogates_of};
 pub use pareto::Front;
 pub use policy::{Acting, PolicySearchError, policy_environment};
-pub use problem::{Problem, ProblemError};
+pub use problem::{Known, Problem, ProblemError};
 pub use search::{Query, Trace};
 pub use standings::Rivals;
 pub use statistics::Friedman;

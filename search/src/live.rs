@@ -10,7 +10,7 @@ use crate::{
     method::{MethodError, Whole},
 };
 use srnas_common::{space::SearchSpace, task::Count};
-use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle, RESUMED_FROM, Training};
+use srnas_oracle::costly::{self, Answer, CostlyError, CostlyOracle, RESUMED_FROM, Training};
 use std::{
     collections::VecDeque,
     sync::{
@@ -40,18 +40,13 @@ impl Objective {
     ///
     /// # Errors
     /// The reason of an infeasible answer; a metric that is missing or not a number.
-    pub fn value(&self, answer: &Answer) -> Result<f32, String> {
+    pub fn value(&self, answer: &Answer) -> Result<f64, String> {
         let metrics = match answer {
             Answer::Metrics(metrics) => metrics,
             Answer::Infeasible(reason) => return Err(reason.clone()),
         };
-        let value =
-            *metrics.get(&self.metric).ok_or_else(|| format!("it has no metric `{}`", self.metric))?;
-        // Beyond the range of f32 is no number here.
-        if !(value as f32).is_finite() {
-            return Err(format!("its metric `{}` is {value}", self.metric));
-        }
-        Ok(if self.minimise { -value as f32 } else { value as f32 })
+        let value = costly::searched(metrics, &self.metric)?;
+        Ok(if self.minimise { 0.0 - value } else { value })
     }
 }
 
@@ -74,7 +69,7 @@ pub trait Journal: Send {
     ///
     /// # Errors
     /// Says why it cannot be kept.
-    fn keep(&mut self, measured: &Measured, value: &Result<f32, String>) -> Result<(), String>;
+    fn keep(&mut self, measured: &Measured, value: &Result<f64, String>) -> Result<(), String>;
 }
 
 /// What happened.
@@ -95,7 +90,7 @@ pub enum Event<'a> {
         /// The measurement.
         measured: &'a Measured,
         /// What is maximised, or why there is none.
-        value: &'a Result<f32, String>,
+        value: &'a Result<f64, String>,
         /// Seconds it took.
         seconds: f64,
         /// Measurements kept, those of earlier calls among them.
@@ -442,10 +437,10 @@ mod tests {
     }
 
     #[derive(Default)]
-    struct Kept(Vec<(Measured, Result<f32, String>)>);
+    struct Kept(Vec<(Measured, Result<f64, String>)>);
 
     impl Journal for Kept {
-        fn keep(&mut self, measured: &Measured, value: &Result<f32, String>) -> Result<(), String> {
+        fn keep(&mut self, measured: &Measured, value: &Result<f64, String>) -> Result<(), String> {
             self.0.push((measured.clone(), value.clone()));
             Ok(())
         }
@@ -467,7 +462,7 @@ mod tests {
             search(&oracle, 30, 4).run(vec![], &mut journal, &AtomicBool::new(false), &|_| ()).unwrap();
         assert_eq!((found.len(), distinct(&found), oracle.asked.lock().unwrap().len()), (30, 30, 30));
         assert!(oracle.most.load(Ordering::SeqCst) > 1, "one at a time");
-        let best = journal.0.iter().filter_map(|(_, v)| v.clone().ok()).fold(f32::MIN, f32::max);
+        let best = journal.0.iter().filter_map(|(_, v)| v.clone().ok()).fold(f64::MIN, f64::max);
         // The best that is feasible is 1, 2, 2, 2, 2 with -1; which of its neighbours come first depends on the slots.
         assert!(best >= -2.0, "{best}");
         let infeasible: Vec<&String> = journal.0.iter().filter_map(|(_, v)| v.as_ref().err()).collect();

@@ -1,16 +1,19 @@
 //! What is searched, and what is reported of it.
 
 use crate::{method::Training, pareto::Front};
+use hashbrown::HashSet;
+use serde::{Deserialize, Serialize};
 use srnas_common::{
     space::SearchSpace,
-    task::{Count, Shorter, Task, TaskName},
+    task::{Count, Shorter, Task, TaskError, TaskName},
+    text::percent,
 };
 use srnas_oracle::{
     benchmark::BenchmarkError,
     catalog::Catalog,
-    tasks::{TaskBuildError, resolve_tasks, resolve_with_shorter},
+    tasks::{TaskBuildError, resolve_objectives, resolve_with_shorter},
 };
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 /// One or several objectives that are searched, and the metric by which the incumbent is reported.
 #[derive(Clone, Debug)]
@@ -27,6 +30,23 @@ pub struct Problem {
     pub shorter: Arc<[Shorter]>,
     /// With several objectives: the front of the whole table.
     pub front: Option<Front>,
+}
+
+/// How many of a space's architectures have all the values that a problem needs, where some have not. Those are left out of it:
+/// they are neither drawn nor asked for, and best and median are those of the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Known {
+    /// With values.
+    pub known: usize,
+    /// All.
+    pub all: usize,
+}
+
+impl fmt::Display for Known {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { known, all } = self;
+        write!(f, "{known} of {all} architectures have a value ({})", percent(*known as f64 / *all as f64))
+    }
 }
 
 /// Why tasks are not a problem.
@@ -55,18 +75,17 @@ pub enum ProblemError {
         /// Its unit.
         report_unit: String,
     },
-    /// The table has holes.
+    /// No architecture has everything.
     #[error(
-        "{task} has no value for {missing} of its {all} architectures, so its optimum is not known: a comparison needs a whole table"
+        "{0}: no architecture has a value of everything that is searched, reported, or said by shorter trainings"
     )]
-    Missing {
-        /// The task.
-        task: String,
-        /// Valid architectures without a value.
-        missing: u64,
-        /// Valid architectures.
-        all: u64,
-    },
+    Nothing(String),
+    /// There is nothing to choose.
+    #[error("{0}: every objective is the same everywhere, so nothing can be found")]
+    Constant(String),
+    /// Nothing can be found.
+    #[error(transparent)]
+    Values(#[from] TaskError),
     /// Objectives on different spaces.
     #[error("{0} and {1} are on different spaces, and no architecture has both")]
     Spaces(String, String),
@@ -127,12 +146,9 @@ impl Problem {
                 });
             }
         }
+        let tasks = with_values(tasks)?;
         for task in &tasks {
-            complete(task)?;
-        }
-        let shorter = tasks[0].shorter().clone();
-        for shorter in shorter.iter() {
-            complete(&shorter.task)?;
+            task.searchable()?;
         }
         let report = tasks[tasks.len() - 1].clone();
         Ok(Self {
@@ -140,7 +156,7 @@ impl Problem {
             signals: Arc::from([tasks[0].clone()]),
             report,
             unit,
-            shorter,
+            shorter: tasks[0].shorter().clone(),
             front: None,
         })
     }
@@ -150,17 +166,20 @@ impl Problem {
     /// # Errors
     /// See [`ProblemError`].
     pub fn several(catalog: &Catalog, names: &[TaskName], count: Count) -> Result<Self, ProblemError> {
-        let tasks = resolve_tasks(catalog, names, count)?;
+        let tasks = resolve_objectives(catalog, names, count)?;
         for task in &tasks {
-            complete(task)?;
             if task.space().name() != tasks[0].space().name() {
                 return Err(ProblemError::Spaces(tasks[0].name().into(), task.name().into()));
             }
         }
+        let tasks = with_values(tasks)?;
         let size = tasks[0].space().size().unwrap_or(0);
         let table: Vec<Vec<f32>> =
             (0..size).filter_map(|rank| tasks.iter().map(|t| t.value_of_rank(rank)).collect()).collect();
         let name = names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" & ");
+        if table.windows(2).all(|pair| pair[0] == pair[1]) {
+            return Err(ProblemError::Constant(name));
+        }
         Ok(Self {
             name,
             report: tasks[0].clone(),
@@ -184,6 +203,20 @@ impl Problem {
         training.shorter.map_or(Some(1.0), |place| self.shorter.get(place).map(|shorter| shorter.cost))
     }
 
+    /// How much of the space has values, where that is not all of it.
+    pub fn known(&self) -> Option<Known> {
+        let whole = self.space().whole()?;
+        let count = |space: &SearchSpace| {
+            let mut choices = vec![0; space.len()];
+            let keys = valid(space).map(|rank| {
+                space.unrank(rank, &mut choices);
+                self.signals[0].key(&choices, rank)
+            });
+            keys.collect::<HashSet<u64>>().len()
+        };
+        Some(Known { known: count(self.space()), all: count(whole) })
+    }
+
     /// The space searched.
     pub fn space(&self) -> &Arc<SearchSpace> {
         self.signals[0].space()
@@ -201,23 +234,28 @@ fn unit(catalog: &Catalog, task: &TaskName) -> Result<String, ProblemError> {
     Ok(benchmark.metric(&alone.metric)?.info().unit.clone())
 }
 
-/// Refuses a task with holes: the regret of a search needs the optimum.
-fn complete(task: &Task) -> Result<(), ProblemError> {
-    let space = task.space();
-    let Some(size) = space.size().filter(|&size| size <= srnas_common::posterior::Prior::LARGEST) else {
+/// The tasks over the architectures that have all their values and those of the first one's shorter trainings. A whole table is left
+/// as it is.
+fn with_values(tasks: Vec<Arc<Task>>) -> Result<Vec<Arc<Task>>, ProblemError> {
+    let (task, space) = (&tasks[0], tasks[0].space());
+    if space.size().is_none_or(|size| size > srnas_common::posterior::Prior::LARGEST) {
         return Err(ProblemError::TooLarge { task: task.name().into(), space: space.name().into() });
-    };
-    let (mut all, mut missing) = (0, 0);
+    }
+    let needed: Vec<&Task> =
+        tasks.iter().chain(task.shorter().iter().map(|shorter| &shorter.task)).map(Arc::as_ref).collect();
+    let has_all = |rank: u64| needed.iter().all(|task| task.value_of_rank(rank).is_some());
+    if valid(space).all(has_all) {
+        return Ok(tasks);
+    }
+    let left = space.restricted(has_all).ok_or_else(|| ProblemError::Nothing(task.name().into()))?;
+    tasks.iter().map(|task| Ok(Arc::new(task.within(&left)?))).collect()
+}
+
+/// Ranks of the valid encodings.
+fn valid(space: &SearchSpace) -> impl Iterator<Item = u64> {
     let mut choices = vec![0; space.len()];
-    for rank in 0..size {
+    (0..space.size().unwrap_or(0)).filter(move |&rank| {
         space.unrank(rank, &mut choices);
-        if space.is_valid(&choices) {
-            all += 1;
-            missing += u64::from(task.value_of_rank(rank).is_none());
-        }
-    }
-    if missing > 0 {
-        return Err(ProblemError::Missing { task: task.name().into(), missing, all });
-    }
-    Ok(())
+        space.is_valid(&choices)
+    })
 }

@@ -162,7 +162,7 @@ impl LiveSearch<'_> {
 
     /// The values that are maximised; none where there is none.
     fn values(&self, known: &[Measured]) -> Vec<Option<f32>> {
-        known.iter().map(|m| self.objective.value(&m.answer).ok()).collect()
+        known.iter().map(|m| self.objective.value(&m.answer).ok().map(|value| value as f32)).collect()
     }
 
     /// The search that pays for shorter trainings, after `known`.

@@ -113,7 +113,7 @@ impl CostlyOracle for Toy {
 struct Kept(Vec<Measured>);
 
 impl Journal for Kept {
-    fn keep(&mut self, measured: &Measured, _: &Result<f32, String>) -> Result<(), String> {
+    fn keep(&mut self, measured: &Measured, _: &Result<f64, String>) -> Result<(), String> {
         self.0.push(measured.clone());
         Ok(())
     }

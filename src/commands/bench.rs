@@ -1,24 +1,27 @@
 //! `srnas bench`: what benchmarks there are, what is in them, where they come from.
 
+mod info;
+mod numbers;
+mod rows;
 mod table;
+mod trust;
 
 use super::Usage;
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::{Args, Subcommand, builder::PossibleValuesParser};
 use indicatif::{ProgressBar, ProgressStyle};
+use numbers::{is_number, megabytes, thousands};
 use serde_json::json;
 use srnas_common::text::with_causes;
 use srnas_oracle::{
-    agreement::agreement,
-    benchmark::{Benchmark, EXTENSION, MetricView},
-    catalog::Catalog,
+    benchmark::{BenchmarkError, BenchmarkWriter, EXTENSION},
+    catalog::{Catalog, Hidden},
     digits,
     importers::KINDS,
-    verify::verify,
 };
 use std::{
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicUsize, Ordering},
     time::Instant,
 };
@@ -32,6 +35,7 @@ const EXAMPLES: &str = "Examples:
   srnas bench verify nb201 --json
   srnas bench verify digits                              trains some of it again
   srnas bench generate digits --out digits.safetensors   trains all of it again
+  srnas bench best nb201 cifar10/val --limit 5
   srnas bench query nb201 --metric cifar10/val --metric cifar10/edgegpu_latency \\
       '|none~0|+|none~0|skip_connect~1|+|nor_conv_3x3~0|none~1|none~2|'";
 
@@ -87,15 +91,21 @@ enum Action {
         /// --descriptor, show them
         #[arg(long)]
         suggest: bool,
+        /// Overwrite the benchmark of this name that is there already
+        #[arg(long, conflicts_with = "suggest")]
+        replace: bool,
     },
     /// Make a benchmark by training all of it on this machine; interrupted, the same command goes on
     Generate {
         /// The benchmark
         #[arg(value_parser = [digits::BENCHMARK])]
         benchmark: String,
-        /// Where to write it [default: the folder of imports]; the trainings so far are kept beside it
-        #[arg(long, value_name = "FILE")]
-        out: Option<PathBuf>,
+        /// Where to write it; the trainings so far are kept beside it
+        #[arg(long, value_name = "FILE", default_value = "digits.safetensors")]
+        out: PathBuf,
+        /// Overwrite the file that is there already
+        #[arg(long)]
+        replace: bool,
         /// Trainings at a time [default: all cores]
         #[arg(long, default_value_t = 0, value_name = "N", hide_default_value = true)]
         threads: usize,
@@ -111,11 +121,24 @@ enum Action {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Show the architectures that are best in a metric, in its own sign and unit
+    ///
+    /// Of equally good architectures the one comes first that comes first in its space, by its choices from the first decision
+    /// on, each in the order of its list; they share a rank.
+    Best {
+        /// Name of the benchmark, such as nb201
+        benchmark: String,
+        /// The metric, such as cifar10/val; its mean over seeds counts
+        metric: String,
+        /// How many to show
+        #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        limit: u32,
+    },
     /// Show what a benchmark has measured of one architecture
     Query {
         /// Name of the benchmark, such as nb201
         benchmark: String,
-        /// The architecture, in the notation of its space or as decision=choice,…
+        /// The architecture: in the notation of its space, as decision=choice,…, or in JSON, as {"decision": choice, …}
         #[arg(value_name = "ARCH")]
         architecture: String,
         /// Only this metric, such as cifar10/val; may be given several times
@@ -134,22 +157,25 @@ impl BenchCommand {
         let out = &mut Output { json: self.json, to: io::stdout().lock() };
         let done = match self.action {
             Action::List => list(&catalog, out),
-            Action::Info { benchmark } => info(&*catalog.open(&benchmark)?, out),
+            Action::Info { benchmark } => info::info(&*catalog.open(&benchmark)?, out),
             Action::Agreement { benchmark, metrics } => {
-                show_agreement(&*catalog.open(&benchmark)?, &metrics, out)
+                trust::show_agreement(&*catalog.open(&benchmark)?, &metrics, out)
             }
-            Action::Import { kind, paths, descriptor, suggest } => match (kind == TABLE, suggest) {
+            Action::Import { kind, paths, descriptor, suggest, replace } => match (kind == TABLE, suggest) {
                 (true, true) => table::suggest(&paths, descriptor.as_deref(), out),
-                (true, false) => table::import(&catalog, &paths, descriptor.as_deref(), out),
-                (false, false) if descriptor.is_none() => import(&catalog, &kind, &paths, out),
+                (true, false) => table::import(&catalog, &paths, descriptor.as_deref(), replace, out),
+                (false, false) if descriptor.is_none() => import(&catalog, &kind, &paths, replace, out),
                 (false, _) => Err(Usage("--descriptor and --suggest go with `import table`".into()).into()),
             },
-            Action::Generate { out: file, threads, .. } => generate(&catalog, file, threads, out),
+            Action::Generate { out: file, replace, threads, .. } => generate(&file, replace, threads, out),
             Action::Verify { benchmark, retrain, seed } => {
-                check(&*catalog.open(&benchmark)?, retrain, seed, out)
+                trust::check(&*catalog.open(&benchmark)?, retrain, seed, out)
+            }
+            Action::Best { benchmark, metric, limit } => {
+                rows::best(&*catalog.open(&benchmark)?, &metric, limit as usize, out)
             }
             Action::Query { benchmark, architecture, metrics } => {
-                query(&*catalog.open(&benchmark)?, &architecture, &metrics, out)
+                rows::query(&*catalog.open(&benchmark)?, &architecture, &metrics, out)
             }
         };
         match done {
@@ -222,7 +248,11 @@ fn list(catalog: &Catalog, out: &mut Output) -> anyhow::Result<()> {
             }
         }
     }
+    let hidden = catalog.hidden()?;
     if out.json {
+        for Hidden { name, path, by } in hidden {
+            out.line(json!({ "benchmark": name, "path": path, "hidden_by": by }))?;
+        }
         return Ok(());
     }
     let only_built_in = rows.len() == 1 && rows[0][0] == digits::BENCHMARK;
@@ -232,155 +262,32 @@ fn list(catalog: &Catalog, out: &mut Output) -> anyhow::Result<()> {
         out.line(format!("\nThere are no others in {}.", folders.join(" or ")))?;
         out.line("`srnas bench import nasbench201 DIR…` makes one; `srnas bench import --help` says more.")?;
     }
+    for Hidden { name, path, by } in hidden {
+        out.line(format!("\n{} is not used: `{name}` is {}", path.display(), by.display()))?;
+    }
     Ok(())
 }
 
-fn info(benchmark: &Benchmark, out: &mut Output) -> anyhow::Result<()> {
-    let space = benchmark.space();
-    if out.json {
-        out.line(json!({
-            "benchmark": benchmark.name(), "space": space.name(), "rows": benchmark.rows(),
-            "covers_space": benchmark.covers_space(), "provenance": benchmark.provenance(),
-            "licence": benchmark.licence(), "bytes": benchmark.file_size(),
-            "content_sha256": benchmark.content_hash_hex(), "path": benchmark.path(),
-            "shorter": benchmark.metrics().flat_map(|m| benchmark.fidelities(m.name())).collect::<Vec<_>>(),
-        }))?;
-    } else {
-        let covered = match (benchmark.covers_space(), space.size()) {
-            (true, _) => "the whole space".to_string(),
-            (false, Some(size)) => {
-                format!("{:.3} % of the space", 100.0 * benchmark.rows() as f64 / size as f64)
-            }
-            (false, None) => "a small part of the space".to_string(),
-        };
-        for (what, is) in [
-            ("benchmark", benchmark.name().to_string()),
-            ("space", format!("{}, {} decisions", space.name(), space.len())),
-            ("rows", format!("{}, {covered}", thousands(benchmark.rows()))),
-            ("provenance", benchmark.provenance().to_string()),
-            ("licence", benchmark.licence().to_string()),
-            ("content", format!("SHA-256 {}", benchmark.content_hash_hex())),
-            ("file", format!("{}, {}", benchmark.path().display(), megabytes(benchmark.file_size()))),
-        ] {
-            out.line(format!("{what:<12}{is}"))?;
-        }
-        for metric in benchmark.metrics() {
-            for shorter in benchmark.fidelities(metric.name()) {
-                let (amount, full, unit, cost) =
-                    (shorter.amount, shorter.full, &shorter.unit, shorter.cost());
-                out.line(format!(
-                    "{:<12}{} says {} after {amount} of {full} {unit}, at a cost of {cost:.3}",
-                    "shorter", shorter.metric, shorter.of
-                ))?;
-            }
-        }
-        out.line("")?;
+/// Writes a benchmark where imports go, over another of its name only where that is wanted. Returns its file and size.
+fn write(catalog: &Catalog, benchmark: BenchmarkWriter, replace: bool) -> anyhow::Result<(PathBuf, u64)> {
+    let name = benchmark.name().to_string();
+    let path = catalog.import_dir()?.join(format!("{name}.{EXTENSION}"));
+    let bytes = if replace { benchmark.write(&path)? } else { benchmark.write_new(&path)? };
+    for hidden in catalog.hidden()?.iter().filter(|hidden| hidden.by == path) {
+        tracing::warn!("{} has the same name, `{name}`, and is hidden by it", hidden.path.display());
     }
-    let mut rows = Vec::new();
-    for metric in benchmark.metrics() {
-        let s = Summary::of(&metric);
-        let info = metric.info();
-        if out.json {
-            out.line(json!({
-                "metric": metric.name(), "unit": info.unit, "direction": info.direction, "seeds": metric.seeds(),
-                "known": s.known, "min": exact(s.min), "median": exact(s.median), "max": exact(s.max),
-                "description": info.description,
-            }))?;
-        } else {
-            rows.push(vec![
-                metric.name().into(),
-                info.unit.clone(),
-                info.direction.to_string(),
-                metric.seeds().to_string(),
-                format!("{:.0} %", 100.0 * s.known as f64 / metric.values().len() as f64),
-                number(s.min),
-                number(s.median),
-                number(s.max),
-                info.description.clone(),
-            ]);
-        }
-    }
-    if out.json {
-        return Ok(());
-    }
-    out.table(&["metric", "unit", "direction", "seeds", "known", "min", "median", "max", "what"], &rows)
+    Ok((path, bytes))
 }
 
-/// The distribution of a metric's values, over rows and seeds.
-struct Summary {
-    known: usize,
-    min: f32,
-    median: f32,
-    max: f32,
-}
-
-impl Summary {
-    fn of(metric: &MetricView) -> Self {
-        let mut known: Vec<f32> = metric.values().filter(|v| !v.is_nan()).collect();
-        let median = srnas_common::statistics::median(&mut known);
-        let min = known.iter().copied().fold(f32::NAN, f32::min);
-        let max = known.iter().copied().fold(f32::NAN, f32::max);
-        Self { known: known.len(), min, median, max }
-    }
-}
-
-fn show_agreement(benchmark: &Benchmark, names: &[String], out: &mut Output) -> anyhow::Result<()> {
-    let metrics: Vec<MetricView> = match names {
-        [] => benchmark.metrics().collect(),
-        names => {
-            let metric = |name: &String| benchmark.metric(name).map_err(|e| Usage(e.to_string()));
-            names.iter().map(metric).collect::<Result<_, _>>()?
-        }
-    };
-    let all = agreement(benchmark, &metrics);
-    if out.json {
-        for of in &all {
-            let with: serde_json::Map<_, _> =
-                metrics.iter().zip(&of.with).map(|(m, r)| (m.name().to_string(), json!(r))).collect();
-            out.line(json!({
-                "metric": of.metric, "spread": of.spread, "noise": of.noise, "between_seeds": of.between_seeds,
-                "within_noise_of_best": of.within_noise_of_best, "rank_correlation": with,
-            }))?;
-        }
-        return Ok(());
-    }
-    let shown = |value: Option<f64>, digits: usize| value.map_or("-".into(), |v| format!("{v:.digits$}"));
-    let rows: Vec<Vec<String>> = all
-        .iter()
-        .map(|a| {
-            let share = a.within_noise_of_best.map(|share| 100.0 * share);
-            let unit = benchmark.metric(&a.metric).map_or("", |m| &m.info().unit).to_string();
-            vec![
-                a.metric.clone(),
-                unit,
-                format!("{:.4}", a.spread),
-                shown(a.noise, 4),
-                shown(a.between_seeds, 2),
-                share.map_or("-".into(), |s| format!("{s:.2} %")),
-            ]
-        })
-        .collect();
-    out.line("Classes count once. Spread: standard deviation over classes; noise: of one seed around its class's mean;")?;
-    out.line("seeds: rank correlation between them; near best: share of the classes within two standard errors of the best.\n")?;
-    out.table(&["metric", "unit", "spread", "noise", "seeds", "near best"], &rows)?;
-    // A matrix of many columns is no table for people.
-    if !(2..=12).contains(&metrics.len()) {
-        return out
-            .line("\nWith --metric given 2 to 12 times, also their rank correlations with each other.");
-    }
-    out.line("\nRank correlations of the means:\n")?;
-    let columns: Vec<&str> = std::iter::once("").chain(metrics.iter().map(MetricView::name)).collect();
-    let rows: Vec<Vec<String>> = all
-        .iter()
-        .map(|a| std::iter::once(a.metric.clone()).chain(a.with.iter().map(|r| format!("{r:.2}"))).collect())
-        .collect();
-    out.table(&columns, &rows)
-}
-
-fn import(catalog: &Catalog, kind: &str, folders: &[PathBuf], out: &mut Output) -> anyhow::Result<()> {
+fn import(
+    catalog: &Catalog,
+    kind: &str,
+    folders: &[PathBuf],
+    replace: bool,
+    out: &mut Output,
+) -> anyhow::Result<()> {
     let began = Instant::now();
     let kind = KINDS.iter().find(|k| k.name == kind).context("no such kind of tables")?;
-    let path = catalog.import_dir()?.join(format!("{}.{EXTENSION}", kind.benchmark));
     // Draws nothing where stderr is not a terminal.
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}").expect("a template");
     let bar = ProgressBar::new(0).with_style(style);
@@ -393,7 +300,7 @@ fn import(catalog: &Catalog, kind: &str, folders: &[PathBuf], out: &mut Output) 
     let imported = imported?;
 
     let (rows, metrics) = (imported.benchmark.rows(), imported.benchmark.metrics());
-    let bytes = imported.benchmark.write(&path)?;
+    let (path, bytes) = write(catalog, imported.benchmark, replace)?;
     let seconds = began.elapsed().as_secs_f64();
     if out.json {
         return out.line(json!({
@@ -411,17 +318,12 @@ fn import(catalog: &Catalog, kind: &str, folders: &[PathBuf], out: &mut Output) 
     out.line(format!("wrote  {}: {rows} rows, {metrics} metrics, {size}, in {seconds:.1} s", path.display()))
 }
 
-fn generate(
-    catalog: &Catalog,
-    file: Option<PathBuf>,
-    threads: usize,
-    out: &mut Output,
-) -> anyhow::Result<()> {
+fn generate(path: &Path, replace: bool, threads: usize, out: &mut Output) -> anyhow::Result<()> {
     let began = Instant::now();
-    let path = match file {
-        Some(path) => path,
-        None => catalog.import_dir()?.join(format!("{}.{EXTENSION}", digits::BENCHMARK)),
-    };
+    // Before hours of training, not after.
+    if path.exists() && !replace {
+        return Err(BenchmarkError::Present { path: path.into() }.into());
+    }
     let journal = path.with_extension("trainings.jsonl");
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
@@ -457,7 +359,7 @@ fn generate(
     bar.finish_and_clear();
     let digits::Generated { benchmark, diverged } = generated?;
     let (rows, metrics) = (benchmark.rows(), benchmark.metrics());
-    let bytes = benchmark.write(&path)?;
+    let bytes = benchmark.write(path)?;
     std::fs::remove_file(&journal).with_context(|| format!("cannot remove {}", journal.display()))?;
     let seconds = began.elapsed().as_secs_f64();
     if out.json {
@@ -468,111 +370,6 @@ fn generate(
     }
     let (rows, size, place) = (thousands(rows), megabytes(bytes as usize), path.display());
     out.line(format!(
-        "wrote  {place}: {rows} classes, {metrics} metrics, {size}, in {seconds:.0} s; {diverged} diverged"
+        "wrote  {place}: {rows} classes by the published rule, {metrics} metrics, {size}, in {seconds:.0} s; {diverged} diverged"
     ))
-}
-
-fn check(benchmark: &Benchmark, retrain: usize, draw: u64, out: &mut Output) -> anyhow::Result<()> {
-    let mut checks = verify(benchmark);
-    if benchmark.name() == digits::BENCHMARK {
-        checks.extend(digits::retrain(benchmark, retrain, draw)?);
-    }
-    if out.json {
-        for check in &checks {
-            out.line(json!(check))?;
-        }
-    } else {
-        let rows: Vec<Vec<String>> = checks
-            .iter()
-            .map(|c| {
-                let verdict = if c.ok { "ok" } else { "FAILED" };
-                vec![verdict.into(), c.what.clone(), c.expected.clone(), c.found.clone()]
-            })
-            .collect();
-        out.table(&["", "what", "expected", "found"], &rows)?;
-    }
-    match checks.iter().filter(|c| !c.ok).count() {
-        0 => Ok(()),
-        failed => bail!(
-            "{failed} of {} checks of {} failed: make it again, from the published tables or by training",
-            checks.len(),
-            benchmark.path().display()
-        ),
-    }
-}
-
-fn query(
-    benchmark: &Benchmark,
-    architecture: &str,
-    metrics: &[String],
-    out: &mut Output,
-) -> anyhow::Result<()> {
-    let space = benchmark.space();
-    let choices = space.parse(architecture).map_err(|e| Usage(e.to_string()))?;
-    let architecture = space.format(&choices);
-    let row = benchmark
-        .row_of(&choices)
-        .with_context(|| format!("{architecture} is not in the table of {}", benchmark.name()))?;
-    let asked: Vec<MetricView> = match metrics {
-        [] => benchmark.metrics().collect(),
-        names => {
-            let metric = |name: &String| benchmark.metric(name).map_err(|e| Usage(e.to_string()));
-            names.iter().map(metric).collect::<Result<_, _>>()?
-        }
-    };
-    let mut rows = Vec::new();
-    for metric in asked {
-        let seeds: Vec<f32> = (0..metric.seeds()).map(|seed| metric.value(row, seed)).collect();
-        let (mean, info) = (metric.mean(row), metric.info());
-        if out.json {
-            out.line(json!({
-                "benchmark": benchmark.name(), "architecture": architecture, "metric": metric.name(),
-                "value": exact(mean),
-                "seeds": seeds.iter().map(|&v| exact(v)).collect::<Vec<_>>(),
-                "unit": info.unit, "direction": info.direction,
-            }))?;
-        } else {
-            let apart: Vec<String> = seeds.iter().map(|&v| number(v)).collect();
-            let apart = if seeds.len() > 1 { format!("mean of {}", apart.join(", ")) } else { String::new() };
-            rows.push(vec![metric.name().into(), number(mean), info.unit.clone(), apart]);
-        }
-    }
-    if out.json {
-        return Ok(());
-    }
-    out.line(format!("{architecture}\n"))?;
-    out.table(&["metric", "value", "unit", ""], &rows)
-}
-
-/// Whether a cell of a table is a number as printed here, or stands for one.
-fn is_number(cell: &str) -> bool {
-    let digits = cell.trim_end_matches([' ', '%', 'M', 'B']).replace(',', "");
-    matches!(cell, "-" | "missing") || digits.parse::<f64>().is_ok()
-}
-
-/// The number with the digits that it needs as f32; none for NaN.
-fn exact(value: f32) -> Option<f64> {
-    value.to_string().parse().ok().filter(|v: &f64| !v.is_nan())
-}
-
-/// Four digits after the point, `missing` for NaN.
-fn number(value: f32) -> String {
-    if value.is_nan() { "missing".into() } else { format!("{value:.4}") }
-}
-
-/// 15625 as 15,625.
-fn thousands(n: usize) -> String {
-    let digits = n.to_string();
-    let mut grouped = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
-
-fn megabytes(bytes: usize) -> String {
-    format!("{:.1} MB", bytes as f64 / 1e6)
 }

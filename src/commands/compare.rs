@@ -111,6 +111,11 @@ impl CompareCommand {
             let says = "nothing to compare on: give --task T, --task-set NAME or --objectives PATTERN";
             return Err(Usage(says.into()).into());
         }
+        for problem in &problems {
+            if let Some(known) = problem.known() {
+                tracing::warn!("{}: {known}; the comparison is on these", problem.name);
+            }
+        }
         let methods = self.methods()?;
         let against = self.against(&methods)?;
         let knows_past = methods.iter().any(|m| m.name() == "transfer-gp");
@@ -216,6 +221,9 @@ impl CompareCommand {
             self.print_clock(clock, wide);
         }
         for problem in &summary.problems {
+            if let Some(known) = &problem.known {
+                println!("\n{}: {known}; the comparison is on these.", problem.problem);
+            }
             for m in problem.methods.iter().filter(|m| !m.failed.is_empty()) {
                 let why = m.failed.values().next().expect("not empty");
                 println!("\n{} on {}: {} searches failed: {why}", m.method, problem.problem, m.failed.len());

@@ -1,14 +1,19 @@
 //! `srnas learner`: the learner as a process of its own.
 
 use super::{
-    config::ConfigArgs, report, run::default_run_dir, security::ListenerSecurity, simulation::SimulationArgs,
+    config::ConfigArgs,
+    report,
+    resume::{self, Kind},
+    run::default_run_dir,
+    security::ListenerSecurity,
+    simulation::SimulationArgs,
 };
 use clap::{Args, ValueEnum};
 use srnas_common::config::{
     Config,
     layers::{ConfigFile, Origin, Override},
 };
-use srnas_learner::Start;
+use srnas_learner::{RunDir, Start};
 use srnas_oracle::catalog::Catalog;
 use std::{
     net::SocketAddr,
@@ -57,8 +62,11 @@ impl LearnerArgs {
     /// The configuration in its layers; `more` are flags that only some commands have. A run that is resumed has its own
     /// file unless another is named.
     pub fn config(&self, more: impl IntoIterator<Item = Override>) -> anyhow::Result<Config> {
-        let own = self.resume.map(|_| self.run_dir("").join("config.toml"));
+        let own = self.resume.map(|_| self.run_dir("").join(RunDir::CONFIG));
         let own = own.filter(|file| self.resume == Some(Resume::Always) || file.is_file());
+        if own.is_some() {
+            resume::check(&self.run_dir(""), Kind::Training)?;
+        }
         let resolved =
             self.config.resolve_over(own.as_deref(), more.into_iter().chain(self.simulation.overrides()))?;
         if resolved.origin.get("tasks.train") == Some(&Origin::Default) {

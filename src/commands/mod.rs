@@ -8,9 +8,11 @@ mod config;
 mod doctor;
 mod evaluator;
 mod learner;
+mod ledger;
 mod live;
 mod own;
 mod report;
+mod resume;
 mod run;
 mod search;
 mod security;
@@ -21,7 +23,9 @@ mod tasks;
 use clap::{Parser, Subcommand, ValueEnum};
 use srnas_common::{config::ConfigError, policy::Policy, security::SecurityError, telemetry};
 use srnas_learner::{LearnerError, RunDirError};
-use srnas_oracle::{importers::table::TableError, tasks::TaskBuildError};
+use srnas_oracle::{
+    benchmark::BenchmarkError, catalog::CatalogError, importers::table::TableError, tasks::TaskBuildError,
+};
 use srnas_search::{ClockError, ComparisonError, ProblemError, SpecError};
 use std::{
     process::ExitCode,
@@ -88,6 +92,7 @@ enum Command {
     Bench(bench::BenchCommand),
     Config(config::ConfigCommand),
     Doctor(doctor::DoctorCommand),
+    Ledger(ledger::LedgerCommand),
     Status(admin::StatusCommand),
     Best(admin::BestCommand),
     Checkpoint(admin::CheckpointCommand),
@@ -109,6 +114,7 @@ impl Cli {
             Command::Bench(c) => c.run(),
             Command::Config(c) => c.run(),
             Command::Doctor(c) => c.run(),
+            Command::Ledger(c) => c.run(),
             Command::Status(c) => c.run(),
             Command::Best(c) => c.run(),
             Command::Checkpoint(c) => c.run(),
@@ -140,14 +146,17 @@ fn exit_code(error: &anyhow::Error) -> u8 {
             || cause.is::<SecurityError>()
             || cause.downcast_ref().is_some_and(TaskBuildError::is_usage)
             || cause.downcast_ref().is_some_and(TableError::is_usage)
+            || matches!(cause.downcast_ref(), Some(BenchmarkError::Present { .. }))
+            || matches!(cause.downcast_ref(), Some(CatalogError::Reserved { .. }))
             || cause.is::<SpecError>()
             || cause.downcast_ref().is_some_and(ProblemError::is_usage)
             || cause.downcast_ref().is_some_and(ComparisonError::is_usage)
             || cause.downcast_ref().is_some_and(ClockError::is_usage)
+            || cause.downcast_ref().is_some_and(RunDirError::is_usage)
             || cause.downcast_ref().is_some_and(|e| match e {
                 LearnerError::Tasks(tasks) => tasks.is_usage(),
-                LearnerError::RunDir(RunDirError::Taken { .. } | RunDirError::Nothing { .. })
-                | LearnerError::OtherConfig { .. } => true,
+                LearnerError::RunDir(run_dir) => run_dir.is_usage(),
+                LearnerError::OtherConfig { .. } => true,
                 _ => false,
             })
     });

@@ -15,7 +15,7 @@ use rand_chacha::ChaCha8Rng;
 use srnas_common::{config::Config, posterior::Prior, space::SearchSpace};
 use srnas_oracle::{
     benchmark::{BenchmarkWriter, Direction, EXTENSION, MetricInfo, SpaceDefinition, SpaceFormat},
-    catalog::Catalog,
+    catalog::{Catalog, SURROGATES},
 };
 use srnas_search::{PastSearch, random_surrogate, surrogates_of};
 use std::{
@@ -26,7 +26,7 @@ use std::{
 use tracing::info;
 
 /// Name of the benchmark that is made.
-const BENCHMARK: &str = "surrogates";
+const BENCHMARK: &str = SURROGATES;
 /// The folder of the search that is made first.
 const MEASURED: &str = "measured";
 /// The method that searches where no policy is given, and against which hers is judged.
@@ -81,7 +81,7 @@ pub struct OwnArguments {
 /// The catalog of a run; what the run made itself comes first.
 pub fn catalog_of(run_dir: &Path, catalog: Catalog) -> Catalog {
     match surrogates_in(run_dir).is_file() {
-        true => Catalog::over([run_dir.to_path_buf()].into_iter().chain(catalog.folders().iter().cloned())),
+        true => catalog.with_file(surrogates_in(run_dir)),
         false => catalog,
     }
 }

@@ -212,7 +212,7 @@ fn print_best(catalog: &Catalog, task: &str, choices: &[u8]) -> anyhow::Result<(
 }
 
 /// A number with about four digits.
-fn significant(value: f32) -> String {
+fn significant(value: f64) -> String {
     match value.abs() {
         v if v >= 1000.0 => format!("{value:.0}"),
         v if v >= 10.0 => format!("{value:.1}"),

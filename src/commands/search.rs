@@ -11,6 +11,7 @@ use srnas_common::{
     policy::{Acts, Policy},
     statistics::bootstrap_mean,
     task::{Task, TaskName},
+    text::number,
 };
 use srnas_oracle::tasks::{resolve_tasks, resolve_with_shorter};
 use srnas_search::{Acting, policy_environment};
@@ -203,9 +204,9 @@ impl SearchCommand {
                 searches.iter().map(|s| f64::from(s.incumbents[s.incumbents.len() - 1])).collect();
             let best = best_of(searches);
             println!(
-                "  {:>9.4}  {:>10.4}  {}",
-                srnas_common::statistics::mean(&last),
-                task.best(),
+                "  {:>9}  {:>10}  {}",
+                number(task.shown(srnas_common::statistics::mean(&last))),
+                number(task.shown(task.best())),
                 task.space().format(&best.best)
             );
         }
@@ -231,10 +232,10 @@ fn summary(done: &[(Arc<Task>, Vec<Search>)], n: usize) -> (f64, [f64; 2]) {
 }
 
 fn task_json(task: &Task, searches: &[Search], at: &[usize]) -> serde_json::Value {
-    let report = |value: &dyn Fn(&Search, usize) -> f32| -> serde_json::Value {
+    let report = |value: &dyn Fn(&Search, usize) -> f64| -> serde_json::Value {
         at.iter()
             .map(|&n| {
-                let values = vec![searches.iter().map(|s| f64::from(value(s, n - 1))).collect::<Vec<f64>>()];
+                let values = vec![searches.iter().map(|s| value(s, n - 1)).collect::<Vec<f64>>()];
                 let (mean, interval) = bootstrap_mean(&values);
                 (n.to_string(), json!({ "mean": mean, "ci95": interval }))
             })
@@ -245,10 +246,11 @@ fn task_json(task: &Task, searches: &[Search], at: &[usize]) -> serde_json::Valu
     json!({
         "task": task.name(),
         "starts": searches.len(),
-        "normalised_regret": report(&|s, n| s.regrets[n]),
-        "incumbent": report(&|s, n| s.incumbents[n]),
-        "best_known": task.best(),
-        "median": task.median(),
+        "normalised_regret": report(&|s, n| s.regrets[n].into()),
+        "minimise": task.minimises(),
+        "incumbent": report(&|s, n| task.shown(s.incumbents[n])),
+        "best_known": task.shown(task.best()),
+        "median": task.shown(task.median()),
         "best_architecture": task.space().format(&best.best),
     })
 }

@@ -9,6 +9,7 @@ use serde_json::json;
 use srnas_common::{
     files::write_whole,
     space::{self, SPACES, SearchSpace, listed_or_drawn, unreachable_choices},
+    text::percent,
 };
 use std::{fs, path::Path, sync::Arc};
 
@@ -85,7 +86,7 @@ fn check(space: &SearchSpace, seed: u64, as_json: bool) -> anyhow::Result<()> {
             json!({
                 "space": space.name(), "decisions": decisions, "combinations": space.size(),
                 "log10_combinations": space.log_size() / std::f64::consts::LN_10, "valid_share": share,
-                "architectures": architectures, "example": space.to_json(&example), "neighbours": neighbours,
+                "architectures": architectures, "counting": space.counting(), "example": space.to_json(&example), "neighbours": neighbours,
                 "unreachable": unreachable,
             })
         );
@@ -101,9 +102,9 @@ fn check(space: &SearchSpace, seed: u64, as_json: bool) -> anyhow::Result<()> {
             _ => print!("1e{:.1} combinations", space.log_size() / std::f64::consts::LN_10),
         }
         let about = if whole { "" } else { "about " };
-        print!(", {about}{:.4} % of them valid", 100.0 * share);
+        print!(", {about}{} of them valid", percent(share));
         match architectures {
-            Some(n) => println!("; {n} architectures (what does not count left out)"),
+            Some(n) => println!("; {n} architectures ({})", space.counting()),
             None => println!(),
         }
         println!("Random architectures are drawn evenly from the valid combinations.");
@@ -158,7 +159,25 @@ impl GivenSpace {
             ))
             .into());
         }
-        let space = space::load(path).map_err(|e| Usage(e.to_string()))?;
+        Self::of_file(path, space::load(path).map_err(|e| Usage(e.to_string()))?)
+    }
+
+    /// The copy of a file in a run directory; a file that does not name its space had another name than its copy.
+    ///
+    /// # Errors
+    /// What is wrong in the copy, or that there is none.
+    pub fn of_copy(path: &Path, name: &str) -> anyhow::Result<Self> {
+        if !path.exists() {
+            let path = path.display();
+            return Err(Usage(format!(
+                "{path}, the copy of the space's file, has gone: put the file there again"
+            ))
+            .into());
+        }
+        Self::of_file(path, space::load_as(path, name).map_err(|e| Usage(e.to_string()))?)
+    }
+
+    fn of_file(path: &Path, space: Arc<SearchSpace>) -> anyhow::Result<Self> {
         let definition = fs::read_to_string(path)?;
         let ending =
             if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("json")) { "json" } else { "toml" };

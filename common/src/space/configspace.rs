@@ -1,8 +1,7 @@
 //! Spaces as the Python package ConfigSpace writes them (`ConfigurationSpace.to_json`, formats 0.2 to 0.4).
 
 use super::{
-    Condition, Constraint, Custom, Decision, SearchSpace, SpaceError, check_decisions,
-    custom::Formula,
+    Condition, Constraint, Custom, Decision, Formula, SearchSpace, SpaceError, check_decisions,
     file::{Namer, decision},
 };
 use serde::Deserialize;

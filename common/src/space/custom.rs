@@ -1,95 +1,22 @@
 //! Rules of spaces that somebody wrote down: conditions, constraints and decisions that may be exchanged.
 
 use super::{
-    Choices, Condition, Conditional, Decision, Rules, SearchSpace, SpaceError, conditional::DecisionSet,
+    Choices, Condition, Conditional, Decision, Formula, Rules, SearchSpace, SpaceError,
+    conditional::DecisionSet,
 };
-use crate::names::did_you_mean;
-use exmex::{Express, FlatExVal, Val};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 /// A space is refused if it has fewer valid combinations than one in so many.
 const RAREST: u64 = 10_000;
 
-/// Names that exmex reads as numbers.
-const CONSTANTS: [&str; 5] = ["PI", "π", "TAU", "τ", "E"];
-
 /// What an architecture must not break. A constraint is asked only while every decision that it names is active.
 #[derive(Clone, Debug)]
 pub enum Constraint {
     /// These decisions must not all have one of these choices at once.
     Forbid(Vec<(usize, Vec<u8>)>),
-    /// This formula over numeric decisions must be true.
+    /// This formula must be true.
     Require(Box<Formula>),
-}
-
-/// A formula such as `depth * width <= 96`: arithmetic, comparisons, `&&` and `||` over the names of decisions whose choices
-/// are numbers or truth values. Whole numbers divide as whole numbers.
-#[derive(Clone, Debug)]
-pub struct Formula {
-    text: String,
-    expression: FlatExVal<i64, f64>,
-    /// Its decisions, in the order in which the expression wants their values.
-    decisions: Vec<usize>,
-    /// For each of them the value of each choice.
-    values: Vec<Vec<Val<i64, f64>>>,
-}
-
-impl Formula {
-    /// Reads a formula over these decisions.
-    ///
-    /// # Errors
-    /// Says what is no formula, which name is no decision, and which decision has words for choices.
-    pub fn read(text: &str, decisions: &[Decision]) -> Result<Box<Self>, String> {
-        let wrong = |reason: String| format!("`{text}`: {reason}");
-        let expression = exmex::parse_val::<i64, f64>(text)
-            .map_err(|e| wrong(format!("it is no formula ({})", e.to_string().trim_end_matches('.'))))?;
-        if let Some(d) =
-            decisions.iter().find(|d| CONSTANTS.contains(&d.name.as_str()) && text.contains(&d.name))
-        {
-            return Err(wrong(format!(
-                "`{}` is a number in formulas; give the decision another name",
-                d.name
-            )));
-        }
-        let (mut places, mut values) = (Vec::new(), Vec::new());
-        for name in expression.var_names() {
-            let Some(place) = decisions.iter().position(|d| d.name == *name) else {
-                let hint = did_you_mean(name, decisions.iter().map(|d| d.name.as_str()));
-                return Err(wrong(format!("there is no decision `{name}`{hint}")));
-            };
-            let decision = &decisions[place];
-            if !decision.literal {
-                return Err(wrong(format!("the choices of `{name}` are words, not numbers")));
-            }
-            let value = |c: usize| match decision.value(c as u8) {
-                serde_json::Value::Bool(b) => Val::Bool(b),
-                value => match value.as_i64() {
-                    Some(whole) => Val::Int(whole),
-                    None => Val::Float(value.as_f64().unwrap_or(f64::NAN)),
-                },
-            };
-            places.push(place);
-            values.push((0..decision.choices.len()).map(value).collect());
-        }
-        if places.is_empty() {
-            return Err(wrong("it names no decision".into()));
-        }
-        let formula = Self { text: text.into(), expression, decisions: places, values };
-        match formula.evaluate(|_| 0) {
-            Val::Bool(_) => Ok(Box::new(formula)),
-            Val::Error(e) => Err(wrong(format!("it cannot be computed ({e})"))),
-            _ => Err(wrong(
-                "it is neither true nor false; compare two numbers, as in `depth * width <= 96`".into(),
-            )),
-        }
-    }
-
-    fn evaluate(&self, choice: impl Fn(usize) -> u8) -> Val<i64, f64> {
-        let value = |(&d, values): (&usize, &Vec<Val<i64, f64>>)| values[usize::from(choice(d))].clone();
-        let values = self.decisions.iter().zip(&self.values).map(value);
-        self.expression.eval_iter(values).unwrap_or_else(Val::Error)
-    }
 }
 
 impl Constraint {
@@ -99,8 +26,7 @@ impl Constraint {
                 pattern.iter().any(|(d, bad)| inactive.has(*d) || !bad.contains(&choices[*d]))
             }
             Self::Require(formula) => {
-                formula.decisions.iter().any(|&d| inactive.has(d))
-                    || matches!(formula.evaluate(|d| choices[d]), Val::Bool(true))
+                formula.decisions().iter().any(|&d| inactive.has(d)) || formula.holds(|d| choices[d])
             }
         }
     }
@@ -158,7 +84,7 @@ impl Custom {
 impl Constraint {
     fn describe(&self, decisions: &[Decision]) -> String {
         match self {
-            Self::Require(formula) => format!("require {}", formula.text),
+            Self::Require(formula) => format!("require {}", formula.text()),
             Self::Forbid(pattern) => {
                 let part = |(d, bad): &(usize, Vec<u8>)| {
                     let names: Vec<&str> =
@@ -258,12 +184,25 @@ impl Rules for Custom {
         self.constraints.iter().all(|c| c.holds(choices, &inactive))
     }
 
+    fn broken(&self, space: &SearchSpace, choices: &Choices) -> Vec<String> {
+        let inactive = self.conditions.inactive(choices);
+        let broken = self.constraints.iter().filter(|c| !c.holds(choices, &inactive));
+        broken.map(|c| format!("`{}`", c.describe(&space.decisions))).collect()
+    }
+
     fn activate(&self, choices: &mut Choices) {
         self.conditions.activate(choices);
     }
 
     fn is_inactive(&self, choices: &Choices, decision: usize) -> bool {
         self.conditions.inactive(choices).has(decision)
+    }
+
+    fn counting(&self) -> &'static str {
+        match self.interchangeable.is_empty() {
+            true => "what does not count left out",
+            false => "what does not count left out, and interchangeable groups in any order",
+        }
     }
 
     /// The rank of the active form with its interchangeable groups in order, where there are any.
@@ -384,16 +323,6 @@ mod tests {
 
     #[test]
     fn what_cannot_be_a_space_is_refused_with_the_reason() {
-        let read = |text: &str| Formula::read(text, &decisions()).unwrap_err();
-        let odd = [numbers("kernel-size", &["3", "5"])];
-        assert!(Formula::read("{kernel-size} * 2 < 9", &odd).is_ok());
-        let error = Formula::read("E < 4", &[numbers("E", &["3", "5"])]).unwrap_err();
-        assert!(error.contains("`E` is a number in formulas"), "{error}");
-        assert!(read("depht * 2 < 3").contains("did you mean `depth`"));
-        assert!(read("act1 == 1").contains("are words"));
-        assert!(read("depth +").contains("no formula"));
-        assert!(read("depth * 2").contains("neither true nor false"));
-        assert!(read("1 < 2").contains("names no decision"));
         let refused = |constraints: Vec<Constraint>, groups: Vec<Vec<Vec<usize>>>| {
             let space = Custom::space("net", decisions(), second_layer(), constraints, groups);
             space.unwrap_err().to_string()

@@ -1,8 +1,7 @@
 //! Spaces in files: our own TOML (docs/your-own-search.md), or a ConfigSpace in JSON.
 
 use super::{
-    Condition, Constraint, Custom, Decision, SearchSpace, SpaceError, check_decisions, configspace,
-    custom::Formula,
+    Condition, Constraint, Custom, Decision, Formula, SearchSpace, SpaceError, check_decisions, configspace,
 };
 use crate::names::did_you_mean;
 use serde::Deserialize;
@@ -27,11 +26,19 @@ pub struct SpaceFileError {
 /// # Errors
 /// Says which file and what is wrong in it.
 pub fn load(path: &Path) -> Result<Arc<SearchSpace>, SpaceFileError> {
+    let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+    load_as(path, &stem)
+}
+
+/// The space in a file that was copied: where it does not name the space, that is called `name`.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_as(path: &Path, name: &str) -> Result<Arc<SearchSpace>, SpaceFileError> {
     let failed = |reason: String| SpaceFileError { path: path.into(), reason };
     let text = fs::read_to_string(path).map_err(|e| failed(e.to_string()))?;
-    let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
     let is_json = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("json"));
-    let space = if is_json { configspace::read(&text, &stem) } else { read(&text, &stem) };
+    let space = if is_json { configspace::read(&text, name) } else { read(&text, name) };
     // The space's name says less than the file's.
     let plain = |e: SpaceError| match e {
         SpaceError::Malformed { reason, .. } => reason,
@@ -204,18 +211,8 @@ impl Namer<'_> {
     /// Place of a choice by its value; a number is found by its value, however it is written.
     pub fn choice(&self, decision: usize, wanted: &serde_json::Value) -> Result<u8, String> {
         let d = &self.decisions[decision];
-        let all = 0..d.choices.len() as u8;
-        // Not two whole numbers: large ones may be the same as floats.
-        let equal = |&c: &u8| {
-            let value = d.value(c);
-            (value.is_f64() || wanted.is_f64()) && value.as_f64().is_some_and(|v| Some(v) == wanted.as_f64())
-        };
-        let found = all.clone().find(|&c| d.value(c) == *wanted).or_else(|| all.clone().find(equal));
-        found.ok_or_else(|| {
-            let text = wanted.as_str().map_or_else(|| wanted.to_string(), str::to_string);
-            let hint = did_you_mean(&text, d.choices.iter().map(String::as_str));
-            format!("decision `{}` has no choice `{text}`{hint}", d.name)
-        })
+        let text = || wanted.as_str().map_or_else(|| wanted.to_string(), str::to_string);
+        d.position(wanted).ok_or_else(|| d.unknown(&text()))
     }
 
     fn choices(&self, name: &str, choice: &Choice) -> Result<(usize, Vec<u8>), String> {

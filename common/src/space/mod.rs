@@ -7,13 +7,17 @@ mod conditional;
 mod configspace;
 mod custom;
 mod file;
+mod formula;
 mod nb201;
+mod notation;
+mod restricted;
 mod survey;
 
 pub use conditional::{Condition, Conditional};
 pub use configspace::read as read_configspace;
-pub use custom::{Constraint, Custom, Formula};
-pub use file::{SpaceFileError, load, read};
+pub use custom::{Constraint, Custom};
+pub use file::{SpaceFileError, load, load_as, read};
+pub use formula::Formula;
 pub use survey::{listed_or_drawn, unreachable_choices};
 
 use std::{fmt, sync::Arc};
@@ -44,13 +48,6 @@ impl Decision {
             ordered: false,
         }
     }
-
-    /// A choice as JSON has it: a number, a truth value or a word.
-    pub fn value(&self, choice: u8) -> serde_json::Value {
-        let name = &self.choices[usize::from(choice)];
-        let literal = self.literal.then(|| serde_json::from_str(name).ok()).flatten();
-        literal.unwrap_or_else(|| name.as_str().into())
-    }
 }
 
 /// What a space knows beyond its list of decisions.
@@ -58,12 +55,27 @@ pub trait Rules: Send + Sync + fmt::Debug {
     /// Whether this combination of choices is an architecture of the space.
     fn is_valid(&self, choices: &Choices) -> bool;
 
+    /// The constraints that choices of the space break, in the words of who wrote them.
+    fn broken(&self, _space: &SearchSpace, _choices: &Choices) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Turns `choices` into the active form: every inactive decision gets one fixed choice.
     fn activate(&self, choices: &mut Choices);
 
     /// Whether a decision does not count, whatever its choice.
     fn is_inactive(&self, _choices: &Choices, _decision: usize) -> bool {
         false
+    }
+
+    /// By what rule combinations of choices count as one architecture, in words.
+    fn counting(&self) -> &'static str {
+        "what does not count left out"
+    }
+
+    /// The space of which this one has only some of the encodings.
+    fn whole(&self) -> Option<&Arc<SearchSpace>> {
+        None
     }
 
     /// The canonical key where the space's published rule is more than "inactive decisions dropped".
@@ -243,6 +255,21 @@ impl SearchSpace {
             && self.rules.is_valid(choices)
     }
 
+    /// By what rule combinations of choices count as one architecture (see [`Self::canonical_key`]), in words.
+    pub fn counting(&self) -> &'static str {
+        self.rules.counting()
+    }
+
+    /// The space of which this one has only some of the encodings, see [`Self::restricted`].
+    pub fn whole(&self) -> Option<&Arc<Self>> {
+        self.rules.whole()
+    }
+
+    /// The constraints that choices of this space break, such as `require depth * width <= 96`, where it has any to name.
+    pub fn broken(&self, choices: &Choices) -> Vec<String> {
+        self.rules.broken(self, choices)
+    }
+
     /// Turns choices into the active form: every inactive decision gets one fixed choice.
     pub fn activate(&self, choices: &mut Choices) {
         self.rules.activate(choices);
@@ -352,87 +379,6 @@ impl SearchSpace {
     /// The share of all combinations of choices that are valid: exact in a small space, else an estimate.
     pub fn valid_share(&self) -> f64 {
         custom::valid_share(self).unwrap_or(0.0)
-    }
-
-    /// An architecture as a JSON object: the value of each decision that counts, by its name.
-    pub fn to_json(&self, choices: &Choices) -> serde_json::Map<String, serde_json::Value> {
-        let counts = |d: &usize| !self.is_inactive(choices, *d);
-        let value = |d: usize| (self.decisions[d].name.clone(), self.decisions[d].value(choices[d]));
-        (0..self.len()).filter(counts).map(value).collect()
-    }
-
-    /// Writes an architecture in the space's own notation, else as `decision=choice,…`.
-    pub fn format(&self, choices: &Choices) -> String {
-        self.rules.format(self, choices).unwrap_or_else(|| {
-            let parts: Vec<String> = self
-                .decisions
-                .iter()
-                .zip(choices)
-                .map(|(d, &c)| format!("{}={}", d.name, d.choices[c as usize]))
-                .collect();
-            parts.join(",")
-        })
-    }
-
-    /// Reads an architecture in the space's own notation, else as `decision=choice,…` in any order.
-    ///
-    /// # Errors
-    /// Says which part is not an architecture of this space and what is expected.
-    pub fn parse(&self, text: &str) -> Result<Vec<u8>, SpaceError> {
-        let text = text.trim();
-        let choices = match self.rules.parse(self, text) {
-            Some(result) => result?,
-            None => self.parse_pairs(text)?,
-        };
-        if !self.is_valid(&choices) {
-            return Err(self.not_an_architecture(text, "its choices together are not valid here"));
-        }
-        Ok(choices)
-    }
-
-    fn parse_pairs(&self, text: &str) -> Result<Vec<u8>, SpaceError> {
-        let mut choices = vec![None; self.len()];
-        for pair in text.split(',') {
-            let (name, choice) = pair
-                .split_once('=')
-                .ok_or_else(|| self.not_an_architecture(text, &format!("`{pair}` is not decision=choice")))?;
-            let d = self.decisions.iter().position(|d| d.name == name.trim()).ok_or_else(|| {
-                let hint =
-                    crate::names::did_you_mean(name.trim(), self.decisions.iter().map(|d| d.name.as_str()));
-                self.not_an_architecture(text, &format!("it has no decision `{}`{hint}", name.trim()))
-            })?;
-            let c = self.choice(d, choice.trim()).map_err(|why| self.not_an_architecture(text, &why))?;
-            if choices[d].replace(c).is_some() {
-                return Err(
-                    self.not_an_architecture(text, &format!("decision `{}` occurs twice", name.trim()))
-                );
-            }
-        }
-        choices
-            .iter()
-            .enumerate()
-            .map(|(d, c)| {
-                c.ok_or_else(|| {
-                    self.not_an_architecture(
-                        text,
-                        &format!("decision `{}` is missing", self.decisions[d].name),
-                    )
-                })
-            })
-            .collect()
-    }
-
-    /// Index of a choice by its name; the error names the nearest ones.
-    fn choice(&self, decision: usize, name: &str) -> Result<u8, String> {
-        let d = &self.decisions[decision];
-        d.choices.iter().position(|c| c == name).map(|c| c as u8).ok_or_else(|| {
-            let hint = crate::names::did_you_mean(name, d.choices.iter().map(String::as_str));
-            format!("decision `{}` has no choice `{name}`{hint}", d.name)
-        })
-    }
-
-    fn not_an_architecture(&self, text: &str, reason: &str) -> SpaceError {
-        SpaceError::NotAnArchitecture { space: self.name.clone(), text: text.into(), reason: reason.into() }
     }
 }
 

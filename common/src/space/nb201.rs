@@ -54,6 +54,10 @@ impl Rules for Cell {
         }
     }
 
+    fn counting(&self) -> &'static str {
+        "by the published rule"
+    }
+
     fn published_key(&self, _space: &SearchSpace, choices: &Choices) -> Option<u64> {
         Some(u64::from(self.classes[rank(choices)]))
     }

@@ -13,6 +13,7 @@ mod tests;
 
 pub use arrays::Malformed;
 pub use experience::{EpisodeEnds, Experience, Measurements, SYNTHETIC_TASK, Shape, TERMINATED, TRUNCATED};
+pub(crate) use snapshot::fnv1a;
 pub use snapshot::{Assembler, BrokenSnapshot, CHUNK_BYTES, MAX_SNAPSHOT_BYTES, Snapshot};
 
 /// Peers with another major version do not understand each other.

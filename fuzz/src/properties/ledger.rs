@@ -1,7 +1,7 @@
 //! Ledger files that were damaged.
 
 use rusqlite::{Connection, params, types::Value};
-use srnas_learner::{AnswerRecord, Database, RunRecord};
+use srnas_learner::{AnswerRecord, Database, Ledger, LedgerError, RunRecord, ledger::{backup, repair, verify}};
 use std::{collections::BTreeMap, fs, path::Path, sync::LazyLock};
 
 /// A good ledger, as it lies on the disk.
@@ -66,9 +66,30 @@ pub fn ledger(bytes: &[u8]) {
     }
     fs::write(&path, &file).expect("a file");
     let first = contents(&path);
-    let second = contents(&path);
-    // A number that is none is not equal to itself.
-    assert_eq!(format!("{first:?}"), format!("{second:?}"));
+    assert_eq!(first, contents(&path), "what is read twice is the same");
+    let before = fs::read(&path).expect("a file");
+    let whole = verify(&path, &fits, None).is_ok_and(|findings| findings.faults.is_empty());
+    assert_eq!(fs::read(&path).expect("a file"), before, "looking changes nothing");
+    let copy = folder.path().join("copy.sqlite");
+    match backup(&path, &copy, &fits) {
+        Ok(_) => assert!(contents(&copy).is_ok(), "a copy is whole"),
+        Err(_) => assert!(!copy.exists(), "a copy is whole or not there"),
+    }
+    match repair(&path, &fits) {
+        Ok(repaired) => {
+            assert!(!whole || repaired.lost.is_empty(), "of what is whole nothing is lost: {:?}", repaired.lost);
+            assert!(repaired.damaged.is_file(), "the damaged one is kept");
+            let again = verify(&path, &fits, None).expect("what was repaired can be read");
+            assert_eq!((again.whole, again.faults), (repaired.kept, Vec::new()));
+            assert!(contents(&path).is_ok_and(|all| all.iter().all(|said| !said.starts_with("Err"))));
+        }
+        Err(_) => assert_eq!(fs::read(&path).expect("a file"), before, "what cannot be repaired stays"),
+    }
+}
+
+/// Three choices, and a key that is not asked for.
+fn fits(_task: u16, _key: u64, choices: &[u8]) -> Result<(), String> {
+    if choices.len() == 3 { Ok(()) } else { Err(format!("{choices:?} are not three choices")) }
 }
 
 /// Another value in one column of one row, or of all rows.
@@ -112,13 +133,15 @@ fn overwrite(path: &Path, change: &[u8], text: &[u8]) {
 /// Everything that a ledger says; or why it is refused.
 fn contents(path: &Path) -> Result<Vec<String>, String> {
     let (database, run) = Database::open_any(path).map_err(|e| e.to_string())?;
-    let said = |e: srnas_learner::LedgerError| e.to_string();
+    let said = |e: LedgerError| e.to_string();
     let mut all = vec![format!("{run:?}"), format!("{:?}", database.policy_version().map_err(said))];
     all.push(format!("{:?}", database.actors().map_err(said)));
-    let measurements = database.measurements(None).map_err(said);
+    let measurements = database.measurements(None, fits).map_err(said);
     if let Ok(m) = &measurements {
         let n = m.tasks.len();
         assert_eq!([m.keys.len(), m.fidelities.len(), m.values.len()], [n; 3]);
+        // As the learner takes them up.
+        assert!(Ledger::new(run.tasks.len(), 3).enter(m).tasks.len() <= n);
     }
     all.push(format!("{measurements:?}"));
     for task in 0..run.tasks.len().min(4) as u16 {

@@ -113,6 +113,17 @@ pub enum CheckpointError {
     Thread(io::Error),
 }
 
+impl CheckpointError {
+    /// Whether a checkpoint is not what was written, and will never be again.
+    fn is_damage(&self) -> bool {
+        match self {
+            CheckpointError::Damaged { .. } => true,
+            CheckpointError::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            _ => false,
+        }
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 struct Manifest {
     format: u32,
@@ -133,7 +144,7 @@ impl Checkpoints {
         Self { folder, keep }
     }
 
-    /// Writes a checkpoint and removes the oldest beyond those kept. Nothing that was there is touched unless the new
+    /// Writes a checkpoint and removes others beyond those kept. Nothing that was there is touched unless the new
     /// one is whole and on the disk.
     pub fn write(&self, checkpoint: &Checkpoint) -> Result<PathBuf, CheckpointError> {
         let unfinished = self.folder.join(UNFINISHED);
@@ -150,10 +161,34 @@ impl Checkpoints {
             fs::remove_dir_all(&path).map_err(at)?;
         }
         fs::rename(&unfinished, &path).and_then(|()| File::open(&self.folder)?.sync_all()).map_err(at)?;
-        for old in self.list()?.into_iter().skip(self.keep) {
-            fs::remove_dir_all(&old).map_err(at)?;
-        }
+        self.prune(&path)?;
         Ok(path)
+    }
+
+    /// Removes what is more than is kept: besides the one just written the newest that are whole. A damaged one does not take
+    /// the place of one that is whole.
+    fn prune(&self, fresh: &Path) -> Result<(), CheckpointError> {
+        let mut others = self.list()?;
+        others.retain(|path| path != fresh);
+        if others.len() < self.keep {
+            return Ok(());
+        }
+        let mut kept = 1;
+        for path in others {
+            match verify(&path) {
+                Ok(_) if kept < self.keep => {
+                    kept += 1;
+                    continue;
+                }
+                Ok(_) => {}
+                Err(error) if error.is_damage() => warn!(%error, "a damaged checkpoint is removed"),
+                // It may be whole: who can read it decides.
+                Err(_) => continue,
+            }
+            fs::remove_dir_all(&path)
+                .map_err(|source| CheckpointError::Io { path: path.display().to_string(), source })?;
+        }
+        Ok(())
     }
 
     fn fill(&self, folder: &Path, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
@@ -224,16 +259,19 @@ fn hash_of(path: &Path) -> Result<String, CheckpointError> {
     Ok(hex(&hash.finalize()))
 }
 
-/// Reads a checkpoint whole, every file compared with the manifest.
-fn load(folder: &Path) -> Result<Loaded, CheckpointError> {
-    let read = |name: &str| {
-        let path = folder.join(name);
-        fs::read(&path).map_err(|source| CheckpointError::Io { path: path.display().to_string(), source })
-    };
-    let damaged = |name: &str, reason: String| CheckpointError::Damaged {
-        path: folder.join(name).display().to_string(),
-        reason,
-    };
+fn read(folder: &Path, name: &str) -> Result<Vec<u8>, CheckpointError> {
+    let path = folder.join(name);
+    fs::read(&path).map_err(|source| CheckpointError::Io { path: path.display().to_string(), source })
+}
+
+fn damaged(folder: &Path, name: &str, reason: String) -> CheckpointError {
+    CheckpointError::Damaged { path: folder.join(name).display().to_string(), reason }
+}
+
+/// Compares every file of a checkpoint with its manifest.
+fn verify(folder: &Path) -> Result<Manifest, CheckpointError> {
+    let read = |name| read(folder, name);
+    let damaged = |name: &str, reason| damaged(folder, name, reason);
     let json: serde_json::Value =
         serde_json::from_slice(&read(MANIFEST)?).map_err(|e| damaged(MANIFEST, e.to_string()))?;
     let format = json["format"].as_u64().and_then(|f| u32::try_from(f).ok());
@@ -250,6 +288,14 @@ fn load(folder: &Path) -> Result<Loaded, CheckpointError> {
             return Err(damaged(name, "its content is not what was written".into()));
         }
     }
+    Ok(manifest)
+}
+
+/// Reads a checkpoint whole, every file compared with the manifest.
+fn load(folder: &Path) -> Result<Loaded, CheckpointError> {
+    let manifest = verify(folder)?;
+    let read = |name| read(folder, name);
+    let damaged = |name: &str, reason| damaged(folder, name, reason);
     let state: State = serde_json::from_slice(&read(STATE)?).map_err(|e| damaged(STATE, e.to_string()))?;
     let networks = candle_core::safetensors::load_buffer(&read(NETWORKS)?, &candle_core::Device::Cpu)
         .map_err(|e| damaged(NETWORKS, e.to_string()))?;
@@ -307,6 +353,78 @@ mod tests {
             fs::write(folder.path().join("000000007").join(MANIFEST), &manifest).unwrap();
             prop_assert!(checkpoints.newest().is_err());
         }
+    }
+
+    /// A checkpoint after so many updates, with nothing in it.
+    fn empty(updates: u64) -> Checkpoint {
+        let replay = crate::Replay::new(crate::ReplayConfig {
+            capacity: 8,
+            n_step: 1,
+            gamma: 0.9,
+            alpha: 0.6,
+            time_limit: Default::default(),
+            candidate_features: 1,
+            context_features: 1,
+            cost_feature: None,
+            decisions: 0,
+            width: 2,
+        });
+        let state = State {
+            space: "toy".into(),
+            updates,
+            policy_version: 1,
+            elapsed: 1.0,
+            next_check: 1.0,
+            skipped: 0,
+            rng: rand::SeedableRng::seed_from_u64(1),
+            settings: Default::default(),
+            limiter: crate::limiter::RatioLimiter::new([1.0, 1.0], 1, 1),
+            measurements: 0,
+            ledger: None,
+            environment_steps: 0,
+            regrets: BTreeMap::new(),
+            best: None,
+            predictor: None,
+            actors: Vec::new(),
+        };
+        let networks = safetensors::serialize(HashMap::<String, Tensor>::new(), None).unwrap();
+        Checkpoint { state, networks, best: None, replay: replay.snapshot() }
+    }
+
+    #[test]
+    fn the_newest_that_are_whole_are_kept_whatever_their_numbers() {
+        let folder = tempfile::tempdir().unwrap();
+        let numbers = |checkpoints: &Checkpoints| -> Vec<u64> {
+            let number = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().parse().unwrap();
+            checkpoints.list().unwrap().iter().map(number).collect()
+        };
+        let damage = |updates: u64| {
+            fs::write(folder.path().join(format!("{updates:09}")).join(NETWORKS), "cut short").unwrap();
+        };
+        let one = Checkpoints::new(folder.path().into(), 1);
+        one.write(&empty(900)).unwrap();
+        damage(900);
+        // The run went on from an earlier one, so its next has a lower number.
+        one.write(&empty(500)).unwrap();
+        assert_eq!(numbers(&one), [500]);
+        let two = Checkpoints::new(folder.path().into(), 2);
+        for updates in [600, 700, 800] {
+            two.write(&empty(updates)).unwrap();
+        }
+        assert_eq!(numbers(&two), [800, 700]);
+        damage(800);
+        two.write(&empty(710)).unwrap();
+        assert_eq!(numbers(&two), [710, 700]);
+        fs::remove_file(folder.path().join("000000700").join(MANIFEST)).unwrap();
+        two.write(&empty(720)).unwrap();
+        assert_eq!(numbers(&two), [720, 710]);
+        assert_eq!(two.newest().unwrap().unwrap().state.updates, 720);
+        // What a later release wrote is not for this one to judge.
+        let manifest = folder.path().join("000000710").join(MANIFEST);
+        fs::write(manifest, r#"{"format": 2, "whatever": []}"#).unwrap();
+        two.write(&empty(730)).unwrap();
+        two.write(&empty(740)).unwrap();
+        assert_eq!(numbers(&two), [740, 730, 710]);
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! Counters and random generators of a learner.
 
-use crate::{ledger::ActorRecord, limiter::RatioLimiter};
+use crate::{
+    ledger::{ActorRecord, Known, Tally},
+    limiter::RatioLimiter,
+};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use srnas_common::{policy::ValidationReport, posterior::PosteriorSettings};
@@ -24,6 +27,9 @@ pub(crate) struct State {
     pub limiter: RatioLimiter,
     /// Distinct measurements in the ledger.
     pub measurements: usize,
+    /// What the ledger's file had; older checkpoints do not say.
+    #[serde(default)]
+    pub ledger: Option<Tally>,
     pub environment_steps: u64,
     /// Recent regrets by task group: weighted sum, weight, episodes.
     pub regrets: BTreeMap<String, (f64, f64, u64)>,
@@ -31,6 +37,13 @@ pub(crate) struct State {
     pub predictor: Option<PredictorState>,
     /// What was taken in of each actor: only a deterministic run goes back to it.
     pub actors: Vec<ActorRecord>,
+}
+
+impl State {
+    /// What it knew of the ledger.
+    pub fn known(&self) -> Known {
+        Known { answers: self.measurements as u64, tally: self.ledger }
+    }
 }
 
 /// The predictor's share of the state.

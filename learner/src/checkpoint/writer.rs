@@ -1,7 +1,12 @@
 //! Checkpoints are written on a thread of their own while the training goes on; one at a time.
 
 use super::{Checkpoint, CheckpointError, Checkpoints};
-use std::{path::PathBuf, sync::mpsc, thread};
+use crate::failures::Failures;
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering::Relaxed, mpsc},
+    thread,
+};
 use tracing::{info, warn};
 
 /// The thread.
@@ -12,11 +17,12 @@ pub(crate) struct CheckpointWriter {
     busy: bool,
     /// Updates in the newest one that is whole.
     newest: Option<u64>,
+    failures: Arc<Failures>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
 impl CheckpointWriter {
-    pub fn start(checkpoints: Checkpoints) -> Result<Self, CheckpointError> {
+    pub fn start(checkpoints: Checkpoints, failures: Arc<Failures>) -> Result<Self, CheckpointError> {
         let (requests, incoming) = mpsc::sync_channel::<Checkpoint>(1);
         let (outgoing, reports) = mpsc::sync_channel(1);
         let writing = checkpoints.clone();
@@ -36,6 +42,7 @@ impl CheckpointWriter {
             reports,
             busy: false,
             newest: None,
+            failures,
             thread: Some(thread),
         })
     }
@@ -86,6 +93,7 @@ impl CheckpointWriter {
                 info!(path = %path.display(), "checkpoint");
             }
             Err(error) => {
+                self.failures.checkpoints.fetch_add(1, Relaxed);
                 warn!(%error, "a checkpoint could not be written; the one before stays, the training goes on");
             }
         }

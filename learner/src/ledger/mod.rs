@@ -3,25 +3,60 @@
 //! [`Ledger`] is what the learner works with, in memory; [`Database`] is the file that outlives it; the [`Recorder`]
 //! writes to the file on a thread of its own and acknowledges a batch once its measurements are durable.
 
+mod audit;
+mod care;
 mod database;
+#[cfg(test)]
+mod database_tests;
+mod file;
 mod incumbents;
 mod recorder;
+mod records;
+mod rows;
+mod salvage;
+mod schema;
 
-pub use database::{ActorRecord, AnswerRecord, Database, LedgerError, RunRecord};
+pub use care::{Findings, Fits, Repaired, backup, repair, verify};
+pub use database::Database;
 pub use incumbents::{Incumbent, Incumbents};
 pub use recorder::{Record, Recorder};
+pub use records::{ActorRecord, AnswerRecord, LedgerError, RunRecord};
+pub use rows::{Known, Tally};
 
 use hashbrown::HashSet;
 use srnas_common::{
     posterior::Prior,
+    space::SearchSpace,
     statistics,
-    task::{Task, Values},
+    task::{Count, Task, Values},
     wire::Measurements,
 };
 use std::sync::Arc;
 
 /// The fidelity of a full training.
 pub(crate) const FULL: f32 = 1.0;
+
+/// What is wrong with an architecture that a ledger has under a key.
+///
+/// # Errors
+/// Choices that the space does not have, and another key than the architecture's.
+pub fn fits(space: &SearchSpace, count: Count, key: u64, choices: &[u8]) -> Result<(), String> {
+    if choices.len() != space.len() {
+        return Err(format!("it has {} choices, and the space has {} decisions", choices.len(), space.len()));
+    }
+    let beyond = space.decisions().iter().zip(choices).find(|(d, c)| usize::from(**c) >= d.choices.len());
+    if let Some((decision, choice)) = beyond {
+        return Err(format!("`{}` has no choice {choice}", decision.name));
+    }
+    let expected = match count {
+        Count::Classes => space.canonical_key(choices),
+        Count::Strings => space.rank(choices),
+    };
+    match key == expected {
+        true => Ok(()),
+        false => Err("its key is that of another architecture".into()),
+    }
+}
 
 /// One measurement.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -140,10 +175,7 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use srnas_common::{
-        space::{Conditional, Decision},
-        task::Count,
-    };
+    use srnas_common::space::{Conditional, Decision};
 
     pub(super) fn measurements(rows: &[(u16, u64, f32, f32)]) -> Measurements {
         let mut m = Measurements::default();

@@ -1,8 +1,8 @@
 //! The recorder: writes the ledger's file on a thread of its own. A batch is acknowledged to its actor once what it
 //! measured is durable. Batches that come while the disk is busy share the next commit, so the hot path waits for none.
 
-use super::{ActorRecord, Database, LedgerError};
-use crate::service::Acknowledgement;
+use super::{ActorRecord, Database, LedgerError, Tally};
+use crate::{failures::Failures, service::Acknowledgement};
 use srnas_common::wire::Measurements;
 use std::{
     sync::{
@@ -57,8 +57,8 @@ impl Record {
 #[derive(Debug)]
 enum Message {
     Record(Box<Record>),
-    /// To be answered when everything before it is durable.
-    Barrier(SyncSender<()>),
+    /// To be answered when everything before it is durable, with what the ledger has then.
+    Barrier(SyncSender<Tally>),
 }
 
 /// The recording thread.
@@ -68,24 +68,30 @@ pub struct Recorder {
     /// A record for which there was no room.
     held: Option<Box<Record>>,
     give_up: Arc<AtomicBool>,
+    failures: Arc<Failures>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Recorder {
-    /// Starts to record into a file.
+    /// Starts to record into a file; what cannot be written is counted among `failures`.
     ///
     /// # Errors
     /// When the file cannot be written or there is no thread.
-    pub fn start(database: Database) -> Result<Recorder, LedgerError> {
+    pub(crate) fn start(database: Database, failures: Arc<Failures>) -> Result<Recorder, LedgerError> {
         database.prepare()?;
         let (messages, incoming) = mpsc::sync_channel(WAITING);
         let give_up = Arc::new(AtomicBool::new(false));
-        let giving_up = give_up.clone();
+        let (giving_up, counted) = (give_up.clone(), failures.clone());
         let thread = thread::Builder::new()
             .name("ledger".into())
-            .spawn(move || record_all(database, &incoming, &giving_up))
+            .spawn(move || record_all(database, &incoming, &giving_up, &counted))
             .map_err(LedgerError::Thread)?;
-        Ok(Recorder { messages: Some(messages), held: None, give_up, thread: Some(thread) })
+        Ok(Recorder { messages: Some(messages), held: None, give_up, failures, thread: Some(thread) })
+    }
+
+    /// Whether the ledger cannot be written now.
+    pub fn is_failing(&self) -> bool {
+        self.failures.unwritten().is_some()
     }
 
     /// Whether another record may come. Never blocks: while the disk does not keep up, batches wait unread and their
@@ -122,11 +128,11 @@ impl Recorder {
         }
     }
 
-    /// Waits until everything so far is durable.
+    /// Waits until everything so far is durable; what the ledger has then.
     ///
     /// # Errors
     /// [`LedgerError::Unwritten`] if that does not happen within `patience`.
-    pub fn flush(&mut self, patience: Duration) -> Result<(), LedgerError> {
+    pub fn flush(&mut self, patience: Duration) -> Result<Tally, LedgerError> {
         let deadline = Instant::now() + patience;
         // A full channel empties with every commit.
         while !self.has_room()? {
@@ -161,7 +167,12 @@ impl Drop for Recorder {
     }
 }
 
-fn record_all(mut database: Database, incoming: &mpsc::Receiver<Message>, give_up: &AtomicBool) {
+fn record_all(
+    mut database: Database,
+    incoming: &mpsc::Receiver<Message>,
+    give_up: &AtomicBool,
+    failures: &Failures,
+) {
     let mut records = Vec::new();
     while let Ok(first) = incoming.recv() {
         let until = Instant::now() + GATHER;
@@ -179,30 +190,32 @@ fn record_all(mut database: Database, incoming: &mpsc::Receiver<Message>, give_u
                 next = incoming.recv_timeout(until.saturating_duration_since(Instant::now())).ok();
             }
         }
-        if !commit(&mut database, &records, give_up) {
+        if !commit(&mut database, &records, give_up, failures) {
             return;
         }
         records.drain(..).filter_map(|r: Record| r.acknowledgement).for_each(Acknowledgement::done);
         if let Some(done) = barrier {
             // Whoever gave up waiting does not need to know.
-            let _ = done.try_send(());
+            let _ = done.try_send(database.tally());
         }
     }
 }
 
 /// Writes until it works; `false` if it was given up.
-fn commit(database: &mut Database, records: &[Record], give_up: &AtomicBool) -> bool {
+fn commit(database: &mut Database, records: &[Record], give_up: &AtomicBool, failures: &Failures) -> bool {
     let mut attempts = 0u64;
     loop {
         match database.commit(records) {
             Ok(()) => {
                 if attempts > 0 {
+                    failures.ledger_works();
                     info!(attempts, "the ledger is written again");
                 }
                 return true;
             }
             Err(failure) => {
                 attempts += 1;
+                failures.ledger_fails(failure.to_string());
                 // Not a line a second: a full disk may stay full for long.
                 if attempts.is_power_of_two() {
                     error!(%failure, attempts, records = records.len(), "the ledger cannot be written; nothing is acknowledged until it can: make room on the disk");
@@ -234,7 +247,7 @@ mod tests {
             tasks: vec![("a".into(), "f".into())],
             benchmarks: Vec::new(),
         };
-        let mut recorder = Recorder::start(Database::create(&path, &run).unwrap()).unwrap();
+        let mut recorder = Recorder::start(Database::create(&path, &run).unwrap(), Arc::default()).unwrap();
         let record = |key| {
             let progress = ActorRecord {
                 actor: "a".into(),
@@ -246,15 +259,16 @@ mod tests {
             };
             Record::unacknowledged(measurements(&[(0, key, 1.0, 0.5)]), progress, key)
         };
-        let count = || Database::open(&path, &run).unwrap().measurements(None).unwrap().tasks.len();
+        let count =
+            || Database::open(&path, &run).unwrap().measurements(None, |_, _, _| Ok(())).unwrap().tasks.len();
         for key in 1..=1000 {
             if !recorder.has_room().unwrap() {
                 recorder.flush(Duration::from_secs(20)).unwrap();
             }
             recorder.record(record(key));
         }
-        recorder.flush(Duration::from_secs(20)).unwrap();
-        assert_eq!(count(), 1000);
+        let tally = recorder.flush(Duration::from_secs(20)).unwrap();
+        assert_eq!((count(), tally.answers), (1000, 1000));
         recorder.record(record(1001));
         drop(recorder);
         assert_eq!(count(), 1001);

@@ -12,6 +12,7 @@ mod join;
 pub(crate) mod listening;
 mod member;
 mod members;
+pub(crate) mod opening;
 mod policy;
 pub(crate) mod refusals;
 mod window;
@@ -176,6 +177,9 @@ pub enum ServiceError {
         /// What the system says.
         source: io::Error,
     },
+    /// The socket cannot be handed over.
+    #[error("cannot go on listening: {0}")]
+    Handle(io::Error),
     /// The server failed.
     #[error("the gRPC server on {address} failed: {source}")]
     Serve {

@@ -1,6 +1,6 @@
 //! What leaves the trainer: broadcasts, checks, and at the end the policy that has earned it.
 
-use super::{Ending, Trainer, TrainerError, fitted_settings};
+use super::{Ending, Trainer, TrainerError, fitting::fitted_settings};
 use crate::validation::{Check, Validator};
 use srnas_common::{
     network::FrozenQNetwork,

@@ -1,20 +1,23 @@
 //! The learner's own thread: takes deliveries in, learns, broadcasts, checks, and at the end decides what is exported.
 
 mod export;
+mod fitting;
 mod intake;
 mod resume;
+
+pub(crate) use fitting::Fitting;
 
 use crate::{
     checkpoint::{CheckpointError, CheckpointWriter, Loaded},
     ledger::{Incumbents, Ledger, LedgerError, Recorder},
     limiter::RatioLimiter,
-    limits::{Activity, Laps, Recent, Times, limit},
+    limits::{Activity, Laps, Limit, Recent, Times, limit},
     predictor::PredictorTrainer,
     progress::{GroupRegret, Progress, Standings},
     replay::{Draw, Replay, ReplayConfig},
     service::{Counters, Delivery, Lags, Members, MembersReport},
     update::{DqnConfig, DqnUpdate},
-    validation::{BackgroundCheck, Validator, gain_of_settings},
+    validation::{BackgroundCheck, Validator},
 };
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -22,9 +25,8 @@ use srnas_common::{
     config::{Config, PriorSource},
     network::{self, FrozenQNetwork, QNetwork},
     policy::{LearnedPrior, Policy, PolicyError, ValidationReport},
-    posterior::{LearnedPriorError, PosteriorSettings, Prior, PriorError, fit},
+    posterior::{LearnedPriorError, PosteriorSettings, Prior, PriorError},
     space::SearchSpace,
-    task::Task,
     wire::{Measurements, Snapshot},
 };
 use srnas_oracle::run_tasks::RunTasks;
@@ -39,7 +41,7 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::warn;
 
 /// Updates in a row without a number before the run is stopped.
 const MOST_SKIPPED: u64 = 10;
@@ -182,12 +184,14 @@ fn replay(config: &Config, space: &SearchSpace) -> ReplayConfig {
 }
 
 impl Trainer {
-    /// A trainer at the beginning, or where a checkpoint left it, knowing the measurements of the ledger.
+    /// A trainer at the beginning, or where a checkpoint left it, knowing the measurements of the ledger. What is fitted at the
+    /// beginning is kept as `fitting` says.
     pub fn new(
         config: Config,
         tasks: RunTasks,
         measured: &Measurements,
         resumed: Option<Loaded>,
+        fitting: &Fitting,
     ) -> Result<Self, TrainerError> {
         let space = tasks.space().clone();
         let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
@@ -197,11 +201,7 @@ impl Trainer {
         };
         let settings = match (&resumed, &table) {
             (Some(loaded), _) => loaded.state.settings,
-            (None, Some(table)) if config.posterior.fit => {
-                let learned: Vec<Arc<Task>> = tasks.learned.iter().map(|&i| tasks.all[i].clone()).collect();
-                let (before, never) = (config.posterior.settings, CancellationToken::new());
-                fitted_settings(&config, &tasks, &learned, table, before, &never)?
-            }
+            (None, Some(table)) if config.posterior.fit => fitting.settings(&config, &tasks, table)?,
             (None, _) => config.posterior.settings,
         };
         let predictor = match config.prior {
@@ -323,9 +323,9 @@ impl Trainer {
         if let Some(done) = checks.and_then(BackgroundCheck::finish) {
             self.judge(done);
         }
-        channels.recorder.flush(PATIENCE)?;
+        let ledger = channels.recorder.flush(PATIENCE)?;
         // A checkpoint that fails has been said; what is measured is in the ledger.
-        let _ = channels.checkpoints.write(&self.checkpoint(Vec::new())?);
+        let _ = channels.checkpoints.write(&self.checkpoint(ledger, Vec::new())?);
         self.report(&mut channels, &reported.1);
         match ending {
             Ending::Finished => self.export(path, &channels.stop),
@@ -347,11 +347,12 @@ impl Trainer {
 
     /// What is in a checkpoint's replay must be acknowledged for good: else it would come again after a resume.
     fn save_in_background(&mut self, channels: &mut Channels) -> Result<(), TrainerError> {
-        if channels.checkpoints.busy() {
+        // A disk that does not take the ledger takes no checkpoint, and the recorder has said so.
+        if channels.checkpoints.busy() || channels.recorder.is_failing() {
             return Ok(());
         }
         match channels.recorder.flush(PATIENCE) {
-            Ok(()) => channels.checkpoints.request(self.checkpoint(Vec::new())?),
+            Ok(ledger) => channels.checkpoints.request(self.checkpoint(ledger, Vec::new())?),
             Err(error) => warn!(%error, "no checkpoint now"),
         }
         Ok(())
@@ -361,8 +362,9 @@ impl Trainer {
         match order {
             Order::Checkpoint(answer) => {
                 let written = match channels.recorder.flush(PATIENCE) {
-                    Ok(()) => {
-                        channels.checkpoints.write(&self.checkpoint(Vec::new())?).map_err(|e| e.to_string())
+                    Ok(ledger) => {
+                        let checkpoint = self.checkpoint(ledger, Vec::new())?;
+                        channels.checkpoints.write(&checkpoint).map_err(|e| e.to_string())
                     }
                     Err(error) => Err(error.to_string()),
                 };
@@ -453,6 +455,9 @@ impl Trainer {
 
     fn report(&mut self, channels: &mut Channels, before: &Progress) -> Progress {
         let mut progress = self.progress(&channels.members.report(), channels.members.take_lags(), before);
+        if channels.recorder.is_failing() {
+            progress.limit = Limit::Disk;
+        }
         progress.checkpoint = channels.checkpoints.newest();
         progress.standings = channels.standings.borrow().clone();
         channels.progress.send_replace(progress.clone());
@@ -500,31 +505,6 @@ impl Trainer {
 
 fn check_period(config: &Config) -> Duration {
     Duration::from_secs_f64(60.0 * config.validation.minutes.max(0.05))
-}
-
-/// Numbers of the posteriors: fitted by evidence on what is known of the training tasks, if the rule searches these better
-/// so; else those it had `before`.
-fn fitted_settings(
-    config: &Config,
-    tasks: &RunTasks,
-    known: &[Arc<Task>],
-    prior: &Arc<Prior>,
-    before: PosteriorSettings,
-    stop: &CancellationToken,
-) -> Result<PosteriorSettings, TrainerError> {
-    let visible = tasks.weights(prior, |_| false);
-    let fitted = fit(tasks.space(), known, prior, &visible, before, config.seed);
-    let Some((gain, [low, high])) = gain_of_settings(config, tasks, prior, before, fitted, stop)? else {
-        return Ok(before);
-    };
-    let earned = low > 0.0;
-    info!(
-        ?fitted,
-        gain = %format!("{gain:+.4} [{low:+.4}, {high:+.4}]"),
-        used = earned,
-        "posteriors fitted by evidence on the training tasks; used if the rule searches them better so"
-    );
-    Ok(if earned { fitted } else { before })
 }
 
 /// The first task set of the configuration that each task is in.

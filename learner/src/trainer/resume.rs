@@ -4,7 +4,7 @@ use super::{Trainer, TrainerError};
 use crate::{
     Replay,
     checkpoint::{Checkpoint, CheckpointError, Loaded, State},
-    ledger::ActorRecord,
+    ledger::{ActorRecord, Tally},
     update::DqnUpdate,
 };
 use candle_core::Tensor;
@@ -12,8 +12,9 @@ use srnas_common::{network, policy::Acts};
 use std::collections::HashMap;
 
 impl Trainer {
-    /// Everything that a learner goes on from. The transitions are shared with replay, the rest is copied.
-    pub fn checkpoint(&self, actors: Vec<ActorRecord>) -> Result<Checkpoint, TrainerError> {
+    /// Everything that a learner goes on from, beside a ledger that has everything until now. The transitions are shared with
+    /// replay, the rest is copied.
+    pub fn checkpoint(&self, ledger: Tally, actors: Vec<ActorRecord>) -> Result<Checkpoint, TrainerError> {
         let mut tensors = prefixed("q", self.update.to_tensors()?);
         if let Some(predictor) = &self.predictor {
             tensors.extend(prefixed("predictor", predictor.to_tensors()?));
@@ -40,6 +41,7 @@ impl Trainer {
             settings: self.settings,
             limiter: self.limiter,
             measurements: self.ledger.len(),
+            ledger: Some(ledger),
             environment_steps: self.environment_steps,
             regrets: self.regrets.clone(),
             best: self.best.as_ref().map(|(_, report)| report.clone()),

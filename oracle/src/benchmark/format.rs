@@ -1,12 +1,11 @@
 //! The benchmark file format: from bytes to a layout in which every later read is within bounds.
 //!
-//! A safetensors file with a u8 tensor `choices` `[N, decisions]` and one f32 or f16 tensor per metric, `[N]` or
+//! A safetensors file with a u8 tensor `choices` `[N, decisions]` and one f64, f32 or f16 tensor per metric, `[N]` or
 //! `[N, seeds]`, NaN where a value is missing. Its one metadata entry, `srnas_benchmark`, is the [`Descriptor`] in JSON.
 //! Where that says `"rows": "classes"`, a row stands for every encoding of its class, and the file is read as if each
 //! encoding had a row of its own. The reader and the writer go through the same check, so what is written can be opened.
 
-use super::{Direction, Fidelity, Metric, MetricInfo, fidelity};
-use half::f16;
+use super::{Direction, Fidelity, Metric, MetricInfo, Precision, fidelity};
 use hashbrown::HashMap;
 use safetensors::{Dtype, SafeTensorError, SafeTensors, tensor::TensorInfo};
 use serde::{Deserialize, Serialize};
@@ -21,10 +20,14 @@ use std::{collections::BTreeMap, ops::Range, sync::Arc};
 pub(super) const METADATA_KEY: &str = "srnas_benchmark";
 /// Name of the tensor of architectures.
 pub(super) const CHOICES: &str = "choices";
-/// Version of the format that this program writes, and the newest that it reads.
-pub(super) const FORMAT_VERSION: u32 = 1;
+/// The newest version of the format that this program reads.
+pub(super) const FORMAT_VERSION: u32 = 2;
+/// The first version, which is written wherever nothing of a later one is needed.
+pub(super) const FIRST_VERSION: u32 = 1;
+/// The first version in which a metric may be in double precision.
+pub(super) const DOUBLE_VERSION: u32 = 2;
 /// Spaces with up to this many encodings get a dense table from rank to row (16 MB at most), others a hash map.
-const DENSE_ROWS: u64 = 4_000_000;
+pub(super) const DENSE_ROWS: u64 = 4_000_000;
 /// Marks an encoding that the benchmark does not have.
 const ABSENT: u32 = u32::MAX;
 
@@ -290,15 +293,10 @@ pub(super) fn read(bytes: &[u8]) -> Result<Layout, Refusal> {
         let tensor = tensors
             .remove(name)
             .ok_or_else(|| Refusal::Damaged(format!("metric `{name}` is described but has no tensor")))?;
-        let half = match tensor.dtype {
-            Dtype::F32 => false,
-            Dtype::F16 => true,
-            other => {
-                return Err(Refusal::Damaged(format!(
-                    "metric `{name}` holds {other:?} instead of F32 or F16"
-                )));
-            }
-        };
+        let precision = Precision::of(tensor.dtype).ok_or_else(|| {
+            let other = tensor.dtype;
+            Refusal::Damaged(format!("metric `{name}` holds {other:?} instead of F64, F32 or F16"))
+        })?;
         let seeds = match tensor.shape[..] {
             [n] if n == rows => 1,
             [n, seeds] if n == rows && seeds > 0 => seeds,
@@ -309,7 +307,13 @@ pub(super) fn read(bytes: &[u8]) -> Result<Layout, Refusal> {
                 )));
             }
         };
-        metrics.push(Metric { name: name.clone(), info: info.clone(), seeds, half, bytes: place(tensor) });
+        metrics.push(Metric {
+            name: name.clone(),
+            info: info.clone(),
+            seeds,
+            precision,
+            bytes: place(tensor),
+        });
     }
     if metrics.is_empty() {
         return Err(Refusal::Damaged("it has no metrics".into()));
@@ -387,8 +391,9 @@ fn not_safetensors(bytes: &[u8], error: &SafeTensorError) -> Refusal {
 
 fn check_values(bytes: &[u8], metrics: &[Metric]) -> Result<(), Refusal> {
     for metric in metrics {
-        let (bytes, width) = (&bytes[metric.bytes.clone()], metric.width());
-        let infinite = (0..bytes.len() / width).find(|&i| value(bytes, i, metric.half).is_infinite());
+        let (bytes, precision) = (&bytes[metric.bytes.clone()], metric.precision);
+        let infinite =
+            (0..bytes.len() / precision.width()).find(|&i| precision.value(bytes, i).is_infinite());
         if let Some(i) = infinite {
             let (name, row) = (&metric.name, i / metric.seeds);
             return Err(Refusal::Damaged(format!(
@@ -397,14 +402,6 @@ fn check_values(bytes: &[u8], metrics: &[Metric]) -> Result<(), Refusal> {
         }
     }
     Ok(())
-}
-
-/// The value at an index in the bytes of a tensor of f32, or of f16.
-pub(super) fn value(bytes: &[u8], index: usize, half: bool) -> f32 {
-    match half {
-        true => f16::from_le_bytes(bytes[2 * index..][..2].try_into().expect("two bytes")).to_f32(),
-        false => f32::from_le_bytes(bytes[4 * index..][..4].try_into().expect("four bytes")),
-    }
 }
 
 /// SHA-256 of what a task depends on: name, space, architectures, and each metric's name, direction, seeds and values,

@@ -6,11 +6,13 @@
 mod fidelity;
 mod format;
 mod map;
+mod precision;
 mod writer;
 
 pub use fidelity::Fidelity;
 pub use format::{Rows, SpaceDefinition, SpaceFormat};
 pub use map::MappedFile;
+pub use precision::Precision;
 pub use writer::BenchmarkWriter;
 
 use format::{Layout, Refusal};
@@ -75,17 +77,9 @@ struct Metric {
     name: String,
     info: MetricInfo,
     seeds: usize,
-    /// Whether its values are half floats.
-    half: bool,
+    precision: Precision,
     /// Where its values lie in the file.
     bytes: Range<usize>,
-}
-
-impl Metric {
-    /// Bytes of a value.
-    fn width(&self) -> usize {
-        if self.half { 2 } else { 4 }
-    }
 }
 
 /// What can be wrong with a benchmark file or a question to it.
@@ -106,6 +100,12 @@ pub enum BenchmarkError {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// Another file is there already.
+    #[error("{} is there already, and is not the same; it is overwritten with --replace only", path.display())]
+    Present {
+        /// The file.
+        path: PathBuf,
     },
     /// The file is something else.
     #[error("{} is not a benchmark file: {reason}", path.display())]
@@ -232,6 +232,47 @@ impl Benchmark {
         self.space().size() == Some(self.rows() as u64)
     }
 
+    /// How many combinations of choices the space allows; none where they are too many to be counted.
+    pub fn valid(&self) -> Option<u64> {
+        let (space, size) = (self.space(), self.space().size().filter(|&size| size <= format::DENSE_ROWS)?);
+        if size == self.rows() as u64 {
+            return Some(size);
+        }
+        let mut choices = vec![0; space.len()];
+        let valid = (0..size).filter(|&rank| {
+            space.unrank(rank, &mut choices);
+            space.is_valid(&choices)
+        });
+        Some(valid.count() as u64)
+    }
+
+    /// The share of the valid combinations of choices that have a row: 1 where all have. Estimated in a space whose valid ones
+    /// cannot be counted.
+    pub fn coverage(&self) -> f64 {
+        let rows = self.rows() as f64;
+        match self.valid() {
+            Some(valid) => rows / valid as f64,
+            // Not 1, for nobody counted them.
+            None => {
+                (rows / (self.space().log_size().exp() * self.space().valid_share())).min(1.0 - f64::EPSILON)
+            }
+        }
+    }
+
+    /// One row for each that was measured: all where the file lists encodings, the first of each class where it lists classes.
+    pub fn measured(&self) -> Vec<usize> {
+        let Some(stored) = self.layout.architectures.stored() else { return (0..self.rows()).collect() };
+        let mut seen = vec![false; stored.len()];
+        (0..self.rows()).filter(|&row| !std::mem::replace(&mut seen[stored[row] as usize], true)).collect()
+    }
+
+    /// One row for each architecture that the space tells apart: the first of its encodings, in the order of the rows.
+    pub fn distinct(&self) -> Vec<usize> {
+        let mut seen = hashbrown::HashSet::new();
+        let space = self.space();
+        (0..self.rows()).filter(|&row| seen.insert(space.canonical_key(self.choices(row)))).collect()
+    }
+
     /// The architecture of a row below [`Self::rows`].
     pub fn choices(&self, row: usize) -> &[u8] {
         let decisions = self.space().len();
@@ -306,7 +347,7 @@ impl fmt::Debug for Benchmark {
     }
 }
 
-/// A metric and its values: f32 [rows, seeds], NaN where missing.
+/// A metric and its values: [rows, seeds], NaN where missing.
 #[derive(Clone, Copy)]
 pub struct MetricView<'a> {
     metric: &'a Metric,
@@ -332,22 +373,36 @@ impl<'a> MetricView<'a> {
         self.metric.seeds
     }
 
-    /// Value of a row and a seed; NaN where missing.
-    pub fn value(&self, row: usize, seed: usize) -> f32 {
-        assert!(seed < self.seeds(), "seed {seed} of {}", self.seeds());
-        let row = self.stored.map_or(row, |stored| stored[row] as usize);
-        format::value(self.bytes, row * self.seeds() + seed, self.metric.half)
+    /// How exactly its values are kept.
+    pub fn precision(&self) -> Precision {
+        self.metric.precision
     }
 
-    /// Mean of a row over the seeds that are not missing; NaN where all are.
-    pub fn mean(&self, row: usize) -> f32 {
-        let known = (0..self.seeds()).map(|s| f64::from(self.value(row, s))).filter(|v| !v.is_nan());
-        let (sum, n) = known.fold((0.0, 0u32), |(sum, n), v| (sum + v, n + 1));
-        (sum / f64::from(n)) as f32
+    /// Value of a row and a seed; NaN where missing.
+    pub fn value(&self, row: usize, seed: usize) -> f64 {
+        assert!(seed < self.seeds(), "seed {seed} of {}", self.seeds());
+        let row = self.stored.map_or(row, |stored| stored[row] as usize);
+        self.metric.precision.value(self.bytes, row * self.seeds() + seed)
+    }
+
+    /// The values of a row that are not missing.
+    pub fn known(&self, row: usize) -> impl Iterator<Item = f64> {
+        (0..self.seeds()).map(move |seed| self.value(row, seed)).filter(|v| !v.is_nan())
+    }
+
+    /// Mean of a row over the seeds that are not missing, as exact as they are; NaN where all are.
+    pub fn mean(&self, row: usize) -> f64 {
+        let (sum, n) = self.known(row).fold((0.0, 0u32), |(sum, n), v| (sum + v, n + 1));
+        self.metric.precision.rounded(sum / f64::from(n))
+    }
+
+    /// A value, or a mean, as it was written: 0.1 and not 0.10000000149, as which single precision keeps it; none for NaN.
+    pub fn written(&self, value: f64) -> Option<f64> {
+        (!value.is_nan()).then(|| self.metric.precision.decimal(value))
     }
 
     /// All values, row by row.
-    pub fn values(&self) -> impl ExactSizeIterator<Item = f32> + 'a {
+    pub fn values(&self) -> impl ExactSizeIterator<Item = f64> + 'a {
         let (view, seeds) = (*self, self.seeds());
         (0..self.rows * seeds).map(move |i| view.value(i / seeds, i % seeds))
     }

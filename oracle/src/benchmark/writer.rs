@@ -2,7 +2,11 @@
 
 use super::{
     BenchmarkError, Fidelity, MetricInfo,
-    format::{self, CHOICES, Descriptor, FORMAT_VERSION, METADATA_KEY, Refusal, Rows, SpaceDefinition},
+    format::{
+        self, CHOICES, DOUBLE_VERSION, Descriptor, FIRST_VERSION, METADATA_KEY, Refusal, Rows,
+        SpaceDefinition,
+    },
+    precision::Precision,
 };
 use half::f16;
 use safetensors::{Dtype, View};
@@ -10,6 +14,7 @@ use srnas_common::{files::write_whole, space::SearchSpace, text::hex};
 use std::{
     borrow::Cow,
     collections::{BTreeMap, HashMap},
+    fs, io,
     path::Path,
     sync::Arc,
 };
@@ -59,7 +64,7 @@ impl BenchmarkWriter {
         licence: impl Into<String>,
     ) -> Self {
         let descriptor = Descriptor {
-            format_version: FORMAT_VERSION,
+            format_version: FIRST_VERSION,
             name: name.into(),
             space: space.name().into(),
             space_definition: None,
@@ -91,6 +96,20 @@ impl BenchmarkWriter {
         self.add(name.into(), info, seeds, values.len(), Dtype::F32, bytes);
     }
 
+    /// Like [`Self::metric`], kept in double precision where single precision would change a number as it is written.
+    pub fn exact_metric(&mut self, name: impl Into<String>, info: MetricInfo, seeds: usize, values: &[f64]) {
+        match Precision::that_keeps(values) {
+            Precision::Half | Precision::Single => {
+                let single: Vec<f32> = values.iter().map(|&v| v as f32).collect();
+                self.metric(name, info, seeds, &single);
+            }
+            Precision::Double => {
+                let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+                self.add(name.into(), info, seeds, values.len(), Dtype::F64, bytes);
+            }
+        }
+    }
+
     /// Like [`Self::metric`], kept as half floats: three digits, up to 65,504.
     pub fn half_metric(&mut self, name: impl Into<String>, info: MetricInfo, seeds: usize, values: &[f32]) {
         let bytes = values.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect();
@@ -109,6 +128,8 @@ impl BenchmarkWriter {
         let shape = if seeds == 1 { vec![values] } else { vec![self.rows, seeds] };
         self.descriptor.metrics.insert(name.clone(), info);
         self.tensors.insert(name, Tensor { dtype, shape, bytes });
+        let double = self.tensors.values().any(|tensor| tensor.dtype == Dtype::F64);
+        self.descriptor.format_version = if double { DOUBLE_VERSION } else { FIRST_VERSION };
     }
 
     /// Says that one metric is another after a shorter training.
@@ -137,13 +158,43 @@ impl BenchmarkWriter {
     /// # Errors
     /// Refuses contents that [`super::Benchmark::open`] would refuse, and says why; passes on what the system refuses.
     pub fn write(mut self, path: &Path) -> Result<u64, BenchmarkError> {
-        // The hash is known once the contents are laid out, and is then part of them.
-        let unsigned = self.serialise()?;
-        self.descriptor.content_sha256 = Some(hex(&self.check(&unsigned)?));
-        let bytes = self.serialise()?;
-        self.check(&bytes)?;
+        let bytes = self.to_bytes()?;
         write_whole(path, &bytes).map_err(|source| BenchmarkError::Write { path: path.into(), source })?;
         Ok(bytes.len() as u64)
+    }
+
+    /// Like [`Self::write`] where nothing is there, or the same already.
+    ///
+    /// # Errors
+    /// As [`Self::write`]; and [`BenchmarkError::Present`] for a file that is there and differs, which is left as it is.
+    pub fn write_new(mut self, path: &Path) -> Result<u64, BenchmarkError> {
+        let bytes = self.to_bytes()?;
+        let failed = |source| BenchmarkError::Write { path: path.into(), source };
+        match fs::read(path) {
+            Ok(there) if there == bytes => return Ok(bytes.len() as u64),
+            Ok(_) => return Err(BenchmarkError::Present { path: path.into() }),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(failed(e)),
+        }
+        write_whole(path, &bytes).map_err(failed)?;
+        Ok(bytes.len() as u64)
+    }
+
+    /// Refuses what [`Self::write`] would refuse, without writing it.
+    ///
+    /// # Errors
+    /// Says what is wrong.
+    pub fn check(&self) -> Result<(), BenchmarkError> {
+        self.hash_of(&self.serialise()?).map(drop)
+    }
+
+    fn to_bytes(&mut self) -> Result<Vec<u8>, BenchmarkError> {
+        // The hash is known once the contents are laid out, and is then part of them.
+        let unsigned = self.serialise()?;
+        self.descriptor.content_sha256 = Some(hex(&self.hash_of(&unsigned)?));
+        let bytes = self.serialise()?;
+        self.hash_of(&bytes)?;
+        Ok(bytes)
     }
 
     fn serialise(&self) -> Result<Vec<u8>, BenchmarkError> {
@@ -161,7 +212,7 @@ impl BenchmarkWriter {
         safetensors::serialize(&self.tensors, Some(metadata)).map_err(|e| self.malformed(e.to_string()))
     }
 
-    fn check(&self, bytes: &[u8]) -> Result<[u8; 32], BenchmarkError> {
+    fn hash_of(&self, bytes: &[u8]) -> Result<[u8; 32], BenchmarkError> {
         match format::read(bytes) {
             Ok(layout) => Ok(layout.content_hash),
             Err(Refusal::Foreign(reason) | Refusal::Damaged(reason)) => Err(self.malformed(reason)),

@@ -33,7 +33,7 @@ pub fn retrain(benchmark: &Benchmark, trainings: usize, draw: u64) -> Result<Vec
         let row = benchmark.row_of(choices);
         let equal = |(name, &score): (&String, &f64)| {
             let stored = row.and_then(|row| Some(benchmark.metric(name).ok()?.value(row, seed as usize)));
-            stored == Some(f16::from_f64(f64::from(score as f32)).to_f32())
+            stored == Some(f16::from_f64(f64::from(score as f32)).to_f64())
         };
         let (total, equal) = (scores.len(), scores.iter().filter(|score| equal(*score)).count());
         checks.push(Check {

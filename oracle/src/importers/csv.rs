@@ -1,5 +1,6 @@
 //! CSV files, plain or compressed, read with every complaint carrying file, line and column.
 
+use super::diagnosis;
 use flate2::read::MultiGzDecoder;
 use srnas_common::names;
 use std::{
@@ -24,6 +25,20 @@ pub enum CsvError {
     Empty {
         /// The file.
         path: PathBuf,
+    },
+    /// It has a header line and nothing below.
+    #[error("{} has a header line and no rows below it", path.display())]
+    NoRows {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is something else.
+    #[error("{}: {reason}", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What it is, and what to do.
+        reason: String,
     },
     /// A line is not CSV, or not of as many fields as the header.
     #[error("{}:{line}: {reason}", path.display())]
@@ -86,8 +101,8 @@ impl CsvTable {
     /// trimmed.
     ///
     /// # Errors
-    /// Refuses what cannot be read or decompressed to the end, text that is not UTF-8, lines of the wrong number of
-    /// fields, and a header that names a column twice.
+    /// Refuses what cannot be read or decompressed to the end, what is no text or not UTF-8, a comment before the header, a
+    /// quote that is never closed, lines of the wrong number of fields, and a header that names a column twice.
     pub fn read(path: &Path) -> Result<Self, CsvError> {
         Self::read_separated(path, b',')
     }
@@ -99,7 +114,19 @@ impl CsvTable {
     pub fn read_separated(path: &Path, delimiter: u8) -> Result<Self, CsvError> {
         let path = path.to_path_buf();
         let bytes = read_bytes(&path).map_err(|source| CsvError::Read { path: path.clone(), source })?;
+        if let Some(reason) = diagnosis::no_text(&bytes) {
+            return Err(CsvError::Foreign { path, reason });
+        }
         let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+        let wrong = |at: usize, reason: String| {
+            Err(CsvError::Line { path: path.clone(), line: 1 + newlines(&text[..at]), reason })
+        };
+        if let Some(reason) = diagnosis::no_header(text, delimiter) {
+            return wrong(text.iter().take_while(|b| b.is_ascii_whitespace()).count(), reason);
+        }
+        if let Some(at) = diagnosis::unclosed_quote(text, delimiter) {
+            return wrong(at, "a quote (`\"`) opens here and is never closed".into());
+        }
         let mut reader =
             csv::ReaderBuilder::new().delimiter(delimiter).trim(csv::Trim::All).from_reader(text);
         let header = reader.headers().map_err(|e| wrong_line(&path, text, &e))?.clone();
@@ -145,6 +172,14 @@ impl CsvTable {
         self.rows.len()
     }
 
+    /// Leaves the rows of which this is true.
+    pub(super) fn retain(&mut self, keep: impl Fn(usize) -> bool) {
+        let mut row = 0..;
+        self.rows.retain(|_| row.next().is_some_and(&keep));
+        let mut row = 0..;
+        self.lines.retain(|_| row.next().is_some_and(&keep));
+    }
+
     /// Refuses another number of rows.
     ///
     /// # Errors
@@ -180,6 +215,11 @@ pub struct Column<'a> {
 }
 
 impl<'a> Column<'a> {
+    /// Its name.
+    pub fn name(&self) -> &'a str {
+        &self.table.header[self.position]
+    }
+
     /// The text of a row.
     pub fn text(&self, row: usize) -> &'a str {
         &self.table.rows[row][self.position]
@@ -267,10 +307,15 @@ fn newlines(text: &[u8]) -> u64 {
 fn wrong_line(path: &Path, text: &[u8], error: &csv::Error) -> CsvError {
     let line = 1 + newlines(&text[..start(text, error.position())]);
     let reason = match error.kind() {
+        csv::ErrorKind::UnequalLengths { expected_len: 1, len, .. } => format!(
+            "{len} fields where the header has 1: is the first line the names of the columns, with the same sign between them?"
+        ),
         csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
             format!("{len} fields where the header has {expected_len}")
         }
-        csv::ErrorKind::Utf8 { err, .. } => format!("field {} is not UTF-8 text", err.field() + 1),
+        csv::ErrorKind::Utf8 { err, .. } => {
+            format!("field {} is not UTF-8 text; save the file as UTF-8", err.field() + 1)
+        }
         _ => error.to_string(),
     };
     CsvError::Line { path: path.into(), line, reason }

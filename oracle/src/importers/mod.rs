@@ -1,6 +1,7 @@
 //! Importers: from published tables to benchmark files.
 
 pub mod csv;
+mod diagnosis;
 pub mod nasbench201;
 pub mod table;
 

@@ -182,7 +182,9 @@ impl Program {
             choices.push(choice as u8);
         }
         if !self.space.is_valid(&choices) {
-            return Err(MethodError(format!("asked for {}, which is not valid", names.join(", "))));
+            let hole = self.space.whole().is_some_and(|whole| whole.is_valid(&choices));
+            let reason = if hole { "has no value in the table" } else { "is not valid" };
+            return Err(MethodError(format!("asked for {}, which {reason}", names.join(", "))));
         }
         Ok(Some(choices))
     }

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::live::{Measured, Objective};
 use serde::Serialize;
-use srnas_common::{files::write_whole_by, space::SearchSpace};
+use srnas_common::{files::write_whole_by, space::SearchSpace, text::number};
 use srnas_oracle::{costly::Answer, fidelities::Fidelities};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -88,7 +88,7 @@ impl Row {
             Answer::Infeasible(_) => BTreeMap::new(),
         };
         let said = match objective.value(answer) {
-            Ok(value) => Said::Value(metrics.get(&objective.metric).copied().unwrap_or(f64::from(value))),
+            Ok(value) => Said::Value(metrics.get(&objective.metric).copied().unwrap_or(value)),
             Err(reason) => Said::Infeasible(reason),
         };
         Self {
@@ -238,16 +238,16 @@ impl SearchReport {
         let mut blocks = vec![Block::Paragraph(how.into())];
         if let Some(best) = &self.best {
             let value = best.value().unwrap_or(f64::NAN);
-            blocks.push(Block::Heading(format!("Best: {} {}", self.metric, short(value))));
+            blocks.push(Block::Heading(format!("Best: {} {}", self.metric, number(value))));
             blocks.push(Block::Paragraph(best.architecture.clone()));
-            let rows = best.metrics.iter().map(|(name, value)| vec![name.clone(), short(*value)]).collect();
+            let rows = best.metrics.iter().map(|(name, value)| vec![name.clone(), number(*value)]).collect();
             blocks.push(Block::Table { head: vec!["metric".into(), "value".into()], rows });
         }
         let picture =
             |plot: &plots::Plot| Block::Picture { name: plot.name.clone(), caption: plot.caption.clone() };
         blocks.extend(plots.first().map(picture));
         let head = vec![self.counted().into(), format!("best {}", self.metric)];
-        let rows = self.curve.iter().map(|(n, value)| vec![n.to_string(), short(*value)]).collect();
+        let rows = self.curve.iter().map(|(n, value)| vec![n.to_string(), number(*value)]).collect();
         blocks.push(Block::Table { head, rows });
         if !self.shorter.is_empty() {
             blocks.push(Block::Heading("What the shorter trainings said".into()));
@@ -275,7 +275,7 @@ impl SearchReport {
         let row = |&i: &usize| {
             let row = &self.rows[i];
             let said = match &row.said {
-                Said::Value(value) => short(*value),
+                Said::Value(value) => number(*value),
                 Said::Infeasible(reason) => format!("infeasible: {reason}"),
             };
             let mut cells = vec![row.architecture.clone(), said, (i + 1).to_string()];
@@ -292,11 +292,3 @@ impl SearchReport {
 /// What the shares are.
 pub const IMPORTANCE: &str = "Share of the variance of the predicted values over the space that one decision explains by itself; what \
      is missing to 100 % is owed to decisions together. It is what the predictor believes after these measurements, no more.";
-
-fn short(value: f64) -> String {
-    if value != 0.0 && (value.abs() < 1e-3 || value.abs() >= 1e7) {
-        format!("{value:.3e}")
-    } else {
-        format!("{value:.4}")
-    }
-}

@@ -12,6 +12,8 @@ use plotters::{
     prelude::*,
     style::text_anchor::*,
 };
+use srnas_common::task::Task;
+use std::sync::Arc;
 
 /// A plot.
 pub struct Plot {
@@ -109,9 +111,10 @@ pub fn all(
                 if problem.signals.len() == 2 {
                     plots.push(draw(
                         format!("front-{file}"),
-                        "What each method's first search found, and the front of the whole table (black). Both objectives are to \
-                         be maximised."
-                            .into(),
+                        format!(
+                            "What each method's first search found, and the front of the whole table (black): {}.",
+                            wanted(problem)
+                        ),
                         &|area| fronts(area, plan, problem, &outcomes[p], &front.points),
                         SIZE,
                     )?);
@@ -422,6 +425,13 @@ fn rank_diagram(area: &Area, summary: &Summary) -> Drawn {
     area.draw(&Text::new("average rank", (((left + right) / 2.0) as i32, bottom + 26), style))
 }
 
+/// Which way each objective is better, in words.
+fn wanted(problem: &Problem) -> String {
+    let way =
+        |task: &Arc<Task>| format!("{} {}", if task.minimises() { "less" } else { "more" }, task.name());
+    problem.signals.iter().map(way).collect::<Vec<_>>().join(" and ") + " is better"
+}
+
 fn fronts(area: &Area, plan: &Plan, problem: &Problem, outcomes: &[Outcome], whole: &[Vec<f32>]) -> Drawn {
     let found: Vec<Vec<Vec<f32>>> = outcomes
         .iter()
@@ -433,9 +443,10 @@ fn fronts(area: &Area, plan: &Plan, problem: &Problem, outcomes: &[Outcome], who
         })
         .collect();
     let all = || found.iter().flatten().chain(whole);
+    let shown = |p: &Vec<f32>, d: usize| problem.signals[d].shown(p[d]);
     let range = |d: usize| {
-        let low = all().map(|p| f64::from(p[d])).fold(f64::INFINITY, f64::min);
-        let high = all().map(|p| f64::from(p[d])).fold(f64::NEG_INFINITY, f64::max);
+        let low = all().map(|p| shown(p, d)).fold(f64::INFINITY, f64::min);
+        let high = all().map(|p| shown(p, d)).fold(f64::NEG_INFINITY, f64::max);
         let margin = (high - low).max(1e-6) * 0.05;
         low - margin..high + margin
     };
@@ -446,7 +457,7 @@ fn fronts(area: &Area, plan: &Plan, problem: &Problem, outcomes: &[Outcome], who
         .y_label_area_size(72)
         .build_cartesian_2d(range(0), range(1))?;
     mesh(&mut chart, problem.signals[0].name(), problem.signals[1].name()).draw()?;
-    let point = |p: &Vec<f32>| (f64::from(p[0]), f64::from(p[1]));
+    let point = |p: &Vec<f32>| (shown(p, 0), shown(p, 1));
     chart.draw_series(LineSeries::new(whole.iter().map(point), INK.stroke_width(1)))?;
     for (m, points) in found.iter().enumerate() {
         chart.draw_series(LineSeries::new(points.iter().map(point), colour(m).stroke_width(1)))?;

@@ -5,10 +5,10 @@ use crate::{pareto::non_dominated, problem::Problem, search::Trace};
 /// Values after 1, 2, … paid queries, up to the budget; a search that ended early keeps what it had.
 #[derive(Clone, Debug)]
 pub struct Series {
-    /// The reported metric of the incumbent (the best by what is searched); with several objectives the share of the
-    /// front's hypervolume.
+    /// The reported metric of the incumbent (the best by what is searched), as the metric has it; with several objectives the
+    /// share of the front's hypervolume.
     pub incumbents: Vec<f64>,
-    /// Best of the table minus the incumbent, in the metric's unit; with several objectives the share of the hypervolume
+    /// How far the incumbent is from the best of the table, in the metric's unit; with several objectives the share of the hypervolume
     /// that is missing.
     pub regrets: Vec<f64>,
     /// The same over (best − median).
@@ -46,10 +46,13 @@ impl Series {
         let near = f64::from(signal.best()) - near(problem);
         let mut series = Self::empty(trace);
         let (mut highest, mut incumbent) = (f32::NEG_INFINITY, f64::NAN);
+        let push = |series: &mut Self, incumbent: f64| {
+            series.push(report.shown(incumbent), best - incumbent, (best - incumbent) / gap);
+        };
         for query in trace {
             // What was paid before this query: entry n is what there was when n full trainings' worth was paid.
             while query.spent > (series.incumbents.len() + 1) as f64 + ROUNDING {
-                series.push(incumbent, best - incumbent, (best - incumbent) / gap);
+                push(&mut series, incumbent);
             }
             if query.shorter.is_some() {
                 continue;
@@ -67,7 +70,7 @@ impl Series {
                 series.optimum.get_or_insert(q + 1);
             }
         }
-        series.push(incumbent, best - incumbent, (best - incumbent) / gap);
+        push(&mut series, incumbent);
         series.extend(budget)
     }
 

@@ -70,8 +70,8 @@ impl Shorter {
     /// Each kind of shorter training, the cheapest first.
     pub fn all(fidelities: &Fidelities, objective: &Objective, found: &[Measured]) -> Vec<Self> {
         let value = |m: &Measured| {
-            let value = f64::from(objective.value(&m.answer).ok()?);
-            Some(if objective.minimise { -value } else { value })
+            let value = objective.value(&m.answer).ok()?;
+            Some(if objective.minimise { 0.0 - value } else { value })
         };
         let full = found.iter().filter(|m| m.training.shorter.is_none());
         let full: HashMap<u64, f64> = full.filter_map(|m| Some((m.key, value(m)?))).collect();

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     comparison::{Outcome, Plan},
-    problem::Problem,
+    problem::{Known, Problem},
     statistics::{Friedman, friedman, nemenyi_critical_difference},
 };
 use serde::Serialize;
@@ -33,7 +33,7 @@ pub struct MethodSummary {
     pub failed: BTreeMap<usize, String>,
     /// After so many paid queries: the reported metric of the incumbent.
     pub incumbent: BTreeMap<usize, Estimate>,
-    /// Best of the table minus the incumbent.
+    /// How far the incumbent is from the best of the table.
     pub regret: BTreeMap<usize, Estimate>,
     /// The same over (best − median); with several objectives the share of the hypervolume that is missing.
     pub normalised_regret: BTreeMap<usize, Estimate>,
@@ -49,10 +49,15 @@ pub struct ProblemSummary {
     pub problem: String,
     pub report: String,
     pub unit: String,
+    /// Whether less of what is reported is better.
+    pub minimise: bool,
     pub best: f64,
     pub median: f64,
     /// How near counts as near, in what is searched.
     pub near: f64,
+    /// How many architectures have values, where not all have: the others are left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub known: Option<Known>,
     pub methods: Vec<MethodSummary>,
 }
 
@@ -137,9 +142,15 @@ impl Summary {
                     problem.report.name().into()
                 },
                 unit: problem.unit.clone(),
-                best: if problem.front.is_some() { 1.0 } else { problem.report.best().into() },
-                median: if problem.front.is_some() { 0.0 } else { problem.report.median().into() },
+                minimise: problem.front.is_none() && problem.report.minimises(),
+                best: if problem.front.is_some() { 1.0 } else { problem.report.shown(problem.report.best()) },
+                median: if problem.front.is_some() {
+                    0.0
+                } else {
+                    problem.report.shown(problem.report.median())
+                },
                 near: if problem.front.is_some() { 0.01 } else { near(problem) },
+                known: problem.known(),
                 methods: methods.clone().map(of).collect(),
             }
         };
@@ -293,6 +304,15 @@ pub(super) fn document(summary: &Summary, plots: &[Plot]) -> Document {
         plan.seed,
         plan.software
     )));
+    let partial: Vec<String> =
+        summary.problems.iter().filter_map(|p| Some(format!("{}: {}", p.problem, p.known?))).collect();
+    if !partial.is_empty() {
+        blocks.push(Block::Paragraph(format!(
+            "Where a table has holes, the comparison is on the architectures that have a value: best and median are theirs, and \
+             nothing else is drawn or asked for. {}.",
+            partial.join("; ")
+        )));
+    }
     let failed: Vec<String> = summary
         .problems
         .iter()
@@ -366,6 +386,7 @@ fn cells<T>(first: &str, plan: &Plan, by: &BTreeMap<usize, T>, show: impl Fn(&T)
 /// Three significant digits, or as many as a number near 100 needs.
 fn short(value: f64) -> String {
     let digits = match value.abs() {
+        v if v > 0.0 && v < 1e-3 || v >= 1e7 => return format!("{value:.2e}"),
         v if v >= 10.0 => 2,
         v if v >= 0.1 => 3,
         _ => 4,

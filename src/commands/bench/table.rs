@@ -1,11 +1,10 @@
 //! `srnas bench import table`: a benchmark from anybody's table.
 
-use super::{Output, Usage, megabytes, thousands};
+use super::{Output, Usage, megabytes, thousands, write};
 use anyhow::Context;
 use serde_json::json;
 use srnas_common::files::write_whole;
 use srnas_oracle::{
-    benchmark::EXTENSION,
     catalog::Catalog,
     importers::table::{self as importer, Descriptor},
 };
@@ -27,6 +26,7 @@ pub(super) fn import(
     catalog: &Catalog,
     paths: &[PathBuf],
     descriptor: Option<&Path>,
+    replace: bool,
     out: &mut Output,
 ) -> anyhow::Result<()> {
     let began = Instant::now();
@@ -39,20 +39,19 @@ pub(super) fn import(
         ))
     })?;
     let read = Descriptor::read(descriptor)?;
-    let path = catalog.import_dir()?.join(format!("{}.{EXTENSION}", read.benchmark));
+    Catalog::check_own_name(&read.benchmark)?;
     let folder = descriptor.parent().unwrap_or(Path::new("."));
     let imported = importer::import(file, &read, folder)?;
     let (rows, architectures, metrics) =
         (imported.rows, imported.benchmark.rows(), imported.benchmark.metrics());
-    for metric in &imported.constant {
-        tracing::warn!("metric `{metric}` is the same everywhere: nothing can be searched for in it");
-    }
-    let bytes = imported.benchmark.write(&path)?;
+    imported.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    let (path, bytes) = write(catalog, imported.benchmark, replace)?;
     let seconds = began.elapsed().as_secs_f64();
     if out.json {
         return out.line(json!({
-            "benchmark": read.benchmark, "path": path, "rows": rows, "architectures": architectures,
-            "repeated": imported.repeated, "constant": imported.constant, "metrics": metrics, "bytes": bytes,
+            "benchmark": read.benchmark, "path": path, "rows": rows, "left_out": imported.left_out,
+            "architectures": architectures, "repeated": imported.repeated, "constant": imported.constant,
+            "warnings": imported.warnings, "metrics": metrics, "bytes": bytes,
             "seconds": seconds, "files": [file],
         }));
     }
@@ -60,7 +59,11 @@ pub(super) fn import(
         0 => String::new(),
         n => format!(" ({n} say again what others say)"),
     };
-    out.line(format!("read   {}: {} rows{repeated}", file.display(), thousands(rows)))?;
+    let left_out = match imported.left_out {
+        0 => String::new(),
+        n => format!(", {} left out", thousands(n)),
+    };
+    out.line(format!("read   {}: {} rows{left_out}{repeated}", file.display(), thousands(rows)))?;
     let (architectures, size) = (thousands(architectures), megabytes(bytes as usize));
     out.line(format!(
         "wrote  {}: {architectures} architectures, {metrics} metrics, {size}, in {seconds:.1} s",

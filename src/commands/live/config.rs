@@ -1,10 +1,14 @@
 //! What a search by a costly oracle was begun with: the config.toml of its run directory.
 
 use super::{LiveArguments, Usage};
-use crate::commands::space::GivenSpace;
+use crate::commands::{
+    resume::{self, Kind},
+    space::GivenSpace,
+};
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use srnas_common::{policy::Policy, space::SPACES};
+use srnas_learner::{Database, RunDir};
 use srnas_oracle::{
     digits,
     fidelities::Fidelities,
@@ -189,17 +193,16 @@ impl LiveConfig {
         policy: Option<&Path>,
     ) -> anyhow::Result<(Self, GivenSpace)> {
         let path = run_dir.join("config.toml");
-        let text = fs::read_to_string(&path).with_context(|| {
-            format!("{} holds no search to resume: cannot read its config.toml", run_dir.display())
-        })?;
+        resume::check(run_dir, Kind::Search)?;
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let mut config: Self = toml::from_str(&text)
             .with_context(|| format!("{} is not of a search by --oracle", path.display()))?;
-        let kept = if SPACES.contains(&config.space.as_str()) {
-            config.space.clone()
+        let space = if SPACES.contains(&config.space.as_str()) {
+            GivenSpace::load(&config.space)?
         } else {
-            run_dir.join(&config.space).display().to_string()
+            let run = Database::whose(&run_dir.join(RunDir::LEDGER))?;
+            GivenSpace::of_copy(&run_dir.join(&config.space), &run.space)?
         };
-        let space = GivenSpace::load(&kept)?;
         let metric =
             given.maximise.as_ref().map(|m| (m, false)).or(given.minimise.as_ref().map(|m| (m, true)));
         let data = config.training.as_ref().map(|t| &t.data);

@@ -2,7 +2,7 @@
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
-use srnas_common::space::SearchSpace;
+use srnas_common::{space::SearchSpace, text::number};
 use srnas_oracle::{costly::RESUMED_FROM, fidelities::Fidelities};
 use srnas_search::{
     Event, HOPELESS, LiveSearch, Measured, Objective,
@@ -102,7 +102,7 @@ impl Display {
         let row = Row::new(&self.space, &self.fidelities, &self.objective, measured);
         let short = self.fidelities.shorter() > 0;
         let said = match &row.said {
-            Said::Value(value) => format!("{} {value:.4}", self.objective.metric),
+            Said::Value(value) => format!("{} {}", self.objective.metric, number(*value)),
             Said::Infeasible(reason) => format!("infeasible: {reason}"),
         };
         let budget = self.budget;
@@ -250,7 +250,7 @@ impl Display {
         };
         println!("\nBest {} after", self.objective.metric);
         for (n, value) in &report.curve {
-            println!("  {n:>4} {}  {value:.4}", report.counted());
+            println!("  {n:>4} {}  {}", report.counted(), number(*value));
         }
         if !report.shorter.is_empty() {
             println!("\n{}", report.saved());
@@ -259,7 +259,7 @@ impl Display {
         }
         println!("\nBest found: {}", best.architecture);
         let cells: Vec<String> =
-            best.metrics.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
+            best.metrics.iter().map(|(name, value)| format!("{name} {}", number(*value))).collect();
         for line in cells.chunks(5) {
             println!("  {}", line.join("  "));
         }

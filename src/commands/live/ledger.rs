@@ -2,14 +2,14 @@
 
 use super::config::LiveConfig;
 use sha2::{Digest, Sha256};
-use srnas_common::text::hex;
-use srnas_learner::{AnswerRecord, Database, LedgerError, RunDir, RunRecord};
+use srnas_common::{space::SearchSpace, task::Count, text::hex};
+use srnas_learner::{AnswerRecord, Database, LedgerError, RunDir, RunRecord, fits};
 use srnas_oracle::{
     costly::{Answer, CostlyOracle, Training},
     fidelities::Fidelities,
 };
 use srnas_search::{Journal, Measured, Objective};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Who the ledger says has measured.
 const ACTOR: &str = "search";
@@ -17,6 +17,7 @@ const ACTOR: &str = "search";
 /// The ledger of a search.
 pub struct SearchLedger {
     database: Database,
+    space: Arc<SearchSpace>,
     fidelities: Fidelities,
 }
 
@@ -44,7 +45,7 @@ impl SearchLedger {
                 Database::create(&held.ledger(), &run)?
             }
         };
-        Ok(Self { database, fidelities: oracle.fidelities().clone() })
+        Ok(Self { database, space: oracle.space().clone(), fidelities: oracle.fidelities().clone() })
     }
 
     /// What was measured.
@@ -55,7 +56,7 @@ impl SearchLedger {
             let training = Training { choices: record.choices, shorter };
             let answer = match record.said {
                 Ok((value, mut metrics)) => {
-                    let value = if objective.minimise { -value } else { value };
+                    let value = if objective.minimise { 0.0 - value } else { value };
                     metrics.entry(objective.metric.clone()).or_insert(value);
                     Answer::Metrics(metrics)
                 }
@@ -63,17 +64,21 @@ impl SearchLedger {
             };
             Some(Measured { training, key: record.key, cost: record.cost, answer })
         };
-        Ok(self.database.answers(0)?.into_iter().filter_map(of).collect())
+        let answers = self.database.answers(0)?;
+        for answer in &answers {
+            self.database.expect(fits(&self.space, Count::Classes, answer.key, &answer.choices))?;
+        }
+        Ok(answers.into_iter().filter_map(of).collect())
     }
 }
 
 impl Journal for SearchLedger {
-    fn keep(&mut self, measured: &Measured, value: &Result<f32, String>) -> Result<(), String> {
+    fn keep(&mut self, measured: &Measured, value: &Result<f64, String>) -> Result<(), String> {
         let metrics = match &measured.answer {
             Answer::Metrics(metrics) => metrics.clone(),
             Answer::Infeasible(_) => BTreeMap::new(),
         };
-        let said = value.clone().map(|value| (f64::from(value), metrics));
+        let said = value.clone().map(|value| (value, metrics));
         let record = AnswerRecord {
             key: measured.key,
             choices: measured.training.choices.clone(),

@@ -1,6 +1,6 @@
 //! The descriptor: a TOML file that says what the columns of a table are.
 
-use super::TableError;
+use super::{TableError, numbers::Notation};
 use crate::benchmark::{Direction, Fidelity, MetricInfo, SpaceDefinition, SpaceFormat};
 use serde::Deserialize;
 use srnas_common::space::{SPACES, SearchSpace};
@@ -26,6 +26,12 @@ pub struct Descriptor {
     /// What is between a number's whole part and the rest.
     #[serde(default)]
     pub decimal: Decimal,
+    /// What is between the thousands of a number, if anything is.
+    #[serde(default)]
+    pub thousands: Option<char>,
+    /// The rows that count, where not all do: those with one of these words in these columns.
+    #[serde(default)]
+    pub only: BTreeMap<String, Words>,
     /// What several rows of one architecture are.
     #[serde(default)]
     pub duplicates: Duplicates,
@@ -46,6 +52,26 @@ pub enum Decimal {
     /// 1,5
     #[serde(rename = ",")]
     Comma,
+}
+
+/// A word or several.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub enum Words {
+    /// This one.
+    One(String),
+    /// Each of these.
+    Any(Vec<String>),
+}
+
+impl Words {
+    /// The words.
+    pub fn all(&self) -> &[String] {
+        match self {
+            Self::One(word) => std::slice::from_ref(word),
+            Self::Any(words) => words,
+        }
+    }
 }
 
 /// What several rows of one architecture are, if their values differ.
@@ -155,31 +181,53 @@ impl Descriptor {
     pub fn read(path: &Path) -> Result<Self, TableError> {
         let wrong = |reason: String| TableError::Descriptor { path: path.into(), reason };
         let text = fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
-        let descriptor: Self = toml::from_str(&text).map_err(|e| wrong(e.to_string().trim_end().into()))?;
+        Self::of_text(&text).map_err(wrong)
+    }
+
+    /// A descriptor from its text.
+    ///
+    /// # Errors
+    /// Says what is wrong with it.
+    pub fn of_text(text: &str) -> Result<Self, String> {
+        let descriptor: Self = toml::from_str(text).map_err(|e| e.to_string().trim_end().to_string())?;
+        let separators = descriptor.thousands.map(|sign| {
+            let mark = if descriptor.decimal == Decimal::Comma { ',' } else { '.' };
+            (sign, sign == mark || sign.is_alphanumeric() || matches!(sign, '-' | '+' | '%'))
+        });
+        if let Some((sign, true)) = separators {
+            return Err(format!(
+                "`{sign}` cannot stand between thousands: it has another meaning in numbers"
+            ));
+        }
         if descriptor.metrics.is_empty() {
-            return Err(wrong("it has no [[metrics]]".into()));
+            return Err("it has no [[metrics]]".into());
         }
         for (i, metric) in descriptor.metrics.iter().enumerate() {
             if metric.column.is_some() != metric.columns.is_empty() {
-                return Err(wrong(format!(
+                return Err(format!(
                     "metric `{}` needs either `column = \"…\"` or `columns = [\"…\"]`, one for each seed",
                     metric.name
-                )));
+                ));
             }
             if descriptor.metrics[..i].iter().any(|other| other.name == metric.name) {
-                return Err(wrong(format!("metric `{}` is there twice", metric.name)));
+                return Err(format!("metric `{}` is there twice", metric.name));
             }
         }
         let a = &descriptor.architecture;
         match (&a.column, &a.pattern) {
             (Some(_), Some(_)) if !a.columns.is_empty() => {
-                Err(wrong("[architecture] has either `columns`, or `column` and `pattern`".into()))
+                Err("[architecture] has either `columns`, or `column` and `pattern`".into())
             }
             (Some(_), None) | (None, Some(_)) => {
-                Err(wrong("[architecture]: `column` and `pattern` go together".into()))
+                Err("[architecture]: `column` and `pattern` go together".into())
             }
             _ => Ok(descriptor),
         }
+    }
+
+    /// How its numbers are written.
+    pub(super) fn notation(&self) -> Notation {
+        Notation { decimal: self.decimal, thousands: self.thousands }
     }
 
     /// The space, and its definition where it is no known one. `folder` is the descriptor's.
@@ -203,12 +251,15 @@ impl Descriptor {
         let format = if json { SpaceFormat::Json } else { SpaceFormat::Toml };
         let definition = SpaceDefinition { format, text };
         let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
-        let space = definition.space(&stem).map_err(wrong)?;
-        if space.size().is_none() {
-            return Err(wrong(
-                "it has more than 2^64 combinations, more than a benchmark can look up".into(),
-            ));
-        }
-        Ok((Arc::new(space), Some(definition)))
+        Ok((Arc::new(space_of(&definition, &stem).map_err(wrong)?), Some(definition)))
+    }
+}
+
+/// The space of a definition, if a benchmark can be over it; `name` is its name where it has none of its own.
+pub(super) fn space_of(definition: &SpaceDefinition, name: &str) -> Result<SearchSpace, String> {
+    let space = definition.space(name)?;
+    match space.size() {
+        Some(_) => Ok(space),
+        None => Err("it has more than 2^64 combinations, more than a benchmark can look up".into()),
     }
 }

@@ -2,29 +2,37 @@
 //! (docs/your-own-table.md).
 
 mod descriptor;
+mod findings;
 mod numbers;
 mod parquet;
 mod pattern;
 mod suggest;
+mod units;
+mod words;
 
 pub use descriptor::Descriptor;
 pub use suggest::{Suggestion, suggest};
 
 use super::csv::{Column, CsvError, CsvTable};
-use crate::benchmark::{BenchmarkWriter, Rows};
-use descriptor::{ArchitectureColumns, Duplicates, Renamed};
-use pattern::Pattern;
+use crate::benchmark::{BenchmarkWriter, Rows, SpaceDefinition};
+use descriptor::{ArchitectureColumns, Duplicates};
+use findings::Findings;
+use pattern::{Pattern, Unread};
 use srnas_common::{
     names,
     space::{Decision, SearchSpace},
 };
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 /// Spaces up to this many combinations are stored by architecture, so that every way of writing one is found.
 const LISTED: u64 = 4_000_000;
+
+/// Seeds of all architectures, each with as many as the one that has most.
+const MOST_SEEDS: usize = 1 << 26;
 
 /// What can be wrong with a table or with what is said of it.
 #[derive(Debug, thiserror::Error)]
@@ -73,12 +81,16 @@ impl TableError {
 pub struct ImportedTable {
     /// The benchmark, ready to be written.
     pub benchmark: BenchmarkWriter,
-    /// Rows of the file.
+    /// Rows of the file that count.
     pub rows: usize,
+    /// Rows that the descriptor leaves out.
+    pub left_out: usize,
     /// Rows that say again what others say.
     pub repeated: usize,
     /// Metrics that are the same everywhere: nothing can be searched for in them.
     pub constant: Vec<String>,
+    /// What a person should know of the metrics before they are searched, a line each.
+    pub warnings: Vec<String>,
 }
 
 /// Reads a table as a descriptor says; `folder` is the descriptor's, where its space is looked for.
@@ -87,8 +99,20 @@ pub struct ImportedTable {
 /// [`TableError`], with file, line and column where a cell is wrong.
 pub fn import(file: &Path, descriptor: &Descriptor, folder: &Path) -> Result<ImportedTable, TableError> {
     let (space, definition) = descriptor.space(folder)?;
-    let table = cells(file, descriptor.delimiter)?;
-    let architectures = Architectures::new(&table, &space, &descriptor.architecture)?;
+    let mut table = cells(file, descriptor.delimiter)?;
+    let left_out = leave_out(&mut table, descriptor)?;
+    of_cells(&table, descriptor, &space, definition, left_out)
+}
+
+/// The same of a table that was read already, and of which some rows were left out.
+fn of_cells(
+    table: &CsvTable,
+    descriptor: &Descriptor,
+    space: &Arc<SearchSpace>,
+    definition: Option<SpaceDefinition>,
+    left_out: usize,
+) -> Result<ImportedTable, TableError> {
+    let architectures = Architectures::new(table, space, &descriptor.architecture)?;
     // By key: the rows of the file that are of one architecture, the first first.
     let (mut order, mut groups): (Vec<Vec<u8>>, Vec<Vec<usize>>) = (Vec::new(), Vec::new());
     let mut places: HashMap<u64, usize> = HashMap::new();
@@ -104,15 +128,29 @@ pub fn import(file: &Path, descriptor: &Descriptor, folder: &Path) -> Result<Imp
         });
         groups[place].push(row);
     }
-    let metrics = metrics(&table, descriptor)?;
-    let repeated = merge(&metrics, &mut groups, descriptor.duplicates)?;
+    let metrics = metrics(table, descriptor)?;
+    let repeated = match descriptor.duplicates {
+        Duplicates::Refuse => merge(&metrics, &mut groups)?,
+        // Every row is a measurement, also where two seeds found the same.
+        Duplicates::Seeds => 0,
+    };
     let most = groups.iter().map(Vec::len).max().unwrap_or(0);
+    if let Some(group) = groups.iter().find(|group| group.len() == most)
+        && groups.len().saturating_mul(most) > MOST_SEEDS
+    {
+        let reason = format!(
+            "{most} rows are of one architecture, and each of {} would need room for as many seeds; give the mean of such rows \
+             in their place",
+            groups.len()
+        );
+        return Err(metrics[0][0].column.error(group[0], reason).into());
+    }
 
     let (provenance, licence) = (&descriptor.provenance, &descriptor.licence);
     let stated = |text: &str| if text.is_empty() { "not stated".to_string() } else { text.to_string() };
     let mut benchmark = BenchmarkWriter::new(
         &descriptor.benchmark,
-        &space,
+        space,
         order.concat(),
         stated(provenance),
         stated(licence),
@@ -123,30 +161,54 @@ pub fn import(file: &Path, descriptor: &Descriptor, folder: &Path) -> Result<Imp
             benchmark.rows_are(Rows::Classes);
         }
     }
-    let mut constant = Vec::new();
+    let (mut constant, mut warnings) = (Vec::new(), Vec::new());
     for (metric, columns) in descriptor.metrics.iter().zip(&metrics) {
         let seeds = most * columns.len();
         let mut values = Vec::with_capacity(groups.len() * seeds);
         for group in &groups {
             let known = group.iter().flat_map(|&row| columns.iter().map(move |c| c.values[row]));
-            values.extend(known.chain(std::iter::repeat(f32::NAN)).take(seeds));
+            values.extend(known.chain(std::iter::repeat(f64::NAN)).take(seeds));
         }
-        let mut known = values.iter().filter(|v| !v.is_nan());
-        let first = known.next();
-        if known.all(|v| Some(v) == first) {
+        let found = Findings::of(columns, &groups)?;
+        if found.is_constant() {
             constant.push(metric.name.clone());
         }
-        benchmark.metric(&metric.name, metric.info(), seeds, &values);
+        warnings.extend(found.warning(&metric.name, metric.direction));
+        warnings.extend(units::warning(metric, columns)?);
+        benchmark.exact_metric(&metric.name, metric.info(), seeds, &values);
         metric.fidelity().into_iter().for_each(|fidelity| benchmark.fidelity(fidelity));
     }
-    Ok(ImportedTable { benchmark, rows: table.rows(), repeated, constant })
+    Ok(ImportedTable { benchmark, rows: table.rows(), left_out, repeated, constant, warnings })
+}
+
+/// Leaves the rows that count. Returns how many are gone.
+fn leave_out(table: &mut CsvTable, descriptor: &Descriptor) -> Result<usize, CsvError> {
+    let all = table.rows();
+    for (column, words) in &descriptor.only {
+        let here = table.column(column)?;
+        let there: BTreeSet<&str> = (0..table.rows()).map(|row| here.text(row)).collect();
+        if let Some(absent) = words.all().iter().find(|word| !there.contains(word.as_str())) {
+            let hint = names::did_you_mean(absent, there.iter().copied());
+            return Err(
+                here.error(0, format!("no row that is left has `{absent}`, which `only` asks for{hint}"))
+            );
+        }
+        let counts: Vec<bool> =
+            (0..table.rows()).map(|row| words.all().iter().any(|word| word == here.text(row))).collect();
+        table.retain(|row| counts[row]);
+    }
+    Ok(all - table.rows())
 }
 
 /// The cells of a file: Parquet by its ending, else text; tabs are between fields where the ending is `.tsv`.
 fn cells(file: &Path, delimiter: Option<char>) -> Result<CsvTable, TableError> {
     let name = file.file_name().map(|n| n.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
+    let some_rows = |table: CsvTable| match table.rows() {
+        0 => Err(CsvError::NoRows { path: file.into() }),
+        _ => Ok(table),
+    };
     if name.ends_with(".parquet") {
-        return parquet::read(file);
+        return Ok(some_rows(parquet::read(file)?)?);
     }
     let usual = if name.trim_end_matches(".gz").ends_with(".tsv") { '\t' } else { ',' };
     let delimiter = delimiter.unwrap_or(usual);
@@ -154,21 +216,21 @@ fn cells(file: &Path, delimiter: Option<char>) -> Result<CsvTable, TableError> {
         let reason = format!("`{delimiter}` cannot be a delimiter: one ASCII character can");
         TableError::Csv(CsvError::Line { path: file.into(), line: 1, reason })
     })?;
-    Ok(CsvTable::read_separated(file, byte)?)
+    Ok(some_rows(CsvTable::read_separated(file, byte)?)?)
 }
 
 /// One column of a metric.
 struct MetricColumn<'t> {
     column: Column<'t>,
-    values: Vec<f32>,
+    values: Vec<f64>,
 }
 
 fn metrics<'t>(table: &'t CsvTable, descriptor: &Descriptor) -> Result<Vec<Vec<MetricColumn<'t>>>, CsvError> {
     let of_metric = |metric: &descriptor::MetricColumns| {
         let read = |name: &str| {
             let column = table.column(name)?;
-            let (rows, decimal) = (table.rows(), descriptor.decimal);
-            let values = numbers::read(&column, rows, decimal, &metric.unit, metric.mixed)?;
+            let (rows, notation) = (table.rows(), descriptor.notation());
+            let values = numbers::read(&column, rows, notation, &metric.unit, metric.mixed)?;
             Ok(MetricColumn { column, values })
         };
         metric.seeds().into_iter().map(read).collect()
@@ -176,41 +238,28 @@ fn metrics<'t>(table: &'t CsvTable, descriptor: &Descriptor) -> Result<Vec<Vec<M
     descriptor.metrics.iter().map(of_metric).collect()
 }
 
-/// Leaves one row of those that say the same; what differs is refused, or is a seed. Returns how many are gone.
-fn merge(
-    metrics: &[Vec<MetricColumn<'_>>],
-    groups: &mut [Vec<usize>],
-    duplicates: Duplicates,
-) -> Result<usize, CsvError> {
-    let same = |a: f32, b: f32| a == b || (a.is_nan() && b.is_nan());
+/// Leaves one row of those that say the same; what differs is refused. Returns how many are gone.
+fn merge(metrics: &[Vec<MetricColumn<'_>>], groups: &mut [Vec<usize>]) -> Result<usize, CsvError> {
+    let same = |a: f64, b: f64| a == b || (a.is_nan() && b.is_nan());
     let mut repeated = 0;
     for group in groups {
-        let mut kept: Vec<usize> = Vec::with_capacity(group.len());
-        for &row in group.iter() {
-            let differs = |&other: &usize| {
-                metrics.iter().flatten().find(|column| !same(column.values[row], column.values[other]))
-            };
-            // Equal to one that is kept already.
-            if kept.iter().any(|other| differs(other).is_none()) {
-                repeated += 1;
-                continue;
-            }
-            if let (Some(&first), Duplicates::Refuse) = (kept.first(), duplicates)
-                && let Some(column) = differs(&first)
-            {
-                let (line, text) = (column.column.line(first), column.column.text(first));
-                return Err(column.column.error(
+        let first = group[0];
+        for &row in &group[1..] {
+            let differs = |column: &&MetricColumn| !same(column.values[row], column.values[first]);
+            if let Some(MetricColumn { column, .. }) = metrics.iter().flatten().find(differs) {
+                let (line, text) = (column.line(first), column.text(first));
+                return Err(column.error(
                     row,
                     format!(
                         "`{}`, where line {line} has `{text}` for the same architecture; if these are measurements with \
                          several seeds, say `duplicates = \"seeds\"`",
-                        column.column.text(row)
+                        column.text(row)
                     ),
                 ));
             }
-            kept.push(row);
         }
-        *group = kept;
+        repeated += group.len() - 1;
+        group.truncate(1);
     }
     Ok(repeated)
 }
@@ -219,7 +268,7 @@ fn merge(
 struct Architectures<'t> {
     space: &'t SearchSpace,
     source: Source<'t>,
-    /// By decision: words with their choices, longer words first.
+    /// By decision: words with their choices.
     words: Vec<Vec<(String, u8)>>,
 }
 
@@ -265,25 +314,24 @@ impl<'t> Architectures<'t> {
                 Source::Columns(space.decisions().iter().map(column).collect::<Result<_, _>>()?)
             }
         };
-        Ok(Self { space, source, words: words(space, columns).map_err(wrong)? })
+        Ok(Self { space, source, words: words::of(space, &columns.names).map_err(wrong)? })
     }
 
     fn read(&self, row: usize) -> Result<Vec<u8>, TableError> {
         let mut choices = vec![0; self.space.len()];
         let (column, empty) = match &self.source {
             Source::Pattern { column, pattern, text } => {
-                if !pattern.parse(column.text(row), &self.words, &mut choices) {
-                    let reason =
-                        format!("`{}` is not an architecture as `{text}` writes it", column.text(row));
-                    return Err(column.error(row, reason).into());
-                }
+                pattern
+                    .parse(column.text(row), &self.words, &mut choices)
+                    .map_err(|unread| column.error(row, self.unread(&unread, column.text(row), text)))?;
                 (column, Vec::new())
             }
             Source::Columns(columns) => {
                 let mut empty = Vec::new();
                 for (d, column) in columns.iter().enumerate() {
                     match column.text(row) {
-                        "" => empty.push(d),
+                        // Unless the descriptor calls something so.
+                        "" if !self.words[d].iter().any(|(word, _)| word.is_empty()) => empty.push(d),
                         text => {
                             choices[d] = self.choice(d, text).map_err(|reason| column.error(row, reason))?
                         }
@@ -301,11 +349,32 @@ impl<'t> Architectures<'t> {
             }
         }
         if !self.space.is_valid(&choices) {
-            let reason =
-                format!("{} is not valid in space {}", self.space.format(&choices), self.space.name());
-            return Err(column.error(row, reason).into());
+            let broken = match &self.space.broken(&choices)[..] {
+                [] => format!("is not valid in space {}", self.space.name()),
+                constraints => format!("breaks {}", constraints.join(" and ")),
+            };
+            return Err(column.error(row, format!("{} {broken}", self.space.format(&choices))).into());
         }
         Ok(choices)
+    }
+
+    fn unread(&self, unread: &Unread, cell: &str, pattern: &str) -> String {
+        let said = |reading: &[(usize, u8)]| {
+            let decisions = self.space.decisions();
+            let choice = |&(d, c): &(usize, u8)| {
+                format!("{}={}", decisions[d].name, decisions[d].choices[usize::from(c)])
+            };
+            reading.iter().map(choice).collect::<Vec<_>>().join(",")
+        };
+        match unread {
+            Unread::Other => format!("`{cell}` is not an architecture as `{pattern}` writes it"),
+            Unread::Ambiguous(one, other) => format!(
+                "`{cell}` can be read in two ways as `{pattern}` writes it: {} and {}; write architectures with something \
+                 between the decisions, or one column for each",
+                said(one),
+                said(other)
+            ),
+        }
     }
 
     fn choice(&self, d: usize, text: &str) -> Result<u8, String> {
@@ -313,58 +382,19 @@ impl<'t> Architectures<'t> {
         if let Some((_, choice)) = words.iter().find(|(word, _)| word == text) {
             return Ok(*choice);
         }
+        let name = &self.space.decisions()[d].name;
         // 8 and 8.0 are one number.
-        let number: Option<f64> = text.parse().ok();
-        let same = |(word, _): &&(String, u8)| number.is_some() && word.parse().ok() == number;
-        if let Some((_, choice)) = words.iter().find(same) {
-            return Ok(*choice);
-        }
-        let hint = names::did_you_mean(text, words.iter().map(|(word, _)| word.as_str()));
-        Err(format!("`{text}` is no choice of `{}`{hint}", self.space.decisions()[d].name))
-    }
-}
-
-/// By decision: the words of its choices, longer ones first.
-fn words(space: &SearchSpace, columns: &ArchitectureColumns) -> Result<Vec<Vec<(String, u8)>>, String> {
-    for (name, renamed) in &columns.names {
-        let known = space.decisions().iter().any(|d| d.name == *name);
-        if matches!(renamed, Renamed::Decision(_)) && !known {
-            let all = space.decisions().iter().map(|d| d.name.as_str());
-            return Err(format!(
-                "names: the space has no decision `{name}`{}",
-                names::did_you_mean(name, all)
-            ));
-        }
-    }
-    let of = |decision: &Decision| {
-        let index = |choice: &str| decision.choices.iter().position(|c| c == choice).map(|c| c as u8);
-        let mut words: Vec<(String, u8)> = decision.choices.iter().cloned().zip(0..).collect();
-        for (word, renamed) in &columns.names {
-            match renamed {
-                // A word for all decisions means something only where there is such a choice.
-                Renamed::Choice(choice) => words.extend(index(choice).map(|c| (word.clone(), c))),
-                Renamed::Decision(own) if *word == decision.name => {
-                    for (word, choice) in own {
-                        let choice = index(choice).ok_or_else(|| {
-                            let hint =
-                                names::did_you_mean(choice, decision.choices.iter().map(String::as_str));
-                            format!("names: `{choice}` is no choice of `{}`{hint}", decision.name)
-                        })?;
-                        words.push((word.clone(), choice));
-                    }
-                }
-                Renamed::Decision(_) => {}
+        let number: Option<f64> = text.parse().ok().filter(|n: &f64| !n.is_nan());
+        let mut same = words.iter().filter(|(word, _)| number.is_some() && word.parse().ok() == number);
+        match (same.next(), same.next()) {
+            (Some((word, one)), Some((again, other))) if one != other => {
+                Err(format!("`{text}` is both `{word}` and `{again}` of `{name}` as a number"))
+            }
+            (Some((_, choice)), _) => Ok(*choice),
+            (None, _) => {
+                let hint = names::did_you_mean(text, words.iter().map(|(word, _)| word.as_str()));
+                Err(format!("`{text}` is no choice of `{name}`{hint}"))
             }
         }
-        words.sort_by_key(|(word, _)| std::cmp::Reverse(word.len()));
-        Ok(words)
-    };
-    let unused = |(_, renamed): &(&String, &Renamed)| match renamed {
-        Renamed::Choice(choice) => !space.decisions().iter().any(|d| d.choices.contains(choice)),
-        Renamed::Decision(_) => false,
-    };
-    if let Some((word, Renamed::Choice(choice))) = columns.names.iter().find(unused) {
-        return Err(format!("names: `{word}` is for `{choice}`, which is a choice of no decision"));
     }
-    space.decisions().iter().map(of).collect()
 }

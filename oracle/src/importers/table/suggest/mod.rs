@@ -1,0 +1,309 @@
+//! A first descriptor of a table, and a first space, guessed from header and data. What is uncertain is marked, what is left out is
+//! listed, and what is suggested can be imported: it was tried.
+
+mod columns;
+mod decisions;
+mod exporters;
+mod meaning;
+mod plan;
+mod text;
+mod written;
+
+use super::{Descriptor, TableError, cells, descriptor, numbers::Notation, of_cells};
+use crate::{
+    benchmark::{SpaceDefinition, SpaceFormat},
+    catalog::Catalog,
+    importers::csv::{CsvError, CsvTable},
+};
+use columns::{Contents, MOST_CHOICES, Role};
+use exporters::{Exporter, Said};
+use plan::{Plan, Planned};
+use srnas_common::space::SPACES;
+use std::{path::Path, sync::Arc};
+
+/// What was guessed, as the text of two files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suggestion {
+    /// The descriptor; it names [`Self::space_file`].
+    pub descriptor: String,
+    /// The space.
+    pub space: String,
+    /// Name of the space's file, beside the descriptor's.
+    pub space_file: String,
+    /// Columns that are neither decisions nor metrics, and why not.
+    pub left_out: Vec<(String, String)>,
+}
+
+/// Guesses from a table.
+///
+/// # Errors
+/// A table that cannot be read, or in which nothing looks like an architecture or like a metric.
+pub fn suggest(file: &Path) -> Result<Suggestion, TableError> {
+    let (mut table, delimiter) = read(file)?;
+    let header: Vec<String> = table.header().map(str::to_string).collect();
+    let exporter = exporters::known(&header.iter().map(String::as_str).collect::<Vec<_>>());
+    let only = exporter.and_then(|exporter| ended_well(&mut table, exporter));
+    let (notation, notation_doubt) = notation_of(&table);
+    let column = |name: &str| {
+        let contents = Contents::of(&table, table.header().find(|column| *column == name)?, notation)?;
+        let (name, role) = role(&contents, exporter);
+        Some(Planned { contents, name, role, mixed: false })
+    };
+    let mut plan = Plan {
+        file: file.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        name: stem(file),
+        delimiter,
+        notation,
+        notation_doubt,
+        exporter,
+        only,
+        seeds: false,
+        columns: header.iter().filter_map(|name| column(name)).collect(),
+    };
+    one_architecture(&mut plan.columns);
+    plan.limit();
+    settle(&mut plan, &table, file)
+}
+
+/// Changes a plan until what it suggests can be imported.
+fn settle(plan: &mut Plan<'_>, table: &CsvTable, file: &Path) -> Result<Suggestion, TableError> {
+    loop {
+        complete(plan, file)?;
+        let suggestion = plan.suggestion();
+        let Err(problem) = attempt(&suggestion, table) else { return Ok(suggestion) };
+        let Some(column) = problem.column.clone() else {
+            return Err(TableError::Architecture(format!(
+                "nothing that can be imported could be guessed from {}: {}",
+                file.display(),
+                problem.reason
+            )));
+        };
+        let better = |plan: &Plan<'_>| match attempt(&plan.suggestion(), table) {
+            Ok(()) => true,
+            Err(other) => other != problem,
+        };
+        if !plan.seeds {
+            plan.seeds = true;
+            if better(plan) {
+                continue;
+            }
+            plan.seeds = false;
+        }
+        let Some(at) = plan.columns.iter().position(|planned| planned.contents.name == column) else {
+            return Err(TableError::Architecture(problem.reason));
+        };
+        if matches!(plan.columns[at].role, Role::Metric) && !plan.columns[at].mixed {
+            plan.columns[at].mixed = true;
+            if better(plan) {
+                continue;
+            }
+        }
+        plan.columns[at].role = Role::Neither(problem.reason);
+    }
+}
+
+/// Why a suggestion cannot be imported.
+#[derive(Debug, PartialEq)]
+struct Problem {
+    /// The column that it is about, where it is about one.
+    column: Option<String>,
+    reason: String,
+}
+
+/// Imports a suggestion, without writing anything.
+fn attempt(suggestion: &Suggestion, table: &CsvTable) -> Result<(), Problem> {
+    let general = |reason: String| Problem { column: None, reason };
+    let descriptor = Descriptor::of_text(&suggestion.descriptor).map_err(general)?;
+    Catalog::check_own_name(&descriptor.benchmark).map_err(|e| general(e.to_string()))?;
+    let definition = SpaceDefinition { format: SpaceFormat::Toml, text: suggestion.space.clone() };
+    let space = descriptor::space_of(&definition, &descriptor.benchmark).map_err(general)?;
+    let imported =
+        of_cells(table, &descriptor, &Arc::new(space), Some(definition), 0).map_err(|e| match e {
+            TableError::Csv(CsvError::Value { line, column, reason, .. }) => {
+                Problem { column: Some(column), reason: format!("line {line}: {reason}") }
+            }
+            other => general(other.to_string()),
+        })?;
+    imported.benchmark.check().map_err(|e| general(e.to_string()))
+}
+
+/// Refuses a plan without decisions or metrics.
+fn complete(plan: &Plan<'_>, file: &Path) -> Result<(), TableError> {
+    let has = |what: fn(&Role) -> bool| plan.columns.iter().any(|column| what(&column.role));
+    let nothing = |what: &str| {
+        let left_out: Vec<String> = plan
+            .suggestion()
+            .left_out
+            .iter()
+            .take(8)
+            .map(|(column, why)| format!("`{column}`: {why}"))
+            .collect();
+        let why = if left_out.is_empty() { String::new() } else { format!(" ({})", left_out.join("; ")) };
+        let file = file.display();
+        Err(TableError::Architecture(format!(
+            "no column of {file} looks like {what}{why}; write the descriptor yourself"
+        )))
+    };
+    if !has(|role| matches!(role, Role::Decision(_) | Role::Written(_))) {
+        return nothing("a decision: one with at least 2 different values");
+    }
+    if !has(|role| matches!(role, Role::Metric)) {
+        return nothing("a metric: numbers that differ");
+    }
+    Ok(())
+}
+
+/// What a column is called, and what it may be.
+fn role(contents: &Contents<'_>, exporter: Option<&Exporter>) -> (String, Role) {
+    let kinds = contents.distinct.len();
+    let neither = |why: &str| Role::Neither(why.into());
+    match exporter.map_or(Said::Nothing, |exporter| exporter.says(contents.name)) {
+        Said::Decision(name) => {
+            let role = match kinds {
+                0 => neither("empty"),
+                1 => neither("the same everywhere, or missing"),
+                n if n > MOST_CHOICES => Role::Neither(format!(
+                    "a decision with {n} different values, and {MOST_CHOICES} are possible: round them, and it is one"
+                )),
+                n if n > 16 && contents.values.is_ok() => {
+                    Role::Decision(Some("continuous? It has the values that are in the table and no others"))
+                }
+                _ => Role::Decision(None),
+            };
+            (name, role)
+        }
+        Said::Metric(name) => {
+            let role = match &contents.values {
+                Ok(_) if kinds > 1 => Role::Metric,
+                Ok(_) => neither("the same everywhere, or missing"),
+                Err(_) if kinds == 0 => neither("empty"),
+                Err(_) => neither("not numbers"),
+            };
+            (name, role)
+        }
+        Said::Neither(why) => (contents.name.into(), neither(why)),
+        Said::Nothing => match parameter(contents.name).filter(|_| kinds > 1 && kinds <= MOST_CHOICES) {
+            Some(name) => (name.into(), Role::Decision(Some("a parameter, by its name"))),
+            None => (contents.name.into(), contents.role()),
+        },
+    }
+}
+
+/// The name of a parameter in a column that begins as those of parameters do.
+fn parameter(column: &str) -> Option<&str> {
+    let starts = [
+        "params_", "params.", "params/", "param_", "param.", "config.", "config/", "hparams/", "hparams.",
+        "hp.",
+    ];
+    let name = starts.iter().find_map(|start| column.strip_prefix(start))?;
+    // A number of parameters is a metric.
+    let counts =
+        ["m", "k", "b", "mb", "count", "total", "number", "num", "size", "million", "millions", "trainable"];
+    let counted = meaning::words(name).iter().any(|word| counts.contains(&word.as_str()));
+    (!counted && !name.is_empty()).then_some(name)
+}
+
+/// Leaves the decisions that have columns of their own, or else the one column that has them all.
+fn one_architecture(columns: &mut [Planned<'_>]) {
+    let own = columns.iter().filter(|column| matches!(column.role, Role::Decision(_))).count();
+    let whole = |column: &Planned<'_>| match &column.role {
+        Role::Written(written) => written.decisions.len(),
+        _ => 0,
+    };
+    let most = columns.iter().map(whole).max().unwrap_or(0);
+    let chosen = columns.iter().position(|column| most > 0 && most >= own && whole(column) == most);
+    for (at, column) in columns.iter_mut().enumerate() {
+        let why = match &column.role {
+            Role::Written(_) if chosen.is_none() => {
+                "a whole architecture, it seems; its decisions are columns too"
+            }
+            Role::Written(_) if chosen != Some(at) => {
+                "a whole architecture, it seems; another column has more decisions"
+            }
+            Role::Decision(_) if chosen.is_some() => "not in the column that has whole architectures",
+            _ => continue,
+        };
+        column.role = Role::Neither(why.into());
+    }
+}
+
+/// Leaves the rows of runs that ended well, where there are others; says in which column which word.
+fn ended_well(table: &mut CsvTable, exporter: &Exporter) -> Option<(String, String)> {
+    let (name, well) = exporter.state?;
+    let column = table.column(name).ok()?;
+    let ended: Vec<&str> = (0..table.rows()).map(|row| column.text(row)).collect();
+    let word = ended.iter().find(|word| word.eq_ignore_ascii_case(well))?.to_string();
+    let counts: Vec<bool> = ended.iter().map(|other| *other == word).collect();
+    if counts.iter().all(|counts| *counts) {
+        return None;
+    }
+    table.retain(|row| counts[row]);
+    Some((name.to_string(), word))
+}
+
+/// How the numbers of a table are written: as makes the most columns numbers. Whether another way makes as many.
+fn notation_of(table: &CsvTable) -> (Notation, bool) {
+    use descriptor::Decimal::{Comma, Point};
+    let ways = [
+        (Point, None),
+        (Comma, None),
+        (Point, Some(',')),
+        (Comma, Some('.')),
+        (Point, Some(' ')),
+        (Comma, Some(' ')),
+        (Point, Some('\u{a0}')),
+        (Comma, Some('\u{a0}')),
+        (Point, Some('\'')),
+    ];
+    let numbers = |(decimal, thousands)| {
+        let notation = Notation { decimal, thousands };
+        let numeric = |name: &&str| Contents::of(table, name, notation).is_some_and(|c| c.values.is_ok());
+        (table.header().filter(numeric).count(), notation)
+    };
+    let plain = numbers(ways[0]);
+    // Almost all tables are written plainly; the others are looked at where commas, points or spaces stand in what is no number.
+    let odd = table.header().filter_map(|name| Contents::of(table, name, plain.1)).any(|contents| {
+        contents.values.is_err()
+            && contents.distinct.iter().any(|text| text.starts_with(|c: char| c.is_ascii_digit() || c == '-'))
+    });
+    if !odd {
+        return (plain.1, false);
+    }
+    let counted: Vec<(usize, Notation)> = ways.into_iter().map(numbers).collect();
+    let most = counted.iter().map(|(count, _)| *count).max().unwrap_or(0);
+    let mut best = counted.iter().filter(|(count, _)| *count == most);
+    let first = best.next().map_or(plain.1, |(_, notation)| *notation);
+    // More than one sign between thousands says nothing new of a comma that could be one.
+    let doubt = first != plain.1
+        && first.thousands.is_none()
+        && best.any(|(_, other)| other.decimal != first.decimal);
+    (first, doubt)
+}
+
+/// The table, and what is between its fields where its ending does not say it: what makes more columns.
+fn read(file: &Path) -> Result<(CsvTable, Option<char>), TableError> {
+    let usual = cells(file, None);
+    if let Ok(table) = &usual
+        && table.header().count() > 1
+    {
+        return usual.map(|table| (table, None));
+    }
+    for delimiter in [';', '\t', '|', ','] {
+        if let Ok(table) = cells(file, Some(delimiter))
+            && table.header().count() > 1
+        {
+            return Ok((table, Some(delimiter)));
+        }
+    }
+    usual.map(|table| (table, None))
+}
+
+/// A file's name without its endings, as a benchmark and a space may be called.
+fn stem(file: &Path) -> String {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let bare = name.split('.').find(|part| !part.is_empty()).unwrap_or("table").to_string();
+    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '_' | '-') { c } else { '_' };
+    let name: String = bare.chars().map(plain).collect();
+    let reserved = Catalog::check_own_name(&name).is_err() || SPACES.contains(&name.as_str());
+    if reserved { format!("{name}-table") } else { name }
+}
