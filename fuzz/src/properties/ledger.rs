@@ -1,7 +1,10 @@
 //! Ledger files that were damaged.
 
 use rusqlite::{Connection, params, types::Value};
-use srnas_learner::{AnswerRecord, Database, Ledger, LedgerError, RunRecord, ledger::{backup, repair, verify}};
+use srnas_learner::{
+    AnswerRecord, Database, Ledger, LedgerError, RunRecord,
+    ledger::{backup, repair, verify},
+};
 use std::{collections::BTreeMap, fs, path::Path, sync::LazyLock};
 
 /// A good ledger, as it lies on the disk.
@@ -77,7 +80,11 @@ pub fn ledger(bytes: &[u8]) {
     }
     match repair(&path, &fits) {
         Ok(repaired) => {
-            assert!(!whole || repaired.lost.is_empty(), "of what is whole nothing is lost: {:?}", repaired.lost);
+            assert!(
+                !whole || repaired.lost.is_empty(),
+                "of what is whole nothing is lost: {:?}",
+                repaired.lost
+            );
             assert!(repaired.damaged.is_file(), "the damaged one is kept");
             let again = verify(&path, &fits, None).expect("what was repaired can be read");
             assert_eq!((again.whole, again.faults), (repaired.kept, Vec::new()));

@@ -79,7 +79,8 @@ fn answers(benchmark: &Benchmark, descriptor: &Descriptor, file: &Path) {
             let view = benchmark.metric(&metric.name).expect("what is described is there");
             for column in metric.seeds() {
                 let Ok(value) = cell(column, row).parse::<f64>() else { continue };
-                let known = |seed| view.value(place, seed) == value || view.value(place, seed) as f32 == value as f32;
+                let known =
+                    |seed| view.value(place, seed) == value || view.value(place, seed) as f32 == value as f32;
                 assert!(value.is_nan() || (0..view.seeds()).any(known), "{column}: {value} is not found");
             }
         }
