@@ -158,15 +158,29 @@ impl FromStr for TaskName {
     }
 }
 
+/// The most names that braces may stand for.
+const MOST_NAMES: usize = 10_000;
+
 /// Expands braces: `a/{b,c}/d` is `a/b/d` and `a/c/d`; several groups multiply.
-pub fn expand_braces(pattern: &str) -> Vec<String> {
-    let Some(open) = pattern.find('{') else { return vec![pattern.into()] };
-    let Some(close) = pattern[open..].find('}').map(|c| open + c) else { return vec![pattern.into()] };
-    let (head, tail) = (&pattern[..open], &pattern[close + 1..]);
-    pattern[open + 1..close]
-        .split(',')
-        .flat_map(|choice| expand_braces(&format!("{head}{}{tail}", choice.trim())))
-        .collect()
+///
+/// # Errors
+/// Refuses braces that stand for more than 10,000 names.
+pub fn expand_braces(pattern: &str) -> Result<Vec<String>, TaskNameError> {
+    let (mut names, mut rest) = (vec![String::new()], pattern);
+    while let Some((head, (choices, tail))) =
+        rest.split_once('{').and_then(|(head, after)| Some((head, after.split_once('}')?)))
+    {
+        let choices: Vec<&str> = choices.split(',').map(str::trim).collect();
+        if names.len().saturating_mul(choices.len()) > MOST_NAMES {
+            let reason = format!("its braces stand for more than {MOST_NAMES} names");
+            return Err(TaskNameError { text: pattern.into(), reason });
+        }
+        let with = |name: &String| choices.iter().map(|c| format!("{name}{head}{c}")).collect::<Vec<_>>();
+        names = names.iter().flat_map(with).collect();
+        rest = tail;
+    }
+    names.iter_mut().for_each(|name| name.push_str(rest));
+    Ok(names)
 }
 
 /// What counts as one architecture where a table measured several encodings of one class apart.
@@ -525,8 +539,15 @@ mod tests {
 
     #[test]
     fn braces_multiply() {
-        assert_eq!(expand_braces("x/{a,b}/{c@1,d}"), ["x/a/c@1", "x/a/d", "x/b/c@1", "x/b/d"]);
-        assert_eq!(expand_braces("plain"), ["plain"]);
+        let names = |pattern: &str| expand_braces(pattern).unwrap();
+        assert_eq!(names("x/{a, b}/{c@1,d}"), ["x/a/c@1", "x/a/d", "x/b/c@1", "x/b/d"]);
+        assert_eq!((names("plain"), names("a}{b")), (vec!["plain".to_string()], vec!["a}{b".to_string()]));
+        assert_eq!(names(&"{a,b}".repeat(13)).len(), 8192);
+        // Two hundred letters would fill any memory.
+        for many in ["{a,b}".repeat(14), "{,}".repeat(60)] {
+            let refused = expand_braces(&many).unwrap_err().to_string();
+            assert!(refused.contains("more than 10000 names"), "{refused}");
+        }
     }
 
     #[test]

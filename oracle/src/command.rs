@@ -10,6 +10,8 @@
 mod answer;
 mod process;
 
+pub use answer::read as read_answer;
+
 use crate::{
     costly::{Answer, CostlyError, CostlyOracle, Training},
     fidelities::Fidelities,

@@ -65,10 +65,12 @@ impl TaskArguments {
 /// The tasks of some sets and patterns, each once.
 pub fn names(config: &Config, sets: &[String], patterns: &[String]) -> Result<Vec<TaskName>, ConfigError> {
     let mut names = config.resolve(sets)?;
-    for pattern in patterns.iter().flat_map(|p| expand_braces(p)) {
-        let name: TaskName = pattern.parse()?;
-        if !names.contains(&name) {
-            names.push(name);
+    for pattern in patterns {
+        for name in expand_braces(pattern)? {
+            let name: TaskName = name.parse()?;
+            if !names.contains(&name) {
+                names.push(name);
+            }
         }
     }
     Ok(names)

@@ -181,7 +181,7 @@ impl Config {
     pub fn resolve(&self, names: &[String]) -> Result<Vec<TaskName>, ConfigError> {
         let mut tasks: Vec<TaskName> = Vec::new();
         let mut add = |pattern: &str| -> Result<(), ConfigError> {
-            for name in expand_braces(pattern) {
+            for name in expand_braces(pattern)? {
                 let task: TaskName = name.parse()?;
                 if !tasks.contains(&task) {
                     tasks.push(task);

@@ -288,6 +288,10 @@ mod tests {
             assert!(NET.contains(from), "{from}");
             read(&NET.replacen(from, to, 1), "file").unwrap_err().to_string()
         };
+        for odd in ["null", "[1, 2]", "{\"a\": 1}"] {
+            let error = refused("\"sequence\": [16, 32, 64]", &format!("\"sequence\": [16, {odd}]"));
+            assert!(error.contains("`width`") && error.contains("is no choice"), "{error}");
+        }
         let error = refused("\"uniform_int\", \"name\": \"units\"", "\"uniform_float\", \"name\": \"units\"");
         assert!(error.contains("`units` is continuous") && error.contains("ordinal"), "{error}");
         let error = refused("\"lower\": 32, \"upper\": 128", "\"lower\": 32, \"upper\": 1000");

@@ -165,13 +165,19 @@ fn value(value: &toml::Value) -> Result<serde_json::Value, String> {
 
 /// A decision from the values of its choices: all words, all numbers, or all truth values.
 pub(super) fn decision(name: &str, values: &[serde_json::Value]) -> Result<Decision, String> {
-    if name.trim().is_empty() || name.contains([',', '=', '\n']) {
+    if name.is_empty() || name.trim() != name || name.contains([',', '=', '\n']) {
         return Err(format!(
-            "`{name}` is no name of a decision: it is empty or has a comma, an equals sign or a line break"
+            "`{name}` is no name of a decision: it is empty, begins or ends with a space, or has a comma, an equals sign or a \
+             line break"
         ));
     }
     if values.is_empty() {
         return Err(format!("decision `{name}` has no choices"));
+    }
+    if let Some(other) = values.iter().find(|v| v.is_null() || v.is_array() || v.is_object()) {
+        return Err(format!(
+            "decision `{name}`: {other} is no choice: choices are words, numbers or truth values"
+        ));
     }
     let kind = |v: &serde_json::Value| (v.is_string(), v.is_boolean());
     if let Some(other) = values.iter().find(|v| kind(v) != kind(&values[0])) {
@@ -312,6 +318,7 @@ forbid = { act1 = "tanh", width1 = [16, 32] }
             ("width1 * width2 <= 256", "width1 * act2 <= 256", "are words"),
             ("[\"width2\", \"act2\"]]]", "[\"width2\", \"act3\"]]]", "did you mean `act"),
             ("name = \"depth\"", "name = \"de=pth\"", "equals sign"),
+            ("name = \"depth\"", "name = \" depth\"", "` depth` is no name of a decision"),
             ("name = \"act1\"", "name = \"depth\"", "decision `depth` occurs twice"),
         ];
         for (from, to, expected) in cases {
@@ -320,6 +327,25 @@ forbid = { act1 = "tanh", width1 = [16, 32] }
             assert!(error.contains(expected), "{to}: {error}");
         }
         assert!(read("", "empty").unwrap_err().to_string().contains("no decisions"));
+    }
+
+    #[test]
+    fn a_large_whole_number_is_no_other_one() {
+        let text = r#"
+            [[decisions]]
+            name = "seed"
+            choices = [9007199254740992, 9007199254740993, 8.0, 8]
+            [[decisions]]
+            name = "more"
+            choices = ["a", "b"]
+            active_if = { seed = NUMBER }"#;
+        for (number, place) in [("9007199254740992", 0), ("9007199254740993", 1), ("8.0", 2), ("8", 3)] {
+            let space = read(&text.replace("NUMBER", number), "file").unwrap();
+            let active: Vec<u8> = (0..4).filter(|&c| !space.is_inactive(&[c, 0], 1)).collect();
+            assert_eq!(active, [place], "{number}");
+        }
+        let refused = read(&text.replace("NUMBER", "9007199254740994"), "file").unwrap_err().to_string();
+        assert!(refused.contains("has no choice `9007199254740994`"), "{refused}");
     }
 
     #[test]

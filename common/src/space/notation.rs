@@ -142,11 +142,13 @@ impl Decision {
 
     /// Place of a choice by its value; a number is found by its value, however it is written.
     pub(super) fn position(&self, wanted: &Value) -> Option<u8> {
-        let same = |c: &u8| {
-            let value = self.value(*c);
-            value == *wanted || value.as_f64().is_some_and(|v| Some(v) == wanted.as_f64())
+        let all = 0..self.choices.len() as u8;
+        // Not two whole numbers: large ones may be the same as floats.
+        let equal = |&c: &u8| {
+            let value = self.value(c);
+            (value.is_f64() || wanted.is_f64()) && value.as_f64().is_some_and(|v| Some(v) == wanted.as_f64())
         };
-        (0..self.choices.len() as u8).find(same)
+        all.clone().find(|&c| self.value(c) == *wanted).or_else(|| all.clone().find(equal))
     }
 
     /// Why a name is no choice of this decision, with the nearest ones.

@@ -107,7 +107,8 @@ fn of_tasks(pattern: &str, space: &SearchSpace, catalog: &Catalog) -> anyhow::Re
         let what = "it is no run directory, nor the name of a task such as nb201/cifar10/val";
         name.parse().map_err(|e| wrong(pattern, format!("{what} ({e})")))
     };
-    let names = expand_braces(pattern).into_iter().map(parse).collect::<anyhow::Result<Vec<_>>>()?;
+    let names = expand_braces(pattern).map_err(|e| wrong(pattern, e))?;
+    let names = names.into_iter().map(parse).collect::<anyhow::Result<Vec<_>>>()?;
     let mut searches = Vec::new();
     for task in resolve_tasks(catalog, &names, Count::Classes)? {
         check_space(task.name(), task.space(), space)?;

@@ -1,0 +1,35 @@
+//! Small languages of the command line and of the configuration.
+
+use srnas_common::{
+    config::Config,
+    task::{TaskName, expand_braces},
+};
+use srnas_oracle::fidelities::Fidelities;
+
+/// Text is refused in each of them, or means the same when it is written and read again.
+pub fn words(bytes: &[u8]) {
+    let Ok(text) = str::from_utf8(bytes) else { return };
+    if let Ok(task) = text.parse::<TaskName>() {
+        assert_eq!(task.to_string(), text);
+        assert!(!task.terms.is_empty() && task.terms.iter().all(|term| term.weight.is_finite()));
+        let same = task.over(|term| term.metric.clone()).expect("its own metrics");
+        assert_eq!(same.terms.len(), task.terms.len());
+        let _ = task.family();
+    }
+    for name in expand_braces(text).unwrap_or_default() {
+        assert!(name.len() <= text.len());
+    }
+    if let Ok(fidelities) = text.parse::<Fidelities>() {
+        assert_eq!(fidelities.to_string().parse::<Fidelities>().as_ref(), Ok(&fidelities));
+        for (place, cost) in fidelities.costs().enumerate() {
+            assert!(0.0 < cost && cost < 1.0);
+            assert_eq!(fidelities.of_share(cost), Some(Some(place)));
+        }
+    }
+    if let Ok(config) = Config::parse(text, "text") {
+        let written = config.to_toml();
+        let again = Config::parse(&written, "written").expect("what was written can be read");
+        assert_eq!(again.to_toml(), written);
+        let _ = config.train_tasks();
+    }
+}
