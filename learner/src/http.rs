@@ -182,7 +182,7 @@ async fn readiness(State(outlook): State<Arc<Outlook>>) -> (StatusCode, String) 
     answer(outlook.ready(), "ready\n")
 }
 
-fn answer(state: Result<(), &str>, well: &str) -> (StatusCode, String) {
+fn answer(state: Result<(), impl std::fmt::Display>, well: &str) -> (StatusCode, String) {
     match state {
         Ok(()) => (StatusCode::OK, well.into()),
         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),

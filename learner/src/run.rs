@@ -20,6 +20,7 @@ use srnas_common::{
     environment::Layout,
     policy::Policy,
     security::ServerSecurity,
+    space::SearchSpace,
     text::hex,
     wire::{Shape, Snapshot},
 };

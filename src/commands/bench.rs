@@ -20,7 +20,6 @@ use srnas_oracle::{
     importers::KINDS,
 };
 use std::{
-    io::{self, Write},
     path::{Path, PathBuf},
     sync::atomic::{AtomicUsize, Ordering},
     time::Instant,

@@ -182,7 +182,7 @@ impl Command {
             Command::Compare(_) | Command::Drain(_) => true,
             Command::Search(c) => c.keeps_its_results(),
             Command::Space(_) | Command::Bench(_) | Command::Config(_) | Command::Doctor(_) => false,
-            Command::Status(_) | Command::Best(_) | Command::Checkpoint(_) => false,
+            Command::Status(_) | Command::Best(_) | Command::Checkpoint(_) | Command::Ledger(_) => false,
         }
     }
 }

@@ -13,8 +13,11 @@ mod table;
 mod wire;
 mod words;
 
+/// What must hold of any bytes; it panics where it does not.
+pub type Property = fn(&[u8]);
+
 /// The properties by the names of their targets.
-pub const PROPERTIES: &[(&str, fn(&[u8]))] = &[
+pub const PROPERTIES: &[(&str, Property)] = &[
     ("formula", space::formula),
     ("space", space::toml),
     ("configspace", space::configspace),

@@ -28,7 +28,7 @@ fn sound(read: impl Fn() -> Result<SearchSpace, SpaceError>) {
         _ => panic!("a space is read once and refused once"),
     };
     assert_eq!((space.name(), space.decisions()), (again.name(), again.decisions()));
-    assert!(space.len() > 0 && space.valid_share() > 0.0);
+    assert!(!space.is_empty() && space.valid_share() > 0.0);
     let whole = space.size().is_some_and(|size| size <= WHOLE);
     let (listed, _) = listed_or_drawn(&space, if whole { WHOLE } else { 4 });
     assert!(!listed.is_empty(), "a space has an architecture");
