@@ -216,6 +216,97 @@ fn workers_search_by_the_recorded_times() {
     assert!(text(&several.stdout).contains("wall clock"), "{}", text(&several.stdout));
 }
 
+#[test]
+fn what_is_minimised_keeps_its_sign_and_an_option_without_effect_is_refused() {
+    let setup = Setup::new();
+    write_timed(&setup);
+    // Hours of the cells: from 6 of one choice six times to 18.
+    let (least, most) = (6.0 * 3600.0, 18.0 * 3600.0);
+    let within = |value: &serde_json::Value| {
+        let value = value.as_f64().unwrap();
+        assert!((least - 1.0..=most + 1.0).contains(&value), "{value}");
+    };
+    let report = json(&setup.output(&[
+        "compare",
+        "--task",
+        "timed/d/time",
+        "--method",
+        "random",
+        "--method",
+        "local",
+        "--budget",
+        "5,10",
+        "--seeds",
+        "3",
+        "--out",
+        "report",
+        "--json",
+    ]));
+    let problem = &report["problems"][0];
+    assert_eq!((&problem["minimise"], problem["best"].as_f64()), (&true.into(), Some(least)), "{problem}");
+    within(&problem["median"]);
+    for method in 0..2 {
+        let incumbent = |at: &str| problem["methods"][method]["incumbent"][at]["mean"].clone();
+        within(&incumbent("5"));
+        assert!(incumbent("10").as_f64() <= incumbent("5").as_f64(), "less is better: {problem}");
+        assert!(problem["methods"][method]["regret"]["10"]["mean"].as_f64().unwrap() >= 0.0);
+    }
+    let results = std::fs::read_to_string(setup.path().join("report/results.csv")).unwrap();
+    for line in results.lines().skip(1) {
+        within(&line.split(',').nth(5).unwrap().parse::<f64>().unwrap().into());
+    }
+    let page = std::fs::read_to_string(setup.path().join("report/report.html")).unwrap();
+    assert!(page.contains("best 21600.00") && !page.contains("-21600"));
+
+    let front = setup.output(&[
+        "compare",
+        "--objectives",
+        "timed/d/{val,time}",
+        "--method",
+        "random",
+        "--budget",
+        "5",
+        "--seeds",
+        "2",
+        "--out",
+        "front",
+    ]);
+    assert!(front.status.success(), "{}", text(&front.stderr));
+    let page = std::fs::read_to_string(setup.path().join("front/report.html")).unwrap();
+    assert!(page.contains("more timed/d/val and less timed/d/time is better"), "{page}");
+
+    let compare = |rest: &[&str]| {
+        let head = ["compare", "--task", "timed/d/val", "--budget", "5", "--seeds", "2", "--out", "refused"];
+        setup.output(&[&head[..], rest].concat())
+    };
+    for (arguments, says) in [
+        (&["--method", "random", "--past", "timed/d/time"][..], "--past and --past-set have no effect"),
+        (&["--method", "two-phase", "--past", "timed/d/time"], "--past and --past-set have no effect"),
+        (&["--method", "two-phase:past=all"], "needs past tasks"),
+        (&["--method", "two-phase:past=all", "--past", "nosuch/x/y"], "nosuch"),
+        (&["--method", "random", "--past", "nosuch/x/y"], "have no effect"),
+        (
+            &["--objectives", "timed/d/{val,time}", "--method", "random", "--report", "time"],
+            "--report has no effect",
+        ),
+    ] {
+        let refused = compare(arguments);
+        assert!(!refused.status.success(), "{arguments:?}");
+        assert!(text(&refused.stderr).contains(says), "{arguments:?}: {}", text(&refused.stderr));
+        assert!(!setup.path().join("refused").exists(), "{arguments:?} wrote something");
+    }
+    // A past counts without transfer-gp beside.
+    let with = |past: &[&str], out: &str| {
+        let head =
+            ["compare", "--task", "timed/d/val", "--budget", "3", "--seeds", "4", "--json", "--out", out];
+        let report = json(&setup.output(&[&head[..], past].concat()));
+        report["overall"][0]["normalised_regret"]["3"]["mean"].as_f64().unwrap()
+    };
+    let known = with(&["--method", "two-phase:past=all", "--past", "timed/d/time"], "with");
+    let unknown = with(&["--method", "two-phase"], "without");
+    assert!(known < unknown, "{known} with the past, {unknown} without");
+}
+
 /// The published tables as a benchmark; `None`, said so, where they are not at hand.
 fn published(setup: &Setup) -> Option<()> {
     let Some(sources) = env::var_os("SRNAS_BENCH_SOURCES").map(PathBuf::from) else {

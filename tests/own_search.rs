@@ -379,3 +379,73 @@ fn what_failed_is_numbered_when_it_failed_and_a_space_keeps_its_name_in_a_copy()
     let again = stdout(&output(folder, &["search", "--resume", "--run-dir", "s", "--budget", "9", "--json"]));
     assert_eq!(again.lines().count(), 2 + 1, "{again}");
 }
+
+#[test]
+fn a_search_without_a_value_fails_and_one_that_has_it_all_says_so() {
+    let setup = setup();
+    let folder = setup.path();
+    let small = "[[decisions]]\nname = \"a\"\nchoices = [0, 1, 2, 3]\n[[decisions]]\nname = \"b\"\nchoices = [0, 1]\n";
+    fs::write(folder.join("small.toml"), small).unwrap();
+    let search = |oracle: &str, run_dir: &str, more: &[&str]| {
+        let head = [
+            "search",
+            "--oracle",
+            oracle,
+            "--space",
+            "small.toml",
+            "--minimise",
+            "loss",
+            "--run-dir",
+            run_dir,
+        ];
+        output(folder, &[&head[..], more].concat())
+    };
+    let (code, said) = failure(&search("cmd:exit 3", "failing", &["--budget", "4"]));
+    assert_eq!(code, 1);
+    assert!(
+        said.contains("none of 4 measurements has a value") && said.contains("measurements.csv"),
+        "{said}"
+    );
+
+    let (code, said) = failure(&search("cmd:exit 3", "stopped", &["--budget", "100", "--max-failures", "3"]));
+    assert_eq!(code, 1);
+    assert!(said.contains("3 measurements have no value") && said.contains("exit status 3"), "{said}");
+    let csv = fs::read_to_string(folder.join("stopped/measurements.csv")).unwrap();
+    assert_eq!(csv.lines().count(), 1 + 3, "{csv}");
+
+    // The hint is for a shell, and values are as they were said.
+    let program = r#"cmd:echo "{\"loss\": 0.0000031, \"NaN_batches\": 2, \"big\": 39974282}""#;
+    let found = stdout(&search(program, "my run", &["--budget", "3"]));
+    assert!(found.contains("--run-dir 'my run' --budget 6"), "{found}");
+    assert!(found.contains("3.1000e-6") && found.contains("NaN_batches 2.0000"), "{found}");
+    let ledger = Connection::open(folder.join("my run/ledger.sqlite")).unwrap();
+    let kept: (f64, f64) = ledger
+        .query_row(
+            "SELECT measurements.value, metrics.value FROM measurements JOIN metrics ON measurement = id WHERE name = 'big'",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .unwrap();
+    assert_eq!(kept, (-0.0000031, 39_974_282.0));
+
+    // From elsewhere its program would be another one.
+    let elsewhere = TempDir::new().unwrap();
+    let place = folder.join("my run").display().to_string();
+    let resume = ["search", "--resume", "--run-dir", &place, "--budget", "20"];
+    let (code, said) = failure(&output(elsewhere.path(), &resume));
+    let here = fs::canonicalize(folder).unwrap();
+    assert!(code == 2 && said.contains(&format!("was begun in {}", here.display())), "{said}");
+    for (option, value) in [("--seed", "7"), ("--task", "nb201/a/b"), ("--repeats", "3"), ("--by", "rule")] {
+        let (code, said) = failure(&output(folder, &[&resume[..], &[option, value]].concat()));
+        assert!(code == 2 && said.contains(option), "{option}: {said}");
+    }
+    let all = stdout(&output(folder, &resume));
+    assert!(all.contains("All 8 architectures of the space are measured") && !all.contains("More:"), "{all}");
+    let again = stdout(&output(folder, &[&resume[..], &["--json"]].concat()));
+    let last: serde_json::Value = serde_json::from_str(again.lines().last().unwrap()).unwrap();
+    assert_eq!(
+        (&last["summary"]["used_up"], &last["summary"]["measured"]),
+        (&true.into(), &8.into()),
+        "{last}"
+    );
+}

@@ -121,7 +121,10 @@ fn bad_input_is_refused_with_what_is_wrong_and_the_right_exit_code() {
     std::fs::create_dir(setup.path().join("damaged")).unwrap();
     std::fs::write(setup.path().join("damaged/nb201.safetensors"), &benchmark[..benchmark.len() / 2])
         .unwrap();
-    let cases: [(&[&str], i32, &[&str]); 14] = [
+    let large = ["--set", "acting.segment=1024", "--set", "acting.segments_per_batch=256"];
+    let large = [&["learner", "--config", "run.toml", "--listen", "127.0.0.1:0"][..], &large].concat();
+    let cases: [(&[&str], i32, &[&str]); 15] = [
+        (&large, 2, &["acting.segments_per_batch", "a learner takes 8 MiB", "of these fit"]),
         (
             &["run", "--config", "run.toml", "--simulate-latency", "20"],
             2,
@@ -166,6 +169,56 @@ fn bad_input_is_refused_with_what_is_wrong_and_the_right_exit_code() {
         }
         assert!(!said.contains("panicked"), "{said}");
     }
+}
+
+/// No task can be drawn over more than 65,536 combinations: the share of synthetic episodes walks made-up spaces.
+#[test]
+fn a_run_trains_on_a_part_of_a_large_space() {
+    let setup = Setup::new();
+    let write = |name: &str, text: &str| std::fs::write(setup.path().join(name), text).unwrap();
+    let decision = |d: usize| format!("[[decisions]]\nname = \"d{d}\"\nchoices = [0, 1, 2]\n");
+    write("space.toml", &format!("name = \"large\"\n{}", (0..12).map(decision).collect::<String>()));
+    let names = (0..12).map(|d| format!("d{d}")).collect::<Vec<_>>();
+    let mut table = format!("{},acc\n", names.join(","));
+    for row in 0..600usize {
+        let digits: Vec<usize> = (0..12).map(|d| (row * 7919 + 13) / 3usize.pow(d) % 3).collect();
+        let sum: usize = digits.iter().sum();
+        let cells: Vec<String> = digits.iter().map(ToString::to_string).collect();
+        table += &format!("{},{}\n", cells.join(","), 50 + sum);
+    }
+    write("table.csv", &table);
+    write(
+        "table.toml",
+        "benchmark = \"big\"\nspace = \"space.toml\"\nprovenance = \"made up\"\nlicence = \"none\"\n[[metrics]]\n\
+         name = \"d/acc\"\ncolumn = \"acc\"\nunit = \"%\"\ndirection = \"maximise\"\ndescription = \"made up\"\n",
+    );
+    let imported = setup.output(&[
+        "bench",
+        "--bench-dir",
+        "bench",
+        "import",
+        "table",
+        "table.csv",
+        "--descriptor",
+        "table.toml",
+    ]);
+    assert!(imported.status.success(), "{}", text(&imported.stderr));
+    let run = [
+        "run",
+        "--task",
+        "big/d/acc",
+        "--steps",
+        "2000",
+        "--actors",
+        "1",
+        "--run-dir",
+        "large",
+        "--set",
+        "acting.synthetic=0.5",
+    ];
+    let out = setup.output(&run);
+    let said = text(&out.stderr);
+    assert!(out.status.success() && !said.contains("panicked"), "{said}");
 }
 
 #[test]

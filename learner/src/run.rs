@@ -383,9 +383,9 @@ pub async fn run(options: LearnerOptions, stop: CancellationToken) -> Result<Sum
     let (run_dir, benchmarks, trainer, recorder, actors) =
         prepare.await.map_err(|_| LearnerError::Broken)??;
     opening.end().await;
-    let (space, task_names, incumbents) = (trainer.space(), trainer.tasks(), trainer.incumbents());
+    let (space, tasks, incumbents) = (trainer.space(), trainer.tasks(), trainer.incumbents());
     let all = Layout::new(true);
-    let shape = shape(&config, &space, task_names.len());
+    let shape = shape(&config, &space, tasks.len());
     let service = ServiceConfig {
         run_id: run_dir.name(),
         config_toml: config.to_toml(),
@@ -414,7 +414,7 @@ pub async fn run(options: LearnerOptions, stop: CancellationToken) -> Result<Sum
     let admin = Admin {
         run_id: run_dir.name(),
         space,
-        tasks: task_names,
+        tasks,
         members: members.clone(),
         progress: progress.subscribe(),
         incumbents,

@@ -6,7 +6,7 @@ use crate::{
     service::{MemberReport, Members},
     trainer::Order,
 };
-use srnas_common::space::SearchSpace;
+use srnas_common::{space::SearchSpace, task::Task};
 use srnas_proto::v1::{self, admin_server};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -24,8 +24,8 @@ pub struct Admin {
     pub run_id: String,
     /// Space of the run.
     pub space: Arc<SearchSpace>,
-    /// Names of the tasks.
-    pub tasks: Vec<String>,
+    /// The tasks.
+    pub tasks: Vec<Arc<Task>>,
     /// The actors.
     pub members: Arc<Members>,
     /// The newest report.
@@ -67,11 +67,11 @@ impl admin_server::Admin for Admin {
     }
 
     async fn best(&self, _: Request<v1::BestRequest>) -> Result<Response<v1::BestResponse>, Status> {
-        let found = self.tasks.iter().zip(0..).filter_map(|(name, index)| {
+        let found = self.tasks.iter().zip(0..).filter_map(|(task, index)| {
             let best = self.incumbents.get(index)?;
             Some(v1::Incumbent {
-                task: name.clone(),
-                value: best.value,
+                task: task.name().into(),
+                value: task.shown(best.value) as f32,
                 architecture: self.space.format(&best.architecture),
                 measurements: best.measurements,
             })

@@ -261,9 +261,9 @@ impl Trainer {
         self.tasks.space().clone()
     }
 
-    /// Names of the tasks, in the order of their indices.
-    pub fn tasks(&self) -> Vec<String> {
-        self.tasks.all.iter().map(|t| t.name().to_string()).collect()
+    /// The tasks, in the order of their indices.
+    pub fn tasks(&self) -> Vec<Arc<srnas_common::task::Task>> {
+        self.tasks.all.clone()
     }
 
     /// The best of each task so far.
