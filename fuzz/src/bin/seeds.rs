@@ -1,6 +1,8 @@
 //! Writes the first inputs of each target into `corpus/`; what fuzzing finds is added to them.
 
 use half::f16;
+// Built with its flags, everything wants its symbols.
+use libfuzzer_sys as _;
 use prost::Message;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
