@@ -352,9 +352,10 @@ mod tests {
             held.push((client, doors.accept(&listener).await));
         }
         let mut surplus = TcpStream::connect(address).await.unwrap();
+        let mut word = [0];
         tokio::select! {
             _ = doors.accept(&listener) => panic!("taken in"),
-            closed = surplus.read(&mut [0]) => assert_eq!(closed.unwrap_or(0), 0),
+            closed = surplus.read(&mut word) => assert_eq!(closed.unwrap_or(0), 0),
         }
         held.pop();
         let _next = TcpStream::connect(address).await.unwrap();
