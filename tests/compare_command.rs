@@ -202,8 +202,8 @@ fn workers_search_by_the_recorded_times() {
         (&["--simulate-latency", "column:d/time*1e-15"], "would take any time"),
         (&["--simulate-latency", "column:d/tiem*1"], "did you mean `d/time`"),
         (&["--simulate-latency", "column:d/val*1"], "in `%`, not in seconds"),
-        (&["--simulate-latency", "column:d/negative*1"], "is -1 for"),
-        (&["--simulate-latency", "column:d/unknown*1"], "is NaN for"),
+        (&["--simulate-latency", "column:d/negative*1"], "is -1, which is no time"),
+        (&["--simulate-latency", "column:d/unknown*1"], "is not known for"),
         (&[&two[..], &["--simulate-latency", column]].concat(), "the tasks are on `timed` and `nb201`"),
     ] {
         let refused = compare("refused", arguments);
@@ -230,6 +230,8 @@ fn what_is_minimised_keeps_its_sign_and_an_option_without_effect_is_refused() {
         "compare",
         "--task",
         "timed/d/time",
+        "--count",
+        "strings",
         "--method",
         "random",
         "--method",

@@ -114,7 +114,8 @@ fn evaluators_and_the_search_are_killed_and_everything_is_measured_once() {
     // So does the search, while the two others are at work.
     search.kill();
     let before = setup.kept("SELECT (SELECT count(*) FROM measurements) + (SELECT count(*) FROM infeasible)");
-    assert!((5..=8).contains(&before), "{before}");
+    // Those at work when it was said, and what they began until they were slow.
+    assert!((5..=14).contains(&before), "{before}");
     let (mut search, again) =
         setup.search(&["--resume", "--run-dir", "s", "--budget", "28", "--listen", &address]);
     assert_eq!(again, address);
