@@ -250,8 +250,10 @@ fn wrong_usage_is_refused_before_anything_is_made() {
         "--run-dir",
         "f",
     ];
-    let said = stdout(&output(folder, &search));
-    assert!(said.contains("5 infeasible") && said.contains("measurements.csv says why"), "{said}");
+    let failed = output(folder, &search);
+    assert_eq!(failed.status.code(), Some(1));
+    let (found, said) = (text(&failed.stdout), text(&failed.stderr));
+    assert!(found.contains("5 infeasible") && said.contains("measurements.csv says why"), "{found}{said}");
     let table = fs::read_to_string(folder.join("f/measurements.csv")).unwrap();
     assert!(table.contains("exit status 9"), "{table}");
     let (code, error) =
@@ -400,15 +402,16 @@ fn a_search_without_a_value_fails_and_one_that_has_it_all_says_so() {
         ];
         output(folder, &[&head[..], more].concat())
     };
-    let (code, said) = failure(&search("cmd:exit 3", "failing", &["--budget", "4"]));
-    assert_eq!(code, 1);
+    let ended = |out: Output| (out.status.code(), text(&out.stderr));
+    let (code, said) = ended(search("cmd:exit 3", "failing", &["--budget", "4"]));
+    assert_eq!(code, Some(1));
     assert!(
         said.contains("none of 4 measurements has a value") && said.contains("measurements.csv"),
         "{said}"
     );
 
-    let (code, said) = failure(&search("cmd:exit 3", "stopped", &["--budget", "100", "--max-failures", "3"]));
-    assert_eq!(code, 1);
+    let (code, said) = ended(search("cmd:exit 3", "stopped", &["--budget", "100", "--max-failures", "3"]));
+    assert_eq!(code, Some(1));
     assert!(said.contains("3 measurements have no value") && said.contains("exit status 3"), "{said}");
     let csv = fs::read_to_string(folder.join("stopped/measurements.csv")).unwrap();
     assert_eq!(csv.lines().count(), 1 + 3, "{csv}");

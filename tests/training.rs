@@ -215,6 +215,8 @@ fn a_run_trains_on_a_part_of_a_large_space() {
         "large",
         "--set",
         "acting.synthetic=0.5",
+        "--set",
+        "prior=none",
     ];
     let out = setup.output(&run);
     let said = text(&out.stderr);

@@ -71,7 +71,10 @@ fn wrong_files_are_named_by_line() {
     assert_eq!(refusal(read(b"a,b\n1,2\n3,4,5\n")), "table.csv:3: 3 fields where the header has 2");
     assert_eq!(refusal(read(b"a,b\r\n1,2\r\n\r\n3\r\n")), "table.csv:4: 1 fields where the header has 2");
     assert_eq!(refusal(read(b"a,b,a\n")), "table.csv:1: column `a` occurs twice");
-    assert_eq!(refusal(read(b"a,b\n1,\xff\n")), "table.csv:2: field 2 is not UTF-8 text");
+    assert_eq!(
+        refusal(read(b"a,b\n1,\xff\n")),
+        "table.csv:2: field 2 is not UTF-8 text; save the file as UTF-8"
+    );
 }
 
 #[test]

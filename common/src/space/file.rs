@@ -315,7 +315,7 @@ forbid = { act1 = "tanh", width1 = [16, 32] }
             ("depth = [2]", "depth = []", "no choice of `depth`"),
             ("depth = [2]", "act2 = [\"relu\"]", "circle"),
             ("\"width1 * width2 <= 256\"", "\"width1 * width2 <= 1\"\nforbid = { depth = 1 }", "either"),
-            ("width1 * width2 <= 256", "width1 * act2 <= 256", "are words"),
+            ("width1 * width2 <= 256", "width1 * act2 <= 256", "`act2` is a word, and `*` wants numbers"),
             ("[\"width2\", \"act2\"]]]", "[\"width2\", \"act3\"]]]", "did you mean `act"),
             ("name = \"depth\"", "name = \"de=pth\"", "equals sign"),
             ("name = \"depth\"", "name = \" depth\"", "` depth` is no name of a decision"),

@@ -239,6 +239,8 @@ enum Time {
     Introduction,
     /// For everything.
     Visit,
+    /// It is over, and this is why.
+    Over(&'static str),
 }
 
 /// A connection with its place among those that there is room for.
@@ -254,6 +256,9 @@ pub(crate) struct Connection {
 impl Connection {
     /// Whether the peer may take its time still.
     fn in_time(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        if let Time::Over(reason) = self.time {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, reason));
+        }
         while !self.peer.entry.admitted.load(Ordering::Relaxed) {
             let Poll::Ready(time_is_up) = self.alarm.as_mut().poll(context) else { return Ok(()) };
             let reason = match self.time {
@@ -266,10 +271,10 @@ impl Connection {
                 Time::Preface(_) => "it said nothing",
                 Time::Introduction => "it made no request that it may make",
                 Time::Visit => "its request took too long",
+                Time::Over(reason) => reason,
             };
             self.refusals.tell(self.peer.address, reason);
-            // Asked again, it has no time either.
-            self.alarm = self.peer.entry.alarm(Duration::ZERO);
+            self.time = Time::Over(reason);
             return Err(io::Error::new(io::ErrorKind::TimedOut, reason));
         }
         Ok(())

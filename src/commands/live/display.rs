@@ -29,6 +29,17 @@ pub enum More {
     Nothing(usize),
 }
 
+impl More {
+    fn words(&self) -> String {
+        match self {
+            Self::Command(again) => again.clone(),
+            Self::Nothing(all) => {
+                format!("All {all} architectures of the space are measured: there is nothing more to search.")
+            }
+        }
+    }
+}
+
 pub struct Display {
     space: Arc<SearchSpace>,
     objective: Objective,
@@ -272,7 +283,15 @@ impl Display {
             return;
         }
         println!("{}", self.how(report));
-        let Some(best) = &report.best else { return };
+        let Some(best) = &report.best else {
+            if report.rows.iter().any(|row| row.value().is_some()) {
+                println!(
+                    "Only shorter trainings have a value; a full one was not paid for, or has none. More: {}",
+                    more.words()
+                );
+            }
+            return;
+        };
         println!("\nBest {} after", self.objective.metric);
         for (n, value) in &report.curve {
             println!("  {n:>4} {}  {}", report.counted(), number(*value));
@@ -304,9 +323,7 @@ impl Display {
         );
         match more {
             More::Command(again) => println!("More:   {again}"),
-            More::Nothing(all) => println!(
-                "All {all} architectures of the space are measured: there is nothing more to search."
-            ),
+            More::Nothing(_) => println!("{}", more.words()),
         }
     }
 }

@@ -216,7 +216,7 @@ impl LiveArguments {
                     None => More::Command(format!("{go_on} --budget {twice}")),
                 };
                 shown.summary(&report, &run_dir, &more);
-                if report.best.is_none() {
+                if report.rows.iter().all(|row| row.value().is_none()) {
                     let place = run_dir.join("measurements.csv");
                     bail!(
                         "none of {} measurements has a value; {} says why",
