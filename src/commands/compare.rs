@@ -99,6 +99,10 @@ impl CompareCommand {
         for name in self.tasks.names(&config)? {
             problems.push(Problem::single(&catalog, &name, self.report.as_deref(), count)?);
         }
+        if self.report.is_some() && problems.is_empty() && !self.objectives.is_empty() {
+            let says = "--report has no effect on --objectives, which are reported by their hypervolume; leave it out";
+            return Err(Usage(says.into()).into());
+        }
         for pattern in &self.objectives {
             let objectives = names(&config, &[], std::slice::from_ref(pattern))?;
             if objectives.len() < 2 {
@@ -107,10 +111,6 @@ impl CompareCommand {
                 return Err(Usage(says).into());
             }
             problems.push(Problem::several(&catalog, &objectives, count)?);
-        }
-        if self.report.is_some() && !self.objectives.is_empty() {
-            let says = "--report has no effect on --objectives, which are reported by their hypervolume; leave it out";
-            return Err(Usage(says.into()).into());
         }
         if problems.is_empty() {
             let says = "nothing to compare on: give --task T, --task-set NAME or --objectives PATTERN";
