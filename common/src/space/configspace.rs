@@ -106,17 +106,6 @@ impl Hyperparameter {
     }
 
     fn choices(&self) -> Result<Vec<Value>, String> {
-        let values = self.values()?;
-        match values.iter().find(|value| value.is_array() || value.is_object()) {
-            Some(nested) => Err(format!(
-                "`{}` has the choice {nested}; choices are words, numbers or truth values",
-                self.name
-            )),
-            None => Ok(values),
-        }
-    }
-
-    fn values(&self) -> Result<Vec<Value>, String> {
         let name = &self.name;
         match self.kind.as_str() {
             "categorical" => Ok(self.choices.clone()),
