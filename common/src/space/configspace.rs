@@ -493,7 +493,7 @@ mod tests {
             "`units` has 4096",
             "`decay` is a normal_float",
             "`mixed`",
-            "`pairs` has the choice",
+            "decision `pairs`: [1,2] is no choice",
         ] {
             assert!(error.contains(name), "{name}: {error}");
         }
