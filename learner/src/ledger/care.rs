@@ -10,6 +10,7 @@ use super::{
     schema::SCHEMA,
 };
 use rusqlite::{Connection, OpenFlags};
+use srnas_common::text::with_causes;
 use std::{
     fs::{self, File},
     io,
@@ -115,6 +116,11 @@ pub fn backup(path: &Path, to: &Path, fits: Fits) -> Result<Findings, LedgerErro
     let findings = verify(&copy, fits, None)?;
     if let Some(reason) = findings.faults.first() {
         return Err(LedgerError::Damaged { path: path.display().to_string(), reason: reason.clone() });
+    }
+    // A schema that was written over is copied as it is; a copy is good for something only if it can be opened.
+    if let Err(error) = Database::open_any(&copy) {
+        let reason = format!("a copy of it is refused: {}", with_causes(&error));
+        return Err(LedgerError::Damaged { path: path.display().to_string(), reason });
     }
     put(&copy, to).map_err(at)?;
     Ok(findings)
