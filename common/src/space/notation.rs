@@ -35,7 +35,9 @@ impl SearchSpace {
     /// Says which part is not an architecture of this space and what is expected.
     pub fn parse(&self, text: &str) -> Result<Vec<u8>, SpaceError> {
         let text = text.trim();
-        let read = match text.chars().next() {
+        // A decision's name may begin with a bracket.
+        let named = |(name, _): (&str, &str)| self.decisions.iter().any(|d| d.name == name.trim());
+        let read = match text.chars().next().filter(|_| !text.split_once('=').is_some_and(named)) {
             Some('{') => self.parse_object(text),
             Some('[') => self.parse_list(text),
             _ => match self.rules.parse(self, text) {
@@ -197,6 +199,21 @@ mod tests {
         // The rate counts in depth 2 alone.
         let condition = Condition { decision: 2, depends_on: 0, active_if: vec![1] };
         Conditional::space("net", decisions, vec![condition]).unwrap()
+    }
+
+    /// Found by fuzzing: what was written was read as JSON.
+    #[test]
+    fn names_that_begin_with_a_bracket_are_no_json() {
+        for name in ["[arch", "{a}", "[1]"] {
+            let decisions = vec![Decision::new(name, &["x", "y=[z]"]), Decision::new("b", &["0", "1"])];
+            let space = Conditional::space("odd", decisions, vec![]).unwrap();
+            for choices in [[0, 1], [1, 0]] {
+                assert_eq!(space.parse(&space.format(&choices)).unwrap(), choices, "{name}");
+            }
+            let object = serde_json::Value::Object(space.to_json(&[1, 0])).to_string();
+            assert_eq!(space.parse(&object).unwrap(), [1, 0], "{object}");
+            assert_eq!(space.parse(r#"["y=[z]", "0"]"#).unwrap(), [1, 0]);
+        }
     }
 
     #[test]

@@ -75,7 +75,7 @@ pub fn ledger(bytes: &[u8]) {
     assert_eq!(fs::read(&path).expect("a file"), before, "looking changes nothing");
     let copy = folder.path().join("copy.sqlite");
     match backup(&path, &copy, &fits) {
-        Ok(_) => assert!(contents(&copy).is_ok(), "a copy is whole"),
+        Ok(_) => assert_eq!(contents(&copy).err(), None, "a copy is whole"),
         Err(_) => assert!(!copy.exists(), "a copy is whole or not there"),
     }
     match repair(&path, &fits) {

@@ -2,6 +2,7 @@
 
 use super::{
     ActorRecord, Database, LedgerError, RunRecord,
+    audit::Audit,
     database::{actors_of, add_actor, policy_version_of, run_of},
     file::{failed, parts, schema_of},
     rows::{Known, Row, Tally},
@@ -74,6 +75,13 @@ pub fn verify(path: &Path, fits: Fits, known: Option<Known>) -> Result<Findings,
     }
     if let Err(error) = actors_of(&connection) {
         faults.push(format!("what was taken in of the actors cannot be read: {error}"));
+    }
+    // The answers may be whole and the view of them, which a run reads, not.
+    if schema == SCHEMA && faults.is_empty() {
+        match Audit::of(&connection) {
+            Ok(audit) => faults.extend(audit.faults),
+            Err(error) => faults.push(format!("a run could not read it: {error}")),
+        }
     }
     if let Some(known) = known.filter(|_| faults.is_empty()) {
         let first = |answers: u64| -> Result<Tally, std::convert::Infallible> {
@@ -380,6 +388,29 @@ mod tests {
         assert_eq!((repaired.kept, repaired.lost.len()), (30, 0));
         assert_eq!(verify(&path, &anything, known).unwrap().faults, [""; 0]);
         assert_eq!(values(&path).len(), 30);
+    }
+
+    /// Found by fuzzing: four bytes of the schema's text.
+    #[test]
+    fn what_a_run_could_not_read_is_not_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.sqlite");
+        ledger(&path, 5);
+        let raw = Connection::open(&path).unwrap();
+        raw.execute_batch(
+            "PRAGMA writable_schema = on;
+             UPDATE sqlite_master SET sql = replace(sql, 'SELECT id', 'SELECT ix') WHERE name = 'answers';
+             PRAGMA writable_schema = off",
+        )
+        .unwrap();
+        drop(raw);
+        assert!(Database::open_any(&path).is_err());
+        let findings = verify(&path, &anything, None).unwrap();
+        assert_eq!(findings.whole, 5);
+        assert!(findings.faults[0].contains("a run could not read it"), "{:?}", findings.faults);
+        assert!(backup(&path, &folder.path().join("copy.sqlite"), &anything).is_err());
+        let repaired = repair(&path, &anything).unwrap();
+        assert_eq!((repaired.kept, values(&path).len()), (5, 5));
     }
 
     #[test]
