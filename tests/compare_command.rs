@@ -300,9 +300,9 @@ fn what_is_minimised_keeps_its_sign_and_an_option_without_effect_is_refused() {
     // A past counts without transfer-gp beside: other architectures are asked for.
     let with = |past: &[&str], out: &str| {
         let head =
-            ["compare", "--task", "timed/d/val", "--budget", "3", "--seeds", "4", "--json", "--out", out];
+            ["compare", "--task", "timed/d/val", "--budget", "10", "--seeds", "4", "--json", "--out", out];
         let report = json(&setup.output(&[&head[..], past].concat()));
-        report["overall"][0]["normalised_regret"]["3"]["mean"].as_f64().unwrap()
+        report["overall"][0]["normalised_regret"]["10"]["mean"].as_f64().unwrap()
     };
     let known = with(&["--method", "two-phase:past=all", "--past", "timed/d/time"], "with");
     let unknown = with(&["--method", "two-phase"], "without");
