@@ -74,10 +74,13 @@ pub(super) fn import(
 /// Writes or shows a first descriptor and a first space.
 pub(super) fn suggest(paths: &[PathBuf], to: Option<&Path>, out: &mut Output) -> anyhow::Result<()> {
     let suggestion = importer::suggest(one_file(paths)?)?;
+    let left_out: Vec<_> =
+        suggestion.left_out.iter().map(|(column, why)| json!({ "column": column, "why": why })).collect();
     let Some(descriptor) = to else {
         if out.json {
             return out.line(json!({
                 "descriptor": suggestion.descriptor, "space": suggestion.space, "space_file": suggestion.space_file,
+                "left_out": left_out,
             }));
         }
         out.line(&suggestion.descriptor)?;
@@ -89,13 +92,25 @@ pub(super) fn suggest(paths: &[PathBuf], to: Option<&Path>, out: &mut Output) ->
             return Err(Usage(format!("{} is there already; it is not overwritten", file.display())).into());
         }
     }
+    if descriptor.file_name() == space.file_name() {
+        let text = format!("{} is to be the space's file; give the descriptor another name", space.display());
+        return Err(Usage(text).into());
+    }
     write_whole(&space, suggestion.space.as_bytes())
         .with_context(|| format!("cannot write {}", space.display()))?;
-    let written = write_whole(descriptor, suggestion.descriptor.as_bytes());
-    written.with_context(|| format!("cannot write {}", descriptor.display()))?;
+    if let Err(e) = write_whole(descriptor, suggestion.descriptor.as_bytes()) {
+        // Both or none.
+        let _ = std::fs::remove_file(&space);
+        return Err(e).with_context(|| format!("cannot write {}", descriptor.display()));
+    }
     if out.json {
-        return out.line(json!({ "descriptor": descriptor, "space": space }));
+        return out.line(json!({ "descriptor": descriptor, "space": space, "left_out": left_out }));
     }
     out.line(format!("wrote  {}\nwrote  {}", descriptor.display(), space.display()))?;
+    match suggestion.left_out.len() {
+        0 => {}
+        1 => out.line("1 column is left out; the descriptor's end says why.")?,
+        n => out.line(format!("{n} columns are left out; the descriptor's end says which and why."))?,
+    }
     out.line("Read them through, then import with the same command without --suggest.")
 }

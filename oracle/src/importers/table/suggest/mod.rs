@@ -7,7 +7,11 @@ mod exporters;
 mod meaning;
 mod plan;
 mod text;
+mod vocabulary;
 mod written;
+
+#[cfg(test)]
+mod tests;
 
 use super::{Descriptor, TableError, cells, descriptor, numbers::Notation, of_cells};
 use crate::{
