@@ -240,7 +240,7 @@ impl Policy {
         let meta = serde_json::to_string(&meta).expect("metadata is plain data");
         let checksum = checksum(&meta, views.iter().map(|(name, view)| (name.as_str(), view)));
         let described = HashMap::from([(KEY.to_string(), meta), (CHECKSUM.to_string(), checksum)]);
-        Ok(safetensors::serialize(views, Some(described))?)
+        Ok(in_order(&safetensors::serialize(views, Some(described))?))
     }
 
     /// Reads what [`Policy::to_bytes`] wrote.
@@ -369,6 +369,25 @@ impl Policy {
             .map_err(|source| PolicyError::Io { what: "read", path: name(), source })?;
         Self::from_bytes(&bytes).map_err(|source| PolicyError::At { path: name(), source: Box::new(source) })
     }
+}
+
+/// The same file with its header in order: safetensors writes the metadata as its hash map has them, in each process another way,
+/// and the policies of equal runs are equal to the last bit.
+fn in_order(file: &[u8]) -> Vec<u8> {
+    const METADATA: &str = "__metadata__";
+    let length = file.first_chunk().map_or(0, |length| u64::from_le_bytes(*length)) as usize;
+    let (header, tensors) = file[size_of::<u64>()..].split_at(length);
+    let mut header: BTreeMap<String, serde_json::Value> =
+        serde_json::from_slice(header).expect("a header that was just written");
+    if let Some(metadata) = header.get_mut(METADATA) {
+        let sorted: BTreeMap<String, serde_json::Value> =
+            serde_json::from_value(metadata.take()).expect("metadata that was just written");
+        *metadata = serde_json::json!(sorted);
+    }
+    let mut header = serde_json::to_vec(&header).expect("it is JSON");
+    // Tensors begin at multiples of eight.
+    header.resize(header.len().next_multiple_of(size_of::<u64>()), b' ');
+    [&(header.len() as u64).to_le_bytes()[..], &header, tensors].concat()
 }
 
 /// Of a policy's description and its tensors, in the order of their names.

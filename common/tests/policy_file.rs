@@ -37,6 +37,16 @@ fn it_goes_both_ways() {
 }
 
 #[test]
+fn the_same_policy_is_the_same_bytes() {
+    let policy = policy();
+    let bytes = policy.to_bytes().unwrap();
+    for _ in 0..20 {
+        assert!(policy.to_bytes().unwrap() == bytes);
+    }
+    assert_eq!(Policy::from_bytes(&bytes).unwrap().to_bytes().unwrap(), bytes);
+}
+
+#[test]
 fn every_truncation_is_refused() {
     let bytes = policy().to_bytes().unwrap();
     for cut in (0..bytes.len()).step_by(997).chain([bytes.len() - 1]) {
