@@ -551,9 +551,10 @@ fn nothing_is_overwritten_or_hidden_unasked() {
     let file = setup.path().join("bench/toy.safetensors");
     let before = fs::read(&file).unwrap();
     // The same once more is nothing new.
-    stdout(&setup.import("t.csv", "d.toml"));
+    let unasked = || setup.srnas(&["bench", "import", "table", "t.csv", "--descriptor", "d.toml"]);
+    stdout(&unasked());
     setup.write("t.csv", "layers,w,left,right,acc\n1,8,größer,größer,91\n2,8,größer,größer,95\n");
-    let (code, said) = failure(&setup.import("t.csv", "d.toml"));
+    let (code, said) = failure(&unasked());
     assert!(
         code == 2 && said.contains("toy.safetensors is there already") && said.contains("--replace"),
         "{said}"
