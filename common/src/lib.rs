@@ -8,6 +8,7 @@ pub mod config;
 pub mod environment;
 pub mod evaluation;
 pub mod files;
+pub mod json;
 pub mod names;
 pub mod network;
 pub mod policy;

@@ -5,9 +5,11 @@
 //! set, as in `digits/val/clean-0.15*log(cost/latency_ms)`. Names may be abbreviated
 //! with braces: `nb201/{cifar10,cifar100}/val` are two tasks.
 
+mod name;
 mod range;
 mod within;
 
+pub use name::{TaskName, TaskNameError, Term, expand_braces};
 pub use range::{LARGEST_VALUE, SMALLEST_VALUE, beyond_search};
 
 use crate::{
@@ -16,172 +18,7 @@ use crate::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::{fmt, str::FromStr, sync::Arc};
-
-/// One part of an objective.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Term {
-    /// Factor of the scaled metric; 1 for the first term.
-    pub weight: f64,
-    /// Full name of the metric within its benchmark, such as `cifar10/val`.
-    pub metric: String,
-    /// One seed in place of the mean over seeds.
-    pub seed: Option<usize>,
-    /// Standardised natural logarithm in place of (value − median)/(best − median).
-    pub log: bool,
-}
-
-/// The parsed name of a task. A single term is the raw metric (negated if less is better); several terms are scaled
-/// and summed.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TaskName {
-    text: String,
-    /// The benchmark that measures.
-    pub benchmark: String,
-    /// Terms of the objective, at least one.
-    pub terms: Vec<Term>,
-}
-
-/// A name that is not a task.
-#[derive(Debug, thiserror::Error, PartialEq)]
-#[error(
-    "`{text}` is not a task: {reason}; expected benchmark/dataset/metric, as in nb201/cifar10/val or nb201/cifar10/val-0.15*log(edgegpu_latency)"
-)]
-pub struct TaskNameError {
-    text: String,
-    reason: String,
-}
-
-impl TaskName {
-    /// The task's name as it was written.
-    pub fn as_str(&self) -> &str {
-        &self.text
-    }
-
-    /// The same objective over other metrics: what `of` makes of each term, as full names. Seeds are left out.
-    ///
-    /// # Errors
-    /// When what `of` gives is no metric.
-    pub fn over(&self, of: impl Fn(&Term) -> String) -> Result<Self, TaskNameError> {
-        let mut text = format!("{}/", self.benchmark);
-        for (i, term) in self.terms.iter().enumerate() {
-            let metric = of(term);
-            match (i, term.log) {
-                (0, false) => text += &metric,
-                // The first term names its data set outside.
-                (0, true) => {
-                    let (dataset, metric) = metric.split_once('/').unwrap_or(("", &metric));
-                    text += &format!("{dataset}/log({metric})");
-                }
-                (_, false) => text += &format!("{:+}*{metric}", term.weight),
-                (_, true) => text += &format!("{:+}*log({metric})", term.weight),
-            }
-        }
-        text.parse()
-    }
-
-    /// The family: tasks that differ only in data set and strength (`pgd@1` and `pgd@2`) are relatives. A policy in
-    /// training never sees its task's family in the prior.
-    pub fn family(&self) -> String {
-        let objective = self.text.splitn(3, '/').nth(2).unwrap_or(&self.text);
-        let mut family = String::new();
-        let mut strength = false;
-        for c in objective.chars() {
-            strength = match c {
-                '@' | ':' => true,
-                '0'..='9' | '.' if strength => true,
-                _ => false,
-            };
-            if !strength {
-                family.push(c);
-            }
-        }
-        family
-    }
-}
-
-impl fmt::Display for TaskName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-impl FromStr for TaskName {
-    type Err = TaskNameError;
-
-    fn from_str(text: &str) -> Result<Self, TaskNameError> {
-        let error = |reason: &str| TaskNameError { text: text.into(), reason: reason.into() };
-        let mut parts = text.splitn(3, '/');
-        let (Some(benchmark), Some(dataset), Some(objective)) = (parts.next(), parts.next(), parts.next())
-        else {
-            return Err(error("it has fewer than three parts between slashes"));
-        };
-        if benchmark.is_empty() || dataset.is_empty() {
-            return Err(error("a part is empty"));
-        }
-        let mut terms = Vec::new();
-        let mut rest = objective;
-        loop {
-            let mut weight = 1.0f64;
-            if !terms.is_empty() {
-                let star =
-                    rest.find('*').ok_or_else(|| error("a further term needs a weight: -0.15*metric"))?;
-                weight = rest[..star].parse().map_err(|_| error("a weight is not a number"))?;
-                if !weight.is_finite() {
-                    return Err(error("a weight is not finite"));
-                }
-                rest = &rest[star + 1..];
-            }
-            let end = rest.find(['+', '-']).unwrap_or(rest.len());
-            let (term, tail) = rest.split_at(end);
-            let (inner, log) = match term.strip_prefix("log(").and_then(|t| t.strip_suffix(')')) {
-                Some(inner) => (inner, true),
-                None => (term, false),
-            };
-            let (metric, seed) = match inner.split_once(':') {
-                Some((m, s)) => (m, Some(s.parse().map_err(|_| error("a seed is not a number"))?)),
-                None => (inner, None),
-            };
-            let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '@' | '.');
-            // A term may name a metric of another data set: `val/clean-0.15*log(cost/latency_ms)`.
-            let (dataset, metric) = metric.split_once('/').unwrap_or((dataset, metric));
-            if [dataset, metric].iter().any(|part| part.is_empty() || !part.chars().all(plain)) {
-                return Err(error(&format!("`{term}` is not a metric")));
-            }
-            terms.push(Term { weight, metric: format!("{dataset}/{metric}"), seed, log });
-            if tail.is_empty() {
-                break;
-            }
-            rest = tail;
-        }
-        Ok(Self { text: text.into(), benchmark: benchmark.into(), terms })
-    }
-}
-
-/// The most names that braces may stand for.
-const MOST_NAMES: usize = 10_000;
-
-/// Expands braces: `a/{b,c}/d` is `a/b/d` and `a/c/d`; several groups multiply.
-///
-/// # Errors
-/// Refuses braces that stand for more than 10,000 names.
-pub fn expand_braces(pattern: &str) -> Result<Vec<String>, TaskNameError> {
-    let (mut names, mut rest) = (vec![String::new()], pattern);
-    while let Some((head, (choices, tail))) =
-        rest.split_once('{').and_then(|(head, after)| Some((head, after.split_once('}')?)))
-    {
-        let choices: Vec<&str> = choices.split(',').map(str::trim).collect();
-        if names.len().saturating_mul(choices.len()) > MOST_NAMES {
-            let reason = format!("its braces stand for more than {MOST_NAMES} names");
-            return Err(TaskNameError { text: pattern.into(), reason });
-        }
-        let with = |name: &String| choices.iter().map(|c| format!("{name}{head}{c}")).collect::<Vec<_>>();
-        names = names.iter().flat_map(with).collect();
-        rest = tail;
-    }
-    names.iter_mut().for_each(|name| name.push_str(rest));
-    Ok(names)
-}
+use std::{fmt, sync::Arc};
 
 /// What counts as one architecture where a table measured several encodings of one class apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -500,55 +337,6 @@ fn class_means(space: &SearchSpace, values: &Values) -> Values {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_are_read_and_refused_with_a_reason() {
-        let single: TaskName = "nb201/cifar10/pgd@0.5".parse().unwrap();
-        assert_eq!(
-            single.terms,
-            [Term { weight: 1.0, metric: "cifar10/pgd@0.5".into(), seed: None, log: false }]
-        );
-        let sum: TaskName = "nb201/cifar10/val:1-0.15*log(edgegpu_latency)".parse().unwrap();
-        assert_eq!(sum.terms[0].seed, Some(1));
-        assert_eq!(
-            sum.terms[1],
-            Term { weight: -0.15, metric: "cifar10/edgegpu_latency".into(), seed: None, log: true }
-        );
-        for bad in [
-            "",
-            "nb201",
-            "nb201/cifar10",
-            "nb201//val",
-            "nb201/c/",
-            "nb201/c/a-b",
-            "nb201/c/a-x*b",
-            "nb201/c/a b",
-        ] {
-            assert!(bad.parse::<TaskName>().is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn families_leave_out_data_set_and_strength() {
-        let family = |s: &str| s.parse::<TaskName>().unwrap().family();
-        assert_eq!(family("nb201/cifar10/pgd@0.5"), "pgd");
-        assert_eq!(family("nb201/cifar100/pgd@1"), "pgd");
-        assert_eq!(family("nb201/cifar10/val:0"), "val");
-        assert_eq!(family("nb201/cifar10/val-0.15*log(pixel3_latency)"), "val-0.15*log(pixel3_latency)");
-    }
-
-    #[test]
-    fn braces_multiply() {
-        let names = |pattern: &str| expand_braces(pattern).unwrap();
-        assert_eq!(names("x/{a, b}/{c@1,d}"), ["x/a/c@1", "x/a/d", "x/b/c@1", "x/b/d"]);
-        assert_eq!((names("plain"), names("a}{b")), (vec!["plain".to_string()], vec!["a}{b".to_string()]));
-        assert_eq!(names(&"{a,b}".repeat(13)).len(), 8192);
-        // Two hundred letters would fill any memory.
-        for many in ["{a,b}".repeat(14), "{,}".repeat(60)] {
-            let refused = expand_braces(&many).unwrap_err().to_string();
-            assert!(refused.contains("more than 10000 names"), "{refused}");
-        }
-    }
 
     #[test]
     fn classes_take_the_mean_of_their_encodings() {

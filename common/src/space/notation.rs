@@ -1,13 +1,8 @@
 //! Architectures written down: in the space's own notation, as `decision=choice,…`, or in JSON.
 
 use super::{Choices, Decision, SearchSpace, SpaceError};
-use crate::names::did_you_mean;
-use serde::{
-    Deserialize, Deserializer,
-    de::{MapAccess, Visitor},
-};
+use crate::{json::Pairs, names::did_you_mean};
 use serde_json::Value;
-use std::fmt;
 
 impl SearchSpace {
     /// An architecture as a JSON object: the value of each decision that counts, by its name.
@@ -157,29 +152,6 @@ impl Decision {
     pub(super) fn unknown(&self, name: &str) -> String {
         let hint = did_you_mean(name, self.choices.iter().map(String::as_str));
         format!("decision `{}` has no choice `{name}`{hint}", self.name)
-    }
-}
-
-/// A JSON object as it is written: a name that occurs twice is not lost.
-struct Pairs(Vec<(String, Value)>);
-
-impl<'de> Deserialize<'de> for Pairs {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-        impl<'de> Visitor<'de> for Object {
-            type Value = Pairs;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
-                let mut pairs = Vec::new();
-                while let Some(pair) = map.next_entry()? {
-                    pairs.push(pair);
-                }
-                Ok(Pairs(pairs))
-            }
-        }
-        deserializer.deserialize_map(Object)
     }
 }
 

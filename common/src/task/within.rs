@@ -27,7 +27,8 @@ impl Task {
             .iter()
             .map(|shorter| Ok(Shorter { task: Arc::new(shorter.task.within(space)?), cost: shorter.cost }));
         let shorter = shorter.collect::<Result<_, TaskError>>()?;
-        Self::objective(self.name.clone(), self.family.clone(), space.clone(), values, self.count)?
+        // Its values are turned already, if less is better.
+        Self::build(self.name.clone(), self.family.clone(), space.clone(), values, self.count, self.minimise)?
             .with_shorter(shorter)
     }
 }
@@ -46,6 +47,12 @@ mod tests {
             Values::Dense(values.clone()),
             Values::Sparse(Arc::new(values.iter().zip(0..).map(|(&v, rank)| (rank, v)).collect())),
         ] {
+            let least = Task::minimising("t", "f", whole.clone(), values.clone(), Count::Strings).unwrap();
+            let least = least.within(&whole.restricted(|rank| rank < 5).unwrap()).unwrap();
+            assert_eq!(
+                (least.shown(least.best()), least.shown(least.median()), least.minimises()),
+                (0.0, 2.0, true)
+            );
             let task = Task::new("t", "f", whole.clone(), values, Count::Strings).unwrap();
             let shorter = Shorter { task: Arc::new(task.clone()), cost: 0.5 };
             let task = task.with_shorter(vec![shorter]).unwrap();

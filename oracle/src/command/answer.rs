@@ -2,12 +2,9 @@
 
 use super::process::LAST_OUTPUT;
 use crate::costly::Answer;
-use serde::{
-    Deserialize,
-    de::{Deserializer, MapAccess, Visitor},
-};
 use serde_json::Value;
-use std::{collections::BTreeMap, fmt};
+use srnas_common::json::Pairs;
+use std::collections::BTreeMap;
 
 /// So much of a line is shown.
 const SHOWN: usize = 120;
@@ -31,7 +28,7 @@ pub fn read(stdout: &str, metric: &str) -> Result<BTreeMap<String, f64>, String>
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line.into(),
     };
-    let Object(said) = serde_json::from_str(&marked(line))
+    let Pairs(said) = serde_json::from_str(&marked(line))
         .map_err(|e| format!("its last line `{shown}` is no JSON object of metrics ({e})"))?;
     let mut metrics = BTreeMap::new();
     let mut other = None;
@@ -69,10 +66,7 @@ fn number(value: &Value) -> Option<f64> {
 fn plain(value: &Value) -> String {
     match value {
         Value::String(word) if word.starts_with(MARK) => word[1..].into(),
-        other => {
-            let text: String = other.to_string().chars().take(SHOWN).collect();
-            text
-        }
+        other => other.to_string().chars().take(SHOWN).collect(),
     }
 }
 
@@ -99,31 +93,6 @@ fn marked(line: &str) -> String {
         rest = &rest[taken..];
     }
     out
-}
-
-/// An object with its names as they came, equal ones too.
-struct Object(Vec<(String, Value)>);
-
-impl<'de> Deserialize<'de> for Object {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Pairs;
-        impl<'de> Visitor<'de> for Pairs {
-            type Value = Object;
-
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("an object such as {\"loss\": 0.3}")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
-                let mut pairs = Vec::new();
-                while let Some(pair) = map.next_entry()? {
-                    pairs.push(pair);
-                }
-                Ok(Object(pairs))
-            }
-        }
-        deserializer.deserialize_map(Pairs)
-    }
 }
 
 #[cfg(test)]

@@ -95,7 +95,7 @@ impl Formula {
             let one = Node { kind: NodeKind::Constant(Value::Whole(1)), column: node.column };
             let kind = NodeKind::Arithmetic(*how, Box::new(one), divisor.clone());
             self.check(&Node { kind, column: node.column }, decisions)?;
-            return self.check(dividend, decisions);
+            return if dividend.has_partial() { self.check(dividend, decisions) } else { Ok(()) };
         }
         if node.is_partial() {
             return Err(format!(
@@ -104,7 +104,9 @@ impl Formula {
                 node.sign()
             ));
         }
-        node.children().into_iter().try_for_each(|child| self.check(child, decisions))
+        // What always has a value need not be tried.
+        let mut children = node.children().into_iter().filter(|child| child.has_partial());
+        children.try_for_each(|child| self.check(child, decisions))
     }
 
     fn try_all(&self, node: &Node, named: &[usize], decisions: &[Decision]) -> Result<(), String> {

@@ -101,6 +101,11 @@ impl Node {
         )
     }
 
+    /// Whether it or a part of it is.
+    pub fn has_partial(&self) -> bool {
+        self.is_partial() || self.children().into_iter().any(Node::has_partial)
+    }
+
     /// Its operator, as one writes it.
     pub fn sign(&self) -> &'static str {
         match self.kind {
