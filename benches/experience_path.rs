@@ -6,14 +6,12 @@
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use half::f16;
 use srnas_actor::client::{Client, ClientConfig};
-use srnas_common::{
-    config::TimeLimit,
-    wire::{Experience, Shape},
-};
+use srnas_config::TimeLimit;
 use srnas_learner::{
     Replay, ReplayConfig,
     service::{self, Delivery, Members, ServiceConfig},
 };
+use srnas_wire::{Experience, Shape};
 use std::{
     hint::black_box,
     sync::{Arc, mpsc as std_mpsc},

@@ -1,7 +1,7 @@
 //! `srnas run --deterministic`: actors and learner take turns on one thread, so that a run repeats to the last bit.
 
 use srnas_actor::Walker;
-use srnas_common::config::Config;
+use srnas_config::Config;
 use srnas_learner::{Interleaved, LearnerError, Progress, Start, Summary, Turn};
 use srnas_oracle::{catalog::Catalog, run_tasks::RunTasks};
 use std::path::Path;

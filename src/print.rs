@@ -21,7 +21,7 @@ macro_rules! println {
 }
 
 macro_rules! eprintln {
-    ($($text:tt)*) => { srnas_common::telemetry::stderr::write(&format!("{}\n", format_args!($($text)*))) };
+    ($($text:tt)*) => { srnas_telemetry::stderr::write(&format!("{}\n", format_args!($($text)*))) };
 }
 
 /// Prints to stdout, or drops it.

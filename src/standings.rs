@@ -1,9 +1,12 @@
 //! `srnas run --baseline`: a thread that compares the policy in training with other methods, at a share of the cores.
 
-use srnas_common::{config::Config, policy::Policy, text::with_causes, wire::Snapshot};
+use srnas_basics::text::with_causes;
+use srnas_config::Config;
 use srnas_learner::Standings;
 use srnas_oracle::catalog::Catalog;
+use srnas_policy::Policy;
 use srnas_search::Rivals;
+use srnas_wire::Snapshot;
 use std::{
     collections::BTreeMap,
     sync::Arc,
@@ -68,7 +71,7 @@ fn follow(
             let Some(regrets) = paced(&mut || Ok(rivals.baseline(m, task)?))? else { return Ok(()) };
             all.extend(regrets);
         }
-        now.regrets.insert(name.clone(), srnas_common::statistics::mean(&all));
+        now.regrets.insert(name.clone(), srnas_basics::statistics::mean(&all));
         publish(&now);
     }
     loop {
@@ -89,7 +92,7 @@ fn follow(
             let Some(regrets) = paced(&mut || Ok(rivals.policy(&mut policy, task)?))? else { return Ok(()) };
             all.extend(regrets);
         }
-        now.regrets.insert(POLICY.into(), srnas_common::statistics::mean(&all));
+        now.regrets.insert(POLICY.into(), srnas_basics::statistics::mean(&all));
         publish(&now);
         // Versions come several a minute, and change little.
         if stopped_within(Duration::from_secs(1)) {

@@ -4,8 +4,8 @@ mod harness;
 
 use harness::{failure, stdout};
 use serde_json::Value;
-use srnas_common::space::SearchSpace;
 use srnas_oracle::benchmark::{BenchmarkWriter, Direction, MetricInfo};
+use srnas_space::SearchSpace;
 use std::{
     fs,
     path::Path,

@@ -3,8 +3,8 @@
 mod harness;
 
 use harness::{Process, SOON, Setup, text};
-use srnas_common::space::SearchSpace;
 use srnas_oracle::benchmark::{BenchmarkWriter, Direction, Fidelity, MetricInfo};
+use srnas_space::SearchSpace;
 use std::{
     env,
     path::PathBuf,

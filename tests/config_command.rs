@@ -4,7 +4,7 @@ mod harness;
 
 use harness::{failure, stdout};
 use serde_json::Value;
-use srnas_common::config::Config;
+use srnas_config::Config;
 use std::{
     fs,
     path::Path,

@@ -1,8 +1,8 @@
 //! `srnas doctor`, the program itself: what is well, what is not, and a learner that is really there.
 
 use serde_json::Value;
-use srnas_common::space::SearchSpace;
 use srnas_oracle::benchmark::{BenchmarkWriter, Direction, MetricInfo};
+use srnas_space::SearchSpace;
 use std::{
     fs,
     io::{BufRead, BufReader},

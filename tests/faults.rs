@@ -15,13 +15,11 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rusqlite::Connection;
 use srnas_actor::client::{Client, ClientConfig, ClientCounters};
-use srnas_common::{
-    environment::Layout,
-    space::SearchSpace,
-    wire::{Experience, Measurements},
-};
+use srnas_environment::Layout;
 use srnas_oracle::catalog::Catalog;
 use srnas_proto::v1;
+use srnas_space::SearchSpace;
+use srnas_wire::{Experience, Measurements};
 use std::{
     net::TcpListener,
     path::Path,

@@ -6,16 +6,14 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use srnas_actor::Walker;
-use srnas_common::{
-    config::Config,
-    environment::{CandidateMode, Environment, EnvironmentConfig, Episode, Reach, synthetic},
-    network::QNetwork,
-    policy::{Acts, Policy},
-    posterior::PosteriorSettings,
-    space::SearchSpace,
-    task::{Count, Task, Values},
-};
+use srnas_config::Config;
+use srnas_environment::{CandidateMode, Environment, EnvironmentConfig, Episode, Reach, synthetic};
+use srnas_network::QNetwork;
 use srnas_oracle::run_tasks::RunTasks;
+use srnas_policy::{Acts, Policy};
+use srnas_predictor::PosteriorSettings;
+use srnas_space::SearchSpace;
+use srnas_task::{Count, Task, Values};
 use std::{hint::black_box, sync::Arc};
 
 #[global_allocator]

@@ -6,13 +6,11 @@ use crate::client::{
     encounter::Meant,
 };
 use prost::Message;
-use srnas_common::{
-    security::ClientSecurity,
-    telemetry,
-    wire::{LARGEST_ANSWER, PROTOCOL_MAJOR, PROTOCOL_MINOR},
-};
 use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle, Training};
 use srnas_proto::v1::{self, answer_request::Said, evaluate_client::EvaluateClient};
+use srnas_security::ClientSecurity;
+use srnas_telemetry as telemetry;
+use srnas_wire::{LARGEST_ANSWER, PROTOCOL_MAJOR, PROTOCOL_MINOR};
 use std::{
     future::Future,
     sync::{

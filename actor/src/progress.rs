@@ -1,7 +1,8 @@
 //! What an actor says of itself while it works: a log line every ten seconds.
 
 use crate::client::ClientCounters;
-use srnas_common::{telemetry, wire::Snapshot};
+use srnas_telemetry as telemetry;
+use srnas_wire::Snapshot;
 use std::{
     convert::Infallible,
     sync::{Arc, atomic::Ordering::Relaxed},

@@ -1,7 +1,7 @@
 //! Trajectory segments under construction, and the batch that collects finished ones.
 
 use half::{f16, slice::HalfFloatSliceExt};
-use srnas_common::wire::{Experience, TERMINATED, TRUNCATED};
+use srnas_wire::{Experience, TERMINATED, TRUNCATED};
 
 /// An observation as the network saw it.
 pub(crate) struct Seen<'a> {

@@ -71,7 +71,7 @@ impl SlowOracle {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use srnas_common::config::Config;
+    use srnas_config::Config;
     use srnas_oracle::catalog::Catalog;
 
     fn delays(latency: &str) -> Delays {

@@ -7,20 +7,17 @@ use crate::{
 use hashbrown::HashSet;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use srnas_common::{
-    config::{Config, PriorSource},
-    environment::{Environment, Episode, Layout, Measurement, Reach, synthetic},
-    evaluation::best_of,
-    network::{self, FrozenQNetwork, ObservationBatch},
-    policy::{Policy, PolicyError},
-    posterior::{LearnedPriorError, PosteriorSettings, Prior, PriorError},
-    task::Task,
-    wire::{Experience, SYNTHETIC_TASK},
-};
+use srnas_config::{Config, PriorSource};
+use srnas_environment::{Environment, Episode, Layout, Measurement, Reach, synthetic};
+use srnas_network::{self as network, FrozenQNetwork, ObservationBatch};
 use srnas_oracle::{
     run_tasks::RunTasks,
     simulated::{self, SimulationError},
 };
+use srnas_policy::{Policy, PolicyError, evaluation::best_of};
+use srnas_predictor::{LearnedPriorError, PosteriorSettings, Prior, PriorError};
+use srnas_task::Task;
+use srnas_wire::{Experience, SYNTHETIC_TASK};
 use std::{sync::Arc, time::Duration};
 
 /// Why a walk cannot go on.

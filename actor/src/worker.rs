@@ -6,18 +6,16 @@ use crate::{
     slow_oracle::{Pause, SlowOracle},
     walker::{Walker, WalkerError},
 };
-use srnas_common::{
-    config::{Config, ConfigError},
-    environment::Layout,
-    security::ClientSecurity,
-    wire::Snapshot,
-};
+use srnas_config::{Config, ConfigError};
+use srnas_environment::Layout;
 use srnas_oracle::{
     catalog::{Catalog, CatalogError},
     run_tasks::{RunTasks, RunTasksError},
     simulated::Delays,
 };
 use srnas_proto::v1;
+use srnas_security::ClientSecurity;
+use srnas_wire::Snapshot;
 use std::{
     sync::Arc,
     time::{Duration, Instant},

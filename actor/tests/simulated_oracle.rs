@@ -3,18 +3,16 @@
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use srnas_actor::{Pause, SlowOracle, Walker};
-use srnas_common::{
-    config::Config,
-    environment::synthetic,
-    space::SearchSpace,
-    task::{Count, Task, Values},
-    wire::Experience,
-};
+use srnas_config::Config;
+use srnas_environment::synthetic;
 use srnas_oracle::{
     catalog::Catalog,
     run_tasks::RunTasks,
     simulated::{Delays, disturb},
 };
+use srnas_space::SearchSpace;
+use srnas_task::{Count, Task, Values};
+use srnas_wire::Experience;
 use std::{
     collections::HashMap,
     sync::Arc,

@@ -3,8 +3,8 @@
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use srnas_common::network::{ObservationBatch, QNetwork, QNetworkConfig};
 use srnas_learner::update::{DqnConfig, DqnUpdate, TransitionBatch};
+use srnas_network::{ObservationBatch, QNetwork, QNetworkConfig};
 
 #[global_allocator]
 static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -14,11 +14,10 @@ use crate::{
 };
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use srnas_common::{
-    config::{Config, ConfigError},
-    wire::{Experience, Snapshot},
-};
+use srnas_basics::check::WrongValue;
+use srnas_config::{Config, ConfigError};
 use srnas_oracle::catalog::Catalog;
+use srnas_wire::{Experience, Snapshot};
 use std::{
     path::Path,
     sync::Arc,
@@ -78,7 +77,7 @@ impl Interleaved {
         if config.run.steps.is_none() {
             let reason =
                 "is not given, and a deterministic run goes by steps, not by minutes; give --steps N".into();
-            return Err(ConfigError::Value { key: "run.steps", reason }.into());
+            return Err(ConfigError::from(WrongValue { key: "run.steps", reason }).into());
         }
         let run::Prepared { run_dir, mut trainer, mut database, state, .. } =
             run::prepare(config.clone(), path, start, catalog, &|_| ())?;

@@ -6,13 +6,13 @@ use crate::{
 };
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use srnas_common::{
-    config::PredictorTraining,
-    network::{self, Adam, AdamConfig, FrozenPredictor, Gradients, Named, PredictorConfig, PredictorNetwork},
-    policy::LearnedPrior,
-    posterior::{predictor_inputs, write_predictor_inputs},
-    space::SearchSpace,
+use srnas_config::PredictorTraining;
+use srnas_network::{
+    self as network, Adam, AdamConfig, FrozenPredictor, Gradients, Named, PredictorConfig, PredictorNetwork,
 };
+use srnas_policy::LearnedPrior;
+use srnas_predictor::{predictor_inputs, write_predictor_inputs};
+use srnas_space::SearchSpace;
 use std::sync::Arc;
 
 /// Steps between looks at the best and the median of each task.

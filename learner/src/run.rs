@@ -15,20 +15,19 @@ use crate::{
     trainer::{Channels, Ending, Fitting, Trainer, TrainerError},
 };
 use sha2::{Digest, Sha256};
-use srnas_common::{
-    config::{Config, ConfigError},
-    environment::Layout,
-    policy::Policy,
-    security::ServerSecurity,
-    space::SearchSpace,
-    text::hex,
-    wire::{Shape, Snapshot},
-};
+use srnas_basics::check::WrongValue;
+use srnas_basics::text::hex;
+use srnas_config::{Config, ConfigError};
+use srnas_environment::Layout;
 use srnas_oracle::{
     catalog::{Catalog, CatalogError},
     run_tasks::{RunTasks, RunTasksError},
     simulated,
 };
+use srnas_policy::Policy;
+use srnas_security::ServerSecurity;
+use srnas_space::SearchSpace;
+use srnas_wire::{Shape, Snapshot};
 use std::{
     collections::BTreeSet,
     net::SocketAddr,
@@ -172,7 +171,7 @@ fn batches_fit(config: &Config, shape: &Shape) -> Result<(), ConfigError> {
         mib(now),
         mib(most)
     );
-    Err(ConfigError::Value { key: "acting.segments_per_batch", reason })
+    Err(WrongValue { key: "acting.segments_per_batch", reason }.into())
 }
 
 /// Listens for actors on `address` (port 0: any free one).

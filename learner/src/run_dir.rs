@@ -1,7 +1,8 @@
 //! The run directory: where everything of a run lies, and the lock that keeps a second learner out of it.
 
 use crate::{checkpoint::Checkpoints, trainer::Fitting};
-use srnas_common::{files::write_whole, policy::Policy};
+use srnas_basics::files::write_whole;
+use srnas_policy::Policy;
 use std::{
     fs::{self, File, TryLockError},
     io::{self, Read, Seek, Write},

@@ -8,9 +8,9 @@ use std::{collections::HashMap, ops::Range};
 use candle_core::Tensor;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use srnas_common::network::{
-    self, Adam, AdamConfig, AveragedWeights, FrozenQNetwork, Gradients, ObservationBatch, QNetwork,
-    QNetworkConfig, huber,
+use srnas_network::{
+    self as network, Adam, AdamConfig, AveragedWeights, FrozenQNetwork, Gradients, ObservationBatch,
+    QNetwork, QNetworkConfig, huber,
 };
 
 /// Observations of a part: a few parts for each thread, so that they end at about the same time.

@@ -3,16 +3,16 @@
 
 use rand::{Rng, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
-use srnas_common::{
-    config::Config,
-    environment::{CandidateMode, Environment, EnvironmentConfig, Reach, shaped_quality},
-    evaluation::{Search, Searcher, search},
-    network::{self, FrozenQNetwork},
-    policy::ValidationReport,
-    posterior::{PosteriorSettings, Prior},
-    statistics::{bootstrap_mean_of_others, mean, mean_of_few},
-};
+use srnas_basics::statistics::{bootstrap_mean_of_others, mean, mean_of_few};
+use srnas_config::Config;
+use srnas_environment::{CandidateMode, Environment, EnvironmentConfig, Reach, shaped_quality};
+use srnas_network::{self as network, FrozenQNetwork};
 use srnas_oracle::run_tasks::RunTasks;
+use srnas_policy::{
+    ValidationReport,
+    evaluation::{Search, Searcher, search},
+};
+use srnas_predictor::{PosteriorSettings, Prior};
 use std::{
     collections::BTreeMap,
     sync::{Arc, mpsc},
@@ -45,7 +45,7 @@ pub(crate) struct Check {
     pub network: FrozenQNetwork,
     pub settings: PosteriorSettings,
     pub prior: Option<Arc<Prior>>,
-    /// Margins to try, see [`Policy::margin`](srnas_common::policy::Policy::margin).
+    /// Margins to try, see [`Policy::margin`](srnas_policy::Policy::margin).
     pub margins: Vec<f32>,
     pub starts: usize,
     pub seed: u64,

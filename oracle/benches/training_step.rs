@@ -3,12 +3,12 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use srnas_common::space::SearchSpace;
 use srnas_oracle::training::{
     Network, Recipe,
     data::{ImageSet, Split},
     model::{Scale, Shape},
 };
+use srnas_space::SearchSpace;
 use std::time::Duration;
 
 #[global_allocator]

@@ -2,7 +2,7 @@
 
 use crate::benchmark::{Benchmark, MetricView};
 use serde::Serialize;
-use srnas_common::statistics::rank_correlation;
+use srnas_basics::statistics::rank_correlation;
 
 /// How much of a metric is the architecture, and how much is chance. Each class counts once.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -108,7 +108,7 @@ fn correlation(a: &[f64], b: &[f64]) -> f64 {
 mod tests {
     use super::*;
     use crate::benchmark::{BenchmarkWriter, Direction, MetricInfo, Rows};
-    use srnas_common::space::SearchSpace;
+    use srnas_space::SearchSpace;
     use std::{collections::HashSet, f32::consts::FRAC_1_SQRT_2};
 
     #[test]

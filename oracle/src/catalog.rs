@@ -4,7 +4,7 @@ use crate::{
     benchmark::{BUILT_IN, Benchmark, BenchmarkError, EXTENSION},
     digits,
 };
-use srnas_common::names;
+use srnas_basics::names;
 use std::{
     collections::BTreeMap,
     env, io,

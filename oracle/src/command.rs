@@ -17,7 +17,7 @@ use crate::{
     fidelities::Fidelities,
 };
 use process::{Ended, Process};
-use srnas_common::space::SearchSpace;
+use srnas_space::SearchSpace;
 use std::{
     collections::HashSet,
     fs, io,
@@ -287,7 +287,7 @@ fn shown(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use srnas_common::space::read as read_space;
+    use srnas_space::read as read_space;
     use std::{
         collections::BTreeMap,
         sync::atomic::Ordering,

@@ -1,7 +1,8 @@
 //! Oracles whose answers cost seconds to days.
 
 use crate::fidelities::Fidelities;
-use srnas_common::{names, space::SearchSpace};
+use srnas_basics::names;
+use srnas_space::SearchSpace;
 use std::{
     collections::BTreeMap,
     sync::{Arc, atomic::AtomicBool},

@@ -7,7 +7,7 @@ mod retrain;
 pub use generate::{GenerateError, Generated, Progress, generate};
 pub use retrain::retrain;
 
-use srnas_common::space::SearchSpace;
+use srnas_space::SearchSpace;
 use std::{
     collections::BTreeMap,
     sync::{Arc, LazyLock},

@@ -38,7 +38,7 @@ pub fn ranked(benchmark: &Benchmark, metric: &MetricView) -> Vec<Ranked> {
 mod tests {
     use super::*;
     use crate::benchmark::{BenchmarkWriter, Direction, MetricInfo};
-    use srnas_common::space::SearchSpace;
+    use srnas_space::SearchSpace;
 
     #[test]
     fn equal_values_share_a_rank_in_the_order_of_the_space() {

@@ -5,13 +5,12 @@ use crate::{
     simulated::SimulationError,
     tasks::{TaskBuildError, resolve_tasks, resolve_with_shorter},
 };
-use srnas_common::{
-    config::{Config, ConfigError},
-    names,
-    posterior::Prior,
-    space::SearchSpace,
-    task::Task,
-};
+use srnas_basics::check::WrongValue;
+use srnas_basics::names;
+use srnas_config::{Config, ConfigError};
+use srnas_predictor::Prior;
+use srnas_space::SearchSpace;
+use srnas_task::Task;
 use std::sync::Arc;
 
 /// The training tasks of a run, in the order in which the wire numbers them.
@@ -61,7 +60,7 @@ impl RunTasks {
     /// Refuses unknown tasks and families by name, tasks over several spaces, and a split that leaves nothing to learn.
     pub fn resolve(config: &Config, catalog: &Catalog) -> Result<Self, RunTasksError> {
         let (train, held_out) = (config.train_tasks()?, config.resolve(&config.tasks.held_out)?);
-        let wrong = |key, reason| Err(ConfigError::Value { key, reason }.into());
+        let wrong = |key, reason| Err(ConfigError::from(WrongValue { key, reason }).into());
         if let Some(both) = held_out.iter().find(|t| train.contains(t)) {
             return wrong(
                 "tasks.held_out",

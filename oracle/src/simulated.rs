@@ -15,10 +15,8 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, LogNormal, StandardNormal};
 use sha2::{Digest, Sha256};
-use srnas_common::{
-    config::{Config, ConfigError, Latency, SimulationConfig},
-    task::{Shorter, Task, TaskError},
-};
+use srnas_config::{Config, ConfigError, Latency, SimulationConfig};
+use srnas_task::{Shorter, Task, TaskError};
 use std::{sync::Arc, time::Duration};
 
 /// Unit of metrics that can be a latency.
@@ -272,10 +270,8 @@ fn column(benchmark: &Benchmark, metric: &str, scale: f64) -> Result<HashMap<u64
 mod tests {
     use super::*;
     use crate::benchmark::{BenchmarkWriter, Direction, MetricInfo};
-    use srnas_common::{
-        space::SearchSpace,
-        task::{Count, Values},
-    };
+    use srnas_space::SearchSpace;
+    use srnas_task::{Count, Values};
     use tempfile::TempDir;
 
     fn space() -> Arc<SearchSpace> {

@@ -4,10 +4,8 @@ use crate::{
     benchmark::{Benchmark, BenchmarkError, Direction, MetricView},
     catalog::{Catalog, CatalogError},
 };
-use srnas_common::{
-    statistics,
-    task::{Count, LARGEST_VALUE, Shorter, Task, TaskError, TaskName, Term, Values, beyond_search},
-};
+use srnas_basics::statistics;
+use srnas_task::{Count, LARGEST_VALUE, Shorter, Task, TaskError, TaskName, Term, Values, beyond_search};
 use std::{collections::HashMap, sync::Arc};
 
 /// Why a name is no task on a benchmark.

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use safetensors::{Dtype, serialize, tensor::TensorView};
-use srnas_common::space::SearchSpace;
 use srnas_oracle::benchmark::{Benchmark, BenchmarkError, BenchmarkWriter, Direction, MetricInfo, Precision};
+use srnas_space::SearchSpace;
 use std::{
     collections::{BTreeSet, HashMap},
     fs,

@@ -1,11 +1,11 @@
 //! The importer of NAS-Bench-201 on made-up tables of its shape, whole and with every fault that such files can have.
 
 use flate2::{Compression, write::GzEncoder};
-use srnas_common::space::SearchSpace;
 use srnas_oracle::{
     benchmark::{Benchmark, Direction},
     importers::{Imported, nasbench201},
 };
+use srnas_space::SearchSpace;
 use std::{
     collections::HashMap,
     fmt::Write as _,

@@ -1,10 +1,6 @@
 //! The importer on the published tables themselves. They are not part of the project: name their folder in
 //! `SRNAS_BENCH_SOURCES`, without which these tests say that they skip.
 
-use srnas_common::{
-    space::SearchSpace,
-    task::{Count, TaskName},
-};
 use srnas_oracle::{
     benchmark::Benchmark,
     catalog::Catalog,
@@ -12,6 +8,8 @@ use srnas_oracle::{
     tasks::{build_task, resolve_tasks},
     verify::verify,
 };
+use srnas_space::SearchSpace;
+use srnas_task::{Count, TaskName};
 use std::{
     collections::{HashMap, HashSet},
     env,

@@ -1,14 +1,12 @@
 //! From a name to a task: folders, benchmarks, objectives.
 
-use srnas_common::{
-    space::SearchSpace,
-    task::{Count, Task, TaskName},
-};
 use srnas_oracle::{
     benchmark::{Benchmark, BenchmarkWriter, Direction, MetricInfo},
     catalog::{Catalog, CatalogError},
     tasks::{build_task, resolve_objectives, resolve_tasks},
 };
+use srnas_space::SearchSpace;
+use srnas_task::{Count, Task, TaskName};
 use std::{
     error::Error,
     f64::consts::{FRAC_1_SQRT_2, SQRT_2},

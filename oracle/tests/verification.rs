@@ -1,10 +1,10 @@
 //! `verify` sees what is wrong.
 
-use srnas_common::space::SearchSpace;
 use srnas_oracle::{
     benchmark::{Benchmark, BenchmarkWriter, Direction, MetricInfo},
     verify::{Check, verify},
 };
+use srnas_space::SearchSpace;
 use tempfile::TempDir;
 
 fn checks(name: &str, metrics: &[(&str, [f32; 2])]) -> Vec<Check> {

@@ -4,9 +4,9 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use srnas_common::space::{Conditional, Decision, SearchSpace};
 use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle, Training};
 use srnas_search::{Guide, Journal, LiveSearch, Measured, Objective};
+use srnas_space::{Conditional, Decision, SearchSpace};
 use std::{
     collections::BTreeMap,
     hint::black_box,

@@ -2,7 +2,7 @@
 
 use crate::problem::Problem;
 use serde::{Deserialize, Serialize};
-use srnas_common::config::Latency;
+use srnas_config::Latency;
 use srnas_oracle::{
     catalog::Catalog,
     simulated::{DelayError, Delays},

@@ -12,13 +12,10 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use srnas_common::{
-    evaluation,
-    files::write_whole,
-    task::{Count, Task, TaskName},
-    text::hex,
-};
+use srnas_basics::{files::write_whole, text::hex};
 use srnas_oracle::catalog::{Catalog, CatalogError};
+use srnas_policy::evaluation;
+use srnas_task::{Count, Task, TaskName};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File, OpenOptions},

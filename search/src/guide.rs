@@ -6,14 +6,11 @@ use crate::{
     policy::{Acting, PolicySearchError, policy_environment},
     proposal::CONDITIONED,
 };
-use srnas_common::{
-    environment::Episode,
-    evaluation::choose,
-    policy::{Acts, Policy},
-    posterior::{PosteriorSettings, Prior, PriorError},
-    space::SearchSpace,
-    task::{Count, Shorter, Task, TaskError, Values},
-};
+use srnas_environment::Episode;
+use srnas_policy::{Acts, Policy, evaluation::choose};
+use srnas_predictor::{PosteriorSettings, Prior, PriorError};
+use srnas_space::SearchSpace;
+use srnas_task::{Count, Shorter, Task, TaskError, Values};
 use std::sync::Arc;
 
 /// Deviation of the past's slope where earlier tasks are known in part: what is filled in is flatter than what would have
@@ -178,11 +175,9 @@ mod tests {
     use super::*;
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
-    use srnas_common::{
-        environment::{BASE, EnvironmentConfig},
-        network::{QNetwork, QNetworkConfig},
-        space::{Conditional, Decision},
-    };
+    use srnas_environment::{BASE, EnvironmentConfig};
+    use srnas_network::{QNetwork, QNetworkConfig};
+    use srnas_space::{Conditional, Decision};
 
     /// A policy whose network is as it was drawn, so that it ranks as the base scores do.
     fn policy(environment: EnvironmentConfig) -> (Policy, Arc<SearchSpace>) {

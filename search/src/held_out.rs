@@ -4,7 +4,7 @@ use crate::{
     Comparison, ComparisonError, MethodSpec, Plan, Problem, ProblemError, SpecError,
     report::{self, ReportError, Summary},
 };
-use srnas_common::config::{Config, ConfigError};
+use srnas_config::{Config, ConfigError};
 use srnas_oracle::catalog::{Catalog, CatalogError};
 use std::{fs, path::Path};
 use tokio_util::sync::CancellationToken;

@@ -1,7 +1,7 @@
 //! Which decisions mattered, as a posterior of what was measured sees it.
 
 use crate::{method::MethodError, proposal::LivePosterior};
-use srnas_common::space::listed_or_drawn;
+use srnas_space::listed_or_drawn;
 
 /// Architectures on which the posterior is asked.
 const SAMPLE: u64 = 4_000;

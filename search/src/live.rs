@@ -9,8 +9,9 @@ use crate::{
     guide::Guide,
     method::{MethodError, Whole},
 };
-use srnas_common::{space::SearchSpace, task::Count};
 use srnas_oracle::costly::{self, Answer, CostlyError, CostlyOracle, RESUMED_FROM, Training};
+use srnas_space::SearchSpace;
+use srnas_task::Count;
 use std::{
     collections::VecDeque,
     sync::{
@@ -426,7 +427,7 @@ mod tests {
     use crate::methods::PastSearch;
     use hashbrown::HashSet;
     use rand::SeedableRng;
-    use srnas_common::space::{Conditional, Decision};
+    use srnas_space::{Conditional, Decision};
     use std::{collections::BTreeMap, sync::atomic::AtomicUsize};
 
     /// Counts how often it is asked; some architectures are infeasible.

@@ -4,14 +4,12 @@ use crate::methods;
 use hashbrown::HashSet;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use srnas_common::{
-    names::did_you_mean,
-    policy::Policy,
-    posterior::{Prior, WholeSpace},
-    space::{Choices, SearchSpace},
-    task::{Count, Task},
-};
+use srnas_basics::names::did_you_mean;
 pub use srnas_oracle::costly::Training;
+use srnas_policy::Policy;
+use srnas_predictor::{Prior, WholeSpace};
+use srnas_space::{Choices, SearchSpace};
+use srnas_task::{Count, Task};
 use std::{
     fmt,
     path::{Path, PathBuf},

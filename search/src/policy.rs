@@ -1,12 +1,9 @@
 //! The environment in which a trained policy, or a rule that it carries, searches a task.
 
-use srnas_common::{
-    environment::{CandidateMode, Environment, EnvironmentConfig, Reach},
-    evaluation::Searcher,
-    policy::{Acts, Policy},
-    posterior::{Kind, LearnedPriorError, Prior},
-    space::SearchSpace,
-};
+use srnas_environment::{CandidateMode, Environment, EnvironmentConfig, Reach};
+use srnas_policy::{Acts, Policy, evaluation::Searcher};
+use srnas_predictor::{Kind, LearnedPriorError, Prior};
+use srnas_space::SearchSpace;
 use std::sync::Arc;
 
 /// Who searches with a policy file.
@@ -32,7 +29,7 @@ pub enum PolicySearchError {
     Network(#[from] LearnedPriorError),
     /// Its network does not fit what it sees.
     #[error("the policy's network: {0}")]
-    Scores(#[from] srnas_common::network::Error),
+    Scores(#[from] srnas_network::Error),
     /// It knows another space, and its network has not earned to be asked.
     #[error(
         "the policy knows the space {policy} and exported its base rule, which says nothing of {space}: search without it, or \

@@ -3,16 +3,14 @@
 use crate::{method::Training, pareto::Front};
 use hashbrown::HashSet;
 use serde::{Deserialize, Serialize};
-use srnas_common::{
-    space::SearchSpace,
-    task::{Count, Shorter, Task, TaskError, TaskName},
-    text::percent,
-};
+use srnas_basics::text::percent;
 use srnas_oracle::{
     benchmark::BenchmarkError,
     catalog::Catalog,
     tasks::{TaskBuildError, resolve_objectives, resolve_with_shorter},
 };
+use srnas_space::SearchSpace;
+use srnas_task::{Count, Shorter, Task, TaskError, TaskName};
 use std::{fmt, sync::Arc};
 
 /// One or several objectives that are searched, and the metric by which the incumbent is reported.
@@ -57,7 +55,7 @@ pub enum ProblemError {
     Task(#[from] TaskBuildError),
     /// A name cannot be read.
     #[error(transparent)]
-    Name(#[from] srnas_common::task::TaskNameError),
+    Name(#[from] srnas_task::TaskNameError),
     /// A metric is not there.
     #[error(transparent)]
     Metric(#[from] BenchmarkError),
@@ -238,7 +236,7 @@ fn unit(catalog: &Catalog, task: &TaskName) -> Result<String, ProblemError> {
 /// as it is.
 fn with_values(tasks: Vec<Arc<Task>>) -> Result<Vec<Arc<Task>>, ProblemError> {
     let (task, space) = (&tasks[0], tasks[0].space());
-    if space.size().is_none_or(|size| size > srnas_common::posterior::Prior::LARGEST) {
+    if space.size().is_none_or(|size| size > srnas_predictor::Prior::LARGEST) {
         return Err(ProblemError::TooLarge { task: task.name().into(), space: space.name().into() });
     }
     let needed: Vec<&Task> =

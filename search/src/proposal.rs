@@ -8,12 +8,10 @@ use crate::{
     methods::{Acquisition, FIRST, Gp, Screening, ScreeningSettings, unmeasured},
 };
 use hashbrown::HashSet;
-use srnas_common::{
-    posterior::Kind,
-    space::{Choices, SearchSpace},
-    task::Count,
-};
 use srnas_oracle::costly::Training;
+use srnas_predictor::Kind;
+use srnas_space::{Choices, SearchSpace};
+use srnas_task::Count;
 use std::sync::Arc;
 
 /// Measurements that a posterior is conditioned on at most: its cost grows with their cube.

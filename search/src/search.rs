@@ -181,12 +181,10 @@ mod tests {
         method::{MethodSpec, Whole},
         methods::{Preparation, Priors},
     };
-    use srnas_common::{
-        config::Latency,
-        space::{Choices, Conditional, Decision, SearchSpace},
-        task::Count,
-    };
+    use srnas_config::Latency;
     use srnas_oracle::{catalog::Catalog, simulated::Delays};
+    use srnas_space::{Choices, Conditional, Decision, SearchSpace};
+    use srnas_task::Count;
     use std::{collections::HashSet, sync::Arc};
 
     const SHORTER: [f64; 2] = [0.1, 0.3];

@@ -5,14 +5,11 @@ use crate::{
     comparison::Ready,
     policy::{Acting, policy_environment},
 };
-use srnas_common::{
-    config::{Config, PriorSource},
-    evaluation,
-    policy::Policy,
-    posterior::Prior,
-    task::Task,
-};
+use srnas_config::{Config, PriorSource};
 use srnas_oracle::{catalog::Catalog, tasks::resolve_tasks};
+use srnas_policy::{Policy, evaluation};
+use srnas_predictor::Prior;
+use srnas_task::Task;
 use std::{path::Path, sync::Arc};
 
 /// A policy in training and the methods that it is compared with.

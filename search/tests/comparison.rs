@@ -1,14 +1,12 @@
 //! Comparisons on a made-up table: the protocol, what is remembered, what is refused, what is written.
 
-use srnas_common::{
-    config::Latency,
-    space::{Conditional, Decision, SearchSpace},
-    task::{Count, Task, Values},
-};
+use srnas_config::Latency;
 use srnas_oracle::{catalog::Catalog, simulated::Delays};
 use srnas_search::{
     Clock, Comparison, ComparisonError, Durations, Front, MethodSpec, Outcome, Plan, Problem, report,
 };
+use srnas_space::{Conditional, Decision, SearchSpace};
+use srnas_task::{Count, Task, Values};
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 use tokio_util::sync::CancellationToken;
 

@@ -2,18 +2,16 @@
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use srnas_common::{
-    environment::{BASE, EnvironmentConfig},
-    network::{QNetwork, QNetworkConfig},
-    policy::{Acts, Policy},
-    posterior::PosteriorSettings,
-    space::{Conditional, Decision, SearchSpace},
-};
+use srnas_environment::{BASE, EnvironmentConfig};
+use srnas_network::{QNetwork, QNetworkConfig};
 use srnas_oracle::{
     costly::{Answer, CostlyError, CostlyOracle, RESUMED_FROM, Training},
     fidelities::Fidelities,
 };
+use srnas_policy::{Acts, Policy};
+use srnas_predictor::PosteriorSettings;
 use srnas_search::{Event, Guide, Journal, LiveError, LiveSearch, Measured, Objective, report::SearchReport};
+use srnas_space::{Conditional, Decision, SearchSpace};
 use std::{
     collections::{BTreeMap, HashSet},
     sync::{

@@ -3,11 +3,9 @@
 use rand::{Rng, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
-use srnas_common::{
-    space::SearchSpace,
-    task::{Count, Shorter, Task, Values},
-};
 use srnas_search::{Comparison, MethodSpec, Outcome, Plan, Problem, random_surrogate, report};
+use srnas_space::SearchSpace;
+use srnas_task::{Count, Shorter, Task, Values};
 use std::{collections::BTreeMap, sync::Arc};
 use tokio_util::sync::CancellationToken;
 

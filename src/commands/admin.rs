@@ -5,8 +5,9 @@ use anyhow::{Context, anyhow};
 use clap::Args;
 use serde_json::json;
 use srnas_actor::client::encounter::Meant;
-use srnas_common::{security::Bearer, text::followed_by_causes};
+use srnas_basics::text::followed_by_causes;
 use srnas_proto::v1::{self, admin_client::AdminClient};
+use srnas_security::Bearer;
 use std::time::Duration;
 use tonic::{
     Code, Status,

@@ -12,7 +12,7 @@ use clap::{Args, Subcommand, builder::PossibleValuesParser};
 use indicatif::{ProgressBar, ProgressStyle};
 use numbers::{is_number, megabytes, thousands};
 use serde_json::json;
-use srnas_common::text::with_causes;
+use srnas_basics::text::with_causes;
 use srnas_oracle::{
     benchmark::{BenchmarkError, BenchmarkWriter, EXTENSION},
     catalog::{Catalog, Hidden},

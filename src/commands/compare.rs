@@ -6,15 +6,13 @@ use super::{
 };
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use srnas_common::{
-    config::{Config, Latency},
-    task::TaskName,
-};
+use srnas_config::{Config, Latency};
 use srnas_oracle::tasks::resolve_tasks;
 use srnas_search::{
     Clock, Comparison, Durations, METHODS, MethodSpec, Plan, Problem,
     report::{self, ClockSummary, Summary},
 };
+use srnas_task::TaskName;
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "Examples:

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 use serde_json::json;
-use srnas_common::config::{
+use srnas_config::{
     Config, ConfigError, keys,
     layers::{ConfigFile, Origin, Override, PREFIX, Resolved, resolve},
 };
@@ -143,6 +143,6 @@ impl ConfigCommand {
 
 fn json_lines(resolved: &Resolved) -> String {
     let values = resolved.values();
-    let line = |(key, origin): (&String, &srnas_common::config::layers::Origin)| json!({ "key": key, "value": values[key], "layer": origin.layer(), "from": origin.to_string() });
+    let line = |(key, origin): (&String, &srnas_config::layers::Origin)| json!({ "key": key, "value": values[key], "layer": origin.layer(), "from": origin.to_string() });
     resolved.origin.iter().map(|entry| line(entry).to_string() + "\n").collect()
 }

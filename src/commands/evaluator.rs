@@ -15,13 +15,13 @@ use super::{
 use anyhow::Context;
 use clap::Args;
 use srnas_actor::evaluator::{Evaluator, EvaluatorOptions};
-use srnas_common::space::SPACES;
 use srnas_oracle::{
     command::{CommandOptions, CommandOracle},
     costly::CostlyOracle,
     fidelities::Fidelities,
 };
 use srnas_proto::v1::AttachResponse;
+use srnas_space::SPACES;
 use std::{
     fs,
     path::{Path, PathBuf},

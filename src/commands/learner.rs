@@ -10,7 +10,7 @@ use super::{
     simulation::SimulationArgs,
 };
 use clap::{Args, ValueEnum};
-use srnas_common::config::{
+use srnas_config::{
     Config,
     layers::{ConfigFile, Origin, Override},
 };

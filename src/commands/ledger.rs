@@ -4,16 +4,14 @@ use super::{Usage, own, space::GivenSpace};
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use serde_json::json;
-use srnas_common::{
-    config::Config,
-    space::{SPACES, SearchSpace},
-    task::Count,
-};
+use srnas_config::Config;
 use srnas_learner::{
     Database, RunDir, fits, known_by_checkpoint,
     ledger::{self, Findings},
 };
 use srnas_oracle::catalog::Catalog;
+use srnas_space::{SPACES, SearchSpace};
+use srnas_task::Count;
 use std::{
     fs,
     path::{Path, PathBuf},

@@ -25,14 +25,16 @@ mod tasks;
 use crate::print;
 use clap::{Parser, Subcommand, ValueEnum};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use srnas_common::{
-    config::ConfigError, policy::Policy, security::SecurityError, telemetry, text::with_causes,
-};
+use srnas_basics::text::with_causes;
+use srnas_config::ConfigError;
 use srnas_learner::{LearnerError, RunDirError};
 use srnas_oracle::{
     benchmark::BenchmarkError, catalog::CatalogError, importers::table::TableError, tasks::TaskBuildError,
 };
+use srnas_policy::Policy;
 use srnas_search::{ClockError, ComparisonError, ProblemError, SpecError};
+use srnas_security::SecurityError;
+use srnas_telemetry as telemetry;
 use std::{
     process::ExitCode,
     sync::{

@@ -12,12 +12,15 @@ use anyhow::Context;
 use clap::Args;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use srnas_common::{config::Config, posterior::Prior, space::SearchSpace, text::shell};
+use srnas_basics::text::shell;
+use srnas_config::Config;
 use srnas_oracle::{
     benchmark::{BenchmarkWriter, Direction, EXTENSION, MetricInfo, SpaceDefinition, SpaceFormat},
     catalog::{Catalog, SURROGATES},
 };
+use srnas_predictor::Prior;
 use srnas_search::{PastSearch, random_surrogate, surrogates_of};
+use srnas_space::SearchSpace;
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
     path::{Path, PathBuf},

@@ -2,10 +2,13 @@
 
 use super::own;
 use indicatif::{ProgressBar, ProgressStyle};
-use srnas_common::{config::Config, policy::Acts, telemetry, text::shell};
+use srnas_basics::text::shell;
+use srnas_config::Config;
 use srnas_learner::Progress;
 use srnas_oracle::catalog::Catalog;
+use srnas_policy::Acts;
 use srnas_search::{HeldOut, compare_held_out, report::Summary};
+use srnas_telemetry as telemetry;
 use std::{io::IsTerminal, path::Path, time::Duration};
 use tokio::sync::watch;
 use tracing::info;

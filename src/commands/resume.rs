@@ -1,7 +1,7 @@
 //! What is looked at before something goes on: whether there is anything, and whether this command made it.
 
 use super::Usage;
-use srnas_common::text::shell;
+use srnas_basics::text::shell;
 use srnas_learner::RunDir;
 use std::{fmt, fs, path::Path};
 

@@ -9,13 +9,11 @@ use super::{
 use crate::{deterministic, standings};
 use clap::Args;
 use srnas_actor::ActorOptions;
-use srnas_common::{
-    config::layers::{ConfigFile, Override},
-    security::{ClientSecurity, ServerSecurity, may_listen},
-    text::with_causes,
-};
+use srnas_basics::text::with_causes;
+use srnas_config::layers::{ConfigFile, Override};
 use srnas_oracle::catalog::Catalog;
 use srnas_search::MethodSpec;
+use srnas_security::{ClientSecurity, ServerSecurity, may_listen};
 use std::{
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,

@@ -4,17 +4,16 @@ use super::{Usage, live::LiveArguments, tasks::TaskArguments};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
-use srnas_common::{
-    config::Config,
-    environment::Environment,
-    evaluation::{Search, search},
-    policy::{Acts, Policy},
-    statistics::bootstrap_mean,
-    task::{Task, TaskName},
-    text::number,
-};
+use srnas_basics::{statistics::bootstrap_mean, text::number};
+use srnas_config::Config;
+use srnas_environment::Environment;
 use srnas_oracle::tasks::{resolve_tasks, resolve_with_shorter};
+use srnas_policy::{
+    Acts, Policy,
+    evaluation::{Search, search},
+};
 use srnas_search::{Acting, policy_environment};
+use srnas_task::{Task, TaskName};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -210,14 +209,14 @@ impl SearchCommand {
             print!("{:wide$}", task.name());
             for &n in at {
                 let regrets: Vec<f64> = searches.iter().map(|s| f64::from(s.regrets[n - 1])).collect();
-                print!("  {:>8.4}", srnas_common::statistics::mean(&regrets));
+                print!("  {:>8.4}", srnas_basics::statistics::mean(&regrets));
             }
             let last: Vec<f64> =
                 searches.iter().map(|s| f64::from(s.incumbents[s.incumbents.len() - 1])).collect();
             let best = best_of(searches);
             println!(
                 "  {:>9}  {:>10}  {}",
-                number(task.shown(srnas_common::statistics::mean(&last))),
+                number(task.shown(srnas_basics::statistics::mean(&last))),
                 number(task.shown(task.best())),
                 task.space().format(&best.best)
             );

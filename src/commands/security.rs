@@ -5,7 +5,7 @@ use clap::{
     Args,
     builder::{OsStringValueParser, TypedValueParser},
 };
-use srnas_common::security::{
+use srnas_security::{
     Authority, ClientSecurity, ClientTls, Identity, SecurityError, ServerSecurity, ServerTls, Token,
     may_listen,
 };

@@ -1,7 +1,7 @@
 //! What a run simulates on top of its oracle.
 
 use clap::Args;
-use srnas_common::config::{Latency, layers::Override};
+use srnas_config::{Latency, layers::Override};
 
 /// On each option: a heading for all that follows would also cover the options of the command itself.
 const HEADING: &str = "Simulated oracle (one machine shows what costly measurements would do)";

@@ -6,11 +6,8 @@ use clap::{Args, Subcommand};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde_json::json;
-use srnas_common::{
-    files::write_whole,
-    space::{self, SPACES, SearchSpace, listed_or_drawn, unreachable_choices},
-    text::percent,
-};
+use srnas_basics::{files::write_whole, text::percent};
+use srnas_space::{self as space, SPACES, SearchSpace, listed_or_drawn, unreachable_choices};
 use std::{fs, path::Path, sync::Arc};
 
 const EXAMPLES: &str = "Examples:

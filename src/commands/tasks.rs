@@ -1,11 +1,9 @@
 //! The arguments that name tasks, shared by the commands that search them.
 
 use clap::{Args, ValueEnum};
-use srnas_common::{
-    config::{Config, ConfigError},
-    task::{Count, TaskName, expand_braces},
-};
+use srnas_config::{Config, ConfigError};
 use srnas_oracle::catalog::Catalog;
+use srnas_task::{Count, TaskName, expand_braces};
 use std::path::PathBuf;
 
 /// What is searched, and where its measurements are.

@@ -2,7 +2,7 @@
 
 use super::{Check, Status};
 use prost_types::Timestamp;
-use srnas_common::wire::{PROTOCOL_MAJOR, PROTOCOL_MINOR};
+use srnas_wire::{PROTOCOL_MAJOR, PROTOCOL_MINOR};
 use std::{
     fs,
     io::{self, Write},

@@ -2,11 +2,9 @@
 
 use super::{Check, machine::same_time};
 use srnas_actor::client::encounter::Meant;
-use srnas_common::{
-    security::{Bearer, ClientSecurity, certificate_problem},
-    text::with_causes,
-};
+use srnas_basics::text::with_causes;
 use srnas_proto::v1::{self, admin_client::AdminClient};
+use srnas_security::{Bearer, ClientSecurity, certificate_problem};
 use std::{
     io::ErrorKind,
     net::{SocketAddr, TcpListener},

@@ -1,11 +1,11 @@
 //! What a run reads: its benchmarks and its tasks.
 
 use super::Check;
-use srnas_common::config::{
+use srnas_basics::text::with_causes;
+use srnas_config::{
     ConfigError,
     layers::{Origin, Resolved},
 };
-use srnas_common::text::with_causes;
 use srnas_oracle::{catalog::Catalog, run_tasks::RunTasks, tasks::resolve_tasks};
 
 /// Opens each benchmark file whole, one check each.

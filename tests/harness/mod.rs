@@ -1,8 +1,8 @@
 //! Real processes of the real program on a benchmark that a test makes up.
 #![allow(dead_code, reason = "each test file uses its share")]
 
-use srnas_common::space::SearchSpace;
 use srnas_oracle::benchmark::{BenchmarkWriter, Direction, MetricInfo};
+use srnas_space::SearchSpace;
 use std::{
     io::{BufRead, BufReader},
     path::Path,

@@ -1,6 +1,6 @@
 //! What an import refuses, and what it does not overwrite.
 
-use super::{DESCRIPTOR, Setup, failure, stdout};
+use super::{DESCRIPTOR, SPACE, Setup, failure, stdout};
 use std::fs;
 
 #[test]
@@ -190,5 +190,3 @@ fn what_is_no_table_is_named_and_what_a_row_breaks_is_said() {
     let broken = ["t.csv:3: ", "breaks `require layers * width <= 16`", "`forbid layers = 2, left = a+b`"];
     assert!(broken.iter().all(|part| said.contains(part)), "{said}");
 }
-
-/// The published tables, where they are at hand.

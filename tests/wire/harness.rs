@@ -2,9 +2,9 @@
 
 use half::f16;
 use srnas_actor::client::{Client, ClientConfig, ClientError, ClientHandle, Joined};
-use srnas_common::wire::{EpisodeEnds, Experience, Measurements, PROTOCOL_MAJOR, Shape, Snapshot};
 use srnas_learner::service::{self, BenchmarkDigest, Delivery, Members, ServiceConfig, ServiceError};
 use srnas_proto::v1::{self, experience_request::Kind, learner_client::LearnerClient};
+use srnas_wire::{EpisodeEnds, Experience, Measurements, PROTOCOL_MAJOR, Shape, Snapshot};
 use std::{
     io::Write,
     net::SocketAddr,

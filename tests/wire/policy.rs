@@ -2,11 +2,11 @@
 
 use crate::harness::*;
 use bytes::Bytes;
-use srnas_common::wire::{Assembler, Snapshot};
 use srnas_proto::{
     DESCRIPTORS,
     v1::{self, learner_server},
 };
+use srnas_wire::{Assembler, Snapshot};
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering::Relaxed},

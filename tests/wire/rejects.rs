@@ -2,12 +2,10 @@
 
 use crate::harness::*;
 use bytes::Bytes;
-use srnas_common::{
-    space::SearchSpace,
-    wire::{Experience, Measurements, Shape, Snapshot},
-};
 use srnas_learner::service::ServiceConfig;
 use srnas_proto::v1::{self, RejectReason, experience_request::Kind};
+use srnas_space::SearchSpace;
+use srnas_wire::{Experience, Measurements, Shape, Snapshot};
 use std::sync::Arc;
 use tonic::Code;
 

@@ -143,7 +143,7 @@ async fn a_stop_does_not_wait_for_ever_on_a_stalled_learner() {
 async fn a_batch_above_the_limit_is_dropped_and_does_not_block_the_stream() {
     let mut learner = Learner::start(ServiceConfig { max_batch_bytes: 4096, ..service_config() }).await;
     let actor = Actor::start(client_config(&learner.url, "a")).await.unwrap();
-    let large = srnas_common::wire::Experience { identities: vec![0; 5000], ..experience(1) };
+    let large = srnas_wire::Experience { identities: vec![0; 5000], ..experience(1) };
     let sender = actor.handle.experience.clone();
     tokio::task::spawn_blocking(move || sender.send(large)).await.unwrap().unwrap();
     actor.send(2..=2).await.unwrap();

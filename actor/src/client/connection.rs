@@ -2,12 +2,10 @@
 
 use super::{ClientConfig, ClientError, Joined, encounter::Meant};
 use rand::Rng;
-use srnas_common::{
-    security::{Bearer, ClientSecurity, certificate_problem},
-    text::followed_by_causes,
-    wire::{CHUNK_BYTES, PROTOCOL_MAJOR, PROTOCOL_MINOR},
-};
+use srnas_basics::text::followed_by_causes;
 use srnas_proto::v1::{self, learner_client::LearnerClient};
+use srnas_security::{Bearer, ClientSecurity, certificate_problem};
+use srnas_wire::{CHUNK_BYTES, PROTOCOL_MAJOR, PROTOCOL_MINOR};
 use std::{error::Error, sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tonic::{

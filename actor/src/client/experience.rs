@@ -6,8 +6,8 @@ use super::{
     counters::{ClientCounters, add},
     unacknowledged::Unacknowledged,
 };
-use srnas_common::wire::Experience;
 use srnas_proto::v1::{self, RejectReason, experience_request::Kind};
+use srnas_wire::Experience;
 use std::sync::Arc;
 use tokio::{
     sync::mpsc,

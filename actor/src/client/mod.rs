@@ -18,8 +18,9 @@ pub use sender::{ExperienceSender, Stopped};
 use connection::{Backoff, Connection, JoinError, Link};
 use encounter::Meant;
 use experience::{End, Uplink};
-use srnas_common::{security::ClientSecurity, wire::Snapshot};
 use srnas_proto::v1;
+use srnas_security::ClientSecurity;
+use srnas_wire::Snapshot;
 use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, watch},

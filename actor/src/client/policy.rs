@@ -4,8 +4,8 @@ use super::{
     connection::{Backoff, CALL, Link, client, describe},
     counters::{ClientCounters, add},
 };
-use srnas_common::wire::{Assembler, Snapshot};
 use srnas_proto::v1::{self, learner_client::LearnerClient};
+use srnas_wire::{Assembler, Snapshot};
 use std::{convert::Infallible, sync::Arc};
 use tokio::sync::watch;
 use tracing::debug;

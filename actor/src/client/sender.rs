@@ -1,7 +1,7 @@
 //! The environment thread's end of the client.
 
 use super::counters::{ClientCounters, add};
-use srnas_common::wire::Experience;
+use srnas_wire::Experience;
 use std::{
     sync::Arc,
     time::{Duration, Instant},

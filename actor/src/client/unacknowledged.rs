@@ -1,8 +1,8 @@
 //! Unacknowledged: the batches that the learner may not have taken in yet, numbered and kept for sending again.
 
 use prost::Message;
-use srnas_common::wire::Experience;
 use srnas_proto::v1::ExperienceBatch;
+use srnas_wire::Experience;
 use std::collections::VecDeque;
 
 /// Sequence numbers of one incarnation, and what was sent under them.

@@ -7,14 +7,12 @@ use prost::Message;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
-use srnas_common::{
-    config::Config,
-    environment::{CANDIDATE_FEATURES, CONTEXT_FEATURES, EnvironmentConfig},
-    network::{PredictorConfig, PredictorNetwork, QNetwork, QNetworkConfig},
-    policy::{Acts, LearnedPrior, Policy, ValidationReport},
-    posterior::{PosteriorSettings, Prior},
-    wire::{EpisodeEnds, Experience, Measurements, Snapshot},
-};
+use srnas_config::Config;
+use srnas_environment::{CANDIDATE_FEATURES, CONTEXT_FEATURES, EnvironmentConfig};
+use srnas_network::{PredictorConfig, PredictorNetwork, QNetwork, QNetworkConfig};
+use srnas_policy::{Acts, LearnedPrior, Policy, ValidationReport};
+use srnas_predictor::{PosteriorSettings, Prior};
+use srnas_wire::{EpisodeEnds, Experience, Measurements, Snapshot};
 use srnas_proto::v1;
 use std::{fs, io, path::Path};
 

@@ -1,8 +1,8 @@
 //! Benchmark files.
 
 use super::sections::safetensors;
-use srnas_common::task::{Count, TaskName};
 use srnas_oracle::{agreement::agreement, benchmark::Benchmark, tasks::build_task, verify::verify};
+use srnas_task::{Count, TaskName};
 use std::fs;
 
 /// A file is refused, or everything in it can be asked for.

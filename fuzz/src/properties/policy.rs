@@ -1,11 +1,9 @@
 //! Policy files, which are also what a broadcast carries.
 
 use super::sections::safetensors;
-use srnas_common::{
-    environment::{CANDIDATE_FEATURES, CONTEXT_FEATURES},
-    network::ObservationBatch,
-    policy::Policy,
-};
+use srnas_environment::{CANDIDATE_FEATURES, CONTEXT_FEATURES};
+use srnas_network::ObservationBatch;
+use srnas_policy::Policy;
 
 /// A file is refused, or it acts, and is the same when it is written and read again.
 pub fn policy(bytes: &[u8]) {

@@ -3,7 +3,7 @@
 use super::sections::safetensors;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use srnas_common::config::TimeLimit;
+use srnas_config::TimeLimit;
 use srnas_learner::{Draw, Replay, ReplayConfig};
 
 /// A snapshot is refused, or transitions can be drawn from it.

@@ -1,6 +1,6 @@
 //! Spaces, formulas and architectures.
 
-use srnas_common::space::{SearchSpace, SpaceError, listed_or_drawn, read, read_configspace};
+use srnas_space::{SearchSpace, SpaceError, listed_or_drawn, read, read_configspace};
 use std::{collections::BTreeSet, fmt::Write};
 
 /// Spaces of up to so many combinations are looked at whole.

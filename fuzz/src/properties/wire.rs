@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use prost::Message;
-use srnas_common::wire::{Assembler, Experience, SYNTHETIC_TASK, Shape};
 use srnas_proto::v1;
+use srnas_wire::{Assembler, Experience, SYNTHETIC_TASK, Shape};
 
 const SHAPE: Shape =
     Shape { candidate_features: 3, context_features: 2, decisions: 2, tasks: 4, identities: false };

@@ -1,10 +1,8 @@
 //! Small languages of the command line and of the configuration.
 
-use srnas_common::{
-    config::Config,
-    task::{TaskName, expand_braces},
-};
+use srnas_config::Config;
 use srnas_oracle::fidelities::Fidelities;
+use srnas_task::{TaskName, expand_braces};
 
 /// Text is refused in each of them, or means the same when it is written and read again.
 pub fn words(bytes: &[u8]) {

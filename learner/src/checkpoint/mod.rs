@@ -14,12 +14,9 @@ use crate::replay::{ReplaySnapshot, SnapshotError};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use srnas_common::{
-    files::write_whole,
-    policy::{Policy, PolicyError},
-    text::hex,
-};
+use srnas_basics::{files::write_whole, text::hex};
 use srnas_oracle::benchmark::MappedFile;
+use srnas_policy::{Policy, PolicyError};
 use std::{
     collections::{BTreeMap, HashMap},
     fs::{self, File},

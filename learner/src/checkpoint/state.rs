@@ -6,7 +6,8 @@ use crate::{
 };
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use srnas_common::{policy::ValidationReport, posterior::PosteriorSettings};
+use srnas_policy::ValidationReport;
+use srnas_predictor::PosteriorSettings;
 use std::collections::BTreeMap;
 
 /// Everything of a learner that is neither a network nor a transition.

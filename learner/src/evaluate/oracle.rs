@@ -5,11 +5,12 @@ use super::{
     service,
 };
 use crate::service::ServiceError;
-use srnas_common::{security::ServerSecurity, space::SearchSpace};
 use srnas_oracle::{
     costly::{Answer, CostlyError, CostlyOracle, Training},
     fidelities::Fidelities,
 };
+use srnas_security::ServerSecurity;
+use srnas_space::SearchSpace;
 use std::{
     collections::HashMap,
     io,

@@ -5,13 +5,13 @@ use super::{
     oracle::{Evaluator, Shared, State},
 };
 use crate::service::{ServiceError, doors, listening, reflection, server};
-use srnas_common::wire::{LARGEST_ANSWER, PROTOCOL_MAJOR, PROTOCOL_MINOR};
 use srnas_oracle::costly::{Answer, Training};
 use srnas_proto::v1::{
     self,
     answer_request::Said,
     evaluate_server::{Evaluate, EvaluateServer},
 };
+use srnas_wire::{LARGEST_ANSWER, PROTOCOL_MAJOR, PROTOCOL_MINOR};
 use std::{
     future::Future,
     sync::Arc,

@@ -10,7 +10,7 @@ use super::{
     schema::SCHEMA,
 };
 use rusqlite::{Connection, OpenFlags};
-use srnas_common::text::with_causes;
+use srnas_basics::text::with_causes;
 use std::{
     fs::{self, File},
     io,

@@ -9,7 +9,7 @@ use super::{
     schema::{self, SCHEMA},
 };
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
-use srnas_common::wire::Measurements;
+use srnas_wire::Measurements;
 use std::path::{Path, PathBuf};
 
 /// An open ledger file: whole when it was opened.

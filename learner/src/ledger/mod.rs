@@ -24,13 +24,11 @@ pub use records::{ActorRecord, AnswerRecord, LedgerError, RunRecord};
 pub use rows::{Known, Tally};
 
 use hashbrown::HashSet;
-use srnas_common::{
-    posterior::Prior,
-    space::SearchSpace,
-    statistics,
-    task::{Count, Task, Values},
-    wire::Measurements,
-};
+use srnas_basics::statistics;
+use srnas_predictor::Prior;
+use srnas_space::SearchSpace;
+use srnas_task::{Count, Task, Values};
+use srnas_wire::Measurements;
 use std::sync::Arc;
 
 /// The fidelity of a full training.
@@ -175,7 +173,7 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use srnas_common::space::{Conditional, Decision};
+    use srnas_space::{Conditional, Decision};
 
     pub(super) fn measurements(rows: &[(u16, u64, f32, f32)]) -> Measurements {
         let mut m = Measurements::default();

@@ -3,7 +3,7 @@
 
 use super::{ActorRecord, Database, LedgerError, Tally};
 use crate::{failures::Failures, service::Acknowledgement};
-use srnas_common::wire::Measurements;
+use srnas_wire::Measurements;
 use std::{
     sync::{
         Arc,

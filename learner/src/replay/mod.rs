@@ -10,11 +10,9 @@ pub(crate) use snapshot::{ReplaySnapshot, SnapshotError};
 use crate::{sum_tree::SumTree, update::TransitionBatch};
 use half::{f16, slice::HalfFloatSliceExt};
 use rand::Rng;
-use srnas_common::{
-    config::TimeLimit,
-    network::ObservationBatch,
-    wire::{Experience, TERMINATED},
-};
+use srnas_config::TimeLimit;
+use srnas_network::ObservationBatch;
+use srnas_wire::{Experience, TERMINATED};
 use std::sync::Arc;
 
 /// One segment of T steps and T + 1 observations.
@@ -270,7 +268,7 @@ mod tests {
     use super::*;
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
-    use srnas_common::wire::TRUNCATED;
+    use srnas_wire::TRUNCATED;
 
     pub(super) fn config(capacity: usize, time_limit: TimeLimit) -> ReplayConfig {
         ReplayConfig {

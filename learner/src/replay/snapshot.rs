@@ -5,8 +5,8 @@ use bytes::Bytes;
 use half::f16;
 use safetensors::{Dtype, SafeTensorError, SafeTensors, View};
 use serde::{Deserialize, Serialize};
-use srnas_common::wire::{Experience, Malformed, Shape};
 use srnas_proto::v1::ExperienceBatch;
+use srnas_wire::{Experience, Malformed, Shape};
 use std::{
     borrow::Cow,
     collections::{BTreeMap, HashMap},
@@ -324,7 +324,8 @@ mod tests {
     use proptest::prelude::*;
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
-    use srnas_common::{config::TimeLimit, wire::TRUNCATED};
+    use srnas_config::TimeLimit;
+    use srnas_wire::TRUNCATED;
 
     fn filled(capacity: usize) -> Replay {
         let mut replay = Replay::new(config(capacity, TimeLimit::Terminal));

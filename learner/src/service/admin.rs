@@ -6,8 +6,9 @@ use crate::{
     service::{MemberReport, Members},
     trainer::Order,
 };
-use srnas_common::{space::SearchSpace, task::Task};
 use srnas_proto::v1::{self, admin_server};
+use srnas_space::SearchSpace;
+use srnas_task::Task;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;

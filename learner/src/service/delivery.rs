@@ -1,7 +1,7 @@
 //! Delivery: a batch on its way to the ingest thread, with the means to acknowledge it.
 
 use super::member::Member;
-use srnas_common::wire::Experience;
+use srnas_wire::Experience;
 use std::{sync::Arc, time::Instant};
 
 /// A checked batch for the ingest thread.

@@ -9,8 +9,8 @@ use super::{
     shutting_down,
 };
 use prost::Message;
-use srnas_common::wire::{Experience, Snapshot};
 use srnas_proto::v1::{self, RejectReason, experience_request::Kind};
+use srnas_wire::{Experience, Snapshot};
 use std::{
     collections::VecDeque,
     future::poll_fn,

@@ -1,8 +1,8 @@
 //! Guard: what a request must show before anything of it is read, and how large it may be.
 
 use super::{listening::Peer, refusals::Refusals};
-use srnas_common::security::{ServerSecurity, Token};
 use srnas_proto::v1::learner_server::SERVICE_NAME;
+use srnas_security::{ServerSecurity, Token};
 use std::{
     convert::Infallible,
     sync::Arc,

@@ -4,11 +4,9 @@ use super::{
     Service, ServiceConfig,
     member::{Applicant, Member},
 };
-use srnas_common::{
-    text::hex,
-    wire::{PROTOCOL_MAJOR, PROTOCOL_MINOR},
-};
+use srnas_basics::text::hex;
 use srnas_proto::v1;
+use srnas_wire::{PROTOCOL_MAJOR, PROTOCOL_MINOR};
 use std::{net::SocketAddr, time::Duration};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};

@@ -26,11 +26,6 @@ pub use members::{Members, MembersReport, Recovered};
 use guard::{BySize, Guard};
 use listening::{Doors, Peer};
 use refusals::Refusals;
-use srnas_common::{
-    security::ServerSecurity,
-    space::SearchSpace,
-    wire::{Shape, Snapshot},
-};
 use srnas_proto::{
     DESCRIPTORS,
     v1::{
@@ -39,6 +34,9 @@ use srnas_proto::{
         learner_server::{Learner, LearnerServer},
     },
 };
+use srnas_security::ServerSecurity;
+use srnas_space::SearchSpace;
+use srnas_wire::{Shape, Snapshot};
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::TcpListener,

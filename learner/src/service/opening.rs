@@ -1,7 +1,7 @@
 //! While a learner gets ready: whoever comes is told what it does, instead of waiting for an answer that does not come.
 
 use super::{doors, listening, server};
-use srnas_common::security::ServerSecurity;
+use srnas_security::ServerSecurity;
 use std::{io, time::Duration};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;

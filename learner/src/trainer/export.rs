@@ -2,13 +2,11 @@
 
 use super::{Ending, Trainer, TrainerError, fitting::fitted_settings};
 use crate::validation::{Check, Validator};
-use srnas_common::{
-    network::FrozenQNetwork,
-    policy::{Acts, Policy, ValidationReport},
-    posterior::Prior,
-    task::Task,
-    wire::Snapshot,
-};
+use srnas_network::FrozenQNetwork;
+use srnas_policy::{Acts, Policy, ValidationReport};
+use srnas_predictor::Prior;
+use srnas_task::Task;
+use srnas_wire::Snapshot;
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};

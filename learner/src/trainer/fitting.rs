@@ -4,13 +4,11 @@
 use super::TrainerError;
 use crate::validation::gain_of_settings;
 use serde::{Deserialize, Serialize};
-use srnas_common::{
-    config::Config,
-    files::write_whole,
-    posterior::{PosteriorSettings, Prior, fit},
-    task::Task,
-};
+use srnas_basics::files::write_whole;
+use srnas_config::Config;
 use srnas_oracle::run_tasks::RunTasks;
+use srnas_predictor::{PosteriorSettings, Prior, fit};
+use srnas_task::Task;
 use std::{path::PathBuf, sync::Arc, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};

@@ -5,7 +5,7 @@ use crate::{
     ledger::{ActorRecord, Record},
     service::{Acknowledgement, Delivery},
 };
-use srnas_common::wire::{EpisodeEnds, Experience, SYNTHETIC_TASK};
+use srnas_wire::{EpisodeEnds, Experience, SYNTHETIC_TASK};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::error::TryRecvError;
 use tracing::info;

@@ -21,15 +21,13 @@ use crate::{
 };
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use srnas_common::{
-    config::{Config, PriorSource},
-    network::{self, FrozenQNetwork, QNetwork},
-    policy::{LearnedPrior, Policy, PolicyError, ValidationReport},
-    posterior::{LearnedPriorError, PosteriorSettings, Prior, PriorError},
-    space::SearchSpace,
-    wire::{Measurements, Snapshot},
-};
+use srnas_config::{Config, PriorSource};
+use srnas_network::{self as network, FrozenQNetwork, QNetwork};
 use srnas_oracle::run_tasks::RunTasks;
+use srnas_policy::{LearnedPrior, Policy, PolicyError, ValidationReport};
+use srnas_predictor::{LearnedPriorError, PosteriorSettings, Prior, PriorError};
+use srnas_space::SearchSpace;
+use srnas_wire::{Measurements, Snapshot};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -262,7 +260,7 @@ impl Trainer {
     }
 
     /// The tasks, in the order of their indices.
-    pub fn tasks(&self) -> Vec<Arc<srnas_common::task::Task>> {
+    pub fn tasks(&self) -> Vec<Arc<srnas_task::Task>> {
         self.tasks.all.clone()
     }
 

@@ -8,7 +8,8 @@ use crate::{
     update::DqnUpdate,
 };
 use candle_core::Tensor;
-use srnas_common::{network, policy::Acts};
+use srnas_network as network;
+use srnas_policy::Acts;
 use std::collections::HashMap;
 
 impl Trainer {

@@ -10,10 +10,8 @@ use hashbrown::HashMap;
 use safetensors::{Dtype, SafeTensorError, SafeTensors, tensor::TensorInfo};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use srnas_common::{
-    space::{self, SPACES, SearchSpace},
-    text::hex,
-};
+use srnas_basics::text::hex;
+use srnas_space::{self as space, SPACES, SearchSpace};
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 /// The metadata entry that makes a safetensors file a benchmark.

@@ -17,7 +17,8 @@ pub use writer::BenchmarkWriter;
 
 use format::{Layout, Refusal};
 use serde::{Deserialize, Serialize};
-use srnas_common::{names, space::SearchSpace, text};
+use srnas_basics::{names, text};
+use srnas_space::SearchSpace;
 use std::{
     fmt, io,
     ops::Range,

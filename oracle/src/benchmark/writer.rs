@@ -10,7 +10,8 @@ use super::{
 };
 use half::f16;
 use safetensors::{Dtype, View};
-use srnas_common::{files::write_whole, space::SearchSpace, text::hex};
+use srnas_basics::{files::write_whole, text::hex};
+use srnas_space::SearchSpace;
 use std::{
     borrow::Cow,
     collections::{BTreeMap, HashMap},

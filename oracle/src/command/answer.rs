@@ -3,7 +3,7 @@
 use super::process::LAST_OUTPUT;
 use crate::costly::Answer;
 use serde_json::Value;
-use srnas_common::json::Pairs;
+use srnas_basics::json::Pairs;
 use std::collections::BTreeMap;
 
 /// So much of a line is shown.

@@ -2,7 +2,7 @@
 
 use super::diagnosis;
 use flate2::read::MultiGzDecoder;
-use srnas_common::names;
+use srnas_basics::names;
 use std::{
     fs,
     io::{self, Read},

@@ -7,7 +7,7 @@ pub mod table;
 
 use crate::benchmark::BenchmarkWriter;
 use csv::CsvError;
-use srnas_common::space::SpaceError;
+use srnas_space::SpaceError;
 use std::{
     fs, io,
     path::{Path, PathBuf},

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use candle_core::{Result, Var};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
-use srnas_common::network::ops::with_values;
+use srnas_network::ops::with_values;
 
 use super::{data::Batch, fit::Network, model::Phase, ops};
 

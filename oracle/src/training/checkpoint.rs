@@ -5,7 +5,8 @@ use std::{borrow::Cow, collections::HashMap, io, path::Path};
 use rand_chacha::ChaCha8Rng;
 use safetensors::{Dtype, SafeTensors, View};
 use serde::{Deserialize, Serialize};
-use srnas_common::{files::write_whole, network::ops::copied};
+use srnas_basics::files::write_whole;
+use srnas_network::ops::copied;
 
 use super::fit::{Fit, Network};
 
@@ -108,7 +109,7 @@ pub fn load(path: &Path, network: &mut Network, fit: &mut Fit) -> io::Result<Cha
     for ((name, parameter), velocity) in network.parameters().iter().zip(fit.sgd.velocities_mut()) {
         let count = parameter.elem_count();
         let values = floats(&format!("parameter.{name}"), count)?;
-        let values = srnas_common::network::ops::tensor(values, parameter.shape());
+        let values = srnas_network::ops::tensor(values, parameter.shape());
         values.and_then(|values| parameter.set(&values)).map_err(io::Error::other)?;
         *velocity = floats(&format!("velocity.{name}"), count)?;
     }

@@ -6,7 +6,8 @@ use candle_core::{Tensor, Var};
 use rand::{Rng, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use srnas_common::{network::ops::tensor, space::SearchSpace};
+use srnas_network::ops::tensor;
+use srnas_space::SearchSpace;
 
 use super::{
     TrainingError,

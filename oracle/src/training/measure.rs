@@ -11,7 +11,7 @@ use candle_core::Result;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use srnas_common::space::SearchSpace;
+use srnas_space::SearchSpace;
 use tracing::warn;
 
 use super::{

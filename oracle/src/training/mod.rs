@@ -57,7 +57,7 @@ mod tests {
     use super::{attack::Attack, data::Split, measure::Questions, model::Scale, *};
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
-    use srnas_common::space::SearchSpace;
+    use srnas_space::SearchSpace;
     use std::sync::{Arc, atomic::AtomicBool};
 
     fn space() -> Arc<SearchSpace> {

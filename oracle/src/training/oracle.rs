@@ -1,6 +1,6 @@
 //! Training as an oracle.
 
-use srnas_common::space::SearchSpace;
+use srnas_space::SearchSpace;
 use std::{
     fs, io,
     path::PathBuf,

@@ -1,7 +1,7 @@
 //! Stochastic gradient descent with Nesterov momentum and weight decay, as NAS-Bench-201 trains.
 
 use candle_core::{Result, Tensor, Var, backprop::GradStore};
-use srnas_common::network::ops::{copied, tensor, with_values};
+use srnas_network::ops::{copied, tensor, with_values};
 
 /// The optimiser: one velocity for each weight.
 pub struct Sgd {

@@ -12,11 +12,9 @@ use hashbrown::HashSet;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
-use srnas_common::{
-    posterior::{predictor_inputs, write_predictor_inputs},
-    space::Choices,
-    statistics::mean,
-};
+use srnas_basics::statistics::mean;
+use srnas_predictor::{predictor_inputs, write_predictor_inputs};
+use srnas_space::Choices;
 
 /// Candidates of a batch.
 const CANDIDATES: usize = 100;

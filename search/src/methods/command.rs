@@ -2,10 +2,8 @@
 
 use super::{Begin, Method, MethodError, MethodSpec, Preparation, SpecError, Starter};
 use serde::{Deserialize, Serialize};
-use srnas_common::{
-    names::did_you_mean,
-    space::{Choices, SearchSpace},
-};
+use srnas_basics::names::did_you_mean;
+use srnas_space::{Choices, SearchSpace};
 use std::{
     io::{BufRead, BufReader, Read, Write},
     process::{Child, ChildStdin, Command, Stdio},

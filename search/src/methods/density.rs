@@ -3,7 +3,7 @@
 //! for drawing.
 
 use rand::Rng;
-use srnas_common::space::SearchSpace;
+use srnas_space::SearchSpace;
 
 /// Share of the measurements that are good.
 const GOOD: f64 = 0.15;
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
-    use srnas_common::space::{Conditional, Decision};
+    use srnas_space::{Conditional, Decision};
 
     #[test]
     fn draws_are_near_the_good_ones_and_fit() {

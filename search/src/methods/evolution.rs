@@ -10,7 +10,7 @@ use crate::method::Training;
 use hashbrown::HashSet;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
-use srnas_common::space::Choices;
+use srnas_space::Choices;
 use std::collections::VecDeque;
 
 pub fn prepare(spec: &MethodSpec) -> Result<Starter, SpecError> {

@@ -7,10 +7,8 @@ use hashbrown::HashSet;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
-use srnas_common::{
-    posterior::{Kind, PosteriorSettings, Predictor},
-    space::{Choices, SearchSpace},
-};
+use srnas_predictor::{Kind, PosteriorSettings, Predictor};
+use srnas_space::{Choices, SearchSpace};
 use std::sync::Arc;
 
 /// Slots of the predictor in a space that is too large to be listed.

@@ -13,7 +13,7 @@ use crate::method::{Method, MethodError, Training};
 use hashbrown::HashSet;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
-use srnas_common::space::Choices;
+use srnas_space::Choices;
 use std::collections::VecDeque;
 
 /// What decides who goes on.

@@ -10,7 +10,7 @@ use super::{
 };
 use hashbrown::HashSet;
 use rand_chacha::ChaCha8Rng;
-use srnas_common::space::Choices;
+use srnas_space::Choices;
 
 const INNER_EVALUATIONS: usize = 20_000;
 const PENALTIES: [f64; 3] = [0.1, 1.0, 10.0];

@@ -8,7 +8,7 @@ use super::{
 use hashbrown::HashSet;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
-use srnas_common::space::Choices;
+use srnas_space::Choices;
 
 /// When a better neighbour is moved to.
 #[derive(Clone, Copy, PartialEq)]

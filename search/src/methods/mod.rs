@@ -29,7 +29,9 @@ pub(crate) use screening::{Screening, ScreeningSettings};
 pub use surrogates::{random_surrogate, surrogates_of};
 
 use crate::method::{Begin, Method, MethodError, MethodSpec, SpecError, Whole};
-use srnas_common::{posterior::Prior, space::SearchSpace, task::Task};
+use srnas_predictor::Prior;
+use srnas_space::SearchSpace;
+use srnas_task::Task;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
@@ -165,10 +167,8 @@ mod tests {
         method::Whole,
         search::{Trace, search},
     };
-    use srnas_common::{
-        space::{Choices, Condition, Conditional, Decision},
-        task::{Count, Values},
-    };
+    use srnas_space::{Choices, Condition, Conditional, Decision};
+    use srnas_task::{Count, Values};
     use std::collections::HashSet;
 
     /// Every method that needs no file and no program.

@@ -6,7 +6,7 @@ use crate::pareto::dominates;
 use hashbrown::HashSet;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
-use srnas_common::space::{Choices, SearchSpace};
+use srnas_space::{Choices, SearchSpace};
 
 const CROSSOVER: (f64, f64) = (0.9, 15.0);
 const MUTATION: (f64, f64) = (0.02, 20.0);

@@ -5,11 +5,9 @@ use super::{
     gp::{Acquisition, Gp, universal},
 };
 use hashbrown::{HashMap, HashSet};
-use srnas_common::{
-    posterior::{Expectation, Kind, PosteriorSettings, Prior, PriorError},
-    space::SearchSpace,
-    task::Count,
-};
+use srnas_predictor::{Expectation, Kind, PosteriorSettings, Prior, PriorError};
+use srnas_space::SearchSpace;
+use srnas_task::Count;
 use std::sync::Arc;
 
 /// Measurements that a posterior is conditioned on at most: its cost grows with their cube.
@@ -112,7 +110,7 @@ fn conditioned(mut distinct: Vec<(&[u8], f32)>) -> Vec<(&[u8], f32)> {
     distinct
 }
 
-/// A task's values by rank, scaled as [`srnas_common::task::Task::prior_value`]: 0 is the median of the valid encodings, 1
+/// A task's values by rank, scaled as [`srnas_task::Task::prior_value`]: 0 is the median of the valid encodings, 1
 /// the best. What is not `known` by its key is what the posterior expects.
 pub(super) fn completed(gp: &mut Gp, whole: &Whole, known: &HashMap<u64, f32>) -> Vec<f32> {
     let mut values = gp.means();
@@ -127,7 +125,7 @@ pub(super) fn completed(gp: &mut Gp, whole: &Whole, known: &HashMap<u64, f32>) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use srnas_common::space::{Conditional, Decision};
+    use srnas_space::{Conditional, Decision};
 
     #[test]
     fn a_prior_has_what_was_measured_and_expects_the_rest() {

@@ -5,7 +5,7 @@ use crate::method::Training;
 use hashbrown::HashSet;
 use rand::{Rng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
-use srnas_common::space::Choices;
+use srnas_space::Choices;
 
 pub fn prepare(spec: &MethodSpec) -> Result<Starter, SpecError> {
     spec.options()?.end()?;

@@ -5,7 +5,7 @@
 use super::{Begin, Method, MethodError, MethodSpec, SpecError, Starter};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
-use srnas_common::space::Choices;
+use srnas_space::Choices;
 
 /// Draws of an invalid architecture before the method gives up.
 const TRIES: usize = 10_000;

@@ -6,7 +6,7 @@
 use super::{Begin, Method, MethodError, MethodSpec, SpecError, Starter, pool, random::unmeasured};
 use hashbrown::HashSet;
 use rand_chacha::ChaCha8Rng;
-use srnas_common::space::{Choices, edit_distance};
+use srnas_space::{Choices, edit_distance};
 
 pub fn prepare(spec: &MethodSpec) -> Result<Starter, SpecError> {
     let mut options = spec.options()?;

@@ -16,11 +16,9 @@ use super::{
 use crate::method::{Method, MethodError};
 use hashbrown::{HashMap, HashSet};
 use rand_chacha::ChaCha8Rng;
-use srnas_common::{
-    posterior::{Besides, Counted, Expectation, Joint, Kind, PosteriorSettings, Prior, first_shorter},
-    space::Choices,
-};
 use srnas_oracle::costly::Training;
+use srnas_predictor::{Besides, Counted, Expectation, Joint, Kind, PosteriorSettings, Prior, first_shorter};
+use srnas_space::Choices;
 use std::sync::Arc;
 
 /// If so many short trainings in a row, the first ones, have no value, no more are paid for.

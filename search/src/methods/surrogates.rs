@@ -7,12 +7,10 @@ use super::{
     past::{distinct, expectation, listed},
 };
 use rand_chacha::ChaCha8Rng;
-use srnas_common::{
-    environment::synthetic,
-    posterior::{Prior, PriorError},
-    space::SearchSpace,
-    statistics::mean,
-};
+use srnas_basics::statistics::mean;
+use srnas_environment::synthetic;
+use srnas_predictor::{Prior, PriorError};
+use srnas_space::SearchSpace;
 use std::sync::Arc;
 
 /// A random function on a space (see [`synthetic`]): f32 by rank, more is better.
@@ -87,7 +85,7 @@ fn rescale(function: &mut [f32], values: &[f64]) {
 mod tests {
     use super::*;
     use rand::SeedableRng;
-    use srnas_common::space::{Conditional, Decision};
+    use srnas_space::{Conditional, Decision};
 
     fn space(decisions: usize) -> Arc<SearchSpace> {
         let decision = |d: usize| Decision::new(format!("d{d}"), &["a", "b", "c"]);

@@ -3,12 +3,12 @@
 use super::{Method, MethodError, MethodSpec, Preparation, SpecError, Starter};
 use crate::method::Training;
 use crate::policy::{Acting, policy_environment};
-use srnas_common::{
-    environment::Episode,
+use srnas_environment::Episode;
+use srnas_policy::{
+    Policy,
     evaluation::{Searcher, choose},
-    policy::Policy,
-    space::Choices,
 };
+use srnas_space::Choices;
 use std::{path::Path, sync::Arc};
 
 pub fn prepare(spec: &MethodSpec, p: &Preparation) -> Result<Starter, SpecError> {

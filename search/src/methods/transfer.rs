@@ -1,5 +1,5 @@
 //! Search by the transfer posterior: the past tasks' mean with a free slope, their covariance, and the plain kernel as
-//! residual ([`srnas_common::posterior::Predictor`]).
+//! residual ([`srnas_predictor::Predictor`]).
 
 use super::{
     Begin, MethodSpec, Preparation, SpecError, Starter, Whole,
@@ -10,10 +10,8 @@ use super::{
 use crate::method::Method;
 use hashbrown::HashSet;
 use rayon::prelude::*;
-use srnas_common::{
-    posterior::{Kind, PosteriorSettings, Prior, PriorError},
-    task::Task,
-};
+use srnas_predictor::{Kind, PosteriorSettings, Prior, PriorError};
+use srnas_task::Task;
 use std::sync::Arc;
 
 /// What a method that learns from past tasks says where there are none.

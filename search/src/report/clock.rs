@@ -81,7 +81,7 @@ impl ClockSummary {
             Some(MethodClock {
                 method: plan.methods[m].clone(),
                 workers,
-                busy: srnas_common::statistics::mean(&shares),
+                busy: srnas_basics::statistics::mean(&shares),
                 end: end.scaled(1.0 / scale),
                 normalised_regret: times.iter().filter_map(after).collect(),
             })

@@ -7,8 +7,9 @@ use super::{
 };
 use crate::live::{Measured, Objective};
 use serde::Serialize;
-use srnas_common::{files::write_whole_by, space::SearchSpace, text::number};
+use srnas_basics::{files::write_whole_by, text::number};
 use srnas_oracle::{costly::Answer, fidelities::Fidelities};
+use srnas_space::SearchSpace;
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::Write,

@@ -18,7 +18,7 @@ use crate::{
     problem::Problem,
 };
 use series::{ROUNDING, Series};
-use srnas_common::files::{write_whole, write_whole_by};
+use srnas_basics::files::{write_whole, write_whole_by};
 use std::{fs::File, io, path::Path};
 
 /// Why a report cannot be written.

@@ -12,7 +12,7 @@ use plotters::{
     prelude::*,
     style::text_anchor::*,
 };
-use srnas_common::task::Task;
+use srnas_task::Task;
 use std::sync::Arc;
 
 /// A plot.

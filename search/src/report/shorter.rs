@@ -6,7 +6,7 @@ use super::{
 };
 use crate::live::{Measured, Objective};
 use serde::Serialize;
-use srnas_common::statistics::bootstrap_rank_correlation;
+use srnas_basics::statistics::bootstrap_rank_correlation;
 use srnas_oracle::fidelities::Fidelities;
 use std::collections::HashMap;
 

@@ -12,7 +12,7 @@ use crate::{
     statistics::{Friedman, friedman, nemenyi_critical_difference},
 };
 use serde::Serialize;
-use srnas_common::statistics::{bootstrap_mean, mean, ranks};
+use srnas_basics::statistics::{bootstrap_mean, mean, ranks};
 use std::collections::BTreeMap;
 
 /// A mean with its 95 % bootstrap interval over seeds, and the median.
@@ -292,8 +292,8 @@ pub(super) fn document(summary: &Summary, plots: &[Plot]) -> Document {
     let plan = &summary.plan;
     let mut blocks = Vec::new();
     let counted = match plan.count {
-        srnas_common::task::Count::Classes => "distinct canonical keys",
-        srnas_common::task::Count::Strings => "distinct encodings",
+        srnas_task::Count::Classes => "distinct canonical keys",
+        srnas_task::Count::Strings => "distinct encodings",
     };
     blocks.push(Block::Paragraph(format!(
         "{} methods on {} problem(s), {} searches each from shared random starts (seed {}). Queries are {counted}, the start is \

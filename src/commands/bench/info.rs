@@ -5,7 +5,7 @@ use super::{
     numbers::{megabytes, number, thousands},
 };
 use serde_json::json;
-use srnas_common::text::percent;
+use srnas_basics::text::percent;
 use srnas_oracle::benchmark::{Benchmark, MetricView};
 
 /// Shows a benchmark and its metrics.

@@ -3,7 +3,7 @@
 use super::{Output, Usage, megabytes, thousands, write};
 use anyhow::Context;
 use serde_json::json;
-use srnas_common::files::write_whole;
+use srnas_basics::files::write_whole;
 use srnas_oracle::{
     catalog::Catalog,
     importers::table::{self as importer, Descriptor},

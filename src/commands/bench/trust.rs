@@ -3,7 +3,7 @@
 use super::{Output, Usage, numbers::number};
 use anyhow::bail;
 use serde_json::json;
-use srnas_common::text::percent;
+use srnas_basics::text::percent;
 use srnas_oracle::{
     agreement::agreement,
     benchmark::{Benchmark, MetricView},

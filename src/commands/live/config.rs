@@ -7,13 +7,15 @@ use crate::commands::{
 };
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
-use srnas_common::{policy::Policy, space::SPACES, text::shell};
+use srnas_basics::text::shell;
 use srnas_learner::{Database, RunDir};
 use srnas_oracle::{
     digits,
     fidelities::Fidelities,
     training::{Recipe, measure::Questions},
 };
+use srnas_policy::Policy;
+use srnas_space::SPACES;
 use std::{
     fs,
     net::{IpAddr, Ipv4Addr, SocketAddr},

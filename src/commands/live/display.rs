@@ -2,12 +2,14 @@
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
-use srnas_common::{space::SearchSpace, telemetry, text::number};
+use srnas_basics::text::number;
 use srnas_oracle::{costly::RESUMED_FROM, fidelities::Fidelities};
 use srnas_search::{
     Event, HOPELESS, LiveSearch, Measured, Objective,
     report::{Row, Said, SearchReport, Shorter},
 };
+use srnas_space::SearchSpace;
+use srnas_telemetry as telemetry;
 use std::{
     collections::HashMap,
     path::Path,

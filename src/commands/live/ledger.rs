@@ -2,13 +2,14 @@
 
 use super::config::LiveConfig;
 use sha2::{Digest, Sha256};
-use srnas_common::{task::Count, text::hex};
+use srnas_basics::text::hex;
 use srnas_learner::{AnswerRecord, Database, LedgerError, RunDir, RunRecord, fits};
 use srnas_oracle::{
     costly::{Answer, CostlyOracle, Training},
     fidelities::Fidelities,
 };
 use srnas_search::{Journal, Measured, Objective};
+use srnas_task::Count;
 use std::collections::BTreeMap;
 
 /// Who the ledger says has measured where it was nobody else.

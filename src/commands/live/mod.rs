@@ -14,10 +14,7 @@ use clap::{ArgGroup, Args};
 use config::{LiveConfig, PROGRAM, REMOTE, RemoteConfig, TRAIN, TrainingConfig};
 use display::{Display, More};
 use ledger::SearchLedger;
-use srnas_common::{
-    policy::Policy,
-    text::{shell, with_causes},
-};
+use srnas_basics::text::{shell, with_causes};
 use srnas_learner::{
     RunDir, Start,
     evaluate::{RemoteOptions, RemoteOracle, Terms},
@@ -29,6 +26,7 @@ use srnas_oracle::{
     fidelities::Fidelities,
     training::{TrainingOracle, data},
 };
+use srnas_policy::Policy;
 use srnas_search::{Guide, LiveSearch, Objective, report::SearchReport};
 use std::{
     net::SocketAddr,
@@ -298,7 +296,7 @@ pub fn trained(
     }
     let known = oracle.metric_names();
     if !known.iter().any(|name| name == metric) {
-        let hint = srnas_common::names::did_you_mean(metric, known.iter().map(String::as_str));
+        let hint = srnas_basics::names::did_you_mean(metric, known.iter().map(String::as_str));
         return Err(Usage(format!("the oracle has no metric `{metric}`{hint}")).into());
     }
     Ok(oracle)

@@ -3,14 +3,12 @@
 use super::Usage;
 use crate::commands::space::GivenSpace;
 use serde::Deserialize;
-use srnas_common::{
-    posterior::{Prior, PriorError},
-    space::{SPACES, SearchSpace},
-    task::{Count, TaskName, expand_braces},
-};
 use srnas_learner::Database;
 use srnas_oracle::{catalog::Catalog, tasks::resolve_tasks};
+use srnas_predictor::{Prior, PriorError};
 use srnas_search::{Guide, PastSearch};
+use srnas_space::{SPACES, SearchSpace};
+use srnas_task::{Count, TaskName, expand_braces};
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 use tracing::{info, warn};
 

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::benchmark::{BenchmarkWriter, MetricInfo};
 use columns::{Source, SourceMetric};
-use srnas_common::space::SearchSpace;
+use srnas_space::SearchSpace;
 use std::{
     collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},

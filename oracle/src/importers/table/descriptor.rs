@@ -3,7 +3,7 @@
 use super::{TableError, numbers::Notation};
 use crate::benchmark::{Direction, Fidelity, MetricInfo, SpaceDefinition, SpaceFormat};
 use serde::Deserialize;
-use srnas_common::space::{SPACES, SearchSpace};
+use srnas_space::{SPACES, SearchSpace};
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 /// What the columns of a table are.

@@ -2,7 +2,7 @@
 
 use super::MetricColumn;
 use crate::{benchmark::Direction, importers::csv::CsvError};
-use srnas_common::text::percent;
+use srnas_basics::text::percent;
 
 /// Means over seeds that differ by less, relative to their size, differ by how they were added up.
 const ROUNDING: f64 = 1e-12;

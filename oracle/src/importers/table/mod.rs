@@ -18,10 +18,8 @@ use crate::benchmark::{BenchmarkWriter, Rows, SpaceDefinition};
 use descriptor::{ArchitectureColumns, Duplicates};
 use findings::Findings;
 use pattern::{Pattern, Unread};
-use srnas_common::{
-    names,
-    space::{Decision, SearchSpace},
-};
+use srnas_basics::names;
+use srnas_space::{Decision, SearchSpace};
 use std::{
     collections::{BTreeSet, HashMap},
     path::{Path, PathBuf},

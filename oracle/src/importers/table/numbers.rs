@@ -2,7 +2,7 @@
 
 use super::descriptor::Decimal;
 use crate::importers::csv::{Column, CsvError};
-use srnas_common::task::beyond_search;
+use srnas_task::beyond_search;
 
 /// What stands for no measurement.
 const MISSING: &[&str] = &["", "nan", "na", "n/a", "null", "none", "-", "?"];

@@ -1,10 +1,8 @@
 //! The words that a table has for the choices of a space: their names, and what the descriptor says they are called.
 
 use super::descriptor::Renamed;
-use srnas_common::{
-    names,
-    space::{Decision, SearchSpace},
-};
+use srnas_basics::names;
+use srnas_space::{Decision, SearchSpace};
 use std::collections::BTreeMap;
 
 /// By decision: each word with the choice that it is for. A word that the descriptor gives means that and nothing else; what it
@@ -77,7 +75,7 @@ fn of_decision(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use srnas_common::space;
+    use srnas_space as space;
 
     fn words(names: &str) -> Result<Vec<Vec<(String, u8)>>, String> {
         let text = "[[decisions]]\nname = \"op\"\nchoices = [\"0\", \"1\", \"skip\"]\n\

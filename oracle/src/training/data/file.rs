@@ -2,7 +2,7 @@
 
 use flate2::read::GzDecoder;
 use sha2::{Digest, Sha256};
-use srnas_common::text::hex;
+use srnas_basics::text::hex;
 use std::{
     fs,
     io::{self, Read},

@@ -13,7 +13,7 @@ pub use idx::idx;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
-use srnas_common::text::hex;
+use srnas_basics::text::hex;
 
 use super::{model::Shape, ops::BLOCK};
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use candle_core::{Result, Tensor, Var};
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
-use srnas_common::network::ops::tensor;
+use srnas_network::ops::tensor;
 
 use super::Phase;
 use crate::training::ops::{self, Before, Moments, Window};

@@ -10,7 +10,7 @@ use super::ops::Moments;
 use candle_core::{Result, Tensor, Var};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
-use srnas_common::space::SearchSpace;
+use srnas_space::SearchSpace;
 
 /// What a network is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use std::{
 };
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp3, Layout, Result, Shape, Tensor, bail};
-use srnas_common::network::ops::{
+use srnas_network::ops::{
     simd::{dot, sum, vectorised},
     tensor, values, with_values,
 };

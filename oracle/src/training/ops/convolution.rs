@@ -2,7 +2,7 @@
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use pulp::{Arch, Simd, WithSimd};
-use srnas_common::network::ops::{
+use srnas_network::ops::{
     simd::{LANES, total},
     tensor, values, with_values,
 };

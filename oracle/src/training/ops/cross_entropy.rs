@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
-use srnas_common::network::ops::{copied, tensor, values, with_values};
+use srnas_network::ops::{copied, tensor, values, with_values};
 
 /// The mean cross-entropy, in nats, of logits [classes, 1, 1, N] and the labels of the first images; images beyond the
 /// labels do not count. A scalar.

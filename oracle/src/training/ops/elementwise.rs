@@ -1,7 +1,7 @@
 //! Operations value by value.
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
-use srnas_common::network::ops::{add_to, simd::vectorised, tensor, values, with_values};
+use srnas_network::ops::{add_to, simd::vectorised, tensor, values, with_values};
 
 /// Negative values become 0.
 pub fn relu(input: &Tensor) -> Result<Tensor> {

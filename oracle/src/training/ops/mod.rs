@@ -25,7 +25,7 @@ mod tests {
     use super::*;
     use candle_core::{Result, Tensor, Var};
     use rand::{Rng, SeedableRng, rngs::StdRng};
-    use srnas_common::network::ops::tensor;
+    use srnas_network::ops::tensor;
     use std::sync::Arc;
 
     /// A variable with entries in −1..1, the same for the same seed.

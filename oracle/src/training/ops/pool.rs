@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
-use srnas_common::network::ops::{add_to, simd::vectorised, tensor, values, with_values};
+use srnas_network::ops::{add_to, simd::vectorised, tensor, values, with_values};
 
 use super::Window;
 

@@ -22,7 +22,7 @@ use crate::{
 use columns::{Contents, MOST_CHOICES, Role};
 use exporters::{Exporter, Said};
 use plan::{Plan, Planned};
-use srnas_common::space::SPACES;
+use srnas_space::SPACES;
 use std::{path::Path, sync::Arc};
 
 /// What was guessed, as the text of two files.

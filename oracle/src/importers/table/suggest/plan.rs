@@ -9,7 +9,7 @@ use super::{
     meaning::{Meaning, Way},
     text::{key, metric_part, quoted, unique},
 };
-use srnas_common::space::SearchSpace;
+use srnas_space::SearchSpace;
 use std::fmt::Write;
 
 /// What each column is taken for, and what is said of the whole table.

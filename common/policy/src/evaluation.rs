@@ -1,0 +1,215 @@
+//! Searching without learning: a policy or a fixed rule on a task, from paired random starts.
+
+use rayon::prelude::*;
+use srnas_environment::{BASE, CandidateKind, Environment, Episode, ROUNDING};
+use srnas_network::{self as network, FrozenQNetwork, ObservationBatch};
+use srnas_predictor::Kind;
+use srnas_task::Task;
+use std::sync::Arc;
+
+/// Who decides where to move.
+#[derive(Clone, Debug)]
+pub enum Searcher {
+    /// The base rule: the best upper bound of the transfer posterior (of the plain one where there is no past).
+    Rule,
+    /// The best upper bound of one posterior.
+    Bound(Kind, f32),
+    /// A random architecture each time.
+    Random,
+    /// The candidate with the highest value, where it is above the value of the rule's choice by more than a margin; else
+    /// the rule's choice.
+    Network(FrozenQNetwork, f32),
+}
+
+/// One search.
+#[derive(Clone, Debug)]
+pub struct Search {
+    /// Normalised regret when 1, 2, … full trainings' worth was paid: f32 [budget].
+    pub regrets: Vec<f32>,
+    /// Value of the incumbent by then: f32 [budget].
+    pub incumbents: Vec<f32>,
+    /// The best architecture found.
+    pub best: Vec<u8>,
+}
+
+/// Episodes that share a network call; as many predictors over the whole space are in memory for each thread.
+const GROUP: usize = 4;
+
+/// Searches a task from `starts` random starts with the environment's horizon as budget. Start `i` of a task is the same
+/// architecture for every searcher with the same seed. Runs on the current rayon pool.
+///
+/// `weights` are the weights of the prior's tasks.
+///
+/// # Errors
+/// The network's, if it does not fit the observations.
+pub fn search(
+    env: &Arc<Environment>,
+    task: &Arc<Task>,
+    weights: &[f32],
+    searcher: &Searcher,
+    starts: usize,
+    seed: u64,
+) -> network::Result<Vec<Search>> {
+    let groups: Vec<std::ops::Range<usize>> =
+        (0..starts).step_by(GROUP).map(|s| s..starts.min(s + GROUP)).collect();
+    let searches: network::Result<Vec<Vec<Search>>> = groups
+        .into_par_iter()
+        .map(|group| {
+            let episodes = group
+                .map(|start| {
+                    Episode::new(env.clone(), task.clone(), weights, start_seed(seed, task.name(), start))
+                })
+                .collect();
+            search_group(env, episodes, searcher)
+        })
+        .collect();
+    Ok(searches?.into_iter().flatten().collect())
+}
+
+/// Seed of a start: depends on the task's name, so that tasks do not share their starts.
+pub fn start_seed(seed: u64, task: &str, start: usize) -> u64 {
+    let hash = task
+        .bytes()
+        .chain(start.to_le_bytes())
+        .fold(0xcbf2_9ce4_8422_2325u64 ^ seed, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3));
+    hash ^ (hash >> 31)
+}
+
+fn search_group(
+    env: &Arc<Environment>,
+    mut episodes: Vec<Episode>,
+    searcher: &Searcher,
+) -> network::Result<Vec<Search>> {
+    let budget = env.config().horizon;
+    let mut searches: Vec<Search> = episodes
+        .iter()
+        .map(|_| Search { regrets: Vec::new(), incumbents: Vec::new(), best: Vec::new() })
+        .collect();
+    // A budget of one is spent on the start, and a table may know nothing that can be moved to.
+    let mut going: Vec<usize> =
+        (0..episodes.len()).filter(|&i| budget > 1 && !episodes[i].candidates().is_empty()).collect();
+    while !going.is_empty() {
+        let choices: Vec<usize> = match searcher {
+            Searcher::Network(network, margin) => {
+                let batch = observe(env, network, going.iter().copied(), &mut episodes);
+                cautious_best_of(&network.q_values(&batch)?, &batch, *margin)
+            }
+            other => {
+                let each = going.iter().map(|&i| choose(other, &mut episodes[i]));
+                each.collect::<network::Result<_>>()?
+            }
+        };
+        going = going
+            .into_iter()
+            .zip(choices)
+            .filter_map(|(i, choice)| {
+                let (episode, search) = (&mut episodes[i], &mut searches[i]);
+                let before = (episode.normalised_regret(), episode.incumbent_value());
+                let outcome = episode.step(choice);
+                // What was paid before this query: entry n is what there was when n full trainings' worth was paid.
+                while episode.spent() > (search.regrets.len() + 1) as f64 + ROUNDING {
+                    search.regrets.push(before.0);
+                    search.incumbents.push(before.1);
+                }
+                (!outcome.terminated && !outcome.truncated).then_some(i)
+            })
+            .collect();
+    }
+    for (search, episode) in searches.iter_mut().zip(&episodes) {
+        // A walk that ended early keeps its incumbent for the queries it did not use.
+        search.regrets.resize(budget, episode.normalised_regret());
+        search.incumbents.resize(budget, episode.incumbent_value());
+        search.best = episode.incumbent().to_vec();
+    }
+    Ok(searches)
+}
+
+/// The candidate that a searcher moves to next.
+///
+/// # Errors
+/// The network's, if it does not fit the observation.
+pub fn choose(searcher: &Searcher, episode: &mut Episode) -> network::Result<usize> {
+    Ok(match searcher {
+        Searcher::Rule => episode.rule_choice(),
+        Searcher::Bound(kind, beta) => episode.bound_choice(Some(*kind), *beta),
+        Searcher::Random => random_choice(episode),
+        Searcher::Network(network, margin) => {
+            let env = episode.environment().clone();
+            let batch = observe(&env, network, std::iter::once(0), std::slice::from_mut(episode));
+            cautious_best_of(&network.q_values(&batch)?, &batch, *margin)[0]
+        }
+    })
+}
+
+fn random_choice(episode: &Episode) -> usize {
+    let candidates = episode.candidates();
+    let new = |kind| candidates.iter().position(|c| c.kind == kind && !c.measured && c.shorter.is_none());
+    new(CandidateKind::Random).or_else(|| new(CandidateKind::Edit)).unwrap_or(0)
+}
+
+/// Observations of some episodes as one batch.
+pub fn observe(
+    env: &Environment,
+    network: &FrozenQNetwork,
+    which: impl Iterator<Item = usize>,
+    episodes: &mut [Episode],
+) -> ObservationBatch {
+    let width = env.config().max_candidates();
+    let layout = env.config().layout();
+    let (features, context) = (layout.candidate_features(), layout.context_features());
+    let identity = network.config().identity.is_some();
+    let d = env.space().len();
+    let mut batch =
+        ObservationBatch { width, identities: identity.then(Vec::new), ..ObservationBatch::default() };
+    for i in which {
+        let at = batch.batch;
+        batch.batch += 1;
+        batch.candidates.resize(batch.batch * width * features, 0.0);
+        batch.contexts.resize(batch.batch * context, 0.0);
+        episodes[i]
+            .observe(&mut batch.candidates[at * width * features..], &mut batch.contexts[at * context..]);
+        let count = episodes[i].candidates().len();
+        batch.counts.push(count as u32);
+        if let Some(identities) = &mut batch.identities {
+            identities.resize(batch.batch * width * d, 0);
+            for c in 0..count {
+                episodes[i].choices_of(c, &mut identities[(at * width + c) * d..][..d]);
+            }
+        }
+    }
+    batch
+}
+
+/// As [`best_of`], but the candidate of the highest base score stays the choice unless another's value is higher by more
+/// than `margin`: small differences between estimated values are noise, and the highest of many is the noisiest.
+pub fn cautious_best_of(values: &[f32], batch: &ObservationBatch, margin: f32) -> Vec<usize> {
+    let mut choices = best_of(values, batch);
+    let features = batch.candidates.len() / (batch.batch * batch.width).max(1);
+    for (i, choice) in choices.iter_mut().enumerate() {
+        let base = |c: usize| batch.candidates[(i * batch.width + c) * features + BASE];
+        let value = |c: usize| values[i * batch.width + c];
+        let by_rule =
+            (1..batch.counts[i] as usize).fold(0, |best, c| if base(c) > base(best) { c } else { best });
+        if value(*choice) - value(by_rule) <= margin {
+            *choice = by_rule;
+        }
+    }
+    choices
+}
+
+/// Index of the highest value among the valid candidates of each observation; the first of equals.
+pub fn best_of(values: &[f32], batch: &ObservationBatch) -> Vec<usize> {
+    values
+        .chunks_exact(batch.width)
+        .zip(&batch.counts)
+        .map(|(row, &count)| {
+            let mut best = 0;
+            for (i, &v) in row[..count as usize].iter().enumerate() {
+                if v > row[best] {
+                    best = i;
+                }
+            }
+            best
+        })
+        .collect()
+}

@@ -1,0 +1,186 @@
+//! What the training tasks say before anything of the new task is measured.
+
+use super::{Expectation, Form};
+use srnas_basics::statistics;
+use srnas_space::SearchSpace;
+use srnas_task::Task;
+use std::sync::Arc;
+
+/// Values of the training tasks over a whole space, scaled as [`Task::prior_value`]. The first tasks are expected, their values
+/// computed where they are asked for, as there must be in a space that is too large for a table; those of the rest are a table:
+/// f32 [tasks, encodings].
+#[derive(Clone, Debug)]
+pub struct Prior {
+    tasks: Vec<String>,
+    families: Vec<String>,
+    encodings: usize,
+    pub(super) values: Arc<[f32]>,
+    /// Of the first tasks, instead of values.
+    expectations: Arc<[Expectation]>,
+}
+
+/// Why values are not a prior.
+#[derive(Debug, thiserror::Error, PartialEq)]
+pub enum PriorError {
+    /// The number of values is not tasks × encodings.
+    #[error("a prior of {tasks} tasks over {encodings} encodings needs {} values, not {found}", tasks.saturating_mul(*encodings))]
+    Shape {
+        /// Tasks.
+        tasks: usize,
+        /// Encodings of the space.
+        encodings: usize,
+        /// Values given.
+        found: usize,
+    },
+    /// A value is not a number.
+    #[error("the prior's value of task {task} at encoding {rank} is not a number")]
+    NotFinite {
+        /// The task.
+        task: String,
+        /// Rank of the encoding.
+        rank: usize,
+    },
+    /// The space is too large for a table.
+    #[error("space {0} is too large to tabulate a prior over it")]
+    TooLarge(String),
+}
+
+impl Prior {
+    /// The largest space over which a prior is tabulated, in encodings.
+    pub const LARGEST: u64 = 1 << 16;
+
+    /// A prior from values by task and rank.
+    ///
+    /// # Errors
+    /// Refuses a wrong number of values and values that are not finite.
+    pub fn new(
+        tasks: Vec<String>,
+        families: Vec<String>,
+        encodings: usize,
+        values: Vec<f32>,
+    ) -> Result<Self, PriorError> {
+        // A product that overflows fits no values.
+        if Some(values.len()) != tasks.len().checked_mul(encodings) || families.len() != tasks.len() {
+            return Err(PriorError::Shape { tasks: tasks.len(), encodings, found: values.len() });
+        }
+        if let Some(i) = values.iter().position(|v| !v.is_finite()) {
+            return Err(PriorError::NotFinite { task: tasks[i / encodings].clone(), rank: i % encodings });
+        }
+        Ok(Self { tasks, families, encodings, values: values.into(), expectations: Arc::from([]) })
+    }
+
+    /// A prior that is computed where it is asked for: what is expected of each task, with its name. Only a predictor whose
+    /// slots are placed ([`super::Predictor::sampled`]) can use it; it has no tables.
+    pub fn expected(tasks: Vec<(String, Expectation)>) -> Self {
+        let (tasks, expectations): (Vec<String>, Vec<Expectation>) = tasks.into_iter().unzip();
+        Self {
+            families: tasks.clone(),
+            tasks,
+            encodings: 0,
+            values: Arc::from([]),
+            expectations: expectations.into(),
+        }
+    }
+
+    /// The tasks of this prior, then those of another one over the same space.
+    ///
+    /// # Panics
+    /// If tables of this one would stand before expectations of the other, or if they are over different spaces.
+    pub fn joined(&self, other: &Self) -> Self {
+        assert!(self.values.is_empty() || other.expectations.is_empty(), "tables come last");
+        let sizes = [self.encodings, other.encodings];
+        assert!(sizes[0] == sizes[1] || sizes.contains(&0), "priors over different spaces");
+        Self {
+            tasks: [&self.tasks[..], &other.tasks].concat(),
+            families: [&self.families[..], &other.families].concat(),
+            encodings: sizes[0].max(sizes[1]),
+            values: self.values.iter().chain(&other.values[..]).copied().collect(),
+            expectations: self.expectations.iter().chain(&other.expectations[..]).cloned().collect(),
+        }
+    }
+
+    /// Whether every task has a table.
+    pub fn is_tabulated(&self) -> bool {
+        self.expectations.is_empty()
+    }
+
+    /// Whether this task has one.
+    pub(super) fn has_table(&self, task: usize) -> bool {
+        task >= self.expectations.len()
+    }
+
+    /// Value of a task at one architecture; `row` is room to work in.
+    pub(super) fn at(&self, task: usize, form: &Form, rank: u64, row: &mut Vec<f32>) -> f32 {
+        match self.expectations.get(task) {
+            Some(expectation) => expectation.at(form, row),
+            None => self.of_task(task)[rank as usize],
+        }
+    }
+
+    /// `prior = "table"`: the training tasks' tables themselves.
+    ///
+    /// # Errors
+    /// Refuses a space that is too large to tabulate.
+    pub fn from_tables(space: &SearchSpace, tasks: &[Arc<Task>]) -> Result<Self, PriorError> {
+        let size = space
+            .size()
+            .filter(|&s| s <= Self::LARGEST)
+            .ok_or_else(|| PriorError::TooLarge(space.name().into()))?;
+        let values = tasks.iter().flat_map(|t| (0..size).map(|r| t.prior_value(r))).collect();
+        let names = |f: fn(&Task) -> &str| tasks.iter().map(|t| f(t).to_string()).collect();
+        Self::new(names(Task::name), names(Task::family), size as usize, values)
+    }
+
+    /// Values by rank as a task of a prior has them, see [`Task::prior_value`]: 0 is the median of those that are `valid`, 1 the best.
+    /// All 0 where these are the same.
+    pub fn scaled(mut values: Vec<f32>, valid: impl Fn(usize) -> bool) -> Vec<f32> {
+        let known = values.iter().enumerate().filter(|(rank, _)| valid(*rank));
+        let mut known: Vec<f32> = known.map(|(_, value)| *value).collect();
+        let median = statistics::median(&mut known);
+        let gap = known.iter().copied().fold(f32::NEG_INFINITY, f32::max) - median;
+        let scale = |v: f32| if gap > 0.0 { ((v - median) / gap).clamp(-3.0, 1.0) } else { 0.0 };
+        values.iter_mut().for_each(|v| *v = scale(*v));
+        values
+    }
+
+    /// Names of the tasks.
+    pub fn tasks(&self) -> &[String] {
+        &self.tasks
+    }
+
+    /// Families of the tasks.
+    pub fn families(&self) -> &[String] {
+        &self.families
+    }
+
+    /// Number of encodings of the space.
+    pub fn encodings(&self) -> usize {
+        self.encodings
+    }
+
+    /// Values of a task over the space: f32 [encodings].
+    ///
+    /// # Panics
+    /// Of a task that is expected, see [`Prior::expected`].
+    pub fn of_task(&self, task: usize) -> &[f32] {
+        let row = task - self.expectations.len();
+        &self.values[row * self.encodings..(row + 1) * self.encodings]
+    }
+
+    /// All values of the tasks with tables: f32 [tasks, encodings].
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// Equal weights that sum to 1 over the tasks for which `keep` holds; all zero if it holds for none.
+    pub fn weights(&self, mut keep: impl FnMut(usize) -> bool) -> Vec<f32> {
+        let kept: Vec<bool> = (0..self.tasks.len()).map(&mut keep).collect();
+        let n = kept.iter().filter(|&&k| k).count().max(1);
+        kept.iter().map(|&k| if k { 1.0 / n as f32 } else { 0.0 }).collect()
+    }
+
+    /// Weights over every task.
+    pub fn all(&self) -> Vec<f32> {
+        self.weights(|_| true)
+    }
+}

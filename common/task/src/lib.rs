@@ -1,0 +1,381 @@
+//! Tasks: a benchmark plus an objective over its metrics, always maximised.
+//!
+//! A task's name says all of it: `nb201/cifar10/val` is one metric (the mean over its seeds), `nb201/cifar10/val:0` its
+//! first seed, `nb201/cifar10/val-0.15*log(edgegpu_latency)` a weighted sum of scaled metrics; a term may name another data
+//! set, as in `digits/val/clean-0.15*log(cost/latency_ms)`. Names may be abbreviated
+//! with braces: `nb201/{cifar10,cifar100}/val` are two tasks.
+
+// Printing is for src/print.rs and for logs: the macros of std end the program where stdout or stderr is gone.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
+mod name;
+mod range;
+mod within;
+
+pub use name::{TaskName, TaskNameError, Term, expand_braces};
+pub use range::{LARGEST_VALUE, SMALLEST_VALUE, beyond_search};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use srnas_basics::statistics;
+use srnas_space::{Choices, SearchSpace};
+use std::{fmt, sync::Arc};
+
+/// What counts as one architecture where a table measured several encodings of one class apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Count {
+    /// A class has the mean over its encodings and is paid for once.
+    #[default]
+    Classes,
+    /// Every encoding for itself, as most of the literature counts.
+    Strings,
+}
+
+/// Where a task's values are looked up.
+#[derive(Clone)]
+pub enum Values {
+    /// By rank of the encoding; NaN is a value that is missing.
+    Dense(Arc<[f32]>),
+    /// By rank, where the table does not cover its space.
+    Sparse(Arc<hashbrown::HashMap<u64, f32>>),
+}
+
+/// A task whose oracle answers in microseconds: objective values by architecture, with their best and median.
+#[derive(Clone)]
+pub struct Task {
+    name: String,
+    family: String,
+    space: Arc<SearchSpace>,
+    values: Values,
+    count: Count,
+    best: f32,
+    median: f32,
+    shorter: Arc<[Shorter]>,
+    /// Whether less of what it measures is better: its values are turned, and people see them turned back.
+    minimise: bool,
+}
+
+/// A shorter training of what a task measures.
+#[derive(Clone, Debug)]
+pub struct Shorter {
+    /// What it measures, on the task's space.
+    pub task: Arc<Task>,
+    /// Its cost in full trainings: above 0 and below 1.
+    pub cost: f64,
+}
+
+/// Why values are not a task.
+#[derive(Debug, thiserror::Error, PartialEq)]
+#[error("task `{name}` cannot be searched: {reason}")]
+pub struct TaskError {
+    name: String,
+    reason: String,
+}
+
+impl Task {
+    /// A task from its values, already to be maximised. With [`Count::Classes`] each class gets the mean of its
+    /// encodings. Best and median are over encodings.
+    ///
+    /// # Errors
+    /// Refuses what [`Task::objective`] and [`Task::searchable`] refuse.
+    pub fn new(
+        name: impl Into<String>,
+        family: impl Into<String>,
+        space: Arc<SearchSpace>,
+        values: Values,
+        count: Count,
+    ) -> Result<Self, TaskError> {
+        let task = Self::objective(name, family, space, values, count)?;
+        task.searchable()?;
+        Ok(task)
+    }
+
+    /// As [`Task::new`], also where nothing can be found in it alone: as one of several objectives.
+    ///
+    /// # Errors
+    /// Refuses values of the wrong number, without anything finite, or that a search cannot hold.
+    pub fn objective(
+        name: impl Into<String>,
+        family: impl Into<String>,
+        space: Arc<SearchSpace>,
+        values: Values,
+        count: Count,
+    ) -> Result<Self, TaskError> {
+        Self::build(name.into(), family.into(), space, values, count, false)
+    }
+
+    /// As [`Task::objective`] for values of which less is better: they are turned within, and [`Task::shown`] turns them back.
+    ///
+    /// # Errors
+    /// As [`Task::objective`].
+    pub fn minimising(
+        name: impl Into<String>,
+        family: impl Into<String>,
+        space: Arc<SearchSpace>,
+        values: Values,
+        count: Count,
+    ) -> Result<Self, TaskError> {
+        let turned = match values {
+            Values::Dense(v) => Values::Dense(v.iter().map(|v| 0.0 - v).collect()),
+            Values::Sparse(v) => {
+                Values::Sparse(Arc::new(v.iter().map(|(&rank, &v)| (rank, 0.0 - v)).collect()))
+            }
+        };
+        Self::build(name.into(), family.into(), space, turned, count, true)
+    }
+
+    fn build(
+        name: String,
+        family: String,
+        space: Arc<SearchSpace>,
+        mut values: Values,
+        count: Count,
+        minimise: bool,
+    ) -> Result<Self, TaskError> {
+        let error = |reason: String| TaskError { name: name.clone(), reason };
+        if let Values::Dense(v) = &values
+            && space.size() != Some(v.len() as u64)
+        {
+            return Err(error(format!("{} values for a space of {:?} encodings", v.len(), space.size())));
+        }
+        if count == Count::Classes {
+            values = class_means(&space, &values);
+        }
+        let mut known: Vec<f32> = match &values {
+            Values::Dense(v) => v.iter().copied().filter(|v| v.is_finite()).collect(),
+            Values::Sparse(v) => v.values().copied().filter(|v| v.is_finite()).collect(),
+        };
+        if known.is_empty() {
+            return Err(error("none of its values is known".into()));
+        }
+        let best = known.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let median = statistics::median(&mut known);
+        if let Some((value, reason)) = known.iter().find_map(|&v| Some((v, beyond_search(v.into())?))) {
+            return Err(error(format!("it has the value {value:e}, which {reason}")));
+        }
+        let shorter = Arc::from([]);
+        Ok(Self { name, family, space, values, count, best, median, shorter, minimise })
+    }
+
+    /// Whether there is something to find in it alone.
+    ///
+    /// # Errors
+    /// Refuses a task whose best equals its median: regret has no scale there.
+    pub fn searchable(&self) -> Result<(), TaskError> {
+        if self.best > self.median {
+            return Ok(());
+        }
+        let best = self.shown(self.best);
+        let reason = format!(
+            "its best value {best} is also its median, so nothing can be found in it alone; it can be a part of a sum, or one of \
+             several objectives"
+        );
+        Err(TaskError { name: self.name.clone(), reason })
+    }
+
+    /// The same task with its shorter trainings.
+    ///
+    /// # Errors
+    /// Refuses costs that do not lie above 0 and below 1 and rise from one to the next, and a training on another space.
+    pub fn with_shorter(self, shorter: Vec<Shorter>) -> Result<Self, TaskError> {
+        let costs = std::iter::once(0.0).chain(shorter.iter().map(|s| s.cost)).chain([1.0]);
+        let costs: Vec<f64> = costs.collect();
+        let reason = if !costs.windows(2).all(|pair| pair[0] < pair[1]) {
+            format!(
+                "its shorter trainings cost {:?}, not more and more from above 0 to below 1",
+                &costs[1..costs.len() - 1]
+            )
+        } else if let Some(other) = shorter.iter().find(|s| s.task.space.name() != self.space.name()) {
+            format!("its shorter training `{}` is on another space", other.task.name)
+        } else {
+            return Ok(Self { shorter: shorter.into(), ..self });
+        };
+        Err(TaskError { name: self.name, reason })
+    }
+
+    /// Its shorter trainings, the cheapest first.
+    pub fn shorter(&self) -> &Arc<[Shorter]> {
+        &self.shorter
+    }
+
+    /// The same task with other values, and without shorter trainings: what `f` makes of each canonical key and its value, or nothing. Best and median
+    /// are those of the new values. Encodings that share a key are to get the same.
+    ///
+    /// # Errors
+    /// As [`Task::new`].
+    pub fn map_values(&self, mut f: impl FnMut(u64, f32) -> Option<f32>) -> Result<Self, TaskError> {
+        let mut choices = vec![0; self.space.len()];
+        let mut map = |rank: u64, value: f32| {
+            self.space.unrank(rank, &mut choices);
+            let known = value.is_finite().then_some(value);
+            known.and_then(|value| f(self.key(&choices, rank), value)).unwrap_or(f32::NAN)
+        };
+        let values = match &self.values {
+            Values::Dense(v) => Values::Dense(v.iter().zip(0..).map(|(&v, rank)| map(rank, v)).collect()),
+            Values::Sparse(v) => Values::Sparse(Arc::new(v.iter().map(|(&r, &v)| (r, map(r, v))).collect())),
+        };
+        let (name, family) = (self.name.clone(), self.family.clone());
+        let task = Self::build(name, family, self.space.clone(), values, self.count, self.minimise)?;
+        task.searchable()?;
+        Ok(task)
+    }
+
+    /// The task's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The family of the task, see [`TaskName::family`].
+    pub fn family(&self) -> &str {
+        &self.family
+    }
+
+    /// The space searched.
+    pub fn space(&self) -> &Arc<SearchSpace> {
+        &self.space
+    }
+
+    /// Highest value of the table.
+    pub fn best(&self) -> f32 {
+        self.best
+    }
+
+    /// Median value of the table.
+    pub fn median(&self) -> f32 {
+        self.median
+    }
+
+    /// Whether less of what it measures is better.
+    pub fn minimises(&self) -> bool {
+        self.minimise
+    }
+
+    /// A value as its metric has it, for people and files: what is maximised within may be turned.
+    pub fn shown(&self, value: impl Into<f64>) -> f64 {
+        let value = value.into();
+        // Not -0.
+        if self.minimise { 0.0 - value } else { value }
+    }
+
+    /// What counts as one architecture.
+    pub fn count(&self) -> Count {
+        self.count
+    }
+
+    /// Value of an architecture; `None` where the table has none.
+    pub fn value(&self, choices: &Choices) -> Option<f32> {
+        self.value_of_rank(self.space.rank(choices))
+    }
+
+    /// Value by rank.
+    pub fn value_of_rank(&self, rank: u64) -> Option<f32> {
+        let value = match &self.values {
+            Values::Dense(v) => v[rank as usize],
+            Values::Sparse(v) => *v.get(&rank)?,
+        };
+        value.is_finite().then_some(value)
+    }
+
+    /// The key by which a measurement is paid for.
+    pub fn key(&self, choices: &Choices, rank: u64) -> u64 {
+        match self.count {
+            Count::Strings => rank,
+            Count::Classes => self.space.canonical_key(choices),
+        }
+    }
+
+    /// (best − value)/(best − median): 0 is optimal, 1 is median.
+    pub fn normalised_regret(&self, value: f32) -> f32 {
+        (self.best - value) / (self.best - self.median)
+    }
+
+    /// How the task looks in a prior: clip((value − median)/(best − median), −3, 1). A missing value counts as the median.
+    pub fn prior_value(&self, rank: u64) -> f32 {
+        self.value_of_rank(rank).map_or(0.0, |v| (1.0 - self.normalised_regret(v)).clamp(-3.0, 1.0))
+    }
+}
+
+impl fmt::Debug for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Task({}, best {}, median {})", self.name, self.best, self.median)
+    }
+}
+
+fn class_means(space: &SearchSpace, values: &Values) -> Values {
+    let mut choices = vec![0; space.len()];
+    let mut key = |rank: u64| {
+        space.unrank(rank, &mut choices);
+        space.canonical_key(&choices)
+    };
+    let mut sums: hashbrown::HashMap<u64, (f64, u32)> = hashbrown::HashMap::new();
+    let mut add = |key: u64, value: f32| {
+        if value.is_finite() {
+            let (sum, n) = sums.entry(key).or_default();
+            *sum += f64::from(value);
+            *n += 1;
+        }
+    };
+    match values {
+        Values::Dense(v) => {
+            let keys: Vec<u64> = (0..v.len() as u64).map(&mut key).collect();
+            keys.iter().zip(v.iter()).for_each(|(&k, &value)| add(k, value));
+            let mean = |k: &u64| sums.get(k).map_or(f32::NAN, |(sum, n)| (sum / f64::from(*n)) as f32);
+            Values::Dense(keys.iter().map(mean).collect())
+        }
+        Values::Sparse(v) => {
+            // In order of rank, so that the sums repeat to the last bit.
+            let mut ranks: Vec<u64> = v.keys().copied().collect();
+            ranks.sort_unstable();
+            let keys: Vec<u64> = ranks.iter().map(|&r| key(r)).collect();
+            ranks.iter().zip(&keys).for_each(|(r, &k)| add(k, v[r]));
+            let mean = |k: &u64| sums.get(k).map_or(f32::NAN, |(sum, n)| (sum / f64::from(*n)) as f32);
+            Values::Sparse(Arc::new(ranks.iter().zip(&keys).map(|(&r, k)| (r, mean(k))).collect()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_take_the_mean_of_their_encodings() {
+        let space = SearchSpace::named("nb201").unwrap();
+        // One class: all none, and a convolution on edge 1>3 that nothing feeds.
+        let values: Arc<[f32]> = (0..15_625).map(|r| r as f32).collect();
+        let strings =
+            Task::new("t", "f", space.clone(), Values::Dense(values.clone()), Count::Strings).unwrap();
+        let classes = Task::new("t", "f", space.clone(), Values::Dense(values), Count::Classes).unwrap();
+        let dead = [0u8, 0, 0, 0, 3, 0];
+        assert_eq!(strings.value(&dead), Some(15.0));
+        assert_eq!(classes.value(&dead), classes.value(&[0; 6]));
+        assert_eq!(classes.key(&dead, 15), classes.key(&[0; 6], 0));
+        assert_ne!(strings.key(&dead, 15), strings.key(&[0; 6], 0));
+    }
+
+    #[test]
+    fn tasks_in_which_nothing_can_be_found_are_refused() {
+        let space = SearchSpace::named("nb201").unwrap();
+        let task = |v: Vec<f32>| Task::new("t", "f", space.clone(), Values::Dense(v.into()), Count::Strings);
+        assert!(task(vec![1.0; 15_625]).is_err());
+        assert!(task(vec![f32::NAN; 15_625]).is_err());
+        assert!(task(vec![1.0; 3]).is_err());
+    }
+
+    #[test]
+    fn what_is_minimised_is_turned_within_and_shown_as_it_is() {
+        let space = SearchSpace::named("nb201").unwrap();
+        let task = |values: Vec<f32>| {
+            Task::minimising("t", "f", space.clone(), Values::Dense(values.into()), Count::Strings)
+        };
+        let latency = task((0..15_625).map(|rank| 2.0 + rank as f32).collect()).unwrap();
+        assert_eq!((latency.best(), latency.shown(latency.best()), latency.minimises()), (-2.0, 2.0, true));
+        assert_eq!(latency.shown(latency.median()), 2.0 + 7812.0);
+        assert_eq!(latency.normalised_regret(-2.0), 0.0);
+        let known = latency.map_values(|_, value| (value > -9.0).then_some(value)).unwrap();
+        assert_eq!((known.shown(known.best()), known.minimises()), (2.0, true));
+        let refused = task(vec![3.5; 15_625]).unwrap().searchable().unwrap_err().to_string();
+        assert!(refused.contains("best value 3.5 is"), "{refused}");
+    }
+}
