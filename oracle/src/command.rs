@@ -37,8 +37,8 @@ const METRICS: &str = "metrics.json";
 pub struct CommandOptions {
     /// What `sh -c` is given.
     pub command: String,
-    /// The metric without which an answer is infeasible.
-    pub metric: String,
+    /// The metrics without which an answer is infeasible.
+    pub metrics: Vec<String>,
     /// Longest time of a measurement.
     pub timeout: Option<Duration>,
     /// How often an infeasible measurement is tried again.
@@ -193,7 +193,7 @@ impl CommandOracle {
                 return Err(CostlyError::Stopped);
             }
             Ended::Failed(reason) => Err(reason),
-            Ended::Well(stdout) => answer::read(&stdout, &self.options.metric),
+            Ended::Well(stdout) => answer::read(&stdout, &self.options.metrics),
         };
         match &said {
             Err(reason) => fs::write(folder.join(REASON), format!("{reason}\n")).map_err(failed)?,
@@ -220,9 +220,9 @@ impl CostlyOracle for CommandOracle {
         ("cmd".into(), said.to_string())
     }
 
-    /// The metric that is searched; what else the program says is known when it has said it.
+    /// The metrics that are searched; what else the program says is known when it has said it.
     fn metric_names(&self) -> Vec<String> {
-        vec![self.options.metric.clone()]
+        self.options.metrics.clone()
     }
 
     fn fidelities(&self) -> &Fidelities {
@@ -298,7 +298,7 @@ mod tests {
         let text = "[[decisions]]\nname = \"width\"\nchoices = [8, 16]\n[[decisions]]\nname = \"op\"\nchoices = [\"conv\", \"pool\"]";
         let options = CommandOptions {
             command: command.into(),
-            metric: "loss".into(),
+            metrics: vec!["loss".into()],
             timeout: Some(Duration::from_secs(20)),
             retries: 0,
             seed: 7,

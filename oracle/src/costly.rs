@@ -39,11 +39,11 @@ pub enum Answer {
 }
 
 impl Answer {
-    /// What metrics are as an answer to a search of `metric`: infeasible where that is missing or cannot be searched.
-    pub fn of(metrics: BTreeMap<String, f64>, metric: &str) -> Self {
-        match searched(&metrics, metric) {
-            Ok(_) => Self::Metrics(metrics),
-            Err(reason) => Self::Infeasible(reason),
+    /// What metrics are as an answer to a search of `wanted` ones: infeasible where one is missing or cannot be searched.
+    pub fn of(metrics: BTreeMap<String, f64>, wanted: &[String]) -> Self {
+        match wanted.iter().find_map(|metric| searched(&metrics, metric).err()) {
+            None => Self::Metrics(metrics),
+            Some(reason) => Self::Infeasible(reason),
         }
     }
 }

@@ -5,7 +5,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle, Training};
-use srnas_search::{Guide, Journal, LiveSearch, Measured, Objective};
+use srnas_search::{Goal, Guide, Journal, LiveSearch, Measured, Values};
 use srnas_space::{Conditional, Decision, SearchSpace};
 use std::{
     collections::BTreeMap,
@@ -37,7 +37,7 @@ impl CostlyOracle for Sum {
 struct Nowhere;
 
 impl Journal for Nowhere {
-    fn keep(&mut self, _: &Measured, _: &Result<f64, String>) -> Result<(), String> {
+    fn keep(&mut self, _: &Measured, _: &Result<Values, String>) -> Result<(), String> {
         Ok(())
     }
 }
@@ -59,8 +59,9 @@ fn proposal(c: &mut Criterion) {
     let search = LiveSearch {
         most_failures: None,
         oracle: &oracle,
-        objective: Objective { metric: "sum".into(), minimise: false },
+        goal: Goal::single("sum", false),
         guide: Guide::default(),
+        method: None,
         budget: 301,
         parallel: 1,
         seed: 1,

@@ -314,6 +314,8 @@ impl Comparison {
             let preparation = Preparation {
                 space,
                 tasks: &problem.signals,
+                objectives: problem.signals.len(),
+                limits: 0,
                 shorter: problem.shorter.len(),
                 budget,
                 past: &past,
@@ -343,6 +345,7 @@ impl Comparison {
             space: problem.space().clone(),
             count: self.plan.count,
             objectives: problem.signals.len(),
+            limits: 0,
             budget,
             shorter: problem.shorter.iter().map(|shorter| shorter.cost).collect(),
             start,

@@ -1,10 +1,10 @@
 //! What guides a live search: nothing but the plain posterior, the past, or a trained policy.
 
 use crate::{
+    guided::CONDITIONED,
     method::{MethodError, Training, Whole},
     methods::{PastSearch, prior_of, universal},
     policy::{Acting, PolicySearchError, policy_environment},
-    proposal::CONDITIONED,
 };
 use srnas_environment::Episode;
 use srnas_policy::{Acts, Policy, evaluation::choose};

@@ -1,6 +1,6 @@
 //! Which decisions mattered, as a posterior of what was measured sees it.
 
-use crate::{method::MethodError, proposal::LivePosterior};
+use crate::{guided::LivePosterior, method::MethodError};
 use srnas_space::listed_or_drawn;
 
 /// Architectures on which the posterior is asked.

@@ -9,7 +9,9 @@
 
 mod clock;
 mod comparison;
+mod goal;
 mod guide;
+mod guided;
 mod held_out;
 mod importance;
 mod live;
@@ -18,7 +20,6 @@ mod methods;
 mod pareto;
 mod policy;
 mod problem;
-mod proposal;
 pub mod report;
 mod search;
 mod standings;
@@ -26,9 +27,10 @@ mod statistics;
 
 pub use clock::{Clock, ClockError, Durations};
 pub use comparison::{Comparison, ComparisonError, Outcome, Plan, SearchResult};
+pub use goal::{Goal, GoalError, Limit, Objective, Values};
 pub use guide::Guide;
 pub use held_out::{HeldOut, HeldOutError, compare_held_out};
-pub use live::{Event, Journal, LiveError, LiveSearch, Measured, Objective};
+pub use live::{Event, Journal, LiveError, LiveSearch, Measured, check_method};
 pub use method::{MethodError, MethodSpec, SpecError};
 pub use methods::{HOPELESS, METHODS, PastSearch, random_surrogate, surrogates_of};
 pub use pareto::Front;

@@ -1,19 +1,23 @@
 //! A search whose measurements cost seconds to days: several at a time, none twice, and none lost.
 //!
-//! Whenever a slot is free the posterior's highest upper bound is asked for next. What is running counts as measured with
-//! its predicted mean, so that two slots do not ask for neighbours that say the same; infeasible architectures count as
-//! the worst value so far, so that the search keeps away from them. Where an oracle has shorter trainings, those come first
-//! ([`Screening`]), and the budget is what all of them cost.
+//! Whenever a slot is free the method is asked what to measure next: any of [`METHODS`](crate::METHODS), or, where none is named,
+//! what a [`Guide`] knows. What it asks for is paid for once; what was measured before is told again and costs nothing. A method
+//! begins when the first full training has a value, and is told what was measured before then, and in earlier calls, in the
+//! order in which it ended; what has no value counts as the worst so far.
 
 use crate::{
+    goal::{Goal, Values},
     guide::Guide,
-    method::{MethodError, Whole},
+    guided::Guided,
+    method::{Begin, Method, MethodError, MethodSpec, SpecError, Whole},
+    methods::{Preparation, Priors, Starter, unmeasured},
 };
-use srnas_oracle::costly::{self, Answer, CostlyError, CostlyOracle, RESUMED_FROM, Training};
+use hashbrown::HashSet;
+use srnas_environment::ROUNDING;
+use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle, RESUMED_FROM, Training};
 use srnas_space::SearchSpace;
 use srnas_task::Count;
 use std::{
-    collections::VecDeque,
     sync::{
         Arc, Condvar, Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},
@@ -21,35 +25,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Costs are added up many times.
-const ROUNDING: f64 = 1e-6;
-
 /// A slot looks so often whether the search is over while its oracle can begin nothing.
 const READY: Duration = Duration::from_millis(200);
-
-/// Which metric is searched.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Objective {
-    /// Its name.
-    pub metric: String,
-    /// Whether less is better.
-    pub minimise: bool,
-}
-
-impl Objective {
-    /// The value that is maximised; or why the answer has none.
-    ///
-    /// # Errors
-    /// The reason of an infeasible answer; a metric that is missing or not a number.
-    pub fn value(&self, answer: &Answer) -> Result<f64, String> {
-        let metrics = match answer {
-            Answer::Metrics(metrics) => metrics,
-            Answer::Infeasible(reason) => return Err(reason.clone()),
-        };
-        let value = costly::searched(metrics, &self.metric)?;
-        Ok(if self.minimise { 0.0 - value } else { value })
-    }
-}
+/// A method that asks for nothing new so many times in a row has failed, or waits for what is under way.
+const REPEATS: usize = 1000;
 
 /// An architecture that was measured.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,11 +45,11 @@ pub struct Measured {
 
 /// Where measurements are kept before they count.
 pub trait Journal: Send {
-    /// Keeps one; it is durable when this returns. `value` is what is maximised, or why there is none.
+    /// Keeps one; it is durable when this returns. `values` are how it stands to what is searched for, or why there are none.
     ///
     /// # Errors
     /// Says why it cannot be kept.
-    fn keep(&mut self, measured: &Measured, value: &Result<f64, String>) -> Result<(), String>;
+    fn keep(&mut self, measured: &Measured, values: &Result<Values, String>) -> Result<(), String>;
 }
 
 /// What happened.
@@ -90,8 +69,6 @@ pub enum Event<'a> {
     Ended {
         /// The measurement.
         measured: &'a Measured,
-        /// What is maximised, or why there is none.
-        value: &'a Result<f64, String>,
         /// Seconds it took.
         seconds: f64,
         /// Measurements kept, those of earlier calls among them.
@@ -107,10 +84,12 @@ pub enum Event<'a> {
 pub struct LiveSearch<'a> {
     /// Who measures.
     pub oracle: &'a dyn CostlyOracle,
-    /// What is searched.
-    pub objective: Objective,
-    /// By what.
+    /// What is searched for.
+    pub goal: Goal,
+    /// By what, if no method is named.
     pub guide: Guide,
+    /// By which method, if one is.
+    pub method: Option<MethodSpec>,
     /// Full trainings to pay for in all, or as many shorter ones as cost the same; each is paid for once.
     pub budget: usize,
     /// Measurements at a time.
@@ -153,6 +132,9 @@ pub enum LiveError {
     /// The search method failed.
     #[error("the search failed: {0}")]
     Method(#[from] MethodError),
+    /// The method is not for this search.
+    #[error(transparent)]
+    Unfit(#[from] SpecError),
 }
 
 /// What was spent; where all were full trainings their number says it.
@@ -163,11 +145,13 @@ fn spent_in_words(done: usize, spent: f64, budget: usize) -> String {
     }
 }
 
-pub(crate) struct State<'j> {
-    pub known: Vec<Measured>,
-    pub running: Vec<Training>,
-    /// What is to be asked for next, where a posterior proposes several at once, or could not be paid for yet.
-    proposed: VecDeque<Training>,
+struct State<'j> {
+    known: Vec<Measured>,
+    running: Vec<Training>,
+    /// Who says what is next; nobody before there is a value, where a method needs one to begin.
+    method: Option<Box<dyn Method>>,
+    /// What was asked for and could not be paid for yet.
+    pending: Option<Training>,
     journal: &'j mut dyn Journal,
     /// There is nothing left to measure, or nothing that what is left would pay for.
     exhausted: bool,
@@ -177,19 +161,37 @@ pub(crate) struct State<'j> {
 }
 
 impl State<'_> {
-    /// Whether a training is neither done nor under way.
-    pub fn is_new(&self, space: &SearchSpace, training: &Training) -> bool {
+    /// Where among what is known a training is.
+    fn place(&self, space: &SearchSpace, training: &Training) -> Option<usize> {
         let key = space.canonical_key(&training.choices);
-        let same = |other: &Training| other.shorter == training.shorter;
-        let known = self.known.iter().any(|measured| measured.key == key && same(&measured.training));
-        let under_way = |running: &Training| same(running) && space.canonical_key(&running.choices) == key;
-        !known && !self.running.iter().any(under_way)
+        self.known.iter().position(|m| m.key == key && m.training.shorter == training.shorter)
+    }
+
+    /// Whether a training is under way.
+    fn is_under_way(&self, space: &SearchSpace, training: &Training) -> bool {
+        let key = space.canonical_key(&training.choices);
+        let mut running = self.running.iter();
+        running.any(|other| other.shorter == training.shorter && space.canonical_key(&other.choices) == key)
+    }
+
+    /// Whether a training is neither done nor under way.
+    fn is_new(&self, space: &SearchSpace, training: &Training) -> bool {
+        self.place(space, training).is_none() && !self.is_under_way(space, training)
     }
 
     /// What was paid, in full trainings.
     fn spent(&self) -> f64 {
         self.known.iter().map(|measured| measured.cost).sum()
     }
+}
+
+/// What a search is prepared with.
+struct Prepared {
+    whole: Option<Arc<Whole>>,
+    /// Number of architectures, where they can be counted.
+    distinct: Option<usize>,
+    /// Begins the method that is named.
+    start: Option<Starter>,
 }
 
 impl LiveSearch<'_> {
@@ -207,22 +209,26 @@ impl LiveSearch<'_> {
     ) -> Result<Vec<Measured>, LiveError> {
         let whole = Whole::new(self.oracle.space(), Count::Classes).map(Arc::new);
         let distinct = whole.as_ref().map(|whole| whole.distinct());
+        let prepared = &Prepared { whole, distinct, start: self.starter()? };
         known.iter().for_each(|measured| self.oracle.kept(&measured.training));
-        let state = Mutex::new(State {
+        let mut state = State {
             known,
             running: Vec::new(),
-            proposed: VecDeque::new(),
+            method: None,
+            pending: None,
             journal,
             exhausted: false,
             failures: 0,
             failed: None,
-        });
+        };
+        self.begin(&mut state, prepared)?;
+        let state = Mutex::new(state);
         let changed = Condvar::new();
         std::thread::scope(|scope| {
             for slot in 0..self.parallel.max(1) {
-                let (state, changed, whole) = (&state, &changed, &whole);
+                let (state, changed) = (&state, &changed);
                 let work = move || {
-                    if let Err(error) = self.work(state, changed, (whole, distinct), stop, tell) {
+                    if let Err(error) = self.work(state, changed, prepared, stop, tell) {
                         lock(state).failed.get_or_insert(error);
                     }
                     changed.notify_all();
@@ -299,7 +305,7 @@ impl LiveSearch<'_> {
         &self,
         state: &Mutex<State>,
         changed: &Condvar,
-        (whole, distinct): (&Option<Arc<Whole>>, Option<usize>),
+        prepared: &Prepared,
         stop: &AtomicBool,
         tell: &(dyn Fn(Event) + Sync),
     ) -> Result<(), LiveError> {
@@ -307,7 +313,7 @@ impl LiveSearch<'_> {
             let over = |now: &State| {
                 let ended = now.exhausted || now.failed.is_some() || self.is_spent(now.spent());
                 // An oracle that waits for somebody would wait in vain.
-                ended || stop.load(Ordering::Relaxed) || used_up(distinct, &now.known)
+                ended || stop.load(Ordering::Relaxed) || used_up(prepared.distinct, &now.known)
             };
             while !self.oracle.ready(READY) {
                 if over(&lock(state)) {
@@ -320,8 +326,9 @@ impl LiveSearch<'_> {
                     if over(&now) {
                         return Ok(());
                     }
-                    if let Some(next) = self.affordable(&mut now, whole)? {
+                    if let Some(next) = self.affordable(&mut now, prepared)? {
                         now.running.push(next.clone());
+                        now.method.iter_mut().for_each(|method| method.begun(&next));
                         tell(Event::Began { running: now.running.len() });
                         break next;
                     }
@@ -351,15 +358,19 @@ impl LiveSearch<'_> {
                 tell(Event::NotResumed { said });
             }
             let measured = Measured { training, key, cost, answer };
-            let value = self.objective.value(&measured.answer);
-            if let Err(reason) = now.journal.keep(&measured, &value) {
+            let values = self.goal.values(&measured.answer);
+            if let Err(reason) = now.journal.keep(&measured, &values) {
                 // Whatever else is measured cannot be kept either, and evaluators may answer late or never.
                 stop.store(true, Ordering::Relaxed);
                 return Err(LiveError::Journal(reason));
             }
             self.oracle.kept(&measured.training);
             now.known.push(measured);
-            if let Err(reason) = &value {
+            match &mut now.method {
+                Some(_) => self.told(now, now.known.len() - 1)?,
+                None => self.begin(now, prepared)?,
+            }
+            if let Err(reason) = &values {
                 now.failures += 1;
                 if self.most_failures.is_some_and(|most| now.failures >= most) {
                     let (failures, reason) = (now.failures, reason.clone());
@@ -368,13 +379,8 @@ impl LiveSearch<'_> {
                     stop.store(true, Ordering::Relaxed);
                 }
             }
-            if self.oracle.fidelities().shorter() > 0 {
-                // What could not be paid for was chosen without knowing this.
-                now.proposed.clear();
-            }
             tell(Event::Ended {
                 measured: &now.known[now.known.len() - 1],
-                value: &value,
                 seconds: began.elapsed().as_secs_f64(),
                 done: now.known.len(),
                 spent: now.spent(),
@@ -384,8 +390,9 @@ impl LiveSearch<'_> {
         }
     }
 
-    /// What to measure next, if what is left pays for it; nothing, too, where there is nothing left to measure.
-    fn affordable(&self, now: &mut State, whole: &Option<Arc<Whole>>) -> Result<Option<Training>, LiveError> {
+    /// What to measure next, if what is left pays for it; nothing, too, where there is nothing left to measure, or where the
+    /// method waits for a result.
+    fn affordable(&self, now: &mut State, prepared: &Prepared) -> Result<Option<Training>, LiveError> {
         let set_aside = now.running.iter().map(|running| self.expected_cost(now, running)).sum::<f64>();
         let left = self.budget as f64 - now.spent() - set_aside;
         let cheapest = self.oracle.fidelities().costs().next().unwrap_or(1.0);
@@ -396,19 +403,186 @@ impl LiveSearch<'_> {
         if let Some(brought) = self.oracle.brought().filter(|training| now.is_new(space, training)) {
             return Ok(Some(brought));
         }
-        // What was proposed some time ago may have been brought meanwhile.
-        while now.proposed.front().is_some_and(|training| !now.is_new(space, training)) {
-            now.proposed.pop_front();
+        let pending = now.pending.take().filter(|training| now.is_new(space, training));
+        let next = match pending {
+            Some(next) => Some(next),
+            None => self.ask(now, prepared)?,
+        };
+        let Some(next) = next else { return Ok(None) };
+        if self.expected_cost(now, &next) <= left + ROUNDING {
+            return Ok(Some(next));
         }
-        if now.proposed.is_empty() {
-            now.proposed = self.propose(now, whole)?.into();
+        let kept = now.method.as_ref().is_none_or(|method| !method.asks_again());
+        now.pending = kept.then_some(next);
+        Ok(None)
+    }
+
+    /// What the method asks for that is new; what is known already it is told again.
+    fn ask(&self, now: &mut State, prepared: &Prepared) -> Result<Option<Training>, LiveError> {
+        let Some(method) = &now.method else { return Ok(self.first(now, prepared)) };
+        if !method.concurrent() && !now.running.is_empty() {
+            return Ok(None);
         }
-        let affordable = |next: &Training| self.expected_cost(now, next) <= left + ROUNDING;
-        match now.proposed.front().is_some_and(affordable) {
-            true => Ok(now.proposed.pop_front()),
+        let space = self.oracle.space();
+        for _ in 0..REPEATS {
+            let Some(method) = &mut now.method else { break };
+            let Some(next) = method.ask_training()? else { return Ok(None) };
+            if !space.is_valid(&next.choices) {
+                return Err(MethodError(format!("asked for {:?}, which is not valid", next.choices)).into());
+            }
+            match now.place(space, &next) {
+                Some(place) => self.told(now, place)?,
+                None if now.is_under_way(space, &next) => {}
+                None => return Ok(Some(next)),
+            }
+        }
+        match now.running.is_empty() {
+            true => {
+                Err(MethodError(format!("asked {REPEATS} times in a row for what was measured already"))
+                    .into())
+            }
             false => Ok(None),
         }
     }
+
+    /// Random architectures, one at a time, until one has a value.
+    fn first(&self, now: &State, prepared: &Prepared) -> Option<Training> {
+        if !now.running.is_empty() {
+            return None;
+        }
+        let begin = self.begin_with(now, prepared, Vec::new());
+        let taken: HashSet<u64> = now.known.iter().map(|measured| measured.key).collect();
+        unmeasured(&begin, &taken, &mut begin.rng()).map(Training::full)
+    }
+
+    /// Begins the method if it can begin, and tells it what is known.
+    fn begin(&self, now: &mut State, prepared: &Prepared) -> Result<(), LiveError> {
+        let Some(start) = &prepared.start else {
+            now.method = Some(Box::new(self.guided(prepared.whole.clone())));
+            return (0..now.known.len()).try_for_each(|place| self.told(now, place));
+        };
+        let full = now.known.iter().filter(|measured| measured.training.shorter.is_none());
+        let first = full.into_iter().find(|measured| self.goal.values(&measured.answer).is_ok());
+        let Some(first) = first.map(|measured| measured.training.choices.clone()) else { return Ok(()) };
+        now.method = Some(start(&self.begin_with(now, prepared, first))?);
+        (0..now.known.len()).try_for_each(|place| self.told(now, place))?;
+        let State { method, running, .. } = now;
+        method.iter_mut().for_each(|method| running.iter().for_each(|training| method.begun(training)));
+        Ok(())
+    }
+
+    /// What a method begins with.
+    fn begin_with(&self, now: &State, prepared: &Prepared, start: Vec<u8>) -> Begin {
+        Begin {
+            space: self.oracle.space().clone(),
+            count: Count::Classes,
+            objectives: self.goal.objectives().len(),
+            limits: self.goal.limits().len(),
+            budget: self.budget,
+            shorter: self.oracle.fidelities().costs().collect(),
+            start,
+            // A search that goes on draws what it has not drawn before.
+            seed: self.seed.wrapping_add((now.known.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
+            start_seed: self.seed,
+            whole: prepared.whole.clone(),
+            past: None,
+            tasks: Arc::from([]),
+        }
+    }
+
+    /// Tells the method what is known at one place.
+    fn told(&self, now: &mut State, place: usize) -> Result<(), LiveError> {
+        let State { known, method: Some(method), .. } = now else { return Ok(()) };
+        let measured = &known[place];
+        let values = |measured: &Measured| {
+            let values = self.goal.values(&measured.answer).ok()?;
+            let number = |value: &f64| value.clamp(f32::MIN.into(), f32::MAX.into()) as f32;
+            Some(values.maximised.iter().chain(&values.slacks).map(number).collect::<Vec<f32>>())
+        };
+        let training = &measured.training;
+        Ok(match (values(measured), training.shorter) {
+            (Some(values), None) => method.tell(&training.choices, &values)?,
+            (Some(values), Some(_)) => method.tell_shorter(training, values[0])?,
+            (None, shorter) => {
+                // Of its own kind, if there are such.
+                let of = |own: bool| {
+                    let alike = known.iter().filter(move |m| !own || m.training.shorter == shorter);
+                    alike
+                        .filter_map(values)
+                        .reduce(|worst, next| worst.iter().zip(&next).map(|(a, b)| a.min(*b)).collect())
+                };
+                method.tell_infeasible(training, of(true).or_else(|| of(false)).as_deref())?;
+            }
+        })
+    }
+
+    /// What begins the method that is named.
+    fn starter(&self) -> Result<Option<Starter>, SpecError> {
+        let (space, shorter) = (self.oracle.space(), self.oracle.fidelities().shorter());
+        self.method.as_ref().map(|spec| starter(spec, space, &self.goal, shorter, self.budget)).transpose()
+    }
+
+    /// The search of the first objective by the guide.
+    fn guided(&self, whole: Option<Arc<Whole>>) -> Guided {
+        let costs = self.oracle.fidelities().costs().collect();
+        Guided::new(self.oracle.space(), &whole, self.guide.clone(), costs, self.budget, self.seed)
+    }
+
+    /// Which decisions mattered for the first objective in what was measured: `(decision, share)`, see [`crate::importance`].
+    ///
+    /// # Errors
+    /// When there is no posterior of it.
+    pub fn importance(&self, known: &[Measured]) -> Result<Vec<(usize, f64)>, MethodError> {
+        let mut guided = self.guided(Whole::new(self.oracle.space(), Count::Classes).map(Arc::new));
+        for measured in known {
+            match (self.goal.first().value(&measured.answer), measured.training.shorter) {
+                (Ok(value), None) => guided.tell(&measured.training.choices, &[value as f32])?,
+                (Ok(value), Some(_)) => guided.tell_shorter(&measured.training, value as f32)?,
+                (Err(_), _) => guided.tell_infeasible(&measured.training, None)?,
+            }
+        }
+        guided.importance()
+    }
+}
+
+/// Whether a method can search for this where measurements are made; `shorter` is the number of shorter trainings.
+///
+/// # Errors
+/// Says why not, and which methods can.
+pub fn check_method(
+    spec: &MethodSpec,
+    space: &Arc<SearchSpace>,
+    goal: &Goal,
+    shorter: usize,
+) -> Result<(), SpecError> {
+    starter(spec, space, goal, shorter, 1).map(|_| ())
+}
+
+fn starter(
+    spec: &MethodSpec,
+    space: &Arc<SearchSpace>,
+    goal: &Goal,
+    shorter: usize,
+    budget: usize,
+) -> Result<Starter, SpecError> {
+    if spec.policy_file().is_some() {
+        return Err(spec.unfit("is given as --policy where measurements are made"));
+    }
+    if spec.knows_a_past() {
+        let reason = "learns from past tasks, which a search that makes its measurements knows by --prior, without --method";
+        return Err(spec.unfit(reason));
+    }
+    let preparation = Preparation {
+        space,
+        tasks: &[],
+        objectives: goal.objectives().len(),
+        limits: goal.limits().len(),
+        shorter,
+        budget,
+        past: &[],
+        priors: &Priors::default(),
+    };
+    Ok(spec.prepare(&preparation)?.start)
 }
 
 /// Whether each of a space's `distinct` architectures, where they can be counted, has had a full training.
@@ -425,7 +599,6 @@ fn lock<'s, 'j>(state: &'s Mutex<State<'j>>) -> MutexGuard<'s, State<'j>> {
 mod tests {
     use super::*;
     use crate::methods::PastSearch;
-    use hashbrown::HashSet;
     use rand::SeedableRng;
     use srnas_space::{Conditional, Decision};
     use std::{collections::BTreeMap, sync::atomic::AtomicUsize};
@@ -479,18 +652,18 @@ mod tests {
     struct Kept(Vec<(Measured, Result<f64, String>)>);
 
     impl Journal for Kept {
-        fn keep(&mut self, measured: &Measured, value: &Result<f64, String>) -> Result<(), String> {
-            self.0.push((measured.clone(), value.clone()));
+        fn keep(&mut self, measured: &Measured, values: &Result<Values, String>) -> Result<(), String> {
+            self.0.push((measured.clone(), values.clone().map(|values| values.maximised[0])));
             Ok(())
         }
     }
 
     fn search(oracle: &Toy, budget: usize, parallel: usize) -> LiveSearch<'_> {
-        let objective = Objective { metric: "loss".into(), minimise: true };
         LiveSearch {
             oracle,
-            objective,
+            goal: Goal::single("loss", true),
             guide: Guide::default(),
+            method: None,
             budget,
             parallel,
             most_failures: None,

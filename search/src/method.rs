@@ -51,6 +51,24 @@ pub trait Method: Send {
         Ok(())
     }
 
+    /// A training that was paid for and has no value. `worst` are the worst values so far, which it counts as where a method
+    /// makes nothing else of it; none where nothing has a value yet.
+    ///
+    /// # Errors
+    /// As [`Method::ask`].
+    fn tell_infeasible(&mut self, training: &Training, worst: Option<&[f32]>) -> Result<(), MethodError> {
+        match (worst, training.shorter) {
+            (None, _) => Ok(()),
+            (Some(worst), None) => self.tell(&training.choices, worst),
+            (Some(worst), Some(_)) => self.tell_shorter(training, worst[0]),
+        }
+    }
+
+    /// Whether it asks again for what was asked for and not begun; else that is kept for it until it can be paid for.
+    fn asks_again(&self) -> bool {
+        false
+    }
+
     /// A training has begun, and is told when it ends.
     fn begun(&mut self, _training: &Training) {}
 
@@ -75,6 +93,8 @@ pub struct Begin {
     pub count: Count,
     /// Number of objectives.
     pub objectives: usize,
+    /// Number of limits. Where there are some, how far each is kept is told after the objectives: below 0 it is broken.
+    pub limits: usize,
     /// Full trainings, or as many shorter ones as cost the same; the start is one.
     pub budget: usize,
     /// Costs of the shorter trainings there are, in full ones, the cheapest first.

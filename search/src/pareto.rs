@@ -1,7 +1,7 @@
 //! Several objectives, each to be maximised: dominance, fronts, hypervolume.
 
 /// Whether `a` is at least as good as `b` in every objective, and better in one.
-pub fn dominates(a: &[f32], b: &[f32]) -> bool {
+pub fn dominates<T: PartialOrd>(a: &[T], b: &[T]) -> bool {
     a.iter().zip(b).all(|(x, y)| x >= y) && a.iter().zip(b).any(|(x, y)| x > y)
 }
 

@@ -6,6 +6,7 @@ use crate::{
     method::{Begin, Method, MethodError, Training},
 };
 use hashbrown::HashMap;
+use srnas_environment::ROUNDING;
 use std::time::Duration;
 
 /// A method that asks for nothing new so many times in a row has failed, or waits for what is under way.
@@ -30,9 +31,6 @@ pub struct Query {
 
 /// The paid queries of a search, in the order in which they ended; the start is the first.
 pub type Trace = Vec<Query>;
-
-/// Costs are added up many times.
-const ROUNDING: f64 = 1e-6;
 
 /// A training that has begun.
 struct UnderWay {
@@ -210,6 +208,7 @@ mod tests {
         Begin {
             count: Count::Strings,
             objectives: 1,
+            limits: 0,
             budget,
             shorter: Arc::from(SHORTER),
             start: vec![1; space.len()],
@@ -233,6 +232,8 @@ mod tests {
         let preparation = Preparation {
             space: &begin.space,
             tasks: &[],
+            objectives: 1,
+            limits: 0,
             shorter: SHORTER.len(),
             budget: begin.budget,
             past: &[],

@@ -10,7 +10,9 @@ use srnas_oracle::{
 };
 use srnas_policy::{Acts, Policy};
 use srnas_predictor::PosteriorSettings;
-use srnas_search::{Event, Guide, Journal, LiveError, LiveSearch, Measured, Objective, report::SearchReport};
+use srnas_search::{
+    Event, Goal, Guide, Journal, LiveError, LiveSearch, Measured, Values, report::SearchReport,
+};
 use srnas_space::{Conditional, Decision, SearchSpace};
 use std::{
     collections::{BTreeMap, HashSet},
@@ -111,21 +113,22 @@ impl CostlyOracle for Toy {
 struct Kept(Vec<Measured>);
 
 impl Journal for Kept {
-    fn keep(&mut self, measured: &Measured, _: &Result<f64, String>) -> Result<(), String> {
+    fn keep(&mut self, measured: &Measured, _: &Result<Values, String>) -> Result<(), String> {
         self.0.push(measured.clone());
         Ok(())
     }
 }
 
-fn objective() -> Objective {
-    Objective { metric: "score".into(), minimise: false }
+fn goal() -> Goal {
+    Goal::single("score", false)
 }
 
 fn search(oracle: &Toy, budget: usize, parallel: usize, seed: u64) -> LiveSearch<'_> {
     LiveSearch {
         oracle,
-        objective: objective(),
+        goal: goal(),
         guide: Guide::default(),
+        method: None,
         budget,
         parallel,
         most_failures: None,
@@ -252,7 +255,7 @@ fn the_report_says_how_well_they_agreed_and_what_was_saved() {
     let oracle = Toy { resumes: true, ..toy(6, Short::Alike) };
     let found = run(&oracle, 10, 1, 1);
     let of = |oracle: &Toy, found: &[Measured]| {
-        SearchReport::new(&oracle.space, &oracle.fidelities, &objective(), found, &[])
+        SearchReport::new(&oracle.space, &oracle.fidelities, &goal(), found, &[])
     };
     let report = of(&oracle, &found);
     let shorter = &report.shorter[0];

@@ -103,14 +103,15 @@ impl EvaluatorCommand {
                 true => Fidelities::FULL,
                 false => search.fidelities.parse().context("the search")?,
             };
+            let metrics: Vec<String> = [&search.metric].into_iter().chain(&search.also).cloned().collect();
             if let Some(training) = &training {
-                let mut oracle = trained(&given, training, &search.metric, search.seed, fidelities)?;
+                let mut oracle = trained(&given, training, &metrics, search.seed, fidelities)?;
                 oracle.keep_in(run_dir.join(TRAININGS))?;
                 return Ok(Arc::new(oracle));
             }
             let options = CommandOptions {
                 command: program.unwrap_or_default().into(),
-                metric: search.metric.clone(),
+                metrics,
                 // The search has both.
                 timeout: None,
                 retries: 0,

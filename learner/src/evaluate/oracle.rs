@@ -37,8 +37,8 @@ const FAREWELL: Duration = Duration::from_secs(2);
 pub struct RemoteOptions {
     /// What is searched: answers to another search do not count.
     pub search_id: String,
-    /// The metric without which an answer is infeasible.
-    pub metric: String,
+    /// The metrics without which an answer is infeasible; the first is the one that is told.
+    pub metrics: Vec<String>,
     /// Whether less of it is better.
     pub minimise: bool,
     /// A known space, or the name of its file.
@@ -248,7 +248,7 @@ impl CostlyOracle for RemoteOracle {
     }
 
     fn metric_names(&self) -> Vec<String> {
-        vec![self.shared.options.metric.clone()]
+        self.shared.options.metrics.clone()
     }
 
     fn fidelities(&self) -> &Fidelities {

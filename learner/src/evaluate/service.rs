@@ -225,7 +225,8 @@ impl Evaluate for Service {
         let milliseconds = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
         Ok(Response::new(v1::AttachResponse {
             search_id: options.search_id.clone(),
-            metric: options.metric.clone(),
+            metric: options.metrics.first().cloned().unwrap_or_default(),
+            also: options.metrics.iter().skip(1).cloned().collect(),
             minimise: options.minimise,
             space: options.space.clone(),
             space_definition: options.definition.clone(),
@@ -286,7 +287,7 @@ impl Evaluate for Service {
         let request = request.into_inner();
         let training = self.training(&request.choices, request.fidelity)?;
         let key = self.shared.key(&training);
-        let answer = answer(request.said, &self.shared.options.metric)?;
+        let answer = answer(request.said, &self.shared.options.metrics)?;
         // The first attempt takes it in, the others wait until it is durable.
         let used = self
             .wait(Instant::now() + DURABLE, |state| {
@@ -324,10 +325,10 @@ impl Evaluate for Service {
     }
 }
 
-/// What an evaluator said, as the search sees it: without the metric that is searched it is infeasible.
-fn answer(said: Option<Said>, metric: &str) -> Result<Answer, Status> {
+/// What an evaluator said, as the search sees it: without the metrics that are searched it is infeasible.
+fn answer(said: Option<Said>, wanted: &[String]) -> Result<Answer, Status> {
     match said {
-        Some(Said::Metrics(metrics)) => Ok(Answer::of(metrics.values.into_iter().collect(), metric)),
+        Some(Said::Metrics(metrics)) => Ok(Answer::of(metrics.values.into_iter().collect(), wanted)),
         Some(Said::Infeasible(reason)) => Ok(Answer::Infeasible(reason.chars().take(MAX_REASON).collect())),
         None => Err(Status::invalid_argument("an answer has metrics, or a reason why there are none")),
     }

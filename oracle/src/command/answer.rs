@@ -12,11 +12,11 @@ const SHOWN: usize = 120;
 /// like nothing else.
 const MARK: char = '\u{1}';
 
-/// The metrics in the last line that a program said. What is no number is left out, unless it is the one that is searched.
+/// The metrics in the last line that a program said. What is no number is left out, unless it is searched.
 ///
 /// # Errors
 /// Why there are none: no line, no JSON object, a name that occurs twice, or no number for what is searched.
-pub fn read(stdout: &str, metric: &str) -> Result<BTreeMap<String, f64>, String> {
+pub fn read(stdout: &str, wanted: &[String]) -> Result<BTreeMap<String, f64>, String> {
     let Some(line) = stdout.lines().map(str::trim).rfind(|line| !line.is_empty()) else {
         return Err("it said nothing; its last line should be a JSON object of metrics".into());
     };
@@ -38,14 +38,16 @@ pub fn read(stdout: &str, metric: &str) -> Result<BTreeMap<String, f64>, String>
         }
         match number(value) {
             Some(number) => drop(metrics.insert(name.clone(), number)),
-            None if name == metric => other = Some(value),
+            None if wanted.contains(name) => {
+                other.get_or_insert((name, value));
+            }
             None => {}
         }
     }
-    if let Some(other) = other {
-        return Err(format!("its metric `{metric}` is {}, no number", plain(other)));
+    if let Some((name, other)) = other {
+        return Err(format!("its metric `{name}` is {}, no number", plain(other)));
     }
-    match Answer::of(metrics, metric) {
+    match Answer::of(metrics, wanted) {
         Answer::Metrics(metrics) => Ok(metrics),
         Answer::Infeasible(reason) => Err(reason),
     }
@@ -108,11 +110,15 @@ mod tests {
         );
         let expected = [("NaN_batches", 3.0), ("big", 39_974_282.0), ("loss", 0.5)];
         assert_eq!(said.unwrap(), expected.map(|(name, value)| (name.to_string(), value)).into());
-        let odd = read(r#"{"a\"NaN": 1, "b\\": -Infinity, "c": NaN, "é": Infinity}"#, "a\"NaN").unwrap();
+        let odd =
+            read(r#"{"a\"NaN": 1, "b\\": -Infinity, "c": NaN, "é": Infinity}"#, &["a\"NaN".into()]).unwrap();
         assert_eq!(odd["a\"NaN"], 1.0);
         assert_eq!((odd["b\\"], odd["é"]), (f64::NEG_INFINITY, f64::INFINITY));
         assert!(odd["c"].is_nan());
-        assert_eq!(read("{\"loss\": 1e-50}", "loss").unwrap(), BTreeMap::from([("loss".into(), 1e-50)]));
+        assert_eq!(
+            read("{\"loss\": 1e-50}", &["loss".into()]).unwrap(),
+            BTreeMap::from([("loss".into(), 1e-50)])
+        );
     }
 
     #[test]
@@ -136,11 +142,11 @@ mod tests {
             ("{\"loss\": NaN", "no JSON object of metrics"),
             ("{\"loss\": 1}\nNaN", "its last line `NaN` is no JSON object"),
         ] {
-            let error = read(line, "loss").unwrap_err();
+            let error = read(line, &["loss".into()]).unwrap_err();
             assert!(error.contains(expected), "{line}: {error}");
         }
         let long = format!("{{\"loss\": \"{}", "x".repeat(500));
-        let error = read(&long, "loss").unwrap_err();
+        let error = read(&long, &["loss".into()]).unwrap_err();
         assert!(error.contains("x…`") && error.len() < 300, "{error}");
     }
 }

@@ -74,16 +74,25 @@ pub const METHODS: &[(&str, &str)] = &[
     ("cmd", "cmd:PROGRAM, anybody's method, asked and told by JSON lines"),
 ];
 
+/// Those that can search several objectives.
+const SEVERAL: &[&str] = &["random", "random-walk", "nsga2", "linas", "cmd"];
+/// Those that can search within limits.
+const LIMITED: &[&str] = &["random", "random-walk"];
+
 /// What a method that pays for shorter trainings says where there are none.
-const NO_SHORTER: &str = "needs a task with shorter trainings, such as nb201/cifar10/val; a benchmark that was imported by an older \
-     version names none: import it again";
+const NO_SHORTER: &str = "needs shorter trainings: a task that has some, such as nb201/cifar10/val (a benchmark that was imported by \
+     an older version names none: import it again), or --fidelity where measurements are made";
 
 /// What a method is prepared for: one problem, many seeds.
 pub struct Preparation<'a> {
     /// The space.
     pub space: &'a Arc<SearchSpace>,
-    /// The objectives that are searched.
+    /// The objectives that are searched, where they are on a table.
     pub tasks: &'a [Arc<Task>],
+    /// Number of objectives.
+    pub objectives: usize,
+    /// Number of limits.
+    pub limits: usize,
     /// Number of shorter trainings.
     pub shorter: usize,
     /// Full trainings at most.
@@ -114,10 +123,13 @@ impl MethodSpec {
     /// # Errors
     /// Refuses unknown options and values, and problems that the method is not for.
     pub(crate) fn prepare(&self, p: &Preparation) -> Result<Prepared, SpecError> {
-        if p.tasks.len() > 1 && !matches!(self.name(), "random" | "random-walk" | "nsga2" | "linas" | "cmd") {
-            let reason =
-                "searches one objective; for several there are random, random-walk, nsga2, linas, cmd";
-            return Err(self.unfit(reason));
+        if p.objectives > 1 && !SEVERAL.contains(&self.name()) {
+            return Err(
+                self.unfit(format!("searches one objective; for several there are {}", SEVERAL.join(", ")))
+            );
+        }
+        if p.limits > 0 && !LIMITED.contains(&self.name()) {
+            return Err(self.unfit(format!("knows no limits; within limits search {}", LIMITED.join(", "))));
         }
         let mut past = None;
         let start = match self.name() {
@@ -209,6 +221,7 @@ mod tests {
             space: space.clone(),
             count: Count::Strings,
             objectives: 1,
+            limits: 0,
             budget,
             shorter: Arc::from([]),
             start: vec![0; space.len()],
@@ -226,6 +239,8 @@ mod tests {
         let preparation = Preparation {
             space: &begin.space,
             tasks: &[],
+            objectives: begin.objectives,
+            limits: 0,
             shorter: 0,
             budget: begin.budget,
             past: &[],
@@ -321,6 +336,8 @@ mod tests {
                 let p = Preparation {
                     space: &begin.space,
                     tasks: &[],
+                    objectives: 1,
+                    limits: 0,
                     shorter: 0,
                     budget: 25,
                     past: &[],
@@ -359,6 +376,8 @@ mod tests {
             spec.prepare(&Preparation {
                 space: &space,
                 tasks: &tasks,
+                objectives: 1,
+                limits: 0,
                 shorter: 0,
                 budget: 9,
                 past,

@@ -82,6 +82,7 @@ pub(super) fn expectation(
         space: space.clone(),
         count: Count::Classes,
         objectives: 1,
+        limits: 0,
         budget: measured.len().min(CONDITIONED),
         shorter: Arc::from([]),
         start: vec![0; space.len()],

@@ -183,25 +183,6 @@ impl Screening {
         Self { favourites, ..self }
     }
 
-    /// A training that had no value: the worst that its kind has had so far. What fails when it is short is not trained longer.
-    pub fn tell_failed(&mut self, training: &Training) -> Result<(), MethodError> {
-        let key = self.begin.key(&training.choices);
-        let Some(place) = training.shorter else {
-            match self.full.iter().map(|(_, value)| *value).reduce(f32::min) {
-                Some(worst) => self.tell(&training.choices, &[worst])?,
-                None => self.exclude(&training.choices),
-            }
-            return Ok(());
-        };
-        let level = level(&mut self.levels, place)?;
-        level.failed.insert(key);
-        level.gp.skip(&training.choices);
-        if let Some(worst) = level.told.iter().map(|(_, value)| *value).reduce(f32::min) {
-            level.learn(key, &training.choices, worst);
-        }
-        Ok(())
-    }
-
     /// A shorter training of which nothing is expected yet: it counts as done.
     pub fn tell_running(&mut self, training: &Training) -> Result<(), MethodError> {
         let key = self.begin.key(&training.choices);
@@ -360,6 +341,27 @@ impl Method for Screening {
         let level = level(&mut self.levels, place)?;
         level.running.remove(&key);
         level.learn(key, &training.choices, value);
+        Ok(())
+    }
+
+    /// The worst that its kind has had so far. What fails when it is short is not trained longer.
+    fn tell_infeasible(&mut self, training: &Training, _worst: Option<&[f32]>) -> Result<(), MethodError> {
+        let key = self.begin.key(&training.choices);
+        let Some(place) = training.shorter else {
+            self.running.retain(|running| *running != training.choices);
+            match self.full.iter().map(|(_, value)| *value).reduce(f32::min) {
+                Some(worst) => self.tell(&training.choices, &[worst])?,
+                None => self.exclude(&training.choices),
+            }
+            return Ok(());
+        };
+        let level = level(&mut self.levels, place)?;
+        level.running.remove(&key);
+        level.failed.insert(key);
+        level.gp.skip(&training.choices);
+        if let Some(worst) = level.told.iter().map(|(_, value)| *value).reduce(f32::min) {
+            level.learn(key, &training.choices, worst);
+        }
         Ok(())
     }
 

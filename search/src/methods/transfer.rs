@@ -101,6 +101,7 @@ fn filled(
         space: p.space.clone(),
         count: task.count(),
         objectives: 1,
+        limits: 0,
         budget: n,
         shorter: Arc::from([]),
         start: vec![0; p.space.len()],

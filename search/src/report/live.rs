@@ -1,11 +1,16 @@
 //! The report of one search by a costly oracle.
 
 use super::{
-    ReportError, plots,
+    ReportError,
+    front::{FrontPoint, front},
+    plots,
     shorter::Shorter,
     table::{self, Block, Document},
 };
-use crate::live::{Measured, Objective};
+use crate::{
+    goal::{Goal, Limit, Objective},
+    live::Measured,
+};
 use serde::Serialize;
 use srnas_basics::{files::write_whole_by, text::number};
 use srnas_oracle::{costly::Answer, fidelities::Fidelities};
@@ -26,6 +31,21 @@ pub struct SearchReport {
     pub metric: String,
     /// Whether less is better.
     pub minimise: bool,
+    /// Every objective, where there are several; the first is the one above.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub objectives: Vec<Objective>,
+    /// The limits.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<Limit>,
+    /// How many of the full trainings that have values break a limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beyond_limits: Option<usize>,
+    /// With several objectives, what no other dominates.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub front: Option<Vec<FrontPoint>>,
+    /// Where nothing keeps every limit, what breaks them least.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub least_violating: Option<Row>,
     /// Number of full trainings.
     pub measured: usize,
     /// How many of them have no value.
@@ -34,7 +54,7 @@ pub struct SearchReport {
     pub spent: f64,
     /// The shorter trainings, the cheapest first.
     pub shorter: Vec<Shorter>,
-    /// The best of the full trainings, if one has a value.
+    /// The best of the full trainings in the first objective that keeps every limit, if there is one.
     pub best: Option<Row>,
     /// The best after so many full trainings, or what costs the same.
     pub curve: Vec<(usize, f64)>,
@@ -63,6 +83,9 @@ pub struct Row {
     pub said: Said,
     /// Everything that was measured.
     pub metrics: BTreeMap<String, f64>,
+    /// Which limits it breaks, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub broken: Option<String>,
 }
 
 /// The value, or the reason why there is none.
@@ -77,21 +100,18 @@ pub enum Said {
 
 impl Row {
     /// One measurement as the report has it.
-    pub fn new(
-        space: &SearchSpace,
-        fidelities: &Fidelities,
-        objective: &Objective,
-        measured: &Measured,
-    ) -> Self {
+    pub fn new(space: &SearchSpace, fidelities: &Fidelities, goal: &Goal, measured: &Measured) -> Self {
         let (training, answer) = (&measured.training, &measured.answer);
         let metrics = match answer {
             Answer::Metrics(metrics) => metrics.clone(),
             Answer::Infeasible(_) => BTreeMap::new(),
         };
-        let said = match objective.value(answer) {
-            Ok(value) => Said::Value(metrics.get(&objective.metric).copied().unwrap_or(value)),
+        let metric = &goal.first().metric;
+        let said = match goal.values(answer) {
+            Ok(values) => Said::Value(metrics.get(metric).copied().unwrap_or(values.maximised[0])),
             Err(reason) => Said::Infeasible(reason),
         };
+        let broken = matches!(said, Said::Value(_)).then(|| goal.broken(&metrics)).flatten();
         Self {
             architecture: space.format(&training.choices),
             trained: fidelities.amount(training.shorter),
@@ -100,7 +120,13 @@ impl Row {
             decisions: space.to_json(&training.choices),
             said,
             metrics,
+            broken,
         }
+    }
+
+    /// The value, if it has one and keeps every limit.
+    pub fn counting(&self) -> Option<f64> {
+        self.value().filter(|_| self.broken.is_none())
     }
 
     /// The value, if it has one.
@@ -117,11 +143,12 @@ impl SearchReport {
     pub fn new(
         space: &SearchSpace,
         fidelities: &Fidelities,
-        objective: &Objective,
+        goal: &Goal,
         found: &[Measured],
         importance: &[(usize, f64)],
     ) -> Self {
-        let rows: Vec<Row> = found.iter().map(|m| Row::new(space, fidelities, objective, m)).collect();
+        let rows: Vec<Row> = found.iter().map(|m| Row::new(space, fidelities, goal, m)).collect();
+        let objective = goal.first();
         let better = |a: f64, b: f64| if objective.minimise { a < b } else { a > b };
         let spent: Vec<f64> = rows
             .iter()
@@ -132,7 +159,7 @@ impl SearchReport {
             .collect();
         let best = |most: f64| {
             let paid = rows.iter().zip(&spent).filter(|(row, spent)| row.full && **spent <= most + 1e-6);
-            let feasible = paid.filter_map(|(row, _)| Some((row, row.value()?)));
+            let feasible = paid.filter_map(|(row, _)| Some((row, row.counting()?)));
             feasible.reduce(|best, next| if better(next.1, best.1) { next } else { best })
         };
         let total = spent.last().copied().unwrap_or(0.0);
@@ -143,6 +170,11 @@ impl SearchReport {
         Self {
             metric: objective.metric.clone(),
             minimise: objective.minimise,
+            objectives: if goal.is_single() { Vec::new() } else { goal.objectives().to_vec() },
+            limits: goal.limits().to_vec(),
+            beyond_limits: (!goal.limits().is_empty()).then(|| full().filter(|r| r.broken.is_some()).count()),
+            front: (!goal.is_single()).then(|| front(goal, &rows)),
+            least_violating: least_violating(goal, &rows),
             measured: full().count(),
             infeasible: full().filter(|r| r.value().is_none()).count(),
             spent: total,
@@ -152,6 +184,44 @@ impl SearchReport {
             importance: importance.iter().map(named).collect(),
             rows,
         }
+    }
+
+    /// What was found beyond the best, in lines: how many keep the limits, and the front with what one would take of it.
+    pub fn beyond(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if let Some(beyond) = self.beyond_limits {
+            let with_value = self.measured - self.infeasible;
+            let limits: Vec<String> = self.limits.iter().map(ToString::to_string).collect();
+            let kept = with_value - beyond;
+            lines.push(format!(
+                "{kept} of {with_value} architectures with values keep {}.",
+                limits.join(" and ")
+            ));
+        }
+        if let Some(row) = &self.least_violating {
+            let broken = row.broken.as_deref().unwrap_or_default();
+            lines.push(format!("Nothing feasible; the least violating is {}: {broken}.", row.architecture));
+        }
+        if let Some(front) = self.front.as_ref().filter(|front| !front.is_empty()) {
+            let points = if front.len() == 1 { "point" } else { "points" };
+            lines.push(format!("Front of {}, {} {points}:", self.goal_in_words(), front.len()));
+            for point in front {
+                let value = |o: &Objective| format!("{} {}", o.metric, number(point.metrics[&o.metric]));
+                let values: Vec<String> = self.objectives.iter().map(value).collect();
+                let picks = if point.picks.is_empty() {
+                    String::new()
+                } else {
+                    format!("  ← {}", point.picks.join(", "))
+                };
+                lines.push(format!("  {}  {}{picks}", values.join("  "), point.architecture));
+            }
+        }
+        lines
+    }
+
+    fn goal_in_words(&self) -> String {
+        let words = |o: &Objective| format!("{} {}", if o.minimise { "least" } else { "most" }, o.metric);
+        self.objectives.iter().map(words).collect::<Vec<_>>().join(" and ")
     }
 
     /// What the budget is counted in.
@@ -173,10 +243,11 @@ impl SearchReport {
         let mut spent = 0.0;
         let values = self.rows.iter().filter_map(|row| {
             spent += row.cost;
-            row.full.then(|| (spent, row.value()))
+            row.full.then(|| (spent, row.counting()))
         });
         let values: Vec<(f64, Option<f64>)> = values.collect();
         let mut plots = vec![plots::best_so_far(&values, self.counted(), &self.metric, self.minimise)?];
+        plots.extend(self.plot_of_front()?);
         for shorter in &self.shorter {
             plots.extend(shorter.plot(&self.metric)?);
         }
@@ -210,6 +281,19 @@ impl SearchReport {
         )
     }
 
+    /// The first two objectives of the front; none where there are fewer than two points.
+    fn plot_of_front(&self) -> Result<Option<plots::Plot>, ReportError> {
+        let (Some(front), [x, y, rest @ ..]) = (&self.front, &self.objectives[..]) else { return Ok(None) };
+        if front.len() < 2 {
+            return Ok(None);
+        }
+        let pairs: Vec<(f64, f64)> =
+            front.iter().map(|p| (p.metrics[&y.metric], p.metrics[&x.metric])).collect();
+        let also = if rest.is_empty() { "" } else { " More objectives than these two keep points on it." };
+        let caption = format!("The front of {}.{also}", self.goal_in_words());
+        plots::scatter("front", &pairs, [&y.metric, &x.metric], caption).map(Some)
+    }
+
     fn metric_names(&self) -> BTreeSet<&String> {
         self.rows.iter().flat_map(|row| row.metrics.keys()).collect()
     }
@@ -219,8 +303,10 @@ impl SearchReport {
         let names = self.metric_names();
         // How long each was trained is told where that differs.
         let trained = self.shorter.first().map(|shorter| [shorter.unit.as_str(), "cost"]);
-        let head =
-            ["measurement", "architecture", "infeasible"].into_iter().chain(trained.into_iter().flatten());
+        let limited = (!self.limits.is_empty()).then_some("breaks");
+        let on_front = self.front.is_some().then_some("front");
+        let head = ["measurement", "architecture", "infeasible"].into_iter();
+        let head = head.chain(limited).chain(on_front).chain(trained.into_iter().flatten());
         writer.write_record(head.chain(names.iter().map(|n| n.as_str())))?;
         for (i, row) in self.rows.iter().enumerate() {
             let reason = match &row.said {
@@ -230,7 +316,12 @@ impl SearchReport {
             let cells = names.iter().map(|name| row.metrics.get(*name).map_or(String::new(), f64::to_string));
             let front = [(i + 1).to_string(), row.architecture.clone(), reason.into()];
             let how_long = trained.map(|_| [row.trained.to_string(), row.cost.to_string()]);
-            writer.write_record(front.into_iter().chain(how_long.into_iter().flatten()).chain(cells))?;
+            let breaks = limited.map(|_| row.broken.clone().unwrap_or_default());
+            let is_there =
+                self.front.as_ref().map(|front| front.iter().any(|point| point.measurement == i + 1));
+            let is_there = is_there.map(|yes| u8::from(yes).to_string());
+            let front = front.into_iter().chain(breaks).chain(is_there);
+            writer.write_record(front.chain(how_long.into_iter().flatten()).chain(cells))?;
         }
         writer.flush()
     }
@@ -244,17 +335,34 @@ impl SearchReport {
             let rows = best.metrics.iter().map(|(name, value)| vec![name.clone(), number(*value)]).collect();
             blocks.push(Block::Table { head: vec!["metric".into(), "value".into()], rows });
         }
+        let beyond = self.beyond();
+        let (prose, points) =
+            beyond.split_at(beyond.iter().position(|line| line.starts_with("Front")).unwrap_or(beyond.len()));
+        blocks.extend(prose.iter().cloned().map(Block::Paragraph));
         let picture =
             |plot: &plots::Plot| Block::Picture { name: plot.name.clone(), caption: plot.caption.clone() };
         blocks.extend(plots.first().map(picture));
         let head = vec![self.counted().into(), format!("best {}", self.metric)];
         let rows = self.curve.iter().map(|(n, value)| vec![n.to_string(), number(*value)]).collect();
         blocks.push(Block::Table { head, rows });
+        if let Some(front) = self.front.as_ref().filter(|_| !points.is_empty()) {
+            blocks.push(Block::Heading(format!("Front of {}", self.goal_in_words())));
+            blocks.extend(plots.iter().filter(|plot| plot.name == "front").map(picture));
+            let row = |point: &FrontPoint| {
+                let values = self.objectives.iter().map(|o| number(point.metrics[&o.metric]));
+                let which =
+                    [point.architecture.clone(), point.measurement.to_string(), point.picks.join(", ")];
+                values.chain(which).collect()
+            };
+            let head = self.objectives.iter().map(|o| o.metric.clone());
+            let head = head.chain(["architecture", "measurement", "taken for"].map(String::from)).collect();
+            blocks.push(Block::Table { head, rows: front.iter().map(row).collect() });
+        }
         if !self.shorter.is_empty() {
             blocks.push(Block::Heading("What the shorter trainings said".into()));
             blocks.push(Block::Paragraph(self.saved()));
             blocks.extend(self.shorter.iter().map(|shorter| Block::Paragraph(shorter.in_words())));
-            blocks.extend(plots.iter().skip(1).map(picture));
+            blocks.extend(plots.iter().skip(1).filter(|plot| plot.name != "front").map(picture));
         }
         if !self.importance.is_empty() {
             blocks.push(Block::Heading("Which decisions mattered".into()));
@@ -269,14 +377,23 @@ impl SearchReport {
         let mut order: Vec<usize> = (0..self.rows.len()).collect();
         let worth = |i: usize| {
             let value = self.rows[i].value().map(|v| if self.minimise { -v } else { v });
-            value.unwrap_or(f64::NEG_INFINITY)
+            (self.rows[i].broken.is_none(), value.unwrap_or(f64::NEG_INFINITY))
         };
         let full = |i: usize| self.rows[i].full;
-        order.sort_by(|&a, &b| full(b).cmp(&full(a)).then(worth(b).total_cmp(&worth(a))).then(a.cmp(&b)));
+        order.sort_by(|&a, &b| {
+            full(b)
+                .cmp(&full(a))
+                .then(worth(b).0.cmp(&worth(a).0))
+                .then(worth(b).1.total_cmp(&worth(a).1))
+                .then(a.cmp(&b))
+        });
         let row = |&i: &usize| {
             let row = &self.rows[i];
             let said = match &row.said {
-                Said::Value(value) => number(*value),
+                Said::Value(value) => match &row.broken {
+                    Some(broken) => format!("{} ({broken})", number(*value)),
+                    None => number(*value),
+                },
                 Said::Infeasible(reason) => format!("infeasible: {reason}"),
             };
             let mut cells = vec![row.architecture.clone(), said, (i + 1).to_string()];
@@ -288,6 +405,25 @@ impl SearchReport {
         blocks.push(Block::Table { head, rows: order.iter().map(row).collect() });
         Document { title: title.into(), blocks }
     }
+}
+
+/// What breaks the limits least, each in shares of its bound, where nothing keeps them all.
+fn least_violating(goal: &Goal, rows: &[Row]) -> Option<Row> {
+    let full = || rows.iter().filter(|row| row.full && row.value().is_some());
+    if goal.limits().is_empty() || full().any(|row| row.broken.is_none()) {
+        return None;
+    }
+    let violation = |row: &Row| -> f64 {
+        let of = |limit: &Limit| {
+            let value = row.metrics.get(&limit.metric).copied().unwrap_or(f64::NAN);
+            (-limit.slack(value)).max(0.0) / if limit.bound == 0.0 { 1.0 } else { limit.bound.abs() }
+        };
+        goal.limits().iter().map(of).sum()
+    };
+    full()
+        .map(|row| (violation(row), row))
+        .reduce(|least, next| if next.0 < least.0 { next } else { least })
+        .map(|(_, row)| row.clone())
 }
 
 /// What the shares are.

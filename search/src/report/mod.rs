@@ -1,6 +1,7 @@
 //! The report of a comparison: `results.csv`, `summary.json`, `summary.md`, `report.html` and SVG plots.
 
 mod clock;
+mod front;
 mod live;
 mod plots;
 mod series;
@@ -9,6 +10,7 @@ mod summary;
 mod table;
 
 pub use clock::{ClockSummary, MethodClock};
+pub use front::FrontPoint;
 pub use live::{Row, Said, SearchReport};
 pub use shorter::{Agreement, Shorter};
 pub use summary::Summary;

@@ -4,7 +4,7 @@ use super::{
     ReportError,
     plots::{self, Plot},
 };
-use crate::live::{Measured, Objective};
+use crate::{goal::Objective, live::Measured};
 use serde::Serialize;
 use srnas_basics::statistics::bootstrap_rank_correlation;
 use srnas_oracle::fidelities::Fidelities;

@@ -15,6 +15,7 @@ use srnas_oracle::{
     training::{Recipe, measure::Questions},
 };
 use srnas_policy::Policy;
+use srnas_search::{Goal, Limit, MethodSpec, Objective, check_method};
 use srnas_space::SPACES;
 use std::{
     fs,
@@ -32,6 +33,9 @@ const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7778
 /// An evaluator that is silent for so long loses its work.
 const LEASE: &str = "30s";
 
+/// What searches several objectives or within limits where no method is named.
+const SEVERAL: &str = "mobo";
+
 /// What a search was begun with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -45,6 +49,15 @@ pub struct LiveConfig {
     pub space: String,
     pub metric: String,
     pub minimise: bool,
+    /// Further objectives.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<Objective>,
+    /// Limits within which an architecture counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub require: Vec<Limit>,
+    /// The method that searches, where one was named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
     pub seed: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PathBuf>,
@@ -107,6 +120,32 @@ impl LiveConfig {
         self.fidelity.clone().unwrap_or(Fidelities::FULL)
     }
 
+    /// What is searched for.
+    ///
+    /// # Errors
+    /// What cannot be searched for, in a file that was changed by hand.
+    pub fn goal(&self) -> anyhow::Result<Goal> {
+        let first = Objective { metric: self.metric.clone(), minimise: self.minimise };
+        let objectives = [first].into_iter().chain(self.also.iter().cloned()).collect();
+        Ok(Goal::new(objectives, self.require.clone()).map_err(|e| Usage(e.to_string()))?)
+    }
+
+    /// Every metric that an answer must have.
+    ///
+    /// # Errors
+    /// As [`Self::goal`].
+    pub fn metrics(&self) -> anyhow::Result<Vec<String>> {
+        Ok(self.goal()?.metrics().map(String::from).collect())
+    }
+
+    /// The method that was named.
+    ///
+    /// # Errors
+    /// A method that there is not, in a file that was changed by hand.
+    pub fn method(&self) -> anyhow::Result<Option<MethodSpec>> {
+        Ok(self.method.as_ref().map(|text| text.parse()).transpose()?)
+    }
+
     /// What the command line says.
     ///
     /// # Errors
@@ -158,23 +197,45 @@ impl LiveConfig {
             listen: given.listen.unwrap_or(LISTEN),
             lease: given.lease.map_or_else(|| LEASE.into(), |lease| lease.to_string()),
         });
-        let (metric, minimise) = match (&given.maximise, &given.minimise) {
-            (_, Some(metric)) => (metric.clone(), true),
-            (Some(metric), None) => (metric.clone(), false),
-            (None, None) if !train => {
-                return Err(Usage(
-                    "say which metric is searched: --maximise METRIC or --minimise METRIC".into(),
-                )
+        let mut objectives = given.objectives();
+        if objectives.is_empty() && train {
+            objectives.push(Objective { metric: "val/clean".into(), minimise: false });
+        }
+        let goal = Goal::new(objectives, given.require.clone()).map_err(|e| Usage(e.to_string()))?;
+        let method = match (&given.method, goal.is_single() && goal.limits().is_empty()) {
+            (Some(method), _) => Some(method.clone()),
+            (None, true) => None,
+            (None, false) => Some(SEVERAL.parse()?),
+        };
+        if let Some(method) = &method {
+            let without = [
+                ("--policy", policy.is_some()),
+                ("--prior", !given.prior.is_empty()),
+                ("--fidelity", given.fidelity.is_some() && given.method.is_none()),
+            ];
+            if let Some((option, _)) = without.iter().find(|(_, given)| *given) {
+                let what = "knows one objective without limits";
+                return Err(Usage(format!(
+                    "{option} {what}; leave it out, or search one metric without --require"
+                ))
                 .into());
             }
-            (None, None) => ("val/clean".into(), false),
-        };
+            check_method(
+                method,
+                &space.space,
+                &goal,
+                given.fidelity.as_ref().map_or(0, Fidelities::shorter),
+            )?;
+        }
         let config = Self {
             folder: oracle.starts_with(PROGRAM).then(std::env::current_dir).transpose()?,
             oracle,
             space: space.place.clone(),
-            metric,
-            minimise,
+            metric: goal.first().metric.clone(),
+            minimise: goal.first().minimise,
+            also: goal.objectives()[1..].to_vec(),
+            require: goal.limits().to_vec(),
+            method: method.map(|method| method.to_string()),
             seed,
             policy: policy.map(|path| Policy::file(path).to_path_buf()),
             prior: absolute(&given.prior)?,
@@ -229,8 +290,8 @@ impl LiveConfig {
             let run = Database::whose(&run_dir.join(RunDir::LEDGER))?;
             GivenSpace::of_copy(&run_dir.join(&config.space), &run.space)?
         };
-        let metric =
-            given.maximise.as_ref().map(|m| (m, false)).or(given.minimise.as_ref().map(|m| (m, true)));
+        let goal = config.goal()?;
+        let objectives = given.objectives();
         let data = config.training.as_ref().map(|t| &t.data);
         let other_space = match &given.space {
             Some(name) => {
@@ -251,11 +312,27 @@ impl LiveConfig {
             ("--seed", seed.is_some_and(|seed| seed != config.seed)),
             ("--fidelity", given.fidelity.is_some() && given.fidelity != config.fidelity),
             ("--prior", !given.prior.is_empty() && absolute(&given.prior)? != config.prior),
-            ("--maximise or --minimise", metric.is_some_and(|m| m != (&config.metric, config.minimise))),
+            ("--maximise or --minimise", !objectives.is_empty() && objectives != goal.objectives()),
+            ("--require", !given.require.is_empty() && given.require != goal.limits()),
+            ("--method", given.method.as_ref().is_some_and(|m| Some(m.as_str()) != config.method.as_deref())),
         ];
+        let asked = Goal::new(objectives.clone(), given.require.clone()).map(|goal| goal.to_string());
+        let of = |method: Option<&str>| method.map_or("none".into(), |method| format!("`{method}`"));
+        // What it was and what it would be.
+        let both = |option: &str| match option {
+            "--maximise or --minimise" => {
+                asked.as_ref().ok().map(|asked| format!(": it is after `{goal}`, not `{asked}`"))
+            }
+            "--method" => {
+                let now = given.method.as_ref().map(MethodSpec::as_str);
+                Some(format!(": its method is {}, not {}", of(config.method.as_deref()), of(now)))
+            }
+            _ => None,
+        };
         if let Some((option, _)) = contradicted.iter().find(|(_, contradicted)| *contradicted) {
             let place = path.display();
-            let text = format!("{option} cannot change when a search goes on; {place} says what it is");
+            let both = both(option).unwrap_or_default();
+            let text = format!("{option} cannot change when a search goes on{both}; {place} says what it is");
             return Err(Usage(text).into());
         }
         config.check_folder(given, run_dir)?;
@@ -269,6 +346,16 @@ impl LiveConfig {
             remote.lease = given.lease.map_or_else(|| remote.lease.clone(), |lease| lease.to_string());
         }
         Ok((config, space))
+    }
+}
+
+impl LiveArguments {
+    /// What is to be maximised, and then what is to be minimised, as they were named.
+    fn objectives(&self) -> Vec<Objective> {
+        let of = |metrics: &[String], minimise| -> Vec<Objective> {
+            metrics.iter().map(|metric| Objective { metric: metric.clone(), minimise }).collect()
+        };
+        [of(&self.maximise, false), of(&self.minimise, true)].concat()
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::json;
 use srnas_basics::text::number;
 use srnas_oracle::{costly::RESUMED_FROM, fidelities::Fidelities};
 use srnas_search::{
-    Event, HOPELESS, LiveSearch, Measured, Objective,
+    Event, Goal, HOPELESS, LiveSearch, Measured, MethodSpec,
     report::{Row, Said, SearchReport, Shorter},
 };
 use srnas_space::SearchSpace;
@@ -44,10 +44,11 @@ impl More {
 
 pub struct Display {
     space: Arc<SearchSpace>,
-    objective: Objective,
+    goal: Goal,
     fidelities: Fidelities,
     budget: usize,
     guided: bool,
+    method: Option<MethodSpec>,
     began: Instant,
     known: usize,
     remarks: Mutex<Remarks>,
@@ -97,8 +98,9 @@ impl Display {
             budget: search.budget,
             remarks: Mutex::new(Remarks { known: known_now, ..Remarks::default() }),
             space: search.oracle.space().clone(),
-            objective: search.objective.clone(),
+            goal: search.goal.clone(),
             guided: search.guide.knows_a_past(),
+            method: search.method.clone(),
             began: Instant::now(),
             known,
             bar,
@@ -120,10 +122,10 @@ impl Display {
             }
         };
         self.bar.set_position((STEPS * spent) as u64);
-        let row = Row::new(&self.space, &self.fidelities, &self.objective, measured);
+        let row = Row::new(&self.space, &self.fidelities, &self.goal, measured);
         let short = self.fidelities.shorter() > 0;
         let said = match &row.said {
-            Said::Value(value) => format!("{} {}", self.objective.metric, number(*value)),
+            Said::Value(_) => self.values(&row),
             Said::Infeasible(reason) => format!("infeasible: {reason}"),
         };
         let budget = self.budget;
@@ -138,7 +140,7 @@ impl Display {
                     paid = spent,
                     budget,
                     running,
-                    metric = self.objective.metric.as_str(),
+                    metric = self.goal.first().metric.as_str(),
                     value,
                     infeasible,
                     architecture = row.architecture.as_str(),
@@ -203,7 +205,7 @@ impl Display {
             return;
         }
         remarks.known.push(measured.clone());
-        let shorter = Shorter::all(&self.fidelities, &self.objective, &remarks.known);
+        let shorter = Shorter::all(&self.fidelities, self.goal.first(), &remarks.known);
         let agreement = |s: &Shorter| s.agreement.map(|agreement| agreement.identical);
         if let Some(seen) = shorter.iter().find(|s| agreement(s).is_some()).filter(|_| !remarks.identical) {
             remarks.identical = true;
@@ -216,7 +218,7 @@ impl Display {
             remarks.hopeless = true;
         } else if first.trained >= HOPELESS {
             remarks.hopeless = true;
-            let reason = remarks.known.iter().find_map(|m| self.objective.value(&m.answer).err());
+            let reason = remarks.known.iter().find_map(|m| self.goal.values(&m.answer).err());
             warn!(
                 "none of the first {HOPELESS} shorter trainings has a value ({}): from here on, full ones only",
                 reason.unwrap_or_default()
@@ -246,21 +248,22 @@ impl Display {
 
     /// How the architectures were chosen.
     pub fn how(&self, report: &SearchReport) -> String {
-        let by = if self.guided {
-            "the transfer posterior, which knows earlier tasks"
-        } else {
-            "the plain posterior"
+        let by = match (&self.method, self.guided) {
+            (Some(method), _) => format!("the method {method}"),
+            (None, true) => "the transfer posterior, which knows earlier tasks".into(),
+            (None, false) => "the plain posterior".into(),
         };
         if self.fidelities.shorter() > 0 {
             let short: usize = report.shorter.iter().map(|shorter| shorter.trained).sum();
             return format!(
                 "{short} shorter and {} full trainings ({} of all before), {} of the full ones infeasible, in {:.0} s, for the cost of {:.2} \
-                 full ones; chosen by what both say{}.",
+                 full ones; chosen by {}{}.",
                 report.measured,
                 self.known,
                 report.infeasible,
                 self.began.elapsed().as_secs_f64(),
                 report.spent,
+                if self.method.is_some() { by.as_str() } else { "what both say" },
                 if self.guided { " and by earlier tasks" } else { "" }
             );
         }
@@ -271,6 +274,17 @@ impl Display {
             report.infeasible,
             self.began.elapsed().as_secs_f64()
         )
+    }
+
+    /// What is searched of a measurement, and which limits it breaks.
+    fn values(&self, row: &Row) -> String {
+        let value =
+            |metric: &str| row.metrics.get(metric).map(|value| format!("{metric} {}", number(*value)));
+        let values: Vec<String> = self.goal.objectives().iter().filter_map(|o| value(&o.metric)).collect();
+        match &row.broken {
+            Some(broken) => format!("{} ({broken})", values.join(" ")),
+            None => values.join(" "),
+        }
     }
 
     /// What was found.
@@ -286,7 +300,8 @@ impl Display {
         }
         println!("{}", self.how(report));
         let Some(best) = &report.best else {
-            if report.rows.iter().any(|row| row.value().is_some()) {
+            report.beyond().iter().for_each(|line| println!("{line}"));
+            if report.rows.iter().any(|row| row.value().is_some()) && report.least_violating.is_none() {
                 println!(
                     "Only shorter trainings have a value; a full one was not paid for, or has none. More: {}",
                     more.words()
@@ -294,7 +309,7 @@ impl Display {
             }
             return;
         };
-        println!("\nBest {} after", self.objective.metric);
+        println!("\nBest {} after", self.goal.first().metric);
         for (n, value) in &report.curve {
             println!("  {n:>4} {}  {}", report.counted(), number(*value));
         }
@@ -303,7 +318,13 @@ impl Display {
             report.shorter.iter().for_each(|shorter| println!("{}", shorter.in_words()));
             self.by_the_clock().into_iter().for_each(|line| println!("{line}"));
         }
-        println!("\nBest found: {}", best.architecture);
+        let beyond = report.beyond();
+        if !beyond.is_empty() {
+            println!();
+            beyond.iter().for_each(|line| println!("{line}"));
+        }
+        let best_of = if self.goal.is_single() { String::new() } else { format!(" in {}", report.metric) };
+        println!("\nBest found{best_of}: {}", best.architecture);
         let cells: Vec<String> =
             best.metrics.iter().map(|(name, value)| format!("{name} {}", number(*value))).collect();
         for line in cells.chunks(5) {
@@ -311,7 +332,8 @@ impl Display {
         }
         if !report.importance.is_empty() {
             println!(
-                "\nWhat mattered, as the predictor sees it (share of its variance that one decision explains alone):"
+                "\nWhat mattered{}, as the predictor sees it (share of its variance that one decision explains alone):",
+                if self.goal.is_single() { String::new() } else { format!(" for {}", report.metric) }
             );
             let wide = report.importance.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
             for (name, share) in report.importance.iter().take(DECISIONS) {

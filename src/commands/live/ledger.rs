@@ -8,7 +8,7 @@ use srnas_oracle::{
     costly::{Answer, CostlyOracle, Training},
     fidelities::Fidelities,
 };
-use srnas_search::{Journal, Measured, Objective};
+use srnas_search::{Goal, Journal, Measured, Values};
 use srnas_task::Count;
 use std::collections::BTreeMap;
 
@@ -31,12 +31,13 @@ impl<'o> SearchLedger<'o> {
         config: &LiveConfig,
     ) -> anyhow::Result<Self> {
         let (name, identity) = oracle.identity();
-        let sign = if config.minimise { "-" } else { "" };
+        let goal = config.goal()?;
         let run = RunRecord {
             name: held.name(),
             space: oracle.space().name().into(),
             seed: config.seed,
-            tasks: vec![(format!("{name}/{sign}{}", config.metric), config.metric.clone())],
+            // By its first objective; the others are among the metrics.
+            tasks: vec![(format!("{name}/{goal}"), goal.first().metric.clone())],
             benchmarks: vec![(name, hex(&Sha256::digest(identity)))],
         };
         let database = match resumed {
@@ -50,15 +51,15 @@ impl<'o> SearchLedger<'o> {
     }
 
     /// What was measured.
-    pub fn known(&self, objective: &Objective) -> Result<Vec<Measured>, LedgerError> {
+    pub fn known(&self, goal: &Goal) -> Result<Vec<Measured>, LedgerError> {
+        let objective = goal.first();
         let of = |record: AnswerRecord| {
             // A resumed search has the fidelities that it began with.
             let shorter = self.fidelities.of_share(record.fidelity)?;
             let training = Training { choices: record.choices, shorter };
             let answer = match record.said {
                 Ok((value, mut metrics)) => {
-                    let value = if objective.minimise { 0.0 - value } else { value };
-                    metrics.entry(objective.metric.clone()).or_insert(value);
+                    metrics.entry(objective.metric.clone()).or_insert(objective.maximised(value));
                     Answer::Metrics(metrics)
                 }
                 Err(reason) => Answer::Infeasible(reason),
@@ -74,12 +75,12 @@ impl<'o> SearchLedger<'o> {
 }
 
 impl Journal for SearchLedger<'_> {
-    fn keep(&mut self, measured: &Measured, value: &Result<f64, String>) -> Result<(), String> {
+    fn keep(&mut self, measured: &Measured, values: &Result<Values, String>) -> Result<(), String> {
         let metrics = match &measured.answer {
             Answer::Metrics(metrics) => metrics.clone(),
             Answer::Infeasible(_) => BTreeMap::new(),
         };
-        let said = value.clone().map(|value| (value, metrics));
+        let said = values.clone().map(|values| (values.maximised[0], metrics));
         let record = AnswerRecord {
             key: measured.key,
             choices: measured.training.choices.clone(),

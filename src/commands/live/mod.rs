@@ -27,7 +27,7 @@ use srnas_oracle::{
     training::{TrainingOracle, data},
 };
 use srnas_policy::Policy;
-use srnas_search::{Guide, LiveSearch, Objective, report::SearchReport};
+use srnas_search::{Guide, Limit, LiveSearch, MethodSpec, report::SearchReport};
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -66,12 +66,20 @@ pub struct LiveArguments {
     /// config.toml of an earlier search
     #[arg(long, value_name = "F", requires = "live")]
     pub recipe: Option<PathBuf>,
-    /// With --oracle, the metric to search for [default with train: val/clean]
-    #[arg(long, value_name = "METRIC", requires = "live", conflicts_with = "minimise")]
-    pub maximise: Option<String>,
+    /// With --oracle, the metric to search for [default with train: val/clean]; with several of these and of --minimise, the front
+    /// of what no other architecture is better than in everything (docs/several-objectives.md)
+    #[arg(long, value_name = "METRIC", requires = "live")]
+    pub maximise: Vec<String>,
     /// With --oracle, a metric of which less is better
     #[arg(long, value_name = "METRIC", requires = "live")]
-    pub minimise: Option<String>,
+    pub minimise: Vec<String>,
+    /// With --oracle, a limit within which an architecture counts, such as 'latency_ms <= 12'; may be given several times
+    #[arg(long, value_name = "LIMIT", requires = "live")]
+    pub require: Vec<Limit>,
+    /// With --oracle, the method that searches: any of those of `srnas compare`, with its options, such as
+    /// evolution:population=20 [default: the predictor]
+    #[arg(long, value_name = "METHOD", requires = "live", conflicts_with_all = ["policy", "prior"])]
+    pub method: Option<MethodSpec>,
     /// With --oracle, shorter trainings that may be paid for first, and the full one last: epochs=3,27 has trainings of 3 and of
     /// 27 epochs, and the short one costs a ninth of --budget's unit (docs/short-trainings.md)
     #[arg(long, value_name = "UNIT=SHORT,…,FULL", requires = "live")]
@@ -147,7 +155,7 @@ impl LiveArguments {
         let fidelities = config.fidelities();
         let trains = match &config.training {
             Some(training) => {
-                Some(trained(&given, training, &config.metric, config.seed, fidelities.clone())?)
+                Some(trained(&given, training, &config.metrics()?, config.seed, fidelities.clone())?)
             }
             None => None,
         };
@@ -182,15 +190,16 @@ impl LiveArguments {
         }
         let search = LiveSearch {
             oracle: oracle.as_ref(),
-            objective: Objective { metric: config.metric.clone(), minimise: config.minimise },
+            goal: config.goal()?,
             guide,
+            method: config.method()?,
             budget,
             parallel: config.parallel.map_or(slots, usize::from).min(most),
             most_failures: self.max_failures.map(|most| most as usize),
             seed: config.seed,
         };
         let mut ledger = SearchLedger::open(&held, resumed, oracle.as_ref(), &config)?;
-        let known = ledger.known(&search.objective)?;
+        let known = ledger.known(&search.goal)?;
         let shown = Display::new(&search, &known, as_json);
         let stop = stop_flag()?;
         let found = search.run(known, &mut ledger, &stop, &|event| shown.event(event));
@@ -198,9 +207,9 @@ impl LiveArguments {
         let go_on = format!("srnas search --resume --run-dir {}", shell(&run_dir));
         // The report is of all that is kept, also where the search broke off.
         let report = || -> anyhow::Result<SearchReport> {
-            let known = ledger.known(&search.objective)?;
+            let known = ledger.known(&search.goal)?;
             let importance = search.importance(&known)?;
-            let report = SearchReport::new(&given.space, &fidelities, &search.objective, &known, &importance);
+            let report = SearchReport::new(&given.space, &fidelities, &search.goal, &known, &importance);
             report.write(&run_dir, &format!("Search of {}", given.space.name()), &shown.how(&report))?;
             Ok(report)
         };
@@ -209,7 +218,7 @@ impl LiveArguments {
             Ok(_) => {
                 let report = report?;
                 let twice = 2 * (report.spent.round() as usize).max(1);
-                let more = match search.used_up(&ledger.known(&search.objective)?) {
+                let more = match search.used_up(&ledger.known(&search.goal)?) {
                     Some(all) => More::Nothing(all),
                     None => More::Command(format!("{go_on} --budget {twice}")),
                 };
@@ -221,6 +230,9 @@ impl LiveArguments {
                         report.rows.len(),
                         place.display()
                     );
+                }
+                if report.least_violating.is_some() {
+                    bail!("none of {} measurements keeps every limit", report.rows.len());
                 }
                 Ok(())
             }
@@ -251,7 +263,7 @@ impl LiveArguments {
         }
         let options = RemoteOptions {
             search_id: remote.id.clone(),
-            metric: config.metric.clone(),
+            metrics: config.metrics()?,
             minimise: config.minimise,
             space: given.place.clone(),
             definition: given.definition.clone(),
@@ -282,7 +294,7 @@ fn duration(what: &str, text: Option<&String>) -> anyhow::Result<Option<Duration
 pub fn trained(
     given: &GivenSpace,
     training: &TrainingConfig,
-    metric: &str,
+    wanted: &[String],
     seed: u64,
     fidelities: Fidelities,
 ) -> anyhow::Result<TrainingOracle> {
@@ -295,7 +307,7 @@ pub fn trained(
         oracle = oracle.with(fidelities).map_err(Usage)?;
     }
     let known = oracle.metric_names();
-    if !known.iter().any(|name| name == metric) {
+    if let Some(metric) = wanted.iter().find(|metric| !known.contains(metric)) {
         let hint = srnas_basics::names::did_you_mean(metric, known.iter().map(String::as_str));
         return Err(Usage(format!("the oracle has no metric `{metric}`{hint}")).into());
     }
@@ -306,7 +318,7 @@ pub fn trained(
 fn program(given: &GivenSpace, config: &LiveConfig, run_dir: &Path) -> anyhow::Result<CommandOracle> {
     let options = CommandOptions {
         command: config.oracle.trim_start_matches(PROGRAM).into(),
-        metric: config.metric.clone(),
+        metrics: config.metrics()?,
         timeout: duration("timeout", config.timeout.as_ref())?,
         retries: config.retries,
         seed: config.seed,

@@ -1,63 +1,127 @@
-//! What a live search asks for next, and what it believes.
+//! The method of a search with one objective where none is named: the upper bound of what a guide knows, the short trainings
+//! first where there are some, or what a trained policy moves to.
+//!
+//! What it asks for follows from what it was told alone, so that a search that goes on asks for what it would have asked for.
+//! What is running counts as measured with its predicted mean, so that two slots do not ask for neighbours that say the same;
+//! infeasible architectures count as the worst value so far, so that the search keeps away from them.
 
 use crate::{
-    guide::Known,
+    guide::{Guide, Known},
     importance,
-    live::{LiveError, LiveSearch, Measured, State},
-    method::{Begin, Method, Whole},
+    method::{Begin, Method, MethodError, Training, Whole},
     methods::{Acquisition, FIRST, Gp, Screening, ScreeningSettings, unmeasured},
 };
 use hashbrown::HashSet;
-use srnas_oracle::costly::Training;
 use srnas_predictor::Kind;
 use srnas_space::{Choices, SearchSpace};
 use srnas_task::Count;
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 /// Measurements that a posterior is conditioned on at most: its cost grows with their cube.
 pub(crate) const CONDITIONED: usize = 320;
 
-impl LiveSearch<'_> {
+/// A search by a guide.
+pub(crate) struct Guided {
+    space: Arc<SearchSpace>,
+    whole: Option<Arc<Whole>>,
+    guide: Guide,
+    /// Costs of the shorter trainings, in full ones, the cheapest first.
+    costs: Arc<[f64]>,
+    budget: usize,
+    seed: u64,
+    known: Vec<Told>,
+    running: Vec<Training>,
+    /// What is to be asked for next, where a posterior proposes several at once.
+    proposed: VecDeque<Training>,
+}
+
+/// What it was told.
+struct Told {
+    training: Training,
+    key: u64,
+    /// What is maximised, if there is something.
+    value: Option<f32>,
+}
+
+impl Guided {
+    /// A search that was told nothing yet. `costs` are those of the shorter trainings, in full ones, the cheapest first.
+    pub fn new(
+        space: &Arc<SearchSpace>,
+        whole: &Option<Arc<Whole>>,
+        guide: Guide,
+        costs: Arc<[f64]>,
+        budget: usize,
+        seed: u64,
+    ) -> Self {
+        Self {
+            space: space.clone(),
+            whole: whole.clone(),
+            guide,
+            costs,
+            budget,
+            seed,
+            known: Vec::new(),
+            running: Vec::new(),
+            proposed: VecDeque::new(),
+        }
+    }
+
+    fn learn(&mut self, training: &Training, value: Option<f32>) {
+        self.running.retain(|running| running != training);
+        let key = self.space.canonical_key(&training.choices);
+        self.known.push(Told { training: training.clone(), key, value });
+        if !self.costs.is_empty() {
+            // What could not be paid for was chosen without knowing this.
+            self.proposed.clear();
+        }
+    }
+
+    /// Whether a training is neither done nor under way.
+    fn is_new(&self, training: &Training) -> bool {
+        let key = self.space.canonical_key(&training.choices);
+        let known = self.known.iter().any(|t| t.key == key && t.training.shorter == training.shorter);
+        let under_way = |running: &Training| {
+            running.shorter == training.shorter && self.space.canonical_key(&running.choices) == key
+        };
+        !known && !self.running.iter().any(under_way)
+    }
+
     /// What to measure next, the best first: one training, or several where so many were measured that proposing costs more
     /// than a cheap measurement. Nothing where every architecture was measured or is being measured.
-    pub(crate) fn propose(
-        &self,
-        state: &State,
-        whole: &Option<Arc<Whole>>,
-    ) -> Result<Vec<Training>, LiveError> {
-        if self.oracle.fidelities().shorter() > 0 {
-            return self.propose_training(state, whole);
+    fn propose(&self) -> Result<Vec<Training>, MethodError> {
+        if !self.costs.is_empty() {
+            return self.propose_training();
         }
-        let space = self.oracle.space();
-        let values = self.values(&state.known);
-        let asked = state.known.len() + state.running.len();
+        let space = &self.space;
+        let values = self.values();
+        let asked = self.known.len() + self.running.len();
         // Who knows a past needs no start.
-        let guided = state.known.is_empty() && self.guide.knows_a_past();
+        let guided = self.known.is_empty() && self.guide.knows_a_past();
         if values.iter().all(Option::is_none) && !guided {
-            let begin = self.begin(asked, asked + 1, whole);
-            let known = state.known.iter().map(|m| m.key);
-            let running = state.running.iter().map(|running| space.canonical_key(&running.choices));
+            let begin = self.begin(asked, asked + 1);
+            let known = self.known.iter().map(|m| m.key);
+            let running = self.running.iter().map(|running| space.canonical_key(&running.choices));
             let taken: HashSet<u64> = known.chain(running).collect();
             return Ok(unmeasured(&begin, &taken, &mut begin.rng())
                 .into_iter()
                 .map(Training::full)
                 .collect());
         }
-        let mut posterior = self.posterior(&state.known, &values, asked, whole)?;
-        for running in &state.running {
+        let mut posterior = self.posterior()?;
+        for running in &self.running {
             let mean = posterior.mean_of(&running.choices);
             posterior.0.tell(&running.choices, &[mean])?;
         }
-        if let (true, Some(whole)) = (self.guide.is_trained(), whole) {
+        if let (true, Some(whole)) = (self.guide.is_trained(), &self.whole) {
             let worst = values.iter().flatten().copied().reduce(f32::min).unwrap_or(0.0);
-            let known = state.known.iter().zip(&values);
+            let known = self.known.iter().zip(&values);
             let known = known.map(|(m, value)| (m.training.choices.clone(), value.unwrap_or(worst)));
-            let running = state.running.iter().map(|running| &running.choices);
+            let running = self.running.iter().map(|running| &running.choices);
             let running = running.map(|choices| (choices.clone(), posterior.mean_of(choices)));
             let known = Known { full: known.chain(running).collect(), ..Known::default() };
-            let (expected, seed) = (posterior.0.means(), self.begin(asked, 1, &None).seed);
+            let (expected, seed) = (posterior.0.means(), self.begin(asked, 1).seed);
             let moved = self.guide.policy_choice(whole, &known, expected, self.budget, seed)?;
-            if let Some(moved) = moved.filter(|training| state.is_new(space, training)) {
+            if let Some(moved) = moved.filter(|training| self.is_new(training)) {
                 return Ok(vec![moved]);
             }
         }
@@ -68,26 +132,21 @@ impl LiveSearch<'_> {
     }
 
     /// What to train next, and how long.
-    fn propose_training(
-        &self,
-        state: &State,
-        whole: &Option<Arc<Whole>>,
-    ) -> Result<Vec<Training>, LiveError> {
-        let asked = state.known.len() + state.running.len();
-        if asked == 0 && self.guide.knows_shorter() && whole.is_some() {
+    fn propose_training(&self) -> Result<Vec<Training>, MethodError> {
+        let asked = self.known.len() + self.running.len();
+        if asked == 0 && self.guide.knows_shorter() && self.whole.is_some() {
             // An episode of the policy begins with a full training.
-            let begin = self.begin(asked, 1, whole);
+            let begin = self.begin(asked, 1);
             let start = unmeasured(&begin, &HashSet::new(), &mut begin.rng());
             return Ok(start.into_iter().map(Training::full).collect());
         }
-        let mut screening = self.screening(&state.known, asked, whole)?;
+        let mut screening = self.screening()?;
         let has_value = |running: &Training| {
-            let same = state.known.iter().filter(|m| m.training.shorter == running.shorter);
-            same.into_iter().any(|m| self.objective.value(&m.answer).is_ok())
+            self.known.iter().any(|m| m.training.shorter == running.shorter && m.value.is_some())
         };
-        let mut expected = Vec::with_capacity(state.running.len());
+        let mut expected = Vec::with_capacity(self.running.len());
         let mut posterior = None;
-        for running in &state.running {
+        for running in &self.running {
             // Where nothing of its kind is known there is no unit to expect anything in.
             let mean = match running.shorter {
                 _ if !has_value(running) => None,
@@ -102,8 +161,8 @@ impl LiveSearch<'_> {
             };
             expected.push((running, mean));
         }
-        if let (true, Some(whole)) = (self.guide.knows_shorter(), whole)
-            && let Some(moved) = self.policy_training(state, &expected, whole, &mut screening)?
+        if let (true, Some(whole)) = (self.guide.knows_shorter(), &self.whole)
+            && let Some(moved) = self.policy_training(&expected, whole, &mut screening)?
         {
             return Ok(vec![moved]);
         }
@@ -126,14 +185,12 @@ impl LiveSearch<'_> {
     /// it has nothing to say: before the first full training, and where what it would train is taken or has failed already.
     fn policy_training(
         &self,
-        state: &State,
         expected: &[(&Training, Option<f32>)],
         whole: &Arc<Whole>,
         screening: &mut Screening,
-    ) -> Result<Option<Training>, LiveError> {
-        let values = self.values(&state.known);
-        let mut known = Known { costs: self.oracle.fidelities().costs().collect(), ..Known::default() };
-        let told = state.known.iter().zip(&values).map(|(m, value)| (&m.training, *value));
+    ) -> Result<Option<Training>, MethodError> {
+        let mut known = Known { costs: self.costs.to_vec(), ..Known::default() };
+        let told = self.known.iter().map(|m| (&m.training, m.value));
         for (training, value) in told.chain(expected.iter().copied()) {
             let Some(value) = value else { continue };
             match training.shorter {
@@ -144,44 +201,39 @@ impl LiveSearch<'_> {
         if known.full.is_empty() {
             return Ok(None);
         }
-        let asked = state.known.len() + state.running.len();
-        let seed = self.begin(asked, 1, &None).seed;
+        let asked = self.known.len() + self.running.len();
+        let seed = self.begin(asked, 1).seed;
         let means = screening.posterior()?.means();
         let moved = self.guide.policy_choice(whole, &known, means, self.budget, seed)?;
-        let space = self.oracle.space();
+        let space = &self.space;
         let free = |training: &Training| {
             let key = space.canonical_key(&training.choices);
-            let failed = state.known.iter().zip(&values).any(|(m, value)| m.key == key && value.is_none());
-            let under_way = state.running.iter().any(|running| space.canonical_key(&running.choices) == key);
-            !failed && !under_way && state.is_new(space, training)
+            let failed = self.known.iter().any(|m| m.key == key && m.value.is_none());
+            let under_way = self.running.iter().any(|running| space.canonical_key(&running.choices) == key);
+            !failed && !under_way && self.is_new(training)
         };
         Ok(moved.filter(free))
     }
 
     /// The values that are maximised; none where there is none.
-    fn values(&self, known: &[Measured]) -> Vec<Option<f32>> {
-        known.iter().map(|m| self.objective.value(&m.answer).ok().map(|value| value as f32)).collect()
+    fn values(&self) -> Vec<Option<f32>> {
+        self.known.iter().map(|told| told.value).collect()
     }
 
-    /// The search that pays for shorter trainings, after `known`.
-    fn screening(
-        &self,
-        known: &[Measured],
-        asked: usize,
-        whole: &Option<Arc<Whole>>,
-    ) -> Result<Screening, LiveError> {
-        let costs: Vec<f64> = self.oracle.fidelities().costs().collect();
-        let begin = Begin { shorter: costs.into(), ..self.begin(asked, self.budget, whole) };
+    /// The search that pays for shorter trainings, after what is known.
+    fn screening(&self) -> Result<Screening, MethodError> {
+        let (known, asked) = (&self.known, self.known.len() + self.running.len());
+        let begin = Begin { shorter: self.costs.clone(), ..self.begin(asked, self.budget) };
         let mut screening =
             Screening::new(&begin, ScreeningSettings::live()).near(self.guide.favourites().to_vec());
-        let values = self.values(known);
+        let values = self.values();
         let full: Vec<usize> = (0..known.len()).filter(|&i| known[i].training.shorter.is_none()).collect();
         let full_values: Vec<Option<f32>> = full.iter().map(|&i| values[i]).collect();
         let told: HashSet<usize> = conditioned(&full_values).into_iter().map(|i| full[i]).collect();
         for (i, (measured, value)) in known.iter().zip(&values).enumerate() {
             let training = &measured.training;
             match (value, training.shorter) {
-                (None, _) => screening.tell_failed(training)?,
+                (None, _) => screening.tell_infeasible(training, None)?,
                 (Some(value), Some(_)) => screening.tell_shorter(training, *value)?,
                 (Some(value), None) if told.contains(&i) => screening.tell(&training.choices, &[*value])?,
                 (Some(_), None) => screening.exclude(&training.choices),
@@ -190,37 +242,33 @@ impl LiveSearch<'_> {
         Ok(screening)
     }
 
-    fn begin(&self, asked: usize, points: usize, whole: &Option<Arc<Whole>>) -> Begin {
+    fn begin(&self, asked: usize, points: usize) -> Begin {
         Begin {
-            space: self.oracle.space().clone(),
+            space: self.space.clone(),
             count: Count::Classes,
             objectives: 1,
+            limits: 0,
             budget: points,
             shorter: Arc::from([]),
             start: Vec::new(),
             // Another draw at each turn, and the same again if the search is resumed here.
             seed: self.seed.wrapping_add((asked as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
             start_seed: self.seed,
-            whole: whole.clone(),
+            whole: self.whole.clone(),
             past: self.guide.prior().cloned(),
             tasks: Arc::from([]),
         }
     }
 
-    /// What is believed after `known`, full trainings only; what is infeasible counts as the worst. Of more than
+    /// What is believed after what is known, full trainings only; what is infeasible counts as the worst. Of more than
     /// [`CONDITIONED`] measurements the others are merely not asked for again.
-    fn posterior(
-        &self,
-        known: &[Measured],
-        values: &[Option<f32>],
-        asked: usize,
-        whole: &Option<Arc<Whole>>,
-    ) -> Result<LivePosterior, LiveError> {
+    fn posterior(&self) -> Result<LivePosterior, MethodError> {
+        let (known, values) = (&self.known, self.values());
         let worst = values.iter().flatten().copied().reduce(f32::min).unwrap_or(0.0);
-        let told = conditioned(values);
+        let told = conditioned(&values);
         let kind = if self.guide.knows_a_past() { Kind::Transfer } else { Kind::Plain };
-        let running = asked - known.len();
-        let begin = self.begin(asked, told.len() + running + 1, whole);
+        let running = self.running.len();
+        let begin = self.begin(known.len() + running, told.len() + running + 1);
         // Before anything is measured the past's scale and sign are open, and an upper bound likes best what was worst.
         let beta = if known.is_empty() { 0.0 } else { self.guide.beta() };
         let mut posterior = Gp::new(&begin, *self.guide.settings(), kind, Acquisition::Bound(beta));
@@ -241,17 +289,62 @@ impl LiveSearch<'_> {
     ///
     /// # Errors
     /// When there is no posterior of it.
-    pub fn importance(&self, known: &[Measured]) -> Result<Vec<(usize, f64)>, LiveError> {
-        let full = known.iter().filter(|m| m.training.shorter.is_none());
-        if full.filter(|m| self.objective.value(&m.answer).is_ok()).count() < 2 {
+    pub fn importance(&self) -> Result<Vec<(usize, f64)>, MethodError> {
+        let full = self.known.iter().filter(|told| told.training.shorter.is_none());
+        if full.filter(|told| told.value.is_some()).count() < 2 {
             return Ok(Vec::new());
         }
-        let whole = Whole::new(self.oracle.space(), Count::Classes).map(Arc::new);
-        let mut posterior = match self.oracle.fidelities().shorter() {
-            0 => self.posterior(known, &self.values(known), known.len(), &whole)?,
-            _ => LivePosterior(self.screening(known, known.len(), &whole)?.posterior()?),
+        let mut posterior = match self.costs.is_empty() {
+            true => self.posterior()?,
+            false => LivePosterior(self.screening()?.posterior()?),
         };
-        Ok(importance::main_effects(&mut posterior)?)
+        importance::main_effects(&mut posterior)
+    }
+}
+
+impl Method for Guided {
+    fn ask(&mut self) -> Result<Option<Vec<u8>>, MethodError> {
+        Ok(self.ask_training()?.map(|training| training.choices))
+    }
+
+    fn ask_training(&mut self) -> Result<Option<Training>, MethodError> {
+        // What was proposed some time ago may have been begun meanwhile by somebody else.
+        while self.proposed.front().is_some_and(|training| !self.is_new(training)) {
+            self.proposed.pop_front();
+        }
+        if self.proposed.is_empty() {
+            self.proposed = self.propose()?.into();
+        }
+        // It stays there until it has begun: what cannot be paid for now may be, later.
+        Ok(self.proposed.front().cloned())
+    }
+
+    fn begun(&mut self, training: &Training) {
+        self.proposed.retain(|proposed| proposed != training);
+        self.running.push(training.clone());
+    }
+
+    fn tell(&mut self, choices: &Choices, values: &[f32]) -> Result<(), MethodError> {
+        self.learn(&Training::full(choices.to_vec()), Some(values[0]));
+        Ok(())
+    }
+
+    fn tell_shorter(&mut self, training: &Training, value: f32) -> Result<(), MethodError> {
+        self.learn(training, Some(value));
+        Ok(())
+    }
+
+    fn tell_infeasible(&mut self, training: &Training, _worst: Option<&[f32]>) -> Result<(), MethodError> {
+        self.learn(training, None);
+        Ok(())
+    }
+
+    fn concurrent(&self) -> bool {
+        true
+    }
+
+    fn asks_again(&self) -> bool {
+        true
     }
 }
 

@@ -1,0 +1,241 @@
+//! Every method where measurements are made: it is killed and goes on, asks for nothing twice, and finds what there is.
+
+use srnas_oracle::{
+    costly::{Answer, CostlyError, CostlyOracle, Training},
+    fidelities::Fidelities,
+};
+use srnas_search::{
+    Event, Goal, Guide, Journal, LiveError, LiveSearch, METHODS, Measured, MethodSpec, Objective, Values,
+    check_method, report::SearchReport,
+};
+use srnas_space::{Conditional, Decision, SearchSpace};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+/// Accuracy and latency of a made-up network; a corner of the space has neither.
+struct Toy {
+    space: Arc<SearchSpace>,
+    fidelities: Fidelities,
+    asked: Mutex<Vec<Training>>,
+}
+
+fn toy(decisions: usize) -> Toy {
+    let named = |d: usize| Decision::new(format!("d{d}"), &["a", "b", "c"]);
+    let space = Conditional::space("made-up", (0..decisions).map(named).collect(), vec![]).unwrap();
+    Toy { space: Arc::new(space), fidelities: Fidelities::FULL, asked: Mutex::default() }
+}
+
+fn metrics(choices: &[u8]) -> BTreeMap<String, f64> {
+    let high: f64 =
+        choices.iter().zip([1.0, 0.8, 0.5, 1.2].iter().cycle()).map(|(&c, w)| w * f64::from(c)).sum();
+    let ms: f64 = choices.iter().map(|&c| f64::from(c * c)).sum();
+    BTreeMap::from([("accuracy".into(), high), ("ms".into(), ms)])
+}
+
+fn is_feasible(choices: &[u8]) -> bool {
+    choices[0] != 2 || choices[1] != 0
+}
+
+impl CostlyOracle for Toy {
+    fn space(&self) -> &Arc<SearchSpace> {
+        &self.space
+    }
+
+    fn identity(&self) -> (String, String) {
+        ("toy".into(), String::new())
+    }
+
+    fn metric_names(&self) -> Vec<String> {
+        vec!["accuracy".into(), "ms".into()]
+    }
+
+    fn fidelities(&self) -> &Fidelities {
+        &self.fidelities
+    }
+
+    fn measure(&self, training: &Training, _: &AtomicBool) -> Result<Answer, CostlyError> {
+        self.asked.lock().unwrap().push(training.clone());
+        if !is_feasible(&training.choices) {
+            return Ok(Answer::Infeasible("it burnt".into()));
+        }
+        Ok(Answer::Metrics(metrics(&training.choices)))
+    }
+}
+
+#[derive(Default)]
+struct Kept(Vec<Measured>);
+
+impl Journal for Kept {
+    fn keep(&mut self, measured: &Measured, _: &Result<Values, String>) -> Result<(), String> {
+        self.0.push(measured.clone());
+        Ok(())
+    }
+}
+
+fn accuracy() -> Goal {
+    Goal::single("accuracy", false)
+}
+
+fn both(limits: &[&str]) -> Goal {
+    let objective = |metric: &str, minimise| Objective { metric: metric.into(), minimise };
+    let limits = limits.iter().map(|text| text.parse().unwrap()).collect();
+    Goal::new(vec![objective("accuracy", false), objective("ms", true)], limits).unwrap()
+}
+
+fn search<'a>(oracle: &'a Toy, method: &str, goal: Goal, budget: usize, parallel: usize) -> LiveSearch<'a> {
+    let method: MethodSpec = method.parse().unwrap();
+    LiveSearch {
+        oracle,
+        goal,
+        guide: Guide::default(),
+        method: Some(method),
+        budget,
+        parallel,
+        most_failures: None,
+        seed: 3,
+    }
+}
+
+/// Searches, is stopped on the way, goes on, and has asked for nothing twice.
+fn stopped_and_resumed(
+    oracle: &Toy,
+    method: &str,
+    goal: Goal,
+    budget: usize,
+    parallel: usize,
+) -> Vec<Measured> {
+    let (mut journal, stop) = (Kept::default(), AtomicBool::new(false));
+    let after = |event: Event| {
+        if matches!(event, Event::Ended { done, .. } if done == budget / 2) {
+            stop.store(true, Ordering::Relaxed);
+        }
+    };
+    let search = search(oracle, method, goal, budget, parallel);
+    let ended = search.run(vec![], &mut journal, &stop, &after);
+    assert!(matches!(ended, Err(LiveError::Stopped { .. })), "{method}: {ended:?}");
+    let known = journal.0.clone();
+    let go = AtomicBool::new(false);
+    let found = search.run(known, &mut journal, &go, &|_| ()).unwrap_or_else(|e| panic!("{method}: {e}"));
+    let asked = oracle.asked.lock().unwrap();
+    let distinct: HashSet<&Training> = asked.iter().collect();
+    assert_eq!(
+        (asked.len(), distinct.len()),
+        (found.len(), found.len()),
+        "{method} asked for something twice"
+    );
+    found
+}
+
+const OPTIONS: &[(&str, &str)] = &[
+    ("evolution", ":population=10,tournament=3"),
+    ("ridge", ":initial=8,batch=4"),
+    ("bananas", ":networks=2,initial=8,batch=4"),
+    ("nsga2", ":population=10"),
+    ("linas", ":population=10"),
+    ("two-phase", ":short=10"),
+    ("screen", ":first=10"),
+];
+
+/// Those that a search which makes its measurements knows in another way, or that need a program.
+const ELSEWHERE: &[&str] = &["policy", "transfer-gp", "cmd"];
+
+#[test]
+fn every_method_is_stopped_and_goes_on_and_asks_for_nothing_twice() {
+    for (name, _) in METHODS.iter().filter(|(name, _)| !ELSEWHERE.contains(name)) {
+        let options = OPTIONS.iter().find(|(of, _)| of == name).map_or("", |(_, options)| options);
+        let method = format!("{name}{options}");
+        let short = matches!(*name, "two-phase" | "screen" | "halving" | "hyperband" | "asha" | "bohb");
+        for parallel in [1, 3] {
+            let mut oracle = toy(4);
+            if short {
+                oracle.fidelities = "epochs=1,4".parse().unwrap();
+            }
+            let found = stopped_and_resumed(&oracle, &method, accuracy(), 24, parallel);
+            let spent: f64 = found.iter().map(|measured| measured.cost).sum();
+            assert!(spent <= 24.0 + 1e-6 && spent > 22.9, "{method}: {spent}");
+            assert_eq!(short, found.iter().any(|m| m.training.shorter.is_some()), "{method}");
+        }
+    }
+}
+
+#[test]
+fn a_method_searches_a_small_space_to_its_end_whatever_fails() {
+    for method in ["random", "local", "gp", "universal", "ridge:initial=4,batch=2"] {
+        let oracle = toy(3);
+        let found = stopped_and_resumed(&oracle, method, accuracy(), 27, 1);
+        assert_eq!(found.len(), 27, "{method}");
+    }
+}
+
+#[test]
+fn the_front_of_a_search_is_the_front_of_what_it_measured() {
+    for method in METHODS.iter().map(|(name, _)| *name).filter(|name| *name != "cmd") {
+        let goal = both(&[]);
+        let spec: MethodSpec = method.parse().unwrap();
+        let oracle = toy(5);
+        if check_method(&spec, &oracle.space, &goal, 0).is_err() {
+            continue;
+        }
+        let options = OPTIONS.iter().find(|(of, _)| *of == method).map_or("", |(_, options)| options);
+        let found = stopped_and_resumed(&oracle, &format!("{method}{options}"), goal.clone(), 40, 2);
+        let report = SearchReport::new(&oracle.space, &Fidelities::FULL, &goal, &found, &[]);
+        let told = |name: &str, m: &BTreeMap<String, f64>| m[name];
+        let feasible = || {
+            found.iter().filter(|m| is_feasible(&m.training.choices)).map(|m| metrics(&m.training.choices))
+        };
+        let beats = |a: &BTreeMap<String, f64>, b: &BTreeMap<String, f64>| {
+            let (more, less) = (told("accuracy", a) - told("accuracy", b), told("ms", b) - told("ms", a));
+            more >= 0.0 && less >= 0.0 && more + less > 0.0
+        };
+        let mut brute: Vec<(f64, f64)> = feasible()
+            .filter(|own| !feasible().any(|other| beats(&other, own)))
+            .map(|m| (told("accuracy", &m), told("ms", &m)))
+            .collect();
+        brute.sort_by(|a, b| b.0.total_cmp(&a.0));
+        brute.dedup();
+        let front: Vec<(f64, f64)> =
+            report.front.unwrap().iter().map(|p| (p.metrics["accuracy"], p.metrics["ms"])).collect();
+        assert_eq!(front, brute, "{method}");
+    }
+}
+
+#[test]
+fn limits_decide_what_is_best_and_where_nothing_keeps_them_the_nearest_is_named() {
+    let oracle = toy(4);
+    let goal = Goal::new(accuracy().objectives().to_vec(), vec!["ms <= 4".parse().unwrap()]).unwrap();
+    let found = stopped_and_resumed(&oracle, "random", goal.clone(), 60, 2);
+    let report = SearchReport::new(&oracle.space, &Fidelities::FULL, &goal, &found, &[]);
+    let kept = |m: &&Measured| is_feasible(&m.training.choices) && metrics(&m.training.choices)["ms"] <= 4.0;
+    let best =
+        found.iter().filter(kept).map(|m| metrics(&m.training.choices)["accuracy"]).fold(f64::MIN, f64::max);
+    assert_eq!(report.best.as_ref().unwrap().value(), Some(best));
+    assert!(report.least_violating.is_none() && report.beyond_limits.unwrap() > 0);
+    let hard = Goal::new(goal.objectives().to_vec(), vec!["ms <= -1".parse().unwrap()]).unwrap();
+    let report = SearchReport::new(&oracle.space, &Fidelities::FULL, &hard, &found, &[]);
+    assert!(report.best.is_none());
+    assert_eq!(report.least_violating.unwrap().metrics["ms"], 0.0);
+}
+
+#[test]
+fn what_a_method_cannot_search_is_refused_with_those_that_can() {
+    let oracle = toy(3);
+    let refused = |method: &str, goal: &Goal, shorter| {
+        check_method(&method.parse().unwrap(), &oracle.space, goal, shorter).unwrap_err().to_string()
+    };
+    let limited = both(&["ms <= 4"]);
+    for (said, expected) in [
+        (refused("gp", &both(&[]), 0), "for several there are random"),
+        (refused("nsga2", &limited, 0), "within limits search random"),
+        (refused("halving", &accuracy(), 0), "--fidelity"),
+        (refused("transfer-gp", &accuracy(), 0), "--prior"),
+        (refused("screen:past=all", &accuracy(), 1), "--prior"),
+        (refused("policy:runs/latest", &accuracy(), 0), "--policy"),
+    ] {
+        assert!(said.contains(expected), "{said}");
+    }
+}
