@@ -106,7 +106,8 @@ def train_network(choices, seed, epochs=EPOCHS, resume=None, keep=None):
         with open(os.path.join(keep, "state.pickle"), "wb") as file:
             pickle.dump((epochs, weights, speed, train, rng.getstate()), file)
     test_loss, accuracy = loss(test)
-    measured = {"loss": test_loss, "accuracy": accuracy}
+    size = sum(len(unit) for layer in weights for unit in layer)
+    measured = {"loss": test_loss, "accuracy": accuracy, "weights": size}
     # Only the rest is paid for.
     return {**measured, "resumed_from": first} if first else measured
 

@@ -28,6 +28,8 @@ const EXAMPLES: &str = "Examples:
   srnas search --oracle 'cmd:python train.py' --space space.toml --minimise loss --budget 60 --parallel 4
   srnas search --resume --run-dir runs/search-1 --budget 100
   srnas search --oracle 'cmd:python train.py' --space space.toml --maximise accuracy --prior runs/search-1
+  srnas search --oracle 'cmd:python train.py' --space space.toml --maximise accuracy --minimise ms --require 'mb <= 8'
+  srnas search --oracle 'cmd:python train.py' --space space.toml --minimise loss --method evolution:population=20
   srnas search --oracle train --data cifar10:~/cifar --minimise val/loss --policy runs/latest --run-dir runs/cifar";
 
 /// Most paid queries of a search whose every start has its own posterior.

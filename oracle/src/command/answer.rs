@@ -106,7 +106,7 @@ mod tests {
     fn what_is_said_is_taken_as_it_is() {
         let said = read(
             "words\n {\"loss\": 5e-1, \"NaN_batches\": 3, \"note\": \"NaN\", \"of\": null, \"big\": 39974282} \n\n",
-            "loss",
+            &["loss".into()],
         );
         let expected = [("NaN_batches", 3.0), ("big", 39_974_282.0), ("loss", 0.5)];
         assert_eq!(said.unwrap(), expected.map(|(name, value)| (name.to_string(), value)).into());
