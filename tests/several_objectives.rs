@@ -80,7 +80,8 @@ fn a_search_for_two_objectives_is_killed_and_goes_on_and_tells_its_front() {
     }
     first.kill().unwrap();
     first.wait().unwrap();
-    let output = command(folder, &["--resume", "--run-dir", "run", "--budget", "40", "--json"]).output().unwrap();
+    let output =
+        command(folder, &["--resume", "--run-dir", "run", "--budget", "40", "--json"]).output().unwrap();
     let summary = summary(&output);
     assert_eq!(summary["measured"], 40, "{summary}");
     // What was running when it was killed is measured again, nothing else.
@@ -96,7 +97,11 @@ fn a_search_for_two_objectives_is_killed_and_goes_on_and_tells_its_front() {
     let rows: Vec<csv::StringRecord> = table.records().map(Result::unwrap).collect();
     let values: Vec<Option<(f64, f64)>> = rows
         .iter()
-        .map(|row| row[at("infeasible")].is_empty().then(|| (row[at("accuracy")].parse().unwrap(), row[at("ms")].parse().unwrap())))
+        .map(|row| {
+            row[at("infeasible")]
+                .is_empty()
+                .then(|| (row[at("accuracy")].parse().unwrap(), row[at("ms")].parse().unwrap()))
+        })
         .collect();
     let beats = |a: (f64, f64), b: (f64, f64)| a.0 >= b.0 && a.1 <= b.1 && a != b;
     let on_front = |i: usize| {
@@ -109,18 +114,31 @@ fn a_search_for_two_objectives_is_killed_and_goes_on_and_tells_its_front() {
     let mut told: Vec<usize> = front.iter().map(|p| p["measurement"].as_u64().unwrap() as usize).collect();
     told.sort_unstable();
     assert_eq!(told, brute);
-    let flagged: Vec<usize> = (0..rows.len()).filter(|&i| &rows[i][at("front")] == "1").map(|i| i + 1).collect();
+    let flagged: Vec<usize> =
+        (0..rows.len()).filter(|&i| &rows[i][at("front")] == "1").map(|i| i + 1).collect();
     assert_eq!(flagged, brute);
     assert!(front[0]["picks"].to_string().contains("best accuracy"), "{}", front[0]);
     // What says no number for one objective has no value, and says so.
     let nan = rows.iter().find(|row| row[at("infeasible")].contains("`ms` is not a number"));
     assert!(nan.is_some(), "{rows:?}");
-    assert!(fs::read_to_string(folder.join("run/report.html")).unwrap().contains("Front of most accuracy and least ms"));
+    assert!(
+        fs::read_to_string(folder.join("run/report.html"))
+            .unwrap()
+            .contains("Front of most accuracy and least ms")
+    );
 
     // Another objective or method is refused with both named.
-    let (code, said) = failure(&command(folder, &["--resume", "--run-dir", "run", "--maximise", "accuracy", "--budget", "41"]).output().unwrap());
+    let (code, said) = failure(
+        &command(folder, &["--resume", "--run-dir", "run", "--maximise", "accuracy", "--budget", "41"])
+            .output()
+            .unwrap(),
+    );
     assert!(code == 2 && said.contains("after `accuracy & -ms`, not `accuracy`"), "{said}");
-    let (code, said) = failure(&command(folder, &["--resume", "--run-dir", "run", "--method", "nsga2", "--budget", "41"]).output().unwrap());
+    let (code, said) = failure(
+        &command(folder, &["--resume", "--run-dir", "run", "--method", "nsga2", "--budget", "41"])
+            .output()
+            .unwrap(),
+    );
     assert!(code == 2 && said.contains("not `nsga2`"), "{said}");
 }
 
@@ -128,7 +146,8 @@ fn a_search_for_two_objectives_is_killed_and_goes_on_and_tells_its_front() {
 fn limits_decide_what_is_best_and_a_search_without_anything_within_them_fails() {
     let setup = setup();
     let folder = setup.path();
-    let output = search(folder, &["--maximise", "accuracy", "--require", "ms <= 8", "--budget", "48", "--json"]);
+    let output =
+        search(folder, &["--maximise", "accuracy", "--require", "ms <= 8", "--budget", "48", "--json"]);
     let all = summary(&output);
     // Depth 8 and width 16, with a skip: 60 + 16 + 2 + 3, in 8 ms.
     let best = all["best"]["metrics"].clone();
@@ -140,7 +159,10 @@ fn limits_decide_what_is_best_and_a_search_without_anything_within_them_fails() 
     fs::remove_dir_all(folder.join("run")).unwrap();
     let output = search(folder, &["--maximise", "accuracy", "--require", "ms <= 0.5", "--budget", "12"]);
     assert!(text(&output.stdout).contains("Nothing feasible; the least violating is"), "{output:?}");
-    assert!(output.status.code() == Some(1) && text(&output.stderr).contains("keeps every limit"), "{output:?}");
+    assert!(
+        output.status.code() == Some(1) && text(&output.stderr).contains("keeps every limit"),
+        "{output:?}"
+    );
 }
 
 #[test]
@@ -151,7 +173,10 @@ fn what_cannot_be_searched_together_is_refused_before_anything_is_made() {
         (&["--maximise", "accuracy", "--minimise", "accuracy"][..], "is an objective twice"),
         (&["--require", "ms <= 8"], "say which metric is searched"),
         (&["--maximise", "accuracy", "--require", "ms < 8"], "is no limit"),
-        (&["--maximise", "accuracy", "--require", "ms <= 8", "--require", "ms >= 9"], "nothing can be within"),
+        (
+            &["--maximise", "accuracy", "--require", "ms <= 8", "--require", "ms >= 9"],
+            "nothing can be within",
+        ),
         (&["--maximise", "accuracy", "--minimise", "ms", "--method", "gp"], "for several there are"),
         (&["--maximise", "accuracy", "--require", "ms <= 8", "--method", "linas"], "within limits search"),
         (&["--maximise", "accuracy", "--minimise", "ms", "--fidelity", "epochs=1,4"], "leave it out"),

@@ -12,7 +12,7 @@ use srnas_space::{Choices, SearchSpace};
 use std::sync::Arc;
 
 /// Slots of the predictor in a space that is too large to be listed.
-const SLOTS: usize = 1000;
+pub(super) const SLOTS: usize = 1000;
 
 /// How the next architecture is chosen.
 #[derive(Clone, Copy)]
@@ -33,7 +33,7 @@ pub(super) fn acquisition(options: &mut Options) -> Result<Acquisition, SpecErro
 /// Of where nothing is known: so many measurements there are before the whole of a space is looked at.
 pub(crate) const FIRST: usize = 4;
 /// Until then, the choice is among so many random architectures.
-const AMONG: usize = 300;
+pub(super) const AMONG: usize = 300;
 
 /// What is searched by where nothing is known: the settings of the plain posterior, chosen on many spaces (docs/results.md).
 pub(crate) fn universal() -> PosteriorSettings {

@@ -9,6 +9,7 @@ mod halving;
 mod linas;
 mod local;
 mod mlp;
+mod mobo;
 mod nsga2;
 mod past;
 mod pool;
@@ -19,6 +20,7 @@ mod screening;
 mod surrogates;
 mod trained;
 mod transfer;
+mod undominated;
 
 pub(crate) use gp::{Acquisition, FIRST, Gp, universal};
 pub use past::PastSearch;
@@ -70,14 +72,15 @@ pub const METHODS: &[(&str, &str)] = &[
     ),
     ("nsga2", "several objectives: NSGA-II; population=50"),
     ("linas", "several objectives: NSGA-II on predictors; population=50"),
+    ("mobo", "several objectives: a plain posterior for each; acquisition=bound|ehvi|chebyshev|thompson"),
     ("policy", "policy:FILE, a trained srnas policy; policy:FILE,by=exported|rule|trained|plain"),
     ("cmd", "cmd:PROGRAM, anybody's method, asked and told by JSON lines"),
 ];
 
 /// Those that can search several objectives.
-const SEVERAL: &[&str] = &["random", "random-walk", "nsga2", "linas", "cmd"];
+const SEVERAL: &[&str] = &["random", "random-walk", "nsga2", "linas", "mobo", "cmd"];
 /// Those that can search within limits.
-const LIMITED: &[&str] = &["random", "random-walk"];
+const LIMITED: &[&str] = &["random", "random-walk", "mobo"];
 
 /// What a method that pays for shorter trainings says where there are none.
 const NO_SHORTER: &str = "needs shorter trainings: a task that has some, such as nb201/cifar10/val (a benchmark that was imported by \
@@ -163,6 +166,7 @@ impl MethodSpec {
             "bananas" => bananas::prepare(self)?,
             "nsga2" => nsga2::prepare(self)?,
             "linas" => linas::prepare(self)?,
+            "mobo" => mobo::prepare(self)?,
             "policy" => trained::prepare(self, p)?,
             "cmd" => command::prepare(self, p)?,
             other => unreachable!("{other} is listed and not made"),
@@ -184,7 +188,7 @@ mod tests {
     use std::collections::HashSet;
 
     /// Every method that needs no file and no program.
-    const OURS: [&str; 13] = [
+    const OURS: [&str; 17] = [
         "random",
         "random-walk",
         "local",
@@ -198,6 +202,10 @@ mod tests {
         "bananas:networks=2",
         "nsga2:population=10",
         "linas:population=10",
+        "mobo",
+        "mobo:acquisition=ehvi",
+        "mobo:acquisition=chebyshev",
+        "mobo:acquisition=thompson",
     ];
 
     /// Decisions of three choices; the last ones are inactive where the first has its first choice.

@@ -1,0 +1,549 @@
+//! Several objectives by Bayesian optimisation: one plain posterior for each ([`srnas_predictor::Predictor`]), believed to be
+//! independent, and an acquisition that looks at all of them. With one objective it is the plain upper bound.
+//!
+//! Acquisitions: `bound` is the volume that an architecture's upper bounds would add to what the measured front dominates (Ponweiser
+//! et al. 2008, SMS-EGO, without its penalty); `ehvi` the volume that it is expected to add (Emmerich et al. 2006), exact: the region that
+//! no point of the front dominates is cut into boxes, and in a box the expectation is a product of ordinary expected improvements
+//! (Yang et al. 2019); `chebyshev` scalarises the upper bounds with random weights (Knowles 2006, ParEGO); `thompson` is `bound` with a height
+//! of the bounds that is drawn for each objective.
+//!
+//! Within limits, each limit has a posterior of its own: of how far it is kept. The front is of what keeps them all, and what an
+//! architecture would add counts with the probability that it keeps them (Gelbart et al. 2014); until something keeps them,
+//! that probability alone.
+
+use super::{
+    Begin, Method, MethodError, MethodSpec, SpecError, Starter,
+    gp::{AMONG, FIRST, SLOTS, universal},
+    nsga2::{Individual, survivors},
+    pool,
+    random::unmeasured,
+    undominated::Undominated,
+};
+use crate::{method::Training, pareto::non_dominated};
+use hashbrown::HashSet;
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Exp1, StandardNormal};
+use srnas_predictor::{Beliefs, Kind, PosteriorSettings, Predictor};
+use srnas_space::Choices;
+use statrs::distribution::{ContinuousCDF, Normal};
+
+/// The reference point of volumes lies so far below the worst that was measured, in ranges of what was measured.
+const MARGIN: f32 = 0.1;
+/// ρ of the augmented Chebyshev scalarisation.
+const AUGMENTED: f32 = 0.05;
+/// What adds nothing even so many deviations above its mean is not expected to add anything: that is cheap to see.
+const HOPE: f32 = 4.0;
+/// How many boxes a front may leave, about: of a larger one the points stand for it that NSGA-II would keep.
+const BOXES: f64 = 1e6;
+/// Boxes times architectures at most. With many objectives a front leaves very many boxes.
+const WORK: usize = 20_000_000;
+
+/// How the next architecture is chosen.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Acquisition {
+    /// Volume that the upper bounds add.
+    Bound,
+    /// Expected volume.
+    Ehvi,
+    /// Scalarised upper bounds.
+    Chebyshev,
+    /// Volume that bounds of random heights add.
+    Thompson,
+}
+
+pub fn prepare(spec: &MethodSpec) -> Result<Starter, SpecError> {
+    let mut options = spec.options()?;
+    let acquisition = match options.word("acquisition", &["bound", "ehvi", "chebyshev", "thompson"])? {
+        "ehvi" => Acquisition::Ehvi,
+        "chebyshev" => Acquisition::Chebyshev,
+        "thompson" => Acquisition::Thompson,
+        _ => Acquisition::Bound,
+    };
+    let beta = options.number("beta", 3.0, 0.0)? as f32;
+    let mut settings = universal();
+    settings.plain.cut = options.number("cut", settings.plain.cut.into(), 0.0)? as f32;
+    options.end()?;
+    Ok(Box::new(move |begin| Ok(Box::new(Mobo::new(begin, settings, acquisition, beta)))))
+}
+
+struct Mobo {
+    begin: Begin,
+    rng: ChaCha8Rng,
+    settings: PosteriorSettings,
+    acquisition: Acquisition,
+    beta: f32,
+    /// One for each objective, then one for each limit.
+    predictors: Vec<Predictor>,
+    measured: HashSet<u64>,
+    told: Vec<Individual>,
+    /// What is being measured.
+    running: Vec<Vec<u8>>,
+    /// Of a space that is listed: one encoding of each key.
+    distinct: Vec<usize>,
+}
+
+impl Mobo {
+    fn new(begin: &Begin, settings: PosteriorSettings, acquisition: Acquisition, beta: f32) -> Self {
+        let mut seen = HashSet::new();
+        let distinct = begin.whole.as_ref().map_or_else(Vec::new, |whole| {
+            (0..whole.keys.len()).filter(|&r| whole.valid[r] && seen.insert(whole.keys[r])).collect()
+        });
+        Self {
+            rng: begin.rng(),
+            predictors: predictors(begin, settings),
+            begin: begin.clone(),
+            settings,
+            acquisition,
+            beta,
+            measured: HashSet::new(),
+            told: Vec::new(),
+            running: Vec::new(),
+            distinct,
+        }
+    }
+
+    fn learn(&mut self, choices: &Choices, values: &[f32]) {
+        let rank = self.begin.space.rank(choices);
+        for (predictor, &value) in self.predictors.iter_mut().zip(values) {
+            predictor.observe(choices, rank, value);
+        }
+    }
+
+    /// Mean of each posterior at an architecture, in units of the measured values.
+    fn means_of(&mut self, choices: &Choices) -> Vec<f32> {
+        let slot = self.slots(&[choices.to_vec()])[0];
+        let mean = |predictor: &mut Predictor| {
+            let beliefs = predictor.beliefs();
+            (beliefs.centre + beliefs.spread * f64::from(beliefs.of(Kind::Plain, slot).0)) as f32
+        };
+        self.predictors.iter_mut().map(mean).collect()
+    }
+
+    /// Where the predictors have these architectures.
+    fn slots(&mut self, pool: &[Vec<u8>]) -> Vec<usize> {
+        let ranks: Vec<u64> = pool.iter().map(|choices| self.begin.space.rank(choices)).collect();
+        if self.begin.whole.is_some() {
+            return ranks.iter().map(|&rank| rank as usize).collect();
+        }
+        let architectures = pool.concat();
+        for predictor in &mut self.predictors {
+            predictor.place(0, &architectures, &ranks);
+        }
+        (0..pool.len()).collect()
+    }
+
+    /// The next one after what is known and believed.
+    fn choose(&mut self) -> Option<Vec<u8>> {
+        let d = self.begin.space.len();
+        // What differs most from all that is known, which upper bounds like best at first, are the extremes of a space.
+        if self.told.len() >= FIRST
+            && let Some(whole) = self.begin.whole.clone()
+        {
+            let is_open = |&&rank: &&usize| !self.measured.contains(&whole.keys[rank]);
+            let open: Vec<usize> = self.distinct.iter().filter(is_open).copied().collect();
+            return self.best(&open).map(|at| whole.choices[open[at] * d..][..d].to_vec());
+        }
+        let mut pool = if self.told.len() < FIRST { self.random() } else { self.pool() };
+        pool.truncate(SLOTS);
+        let slots = self.slots(&pool);
+        self.best(&slots).map(|at| pool.swap_remove(at))
+    }
+
+    fn random(&mut self) -> Vec<Vec<u8>> {
+        let (mut pool, mut taken) = (Vec::new(), self.measured.clone());
+        while pool.len() < AMONG {
+            let Some(choices) = unmeasured(&self.begin, &taken, &mut self.rng) else { break };
+            taken.insert(self.begin.key(&choices));
+            pool.push(choices);
+        }
+        pool
+    }
+
+    /// Of a space that is too large to be listed: random ones, and what is near the best by random weights.
+    fn pool(&mut self) -> Vec<Vec<u8>> {
+        let weights = self.weights();
+        let values: Vec<Vec<f32>> = self.told.iter().map(|i| i.values.clone()).collect();
+        let scale = Scale::of(&values, self.begin.objectives);
+        // What breaks a limit is worth less than whatever keeps them all.
+        let broken = |i: &Individual| if self.keeps_limits(&i.values) { 0.0 } else { 1e3 };
+        let worth = |i: &Individual| (i.choices.clone(), scale.scalarise(&i.values, &weights) - broken(i));
+        let told: Vec<(Vec<u8>, f32)> = self.told.iter().map(worth).collect();
+        pool::unmeasured(&self.begin, &self.measured, &told, &[], &mut self.rng)
+    }
+
+    /// Whether what was told keeps every limit.
+    fn keeps_limits(&self, values: &[f32]) -> bool {
+        values[self.begin.objectives..].iter().all(|slack| *slack >= 0.0)
+    }
+
+    /// Random weights of the objectives, uniform over those that sum to 1; of a single one nothing is drawn.
+    fn weights(&mut self) -> Vec<f32> {
+        if self.begin.objectives == 1 {
+            return vec![1.0];
+        }
+        let drawn: Vec<f32> = (0..self.begin.objectives).map(|_| self.rng.sample::<f32, _>(Exp1)).collect();
+        let sum = drawn.iter().sum::<f32>().max(f32::MIN_POSITIVE);
+        drawn.iter().map(|weight| weight / sum).collect()
+    }
+
+    /// Which of the slots has the highest acquisition, the first of equals.
+    fn best(&mut self, slots: &[usize]) -> Option<usize> {
+        let objectives = self.begin.objectives;
+        let (acquisition, weights) = (self.acquisition, self.weights());
+        let heights: Vec<f32> = match acquisition {
+            Acquisition::Thompson => (0..objectives).map(|_| self.rng.sample(StandardNormal)).collect(),
+            _ => vec![self.beta; objectives],
+        };
+        // In the units of the posteriors.
+        let mut known = vec![vec![0.0; objectives]; self.told.len()];
+        for (m, predictor) in self.predictors[..objectives].iter_mut().enumerate() {
+            let beliefs = predictor.beliefs();
+            for (known, told) in known.iter_mut().zip(&self.told) {
+                known[m] = beliefs.standardise(told.values[m]);
+            }
+        }
+        if self.begin.limits > 0 {
+            let kept: Vec<bool> = self.told.iter().map(|told| self.keeps_limits(&told.values)).collect();
+            let mut kept = kept.into_iter();
+            known.retain(|_| kept.next().unwrap_or(true));
+        }
+        let beliefs: Vec<_> = self.predictors.iter_mut().map(|p| p.beliefs()).collect();
+        let (beliefs, limits) = beliefs.split_at(objectives);
+        let kept =
+            |slot: usize| -> f64 { limits.iter().map(|limit| probability_above_zero(limit, slot)).product() };
+        if !limits.is_empty() && known.is_empty() && !self.told.is_empty() {
+            return first_highest(slots.iter().map(|&slot| kept(slot)));
+        }
+        let (scale, mut front) = (Scale::of(&known, objectives), non_dominated(&known));
+        let ends = Scale::of(if front.len() > 1 { &front } else { &known }, objectives);
+        let point = |slot: usize, heights: &[f32]| -> Vec<f32> {
+            let at = |(b, height): (&&Beliefs, &f32)| {
+                let (mean, deviation) = b.of(Kind::Plain, slot);
+                mean + height * deviation
+            };
+            beliefs.iter().zip(heights).map(at).collect()
+        };
+        let scalar = |&slot: &usize| f64::from(ends.scalarise(&point(slot, &heights), &weights));
+        // Where nothing is gained for sure, what is least bad, and may be within the limits.
+        let by_scalar = || {
+            let scalars: Vec<f64> = slots.iter().map(scalar).collect();
+            if limits.is_empty() {
+                return first_highest(scalars.into_iter());
+            }
+            // Above the best that keeps the limits; where nothing is, above the worst.
+            let best =
+                known.iter().map(|own| f64::from(ends.scalarise(own, &weights))).fold(f64::MIN, f64::max);
+            let above = scalars.iter().any(|&scalar| scalar > best);
+            let least = if above { best } else { scalars.iter().copied().fold(f64::MAX, f64::min) };
+            first_highest(
+                scalars.iter().zip(slots).map(|(scalar, &slot)| (scalar - least).max(0.0) * kept(slot)),
+            )
+        };
+        if acquisition == Acquisition::Chebyshev || objectives == 1 {
+            return by_scalar();
+        }
+        let most = BOXES.powf(1.0 / (objectives - 1) as f64) as usize;
+        if front.len() > most {
+            front = spread(front, most);
+        }
+        let region = Undominated::new(&front, &scale.reference());
+        let (certain, hope) = (vec![0.0; objectives], vec![HOPE; objectives]);
+        let mut gains = Vec::new();
+        let mut gain = |&slot: &usize| match acquisition {
+            Acquisition::Ehvi if region.gain(&point(slot, &hope), &certain, &mut gains) <= 0.0 => 0.0,
+            Acquisition::Ehvi => {
+                let deviations: Vec<f32> = beliefs.iter().map(|b| b.of(Kind::Plain, slot).1).collect();
+                region.gain(&point(slot, &certain), &deviations, &mut gains)
+            }
+            _ => region.gain(&point(slot, &heights), &certain, &mut gains),
+        };
+        // Where all is too much, the most promising by the same weights.
+        let mut promising: Vec<usize> = (0..slots.len()).collect();
+        let most = (WORK / region.len()).max(100);
+        if promising.len() > most {
+            let worth: Vec<f64> = slots.iter().map(scalar).collect();
+            promising.sort_by(|&a, &b| worth[b].total_cmp(&worth[a]).then(a.cmp(&b)));
+            promising.truncate(most);
+        }
+        let gained: Vec<f64> = promising.iter().map(|&at| gain(&slots[at]) * kept(slots[at])).collect();
+        match gained.iter().any(|&gained| gained > 0.0) {
+            true => first_highest(gained.into_iter()).map(|place| promising[place]),
+            false => by_scalar(),
+        }
+    }
+}
+
+/// How probable it is, as a posterior has it, that a value is above 0.
+fn probability_above_zero(beliefs: &Beliefs, slot: usize) -> f64 {
+    let (mean, deviation) = beliefs.of(Kind::Plain, slot);
+    let above = f64::from(mean - beliefs.standardise(0.0));
+    match deviation > 0.0 {
+        true => Normal::standard().cdf(above / f64::from(deviation)),
+        false => f64::from(u8::from(above >= 0.0)),
+    }
+}
+
+impl Method for Mobo {
+    fn ask(&mut self) -> Result<Option<Vec<u8>>, MethodError> {
+        if self.running.is_empty() {
+            return Ok(self.choose());
+        }
+        // What is being measured is believed at its mean meanwhile.
+        let copy = match self.begin.whole {
+            Some(_) => self.predictors.clone(),
+            // Copies would share their slots, which can then not be placed.
+            None => predictors(&self.begin, self.settings),
+        };
+        let predictors = std::mem::replace(&mut self.predictors, copy);
+        let measured = self.measured.clone();
+        if self.begin.whole.is_none() {
+            for told in self.told.clone() {
+                self.learn(&told.choices, &told.values);
+            }
+        }
+        for choices in self.running.clone() {
+            // Before anything is known there is no unit to believe anything in.
+            if !self.told.is_empty() {
+                let means = self.means_of(&choices);
+                self.learn(&choices, &means);
+            }
+            self.measured.insert(self.begin.key(&choices));
+        }
+        let next = self.choose();
+        (self.predictors, self.measured) = (predictors, measured);
+        Ok(next)
+    }
+
+    fn tell(&mut self, choices: &Choices, values: &[f32]) -> Result<(), MethodError> {
+        self.running.retain(|running| running != choices);
+        if self.measured.insert(self.begin.key(choices)) {
+            self.learn(choices, values);
+            self.told.push(Individual { choices: choices.to_vec(), values: values.to_vec() });
+        }
+        Ok(())
+    }
+
+    fn begun(&mut self, training: &Training) {
+        self.running.push(training.choices.clone());
+    }
+
+    fn concurrent(&self) -> bool {
+        true
+    }
+}
+
+fn predictors(begin: &Begin, settings: PosteriorSettings) -> Vec<Predictor> {
+    let (space, points) = (&begin.space, begin.budget);
+    let one = |_| match &begin.whole {
+        Some(whole) => Predictor::whole(space.clone(), &whole.forms, settings, None, points),
+        None => Predictor::sampled(space.clone(), settings, None, points, SLOTS),
+    };
+    (0..begin.objectives + begin.limits).map(one).collect()
+}
+
+/// So many of the points of a front, those that are furthest from others.
+fn spread(front: Vec<Vec<f32>>, most: usize) -> Vec<Vec<f32>> {
+    // Numbers stand for architectures, which have to differ.
+    let numbered =
+        |(at, values): (usize, Vec<f32>)| Individual { choices: at.to_be_bytes().to_vec(), values };
+    let all = front.into_iter().enumerate().map(numbered).collect();
+    survivors(all, most).into_iter().map(|individual| individual.values).collect()
+}
+
+fn first_highest(scores: impl Iterator<Item = f64>) -> Option<usize> {
+    let mut best: Option<(f64, usize)> = None;
+    for (at, score) in scores.enumerate() {
+        if best.is_none_or(|(highest, _)| score > highest) {
+            best = Some((score, at));
+        }
+    }
+    best.map(|(_, at)| at)
+}
+
+/// How some points are spread: their lowest and highest in each objective.
+struct Scale {
+    low: Vec<f32>,
+    high: Vec<f32>,
+    span: Vec<f32>,
+}
+
+impl Scale {
+    fn of(points: &[Vec<f32>], objectives: usize) -> Self {
+        let (mut low, mut high) = (vec![0.0; objectives], vec![0.0; objectives]);
+        if let Some(first) = points.first() {
+            (low, high) = (first.clone(), first.clone());
+        }
+        for point in points {
+            for m in 0..objectives {
+                (low[m], high[m]) = (low[m].min(point[m]), high[m].max(point[m]));
+            }
+        }
+        // Where all are equal, a deviation is the unit.
+        let span = low.iter().zip(&high).map(|(l, h)| if h - l > 1e-6 { h - l } else { 1.0 }).collect();
+        Self { low, high, span }
+    }
+
+    fn reference(&self) -> Vec<f32> {
+        self.low.iter().zip(&self.span).map(|(low, span)| low - MARGIN * span).collect()
+    }
+
+    /// The augmented Chebyshev scalarisation of how far a point is from the best in each objective; higher is better.
+    fn scalarise(&self, point: &[f32], weights: &[f32]) -> f32 {
+        let (mut most, mut sum) = (f32::NEG_INFINITY, 0.0);
+        for (m, weight) in weights.iter().enumerate() {
+            let loss = weight * (self.high[m] - point[m]) / self.span[m];
+            (most, sum) = (most.max(loss), sum + loss);
+        }
+        -most - AUGMENTED * sum
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        clock::Durations,
+        method::Whole,
+        methods::{Preparation, Priors},
+        pareto::Front,
+        search::{Trace, search},
+    };
+    use srnas_space::{Conditional, Decision};
+    use srnas_task::Count;
+    use std::sync::Arc;
+
+    const ALL: [&str; 4] =
+        ["mobo", "mobo:acquisition=ehvi", "mobo:acquisition=chebyshev", "mobo:acquisition=thompson"];
+
+    fn begin(decisions: usize, objectives: usize, budget: usize, seed: u64) -> Begin {
+        let named = |d: usize| Decision::new(format!("d{d}"), &["a", "b", "c"]);
+        let space =
+            Arc::new(Conditional::space("made-up", (0..decisions).map(named).collect(), vec![]).unwrap());
+        Begin {
+            count: Count::Strings,
+            objectives,
+            limits: 0,
+            budget,
+            shorter: Arc::from([]),
+            start: vec![(seed % 3) as u8; decisions],
+            seed,
+            start_seed: seed,
+            whole: Whole::new(&space, Count::Strings).map(Arc::new),
+            past: None,
+            tasks: Arc::from([]),
+            space,
+        }
+    }
+
+    fn run(text: &str, begin: &Begin, workers: usize, values: impl Fn(&Choices) -> Vec<f32>) -> Trace {
+        let priors = Priors::default();
+        let preparation = Preparation {
+            space: &begin.space,
+            tasks: &[],
+            objectives: begin.objectives,
+            limits: begin.limits,
+            shorter: 0,
+            budget: begin.budget,
+            past: &[],
+            priors: &priors,
+        };
+        let spec: MethodSpec = text.parse().unwrap();
+        let mut method = (spec.prepare(&preparation).unwrap().start)(begin).unwrap();
+        search(method.as_mut(), begin, workers, Durations::default(), |t| Some(values(&t.choices))).unwrap()
+    }
+
+    /// Much of everything is good and costs, and equal neighbours are good for nothing.
+    fn trade_off(choices: &Choices) -> Vec<f32> {
+        let much: f32 = choices.iter().zip(1..).map(|(&c, i)| f32::from(c) / i as f32).sum();
+        let alike = choices.windows(2).filter(|pair| pair[0] == pair[1]).count() as f32;
+        let cost: f32 = choices.iter().map(|&c| f32::from(c).powi(2)).sum();
+        vec![much.sqrt() + 0.2 * alike, -cost - 0.5 * alike]
+    }
+
+    #[test]
+    fn it_finds_more_of_the_front_than_random_search() {
+        let whole = begin(6, 2, 30, 0).whole.unwrap();
+        let front = Front::new(&whole.choices.chunks_exact(6).map(trade_off).collect::<Vec<_>>()).unwrap();
+        let mean = |method: &str| {
+            let found = |seed| {
+                let trace = run(method, &begin(6, 2, 30, seed), 1, trade_off);
+                front.hypervolume(&trace.into_iter().map(|query| query.values).collect::<Vec<_>>())
+            };
+            (0..6).map(found).sum::<f64>() / 6.0
+        };
+        let random = mean("random");
+        for method in ALL {
+            let found = mean(method);
+            assert!(found > random, "{method} {found} random {random}");
+        }
+    }
+
+    #[test]
+    fn within_limits_it_finds_the_best_that_keeps_them_sooner_than_random_search() {
+        // Much is good, and not more than 7 may be spent, so that the best lies at the limit.
+        let values = |choices: &Choices| {
+            let told = trade_off(choices);
+            vec![told[0], 7.0 + told[1]]
+        };
+        let best = |method: &str| {
+            let found = |seed| {
+                let begin = Begin { limits: 1, ..begin(6, 1, 25, seed) };
+                let trace = run(method, &begin, 1, values);
+                let kept = trace.into_iter().filter(|query| query.values[1] >= 0.0);
+                kept.map(|query| query.values[0]).fold(0.0, f32::max)
+            };
+            (0..8).map(found).sum::<f32>() / 8.0
+        };
+        let random = best("random");
+        for method in ALL {
+            let found = best(method);
+            assert!(found > random + 0.05, "{method} {found} random {random}");
+        }
+        // With two objectives what breaks a limit adds nothing; a limit that nothing keeps does not stop the search.
+        for (limit, kept) in [(8.0, true), (-1.0, false)] {
+            let values =
+                |choices: &Choices| [trade_off(choices), vec![limit + trade_off(choices)[1]]].concat();
+            let trace = run("mobo", &Begin { limits: 1, ..begin(6, 2, 25, 1) }, 2, values);
+            assert_eq!(trace.len(), 25);
+            let within = trace.iter().filter(|query| query.values[2] >= 0.0).count();
+            assert!(if kept { within > 12 } else { within == 0 }, "{within} of 25 within");
+        }
+    }
+
+    #[test]
+    fn with_one_objective_it_is_the_upper_bound() {
+        let value = |choices: &Choices| vec![trade_off(choices)[0]];
+        for seed in 0..3 {
+            let begin = begin(5, 1, 25, seed);
+            assert_eq!(run("mobo", &begin, 1, value), run("universal", &begin, 1, value));
+        }
+    }
+
+    #[test]
+    fn constant_and_equal_values_many_objectives_large_spaces_and_workers_are_searched() {
+        let constant = |_: &Choices| vec![1.0, 1.0];
+        let half = |choices: &Choices| vec![1.0, f32::from(choices[0])];
+        let twice = |choices: &Choices| vec![f32::from(choices[1]); 2];
+        let many = |choices: &Choices| choices[..5].iter().map(|&c| f32::from(c)).collect();
+        for method in ALL {
+            for decisions in [5, 30] {
+                for workers in [1, 4] {
+                    let length = |objectives, values: &dyn Fn(&Choices) -> Vec<f32>| {
+                        let begin = begin(decisions, objectives, 20, 4);
+                        let trace = run(method, &begin, workers, values);
+                        assert_eq!(trace, run(method, &begin, workers, values), "{method} repeats");
+                        let keys: HashSet<u64> = trace.iter().map(|q| begin.key(&q.choices)).collect();
+                        keys.len()
+                    };
+                    assert_eq!(length(2, &constant), 20, "{method} {decisions} {workers}");
+                    assert_eq!(length(2, &half), 20, "{method} {decisions} {workers}");
+                    assert_eq!(length(2, &twice), 20, "{method} {decisions} {workers}");
+                    assert_eq!(length(5, &many), 20, "{method} {decisions} {workers}");
+                }
+            }
+        }
+        let all = begin(3, 2, 27, 1);
+        assert_eq!(run("mobo", &all, 3, trade_off).len(), 27);
+    }
+}
