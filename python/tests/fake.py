@@ -18,7 +18,8 @@ HEARTBEAT = 0.05
 class FakeSearch(service.EvaluateServicer):
     """Hands out `work` architectures one after the other, then is over. `port` survives `stop` and `start`."""
 
-    def __init__(self, work=1, search_id="s", token=None, fidelities="", share=1.0, amount=0.0):
+    def __init__(self, work=1, search_id="s", token=None, fidelities="", share=1.0, amount=0.0, also=()):
+        self.also = also
         self.fidelities, self.share, self.amount, self.said_fidelities = fidelities, share, amount, []
         self.search_id, self.token = search_id, token
         self.waiting = [bytes([index, 1]) for index in range(work)]
@@ -76,7 +77,7 @@ class FakeSearch(service.EvaluateServicer):
             self._done("Attach", context)
             beat = int(HEARTBEAT * 1000)
             return wire.AttachResponse(
-                search_id=self.search_id, metric="loss", minimise=True, space="toy.toml",
+                search_id=self.search_id, metric="loss", minimise=True, also=self.also, space="toy.toml",
                 space_definition="# toy", seed=7, fidelities=self.fidelities, lease_ms=3 * beat, heartbeat_ms=beat,
             )
 

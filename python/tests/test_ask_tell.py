@@ -179,6 +179,16 @@ class AskTell(unittest.TestCase):
         self.assertEqual(server.answers[2], ["its metric `loss` is -inf"])
         self.assertEqual(server.answers[3], [{"loss": 1.0}])
 
+    def test_several_objectives_all_have_to_be_told(self):
+        with fake(work=2, also=["ms"]) as server, srnas.connect(server.url, id="a") as search:
+            self.assertEqual(search.metrics, ("loss", "ms"))
+            trial = search.ask()
+            with self.assertRaisesRegex(ValueError, "metric `ms`, and there is `loss`"):
+                trial.tell(loss=1)
+            trial.tell(loss=1, ms=2)
+            search.ask().tell(loss=1, ms=float("nan"))
+        self.assertEqual(server.answers, {0: [{"loss": 1.0, "ms": 2.0}], 1: ["its metric `ms` is nan"]})
+
     def test_refused_with_the_reason(self):
         with fake() as server:
             server.fail("Attach", grpc.StatusCode.FAILED_PRECONDITION)

@@ -120,7 +120,7 @@ class Evaluator(Generic[F]):
         try:
             positional, named = self._trial_as(trial)
             measured = self._function(trial.architecture, *positional, **named)
-            metrics = metrics_of(measured, trial.search.metric)
+            metrics = metrics_of(measured, trial.search.metrics)
         except Infeasible as error:
             reason = str(error) or "infeasible"
         except Exception as error:

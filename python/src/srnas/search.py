@@ -47,7 +47,9 @@ class Search:
         self.id = session.id
         """The name of this evaluator."""
         self.metric = attached.metric
-        """The metric without which an answer is infeasible."""
+        """The metric without which an answer is infeasible; with several objectives the first of them."""
+        self.metrics = (attached.metric, *attached.also)
+        """All of those: further objectives, and what limits are on."""
         self.minimise = attached.minimise
         """Whether less of it is better."""
         self.seed = attached.seed

@@ -4,7 +4,7 @@ import enum
 import json
 import logging
 import math
-from typing import TYPE_CHECKING, Any, Mapping, SupportsFloat
+from typing import TYPE_CHECKING, Any, Mapping, Sequence, SupportsFloat
 
 from ._wire import evaluate_pb2 as wire
 from .session import Job
@@ -62,13 +62,13 @@ class Trial:
         self._told = False
 
     def tell(self, /, **metrics: SupportsFloat) -> Use:
-        """Says what was measured; returns when the search has it in its ledger. Where the metric that is searched is
+        """Says what was measured; returns when the search has it in its ledger. Where a metric that is searched is
         not finite, the architecture is infeasible. `resumed_from=3` besides says that the training went on from where
         one of amount 3 had ended: only the rest is paid for."""
-        name = self.search.metric
-        values = metrics_of(metrics, name)
-        if not math.isfinite(values[name]):
-            return self.infeasible(f"its metric `{name}` is {values[name]}")
+        values = metrics_of(metrics, self.search.metrics)
+        for name in self.search.metrics:
+            if not math.isfinite(values[name]):
+                return self.infeasible(f"its metric `{name}` is {values[name]}")
         for metric in [metric for metric, value in values.items() if not math.isfinite(value)]:
             log.warning("%s: its metric `%s` is %s, and is left out", self.notation, metric, values.pop(metric))
         said = wire.Metrics(values=values)
@@ -103,14 +103,15 @@ class Trial:
         return f"Trial({self.notation})"
 
 
-def metrics_of(measured: object, metric: str) -> "dict[str, float]":
-    """What was measured, as numbers by name: said so, or the bare number that is searched."""
+def metrics_of(measured: object, wanted: "Sequence[str]") -> "dict[str, float]":
+    """What was measured, as numbers by name: said so, or the bare number that is searched, where it is one."""
     if not isinstance(measured, Mapping):
         if isinstance(measured, (str, bytes)) or not hasattr(measured, "__float__"):
             kind = type(measured).__name__
-            raise TypeError(f"it takes metrics by name, or the number that is `{metric}`, not a {kind}")
-        measured = {metric: measured}
-    if metric not in measured:
-        known = ", ".join(f"`{name}`" for name in measured) or "nothing"
-        raise ValueError(f"the search is for the metric `{metric}`, and there is {known}")
+            raise TypeError(f"it takes metrics by name, or the number that is `{wanted[0]}`, not a {kind}")
+        measured = {wanted[0]: measured}
+    for metric in wanted:
+        if metric not in measured:
+            known = ", ".join(f"`{name}`" for name in measured) or "nothing"
+            raise ValueError(f"the search is for the metric `{metric}`, and there is {known}")
     return {str(name): float(value) for name, value in measured.items()}
