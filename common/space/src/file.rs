@@ -2,6 +2,7 @@
 
 use super::{
     Condition, Constraint, Custom, Decision, Formula, SearchSpace, SpaceError, check_decisions, configspace,
+    range::{RangeError, Written},
 };
 use serde::Deserialize;
 use srnas_basics::names::did_you_mean;
@@ -63,10 +64,15 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct DecisionEntry {
     name: String,
-    choices: Vec<toml::Value>,
-    /// Whether choices stand in an order, as sizes do.
-    #[serde(default)]
-    ordered: bool,
+    choices: Option<Vec<toml::Value>>,
+    /// Both ends of numbers, in place of choices.
+    range: Option<toml::Value>,
+    /// Whether levels are equally far apart in the logarithm.
+    log: Option<bool>,
+    levels: Option<toml::Value>,
+    step: Option<toml::Value>,
+    /// Whether choices stand in an order, as sizes do; those of a range do where nothing is said.
+    ordered: Option<bool>,
     #[serde(default)]
     active_if: BTreeMap<String, Choice>,
 }
@@ -106,8 +112,8 @@ pub fn read(text: &str, name: &str) -> Result<SearchSpace, SpaceError> {
         .decisions
         .iter()
         .map(|d| {
-            let values = d.choices.iter().map(value).collect::<Result<Vec<_>, _>>();
-            values.and_then(|values| Ok(Decision { ordered: d.ordered, ..decision(&d.name, &values)? }))
+            let ordered = d.ordered.unwrap_or(d.range.is_some());
+            Ok(Decision { ordered, ..decision(&d.name, &d.values()?)? })
         })
         .collect::<Result<Vec<Decision>, String>>()
         .map_err(malformed)?;
@@ -150,6 +156,27 @@ pub fn read(text: &str, name: &str) -> Result<SearchSpace, SpaceError> {
         interchangeable.push(groups.map_err(|e| malformed(format!("interchangeable: {e}")))?);
     }
     Custom::space(name, decisions.clone(), conditions, constraints, interchangeable)
+}
+
+impl DecisionEntry {
+    /// The values of its choices, or the levels of its range.
+    fn values(&self) -> Result<Vec<serde_json::Value>, String> {
+        let of_ranges =
+            [("log", self.log.is_some()), ("levels", self.levels.is_some()), ("step", self.step.is_some())];
+        let levels = match (&self.choices, &self.range) {
+            (Some(_), Some(_)) => Err(RangeError::ChoicesAndRange),
+            (None, None) => Err(RangeError::Nothing),
+            (None, Some(range)) => {
+                let (levels, step) = (self.levels.as_ref(), self.step.as_ref());
+                Written { range, log: self.log, levels, step }.choices()
+            }
+            (Some(choices), None) => match of_ranges.iter().find(|(_, given)| *given) {
+                Some((key, _)) => Err(RangeError::WithoutRange(key)),
+                None => return choices.iter().map(value).collect(),
+            },
+        };
+        levels.map_err(|e| format!("decision `{}`: {e}", self.name))
+    }
 }
 
 /// A value of TOML as JSON has it.

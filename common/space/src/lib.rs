@@ -13,6 +13,7 @@ mod file;
 mod formula;
 mod nb201;
 mod notation;
+mod range;
 mod restricted;
 mod survey;
 
@@ -143,6 +144,8 @@ pub struct SearchSpace {
     strides: Vec<u64>,
     size: Option<u64>,
     log_size: f64,
+    /// What was read otherwise than it is written, in a line for a person.
+    notice: Option<String>,
 }
 
 /// Names of the spaces that [`SearchSpace::named`] knows.
@@ -189,7 +192,18 @@ impl SearchSpace {
             }
         }
         let log_size = decisions.iter().map(|d| (d.choices.len() as f64).ln()).sum();
-        Ok(Self { name, decisions, rules, vocabularies, count_offsets, counts, strides, size, log_size })
+        Ok(Self {
+            name,
+            decisions,
+            rules,
+            vocabularies,
+            count_offsets,
+            counts,
+            strides,
+            size,
+            log_size,
+            notice: None,
+        })
     }
 
     /// A space by its name.
@@ -209,6 +223,11 @@ impl SearchSpace {
     /// Name of the space.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What of the space was read otherwise than it is written, such as ranges as levels: a line for a person.
+    pub fn notice(&self) -> Option<&str> {
+        self.notice.as_deref()
     }
 
     /// Its decisions, in order.
