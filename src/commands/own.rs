@@ -119,6 +119,10 @@ impl OwnArguments {
             );
             return Err(Usage(text).into());
         }
+        // A search says it itself.
+        if self.oracle.is_none() {
+            given.say_notice();
+        }
         let mut past = past::searches(&self.prior, space, catalog)?;
         if run_dir.join("ledger.sqlite").exists() {
             let text = format!(

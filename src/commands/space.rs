@@ -78,20 +78,24 @@ fn check(space: &SearchSpace, seed: u64, as_json: bool) -> anyhow::Result<()> {
                 json!({ "name": d.name, "choices": values })
             })
             .collect();
-        println!(
-            "{}",
-            json!({
+        let mut found = json!({
                 "space": space.name(), "decisions": decisions, "combinations": space.size(),
                 "log10_combinations": space.log_size() / std::f64::consts::LN_10, "valid_share": share,
                 "architectures": architectures, "counting": space.counting(), "example": space.to_json(&example), "neighbours": neighbours,
                 "unreachable": unreachable,
-            })
-        );
+        });
+        if let Some(notice) = space.notice() {
+            found["notice"] = notice.into();
+        }
+        println!("{found}");
     } else {
         println!("{}: {} decisions", space.name(), space.len());
         let wide = space.decisions().iter().map(|d| d.name.chars().count()).max().unwrap_or(0);
         for d in space.decisions() {
             println!("  {:wide$}  {}", d.name, d.choices.join("  "));
+        }
+        if let Some(notice) = space.notice() {
+            println!("note: {notice}");
         }
         println!();
         match space.size() {
@@ -179,6 +183,13 @@ impl GivenSpace {
         let ending =
             if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("json")) { "json" } else { "toml" };
         Ok(Self { space, definition, place: format!("space.{ending}") })
+    }
+
+    /// Tells, once for a search, what was read otherwise than it is written.
+    pub fn say_notice(&self) {
+        if let Some(notice) = self.space.notice() {
+            tracing::info!("{}: {notice}", self.space.name());
+        }
     }
 
     /// Puts the file's copy into a run directory.

@@ -119,6 +119,23 @@ name = "c"
 choices = ["x", "y", "z"]
 [[constraints]]
 forbid = { a = "x", b = "x", c = "x" }
+=====
+name = "numbers"
+[[decisions]]
+name = "lr"
+range = [1e-4, 1e-1]
+log = true
+[[decisions]]
+name = "width"
+range = [16, 256]
+step = 16
+[[decisions]]
+name = "depth"
+range = [1, 4]
+levels = 3
+active_if = { width = [16, 32] }
+[[constraints]]
+require = "lr <= 0.01 && width * depth <= 512"
 "#;
 
 const CONFIG_SPACES: &str = r#"
@@ -146,6 +163,14 @@ const CONFIG_SPACES: &str = r#"
  "conditions": [{"type": "OR", "child": "b", "conditions": [
   {"type": "EQ", "child": "b", "parent": "a", "value": 5}, {"type": "LT", "child": "b", "parent": "a", "value": 5}]}],
  "forbiddens": [{"type": "RELATION", "left": "rate", "right": "a", "lambda": "LESS"}]}
+=====
+{"hyperparameters": [
+ {"type": "UniformFloatHyperparameter", "name": "rate", "lower": 1e-4, "upper": 0.1, "default_value": 0.005, "log": true},
+ {"type": "uniform_int", "name": "a", "lower": 1, "upper": 4096, "default": 16},
+ {"type": "normal_float", "name": "decay", "mu": 0, "sigma": 1, "lower": -1, "upper": 1.0},
+ {"type": "categorical", "name": "b", "choices": ["x", "y"]}],
+ "conditions": [{"type": "GT", "child": "b", "parent": "rate", "value": 0.07}],
+ "forbiddens": [{"type": "AND", "clauses": [{"type": "EQUALS", "name": "a", "value": 77}, {"type": "IN", "name": "decay", "values": [0.33]}]}]}
 "#;
 
 const TABLES: &str = r#"

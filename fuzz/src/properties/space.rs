@@ -10,7 +10,25 @@ const WHOLE: u64 = 512;
 pub fn toml(bytes: &[u8]) {
     if let Ok(text) = str::from_utf8(bytes) {
         sound(|| read(text, "file"));
+        if let Ok(space) = read(text, "file") {
+            listed(&space);
+        }
     }
+}
+
+/// Decisions are those of a file that lists their choices, whether they were ranges or lists.
+fn listed(space: &SearchSpace) {
+    let mut file = String::new();
+    for d in space.decisions() {
+        let word =
+            |c: &String| if d.literal { c.clone() } else { toml::Value::String(c.clone()).to_string() };
+        let choices: Vec<String> = d.choices.iter().map(word).collect();
+        let (name, choices) = (toml::Value::String(d.name.clone()), choices.join(", "));
+        let _ =
+            writeln!(file, "[[decisions]]\nname = {name}\nordered = {}\nchoices = [{choices}]", d.ordered);
+    }
+    let again = read(&file, "file").unwrap_or_else(|e| panic!("{e}: {file}"));
+    assert_eq!(space.decisions(), again.decisions(), "{file}");
 }
 
 /// A ConfigSpace.

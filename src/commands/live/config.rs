@@ -187,6 +187,7 @@ impl LiveConfig {
             }
         };
         let space = GivenSpace::load(name)?;
+        space.say_notice();
         let training = if train {
             Some(TrainingConfig::given(given.data.as_deref(), given.recipe.as_deref())?)
         } else {

@@ -70,6 +70,31 @@ fn comparisons_bind_stronger_than_and_and_that_stronger_than_or() {
     share("true && a == 0", 1, 3);
 }
 
+/// Also between decisions that share some words only, and list them in another order.
+#[test]
+fn words_of_two_decisions_are_equal_where_they_are_the_same_word() {
+    let decisions = [
+        Decision::new("a", &["conv", "pool", "skip"]),
+        Decision::new("b", &["none", "skip", "conv"]),
+        Decision::new("c", &["x", "y"]),
+    ];
+    let allowed = |text: &str| -> Vec<[u8; 2]> {
+        let formula = Formula::read(text, &decisions).unwrap_or_else(|e| panic!("{e}"));
+        let all = (0..3u8).flat_map(|a| (0..3u8).map(move |b| [a, b]));
+        all.filter(|choices| formula.holds(|d| choices.get(d).copied().unwrap_or(0))).collect()
+    };
+    assert_eq!(allowed("a == b"), [[0, 2], [2, 1]]);
+    assert_eq!(allowed("b == a"), allowed("a == b"));
+    assert_eq!(allowed("a != b").len(), 7);
+    assert_eq!(allowed("!(a != b) && a != \"conv\""), [[2, 1]]);
+    assert!(allowed("a == c").is_empty(), "they share no word");
+    for sign in ["<", "<=", ">", ">="] {
+        let error = Formula::read(&format!("c == \"x\" && a {sign} b"), &decisions).unwrap_err();
+        let place = "at column 15, `a` is a word, which is not less or more than another";
+        assert!(error.contains(place), "{error}");
+    }
+}
+
 #[test]
 fn what_cannot_be_read_or_computed_is_refused_with_its_place() {
     let said = |text: &str, expected: &[&str]| {

@@ -159,7 +159,9 @@ fn of_cells(
             benchmark.rows_are(Rows::Classes);
         }
     }
-    let (mut constant, mut warnings) = (Vec::new(), Vec::new());
+    // Values of a table are looked for among the levels that a range is read as.
+    let mut warnings: Vec<String> = space.notice().map(str::to_string).into_iter().collect();
+    let mut constant = Vec::new();
     for (metric, columns) in descriptor.metrics.iter().zip(&metrics) {
         let seeds = most * columns.len();
         let mut values = Vec::with_capacity(groups.len() * seeds);
