@@ -20,6 +20,7 @@ def sampler(name, seed):
     made = {
         "tpe": optuna.samplers.TPESampler,
         "gp": optuna.samplers.GPSampler,
+        "nsga2": optuna.samplers.NSGAIISampler,
         "random": optuna.samplers.RandomSampler,
     }
     return made[name](seed=seed)
@@ -27,7 +28,7 @@ def sampler(name, seed):
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--sampler", choices=["tpe", "gp", "random"], default="tpe")
+    arguments.add_argument("--sampler", choices=["tpe", "gp", "nsga2", "random"], default="tpe")
     arguments = arguments.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
 

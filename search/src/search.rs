@@ -188,12 +188,13 @@ mod tests {
     const SHORTER: [f64; 2] = [0.1, 0.3];
     const BANDITS: [&str; 4] = ["halving", "hyperband", "bohb", "asha"];
     /// Those that can have several trainings under way.
-    const CONCURRENT: [&str; 7] = [
+    const CONCURRENT: [&str; 8] = [
         "random",
         "evolution:population=10,tournament=3",
         "gp",
         "gp:acquisition=thompson",
         "universal",
+        "mobo",
         "two-phase",
         "screen",
     ];

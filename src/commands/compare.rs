@@ -20,7 +20,7 @@ const EXAMPLES: &str = "Examples:
       --method evolution:population=50,tournament=10 --budget 50,100,150 --seeds 200 --out reports/cifar10
   srnas compare --config configs/nb201-transfer.toml --task-set held-out --method transfer-gp \\
       --method gp --method policy:runs/latest --budget 5,10,25,50 --seeds 64 --out reports/transfer
-  srnas compare --objectives 'nb201/cifar10/{val,edgegpu_latency}' --method nsga2 --method linas --out reports/pareto
+  srnas compare --objectives 'nb201/cifar10/{val,edgegpu_latency}' --method nsga2 --method mobo --out reports/pareto
   srnas compare --task nb201/cifar10/val --method 'cmd:python3 examples/optuna_solver.py' --out reports/tpe";
 
 /// Compare search methods on tasks, under one protocol, and write a report

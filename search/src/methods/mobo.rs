@@ -28,7 +28,7 @@ use srnas_predictor::{Beliefs, Kind, PosteriorSettings, Predictor};
 use srnas_space::Choices;
 use statrs::distribution::{ContinuousCDF, Normal};
 
-/// The reference point of volumes lies so far below the worst that was measured, in ranges of what was measured.
+/// The reference point of volumes lies so far below the worst of the measured front, in ranges of that front.
 const MARGIN: f32 = 0.1;
 /// ρ of the augmented Chebyshev scalarisation.
 const AUGMENTED: f32 = 0.05;
@@ -215,7 +215,7 @@ impl Mobo {
         if !limits.is_empty() && known.is_empty() && !self.told.is_empty() {
             return first_highest(slots.iter().map(|&slot| kept(slot)));
         }
-        let (scale, mut front) = (Scale::of(&known, objectives), non_dominated(&known));
+        let mut front = non_dominated(&known);
         let ends = Scale::of(if front.len() > 1 { &front } else { &known }, objectives);
         let point = |slot: usize, heights: &[f32]| -> Vec<f32> {
             let at = |(b, height): (&&Beliefs, &f32)| {
@@ -247,7 +247,7 @@ impl Mobo {
         if front.len() > most {
             front = spread(front, most);
         }
-        let region = Undominated::new(&front, &scale.reference());
+        let region = Undominated::new(&front, &ends.reference());
         let (certain, hope) = (vec![0.0; objectives], vec![HOPE; objectives]);
         let mut gains = Vec::new();
         let mut gain = |&slot: &usize| match acquisition {

@@ -72,7 +72,10 @@ pub const METHODS: &[(&str, &str)] = &[
     ),
     ("nsga2", "several objectives: NSGA-II; population=50"),
     ("linas", "several objectives: NSGA-II on predictors; population=50"),
-    ("mobo", "several objectives: a plain posterior for each; acquisition=bound|ehvi|chebyshev|thompson"),
+    (
+        "mobo",
+        "several objectives: a plain posterior for each; acquisition=bound|ehvi|chebyshev|thompson, beta=3, cut=1",
+    ),
     ("policy", "policy:FILE, a trained srnas policy; policy:FILE,by=exported|rule|trained|plain"),
     ("cmd", "cmd:PROGRAM, anybody's method, asked and told by JSON lines"),
 ];
