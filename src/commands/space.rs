@@ -79,10 +79,10 @@ fn check(space: &SearchSpace, seed: u64, as_json: bool) -> anyhow::Result<()> {
             })
             .collect();
         let mut found = json!({
-                "space": space.name(), "decisions": decisions, "combinations": space.size(),
-                "log10_combinations": space.log_size() / std::f64::consts::LN_10, "valid_share": share,
-                "architectures": architectures, "counting": space.counting(), "example": space.to_json(&example), "neighbours": neighbours,
-                "unreachable": unreachable,
+            "space": space.name(), "decisions": decisions, "combinations": space.size(),
+            "log10_combinations": space.log_size() / std::f64::consts::LN_10, "valid_share": share,
+            "architectures": architectures, "counting": space.counting(), "example": space.to_json(&example), "neighbours": neighbours,
+            "unreachable": unreachable,
         });
         if let Some(notice) = space.notice() {
             found["notice"] = notice.into();
