@@ -69,6 +69,8 @@ impl Places {
     fn digits_if_round(&self, n: usize) -> Option<usize> {
         let most = |levels: &[f64]| levels[1..n - 1].iter().map(|&level| digits(level)).max().unwrap_or(1);
         match self.exact(n) {
+            // Powers, such as 16 32 64, are as round as numbers of one digit.
+            Some(_) if self.log => Some(1),
             Some(levels) => Some(most(&levels)),
             None => Some(most(&self.tidy(n))).filter(|&most| most == 1 && self.is_near(n)),
         }
