@@ -322,14 +322,15 @@ impl Predictor {
         let range = start..start + ranks.len();
         let width = self.space.len();
         {
-            let forms = Arc::get_mut(&mut self.slots.forms).expect("slots of a whole space are not placed");
+            // A copy of a predictor shares its slots until one of the two places others.
+            let forms = Arc::make_mut(&mut self.slots.forms);
             for (slot, choices) in range.clone().zip(architectures.chunks_exact(width)) {
                 self.form.assign(&self.space, choices);
                 forms.set(slot, &self.form);
             }
         }
         if let Some(prior) = &self.prior {
-            let tasks = Arc::get_mut(&mut self.slots.tasks).expect("slots of a whole space are not placed");
+            let tasks = Arc::make_mut(&mut self.slots.tasks);
             for t in 0..prior.tasks().len() {
                 let of_task = &mut tasks[t * self.slots.n..][range.clone()];
                 if let Some(known) = known.get(t) {

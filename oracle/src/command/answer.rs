@@ -24,17 +24,15 @@ pub fn read(stdout: &str, wanted: &[String]) -> Result<BTreeMap<String, f64>, St
     if stdout.len() >= LAST_OUTPUT && !stdout.trim_end().contains('\n') {
         return Err(format!("its last line is longer than {} MiB, the most that is read", LAST_OUTPUT >> 20));
     }
-    let shown = match line.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line.into(),
-    };
-    let Pairs(said) = serde_json::from_str(&marked(line))
-        .map_err(|e| format!("its last line `{shown}` is no JSON object of metrics ({e})"))?;
+    // What is wrong with a long string quotes all of it.
+    let Pairs(said) = serde_json::from_str(&marked(line)).map_err(|e| {
+        format!("its last line `{}` is no JSON object of metrics ({})", shown(line), shown(&e.to_string()))
+    })?;
     let mut metrics = BTreeMap::new();
     let mut other = None;
     for (place, (name, value)) in said.iter().enumerate() {
         if let Some((_, before)) = said[..place].iter().find(|(earlier, _)| earlier == name) {
-            return Err(format!("its last line has `{name}` twice: {} and {}", plain(before), plain(value)));
+            return Err(format!("its last line has `{}` twice: {} and {}", shown(name), plain(before), plain(value)));
         }
         match number(value) {
             Some(number) => drop(metrics.insert(name.clone(), number)),
@@ -50,6 +48,14 @@ pub fn read(stdout: &str, wanted: &[String]) -> Result<BTreeMap<String, f64>, St
     match Answer::of(metrics, wanted) {
         Answer::Metrics(metrics) => Ok(metrics),
         Answer::Infeasible(reason) => Err(reason),
+    }
+}
+
+/// The beginning of a text that may be long.
+fn shown(text: &str) -> String {
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.into(),
     }
 }
 
@@ -145,8 +151,11 @@ mod tests {
             let error = read(line, &["loss".into()]).unwrap_err();
             assert!(error.contains(expected), "{line}: {error}");
         }
-        let long = format!("{{\"loss\": \"{}", "x".repeat(500));
-        let error = read(&long, &["loss".into()]).unwrap_err();
-        assert!(error.contains("x…`") && error.len() < 300, "{error}");
+        let x = "x".repeat(5000);
+        let twice = format!("{{\"{x}\": 1, \"{x}\": 2}}");
+        for long in [format!("{{\"loss\": \"{x}"), format!("\"{x}\""), twice] {
+            let error = read(&long, &["loss".into()]).unwrap_err();
+            assert!(error.contains("x…`") && error.len() < 400, "{error}");
+        }
     }
 }

@@ -70,7 +70,6 @@ pub fn prepare(spec: &MethodSpec) -> Result<Starter, SpecError> {
 struct Mobo {
     begin: Begin,
     rng: ChaCha8Rng,
-    settings: PosteriorSettings,
     acquisition: Acquisition,
     beta: f32,
     /// One for each objective, then one for each limit.
@@ -93,7 +92,6 @@ impl Mobo {
             rng: begin.rng(),
             predictors: predictors(begin, settings),
             begin: begin.clone(),
-            settings,
             acquisition,
             beta,
             measured: HashSet::new(),
@@ -290,18 +288,7 @@ impl Method for Mobo {
             return Ok(self.choose());
         }
         // What is being measured is believed at its mean meanwhile.
-        let copy = match self.begin.whole {
-            Some(_) => self.predictors.clone(),
-            // Copies would share their slots, which can then not be placed.
-            None => predictors(&self.begin, self.settings),
-        };
-        let predictors = std::mem::replace(&mut self.predictors, copy);
-        let measured = self.measured.clone();
-        if self.begin.whole.is_none() {
-            for told in self.told.clone() {
-                self.learn(&told.choices, &told.values);
-            }
-        }
+        let (predictors, measured) = (self.predictors.clone(), self.measured.clone());
         for choices in self.running.clone() {
             // Before anything is known there is no unit to believe anything in.
             if !self.told.is_empty() {

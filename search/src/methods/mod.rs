@@ -245,6 +245,10 @@ mod tests {
     }
 
     fn run(text: &str, begin: &Begin) -> Trace {
+        run_by(1, text, begin)
+    }
+
+    fn run_by(workers: usize, text: &str, begin: &Begin) -> Trace {
         let spec: MethodSpec = text.parse().unwrap();
         let priors = Priors::default();
         let preparation = Preparation {
@@ -258,7 +262,7 @@ mod tests {
             priors: &priors,
         };
         let mut method = (spec.prepare(&preparation).unwrap().start)(begin).unwrap();
-        search(method.as_mut(), begin, 1, Durations::default(), |training| {
+        search(method.as_mut(), begin, workers, Durations::default(), |training| {
             Some(vec![value(&training.choices); begin.objectives])
         })
         .unwrap()
@@ -285,9 +289,11 @@ mod tests {
         let large = begin(&space(30), 30, 3);
         assert!(large.whole.is_none());
         for method in OURS {
-            let trace = run(method, &large);
-            assert_eq!(trace.len(), 30, "{method}");
-            assert!(trace.iter().all(|q| large.space.is_valid(&q.choices)), "{method}");
+            for workers in [1, 3] {
+                let trace = run_by(workers, method, &large);
+                assert_eq!(trace.len(), 30, "{method}");
+                assert!(trace.iter().all(|q| large.space.is_valid(&q.choices)), "{method}");
+            }
         }
     }
 
