@@ -32,7 +32,12 @@ pub fn read(stdout: &str, wanted: &[String]) -> Result<BTreeMap<String, f64>, St
     let mut other = None;
     for (place, (name, value)) in said.iter().enumerate() {
         if let Some((_, before)) = said[..place].iter().find(|(earlier, _)| earlier == name) {
-            return Err(format!("its last line has `{}` twice: {} and {}", shown(name), plain(before), plain(value)));
+            return Err(format!(
+                "its last line has `{}` twice: {} and {}",
+                shown(name),
+                plain(before),
+                plain(value)
+            ));
         }
         match number(value) {
             Some(number) => drop(metrics.insert(name.clone(), number)),
