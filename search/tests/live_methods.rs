@@ -208,7 +208,7 @@ fn the_front_of_a_search_is_the_front_of_what_it_measured() {
 fn limits_decide_what_is_best_and_where_nothing_keeps_them_the_nearest_is_named() {
     let oracle = toy(4);
     let goal = Goal::new(accuracy().objectives().to_vec(), vec!["ms <= 4".parse().unwrap()]).unwrap();
-    let found = stopped_and_resumed(&oracle, "random", goal.clone(), 60, 2);
+    let found = stopped_and_resumed(&oracle, "random", goal.clone(), 81, 2);
     let report = SearchReport::new(&oracle.space, &Fidelities::FULL, &goal, &found, &[]);
     let kept = |m: &&Measured| is_feasible(&m.training.choices) && metrics(&m.training.choices)["ms"] <= 4.0;
     let best =
