@@ -500,7 +500,7 @@ impl LiveSearch<'_> {
             Some(values.maximised.iter().chain(&values.slacks).map(number).collect::<Vec<f32>>())
         };
         let training = &measured.training;
-        Ok(match (values(measured), training.shorter) {
+        match (values(measured), training.shorter) {
             (Some(values), None) => method.tell(&training.choices, &values)?,
             (Some(values), Some(_)) => method.tell_shorter(training, values[0])?,
             (None, shorter) => {
@@ -513,7 +513,8 @@ impl LiveSearch<'_> {
                 };
                 method.tell_infeasible(training, of(true).or_else(|| of(false)).as_deref())?;
             }
-        })
+        }
+        Ok(())
     }
 
     /// What begins the method that is named.
