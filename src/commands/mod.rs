@@ -96,7 +96,7 @@ enum Command {
     Learner(learner::LearnerCommand),
     Actor(actor::ActorCommand),
     Evaluator(evaluator::EvaluatorCommand),
-    Search(search::SearchCommand),
+    Search(Box<search::SearchCommand>),
     Compare(compare::CompareCommand),
     Space(space::SpaceCommand),
     Bench(bench::BenchCommand),
