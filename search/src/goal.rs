@@ -293,8 +293,14 @@ mod tests {
             refused(&[accuracy.clone(), objective("accuracy", true)], &[]),
             GoalError::Twice("accuracy".into())
         );
-        assert_eq!(refused(&[accuracy.clone()], &["ms <= 1", "ms <= 2"]), GoalError::LimitTwice("ms".into()));
-        assert!(matches!(refused(&[accuracy.clone()], &["ms <= 1", "ms >= 2"]), GoalError::Empty(..)));
+        assert_eq!(
+            refused(std::slice::from_ref(&accuracy), &["ms <= 1", "ms <= 2"]),
+            GoalError::LimitTwice("ms".into())
+        );
+        assert!(matches!(
+            refused(std::slice::from_ref(&accuracy), &["ms <= 1", "ms >= 2"]),
+            GoalError::Empty(..)
+        ));
         assert!(Goal::new(vec![accuracy.clone()], vec![limit("ms >= 1"), limit("ms <= 1")]).is_ok());
         let many: Vec<Objective> = (0..9).map(|i| objective(&format!("m{i}"), false)).collect();
         assert_eq!(refused(&many, &[]), GoalError::Many(9));
