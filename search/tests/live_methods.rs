@@ -174,6 +174,7 @@ fn a_method_searches_a_small_space_to_its_end_whatever_fails() {
 
 #[test]
 fn the_front_of_a_search_is_the_front_of_what_it_measured() {
+    let mut searched = Vec::new();
     for method in METHODS.iter().map(|(name, _)| *name).filter(|name| *name != "cmd") {
         let goal = both(&[]);
         let spec: MethodSpec = method.parse().unwrap();
@@ -181,6 +182,7 @@ fn the_front_of_a_search_is_the_front_of_what_it_measured() {
         if check_method(&spec, &oracle.space, &goal, 0).is_err() {
             continue;
         }
+        searched.push(method);
         let options = OPTIONS.iter().find(|(of, _)| *of == method).map_or("", |(_, options)| options);
         let found = stopped_and_resumed(&oracle, &format!("{method}{options}"), goal.clone(), 40, 2);
         let report = SearchReport::new(&oracle.space, &Fidelities::FULL, &goal, &found, &[]);
@@ -202,6 +204,7 @@ fn the_front_of_a_search_is_the_front_of_what_it_measured() {
             report.front.unwrap().iter().map(|p| (p.metrics["accuracy"], p.metrics["ms"])).collect();
         assert_eq!(front, brute, "{method}");
     }
+    assert_eq!(searched, ["random", "random-walk", "nsga2", "linas", "mobo"]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Gaussian-process search: what both posteriors of [`srnas_common::posterior`] say about the whole of a small space, or
 //! about a pool in a large one.
 
-use super::{Begin, Method, MethodError, MethodSpec, SpecError, Starter, pool, random::unmeasured};
+use super::{Begin, Method, MethodError, MethodSpec, SpecError, Starter, pool, random::several_unmeasured};
 use crate::method::{Options, Training};
 use hashbrown::HashSet;
 use rand::Rng;
@@ -228,13 +228,7 @@ impl Gp {
     }
 
     fn ask_among_random(&mut self, most: usize) -> Vec<Vec<u8>> {
-        let mut pool = Vec::new();
-        let mut taken = self.measured.clone();
-        while pool.len() < AMONG {
-            let Some(choices) = unmeasured(&self.begin, &taken, &mut self.rng) else { break };
-            taken.insert(self.begin.key(&choices));
-            pool.push(choices);
-        }
+        let pool = several_unmeasured(&self.begin, &self.measured, AMONG, &mut self.rng);
         self.best_of(pool, most)
     }
 

@@ -20,7 +20,6 @@ mod screening;
 mod surrogates;
 mod trained;
 mod transfer;
-mod undominated;
 
 pub(crate) use gp::{Acquisition, FIRST, Gp, universal};
 pub use past::PastSearch;

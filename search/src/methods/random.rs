@@ -48,6 +48,22 @@ impl Method for Random {
     }
 }
 
+/// At most so many random architectures that were not measured, each once.
+pub(super) fn several_unmeasured(
+    begin: &Begin,
+    measured: &HashSet<u64>,
+    most: usize,
+    rng: &mut impl Rng,
+) -> Vec<Vec<u8>> {
+    let (mut several, mut taken) = (Vec::new(), measured.clone());
+    while several.len() < most {
+        let Some(choices) = unmeasured(begin, &taken, rng) else { break };
+        taken.insert(begin.key(&choices));
+        several.push(choices);
+    }
+    several
+}
+
 /// A random architecture that was not measured; `None` where there is none left (or none is found in a space too large to
 /// be listed).
 pub(crate) fn unmeasured(begin: &Begin, measured: &HashSet<u64>, rng: &mut impl Rng) -> Option<Vec<u8>> {

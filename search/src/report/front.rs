@@ -6,7 +6,7 @@ use crate::{
     pareto::dominates,
 };
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::{cmp::Ordering, collections::BTreeMap};
 
 /// So near the best of the first objective, in shares of it, the cheapest is looked for.
 const NEAR: f64 = 0.01;
@@ -37,13 +37,17 @@ pub fn front(goal: &Goal, rows: &[Row]) -> Vec<FrontPoint> {
         }
         objectives.iter().map(|o| Some(o.maximised(*row.metrics.get(&o.metric)?))).collect()
     };
-    let all: Vec<(usize, Vec<f64>)> =
+    let mut all: Vec<(usize, Vec<f64>)> =
         rows.iter().enumerate().filter_map(|(i, row)| Some((i, values(row)?))).collect();
-    let beaten = |(i, own): &(usize, Vec<f64>)| {
-        all.iter().any(|(j, other)| dominates(other, own) || (j < i && other == own))
-    };
-    let mut kept: Vec<&(usize, Vec<f64>)> = all.iter().filter(|point| !beaten(point)).collect();
-    kept.sort_by(|a, b| b.1[0].total_cmp(&a.1[0]).then(a.0.cmp(&b.0)));
+    // The best in the first objective come first, of equals the first measured: nothing later beats something earlier.
+    let better = |a: &[f64], b: &[f64]| b.partial_cmp(a).unwrap_or(Ordering::Equal);
+    all.sort_by(|(i, a), (j, b)| better(a, b).then(i.cmp(j)));
+    let mut kept: Vec<(usize, Vec<f64>)> = Vec::new();
+    for (i, own) in all {
+        if !kept.iter().any(|(_, other)| dominates(other, &own) || *other == own) {
+            kept.push((i, own));
+        }
+    }
     let mut points: Vec<FrontPoint> = kept.iter().map(|(i, _)| FrontPoint::of(&rows[*i], i + 1)).collect();
     let values: Vec<&[f64]> = kept.iter().map(|(_, values)| values.as_slice()).collect();
     for (name, place) in picks(objectives, &values) {

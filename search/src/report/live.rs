@@ -188,20 +188,7 @@ impl SearchReport {
 
     /// What was found beyond the best, in lines: how many keep the limits, and the front with what one would take of it.
     pub fn beyond(&self) -> Vec<String> {
-        let mut lines = Vec::new();
-        if let Some(beyond) = self.beyond_limits {
-            let with_value = self.measured - self.infeasible;
-            let limits: Vec<String> = self.limits.iter().map(ToString::to_string).collect();
-            let kept = with_value - beyond;
-            lines.push(format!(
-                "{kept} of {with_value} architectures with values keep {}.",
-                limits.join(" and ")
-            ));
-        }
-        if let Some(row) = &self.least_violating {
-            let broken = row.broken.as_deref().unwrap_or_default();
-            lines.push(format!("Nothing feasible; the least violating is {}: {broken}.", row.architecture));
-        }
+        let mut lines = self.within_limits();
         if let Some(front) = self.front.as_ref().filter(|front| !front.is_empty()) {
             let points = if front.len() == 1 { "point" } else { "points" };
             lines.push(format!("Front of {}, {} {points}:", self.goal_in_words(), front.len()));
@@ -215,6 +202,25 @@ impl SearchReport {
                 };
                 lines.push(format!("  {}  {}{picks}", values.join("  "), point.architecture));
             }
+        }
+        lines
+    }
+
+    /// How many keep the limits, and where none does, what breaks them least.
+    fn within_limits(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if let Some(beyond) = self.beyond_limits {
+            let with_value = self.measured - self.infeasible;
+            let limits: Vec<String> = self.limits.iter().map(ToString::to_string).collect();
+            let kept = with_value - beyond;
+            lines.push(format!(
+                "{kept} of {with_value} architectures with values keep {}.",
+                limits.join(" and ")
+            ));
+        }
+        if let Some(row) = &self.least_violating {
+            let broken = row.broken.as_deref().unwrap_or_default();
+            lines.push(format!("Nothing feasible; the least violating is {}: {broken}.", row.architecture));
         }
         lines
     }
@@ -305,6 +311,7 @@ impl SearchReport {
         let trained = self.shorter.first().map(|shorter| [shorter.unit.as_str(), "cost"]);
         let limited = (!self.limits.is_empty()).then_some("breaks");
         let on_front = self.front.is_some().then_some("front");
+        let points: BTreeSet<usize> = self.front.iter().flatten().map(|point| point.measurement).collect();
         let head = ["measurement", "architecture", "infeasible"].into_iter();
         let head = head.chain(limited).chain(on_front).chain(trained.into_iter().flatten());
         writer.write_record(head.chain(names.iter().map(|n| n.as_str())))?;
@@ -317,9 +324,7 @@ impl SearchReport {
             let front = [(i + 1).to_string(), row.architecture.clone(), reason.into()];
             let how_long = trained.map(|_| [row.trained.to_string(), row.cost.to_string()]);
             let breaks = limited.map(|_| row.broken.clone().unwrap_or_default());
-            let is_there =
-                self.front.as_ref().map(|front| front.iter().any(|point| point.measurement == i + 1));
-            let is_there = is_there.map(|yes| u8::from(yes).to_string());
+            let is_there = on_front.map(|_| u8::from(points.contains(&(i + 1))).to_string());
             let front = front.into_iter().chain(breaks).chain(is_there);
             writer.write_record(front.chain(how_long.into_iter().flatten()).chain(cells))?;
         }
@@ -335,17 +340,14 @@ impl SearchReport {
             let rows = best.metrics.iter().map(|(name, value)| vec![name.clone(), number(*value)]).collect();
             blocks.push(Block::Table { head: vec!["metric".into(), "value".into()], rows });
         }
-        let beyond = self.beyond();
-        let (prose, points) =
-            beyond.split_at(beyond.iter().position(|line| line.starts_with("Front")).unwrap_or(beyond.len()));
-        blocks.extend(prose.iter().cloned().map(Block::Paragraph));
+        blocks.extend(self.within_limits().into_iter().map(Block::Paragraph));
         let picture =
             |plot: &plots::Plot| Block::Picture { name: plot.name.clone(), caption: plot.caption.clone() };
         blocks.extend(plots.first().map(picture));
         let head = vec![self.counted().into(), format!("best {}", self.metric)];
         let rows = self.curve.iter().map(|(n, value)| vec![n.to_string(), number(*value)]).collect();
         blocks.push(Block::Table { head, rows });
-        if let Some(front) = self.front.as_ref().filter(|_| !points.is_empty()) {
+        if let Some(front) = self.front.as_ref().filter(|front| !front.is_empty()) {
             blocks.push(Block::Heading(format!("Front of {}", self.goal_in_words())));
             blocks.extend(plots.iter().filter(|plot| plot.name == "front").map(picture));
             let row = |point: &FrontPoint| {

@@ -318,7 +318,7 @@ impl LiveConfig {
             ("--method", given.method.as_ref().is_some_and(|m| Some(m.as_str()) != config.method.as_deref())),
         ];
         let asked = Goal::new(objectives.clone(), given.require.clone()).map(|goal| goal.to_string());
-        let of = |method: Option<&str>| method.map_or("none".into(), |method| format!("`{method}`"));
+        let of = |method: Option<&str>| method.map_or("the predictor".into(), |method| format!("`{method}`"));
         // What it was and what it would be.
         let both = |option: &str| match option {
             "--maximise or --minimise" => {

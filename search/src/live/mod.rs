@@ -5,14 +5,19 @@
 //! begins when the first full training has a value, and is told what was measured before then, and in earlier calls, in the
 //! order in which it ended; what has no value counts as the worst so far.
 
+mod asking;
+#[cfg(test)]
+mod tests;
+
+pub use asking::check_method;
+
 use crate::{
     goal::{Goal, Values},
     guide::Guide,
     guided::Guided,
-    method::{Begin, Method, MethodError, MethodSpec, SpecError, Whole},
-    methods::{Preparation, Priors, Starter, unmeasured},
+    method::{Method, MethodError, MethodSpec, SpecError, Whole},
 };
-use hashbrown::HashSet;
+use asking::{Prepared, Worst};
 use srnas_environment::ROUNDING;
 use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle, RESUMED_FROM, Training};
 use srnas_space::SearchSpace;
@@ -27,8 +32,6 @@ use std::{
 
 /// A slot looks so often whether the search is over while its oracle can begin nothing.
 const READY: Duration = Duration::from_millis(200);
-/// A method that asks for nothing new so many times in a row has failed, or waits for what is under way.
-const REPEATS: usize = 1000;
 
 /// An architecture that was measured.
 #[derive(Clone, Debug, PartialEq)]
@@ -148,6 +151,7 @@ fn spent_in_words(done: usize, spent: f64, budget: usize) -> String {
 struct State<'j> {
     known: Vec<Measured>,
     running: Vec<Training>,
+    worst: Worst,
     /// Who says what is next; nobody before there is a value, where a method needs one to begin.
     method: Option<Box<dyn Method>>,
     /// What was asked for and could not be paid for yet.
@@ -185,15 +189,6 @@ impl State<'_> {
     }
 }
 
-/// What a search is prepared with.
-struct Prepared {
-    whole: Option<Arc<Whole>>,
-    /// Number of architectures, where they can be counted.
-    distinct: Option<usize>,
-    /// Begins the method that is named.
-    start: Option<Starter>,
-}
-
 impl LiveSearch<'_> {
     /// Measures until the budget is spent or nothing is left; `known` was measured before and counts. Returns all, in
     /// the order in which they ended.
@@ -214,6 +209,7 @@ impl LiveSearch<'_> {
         let mut state = State {
             known,
             running: Vec::new(),
+            worst: Worst::new(),
             method: None,
             pending: None,
             journal,
@@ -221,6 +217,7 @@ impl LiveSearch<'_> {
             failures: 0,
             failed: None,
         };
+        state.known.iter().for_each(|measured| self.learn_worst(&mut state.worst, measured));
         self.begin(&mut state, prepared)?;
         let state = Mutex::new(state);
         let changed = Condvar::new();
@@ -365,8 +362,9 @@ impl LiveSearch<'_> {
                 return Err(LiveError::Journal(reason));
             }
             self.oracle.kept(&measured.training);
+            self.learn_worst(&mut now.worst, &measured);
             now.known.push(measured);
-            match &mut now.method {
+            match now.method {
                 Some(_) => self.told(now, now.known.len() - 1)?,
                 None => self.begin(now, prepared)?,
             }
@@ -417,112 +415,6 @@ impl LiveSearch<'_> {
         Ok(None)
     }
 
-    /// What the method asks for that is new; what is known already it is told again.
-    fn ask(&self, now: &mut State, prepared: &Prepared) -> Result<Option<Training>, LiveError> {
-        let Some(method) = &now.method else { return Ok(self.first(now, prepared)) };
-        if !method.concurrent() && !now.running.is_empty() {
-            return Ok(None);
-        }
-        let space = self.oracle.space();
-        for _ in 0..REPEATS {
-            let Some(method) = &mut now.method else { break };
-            let Some(next) = method.ask_training()? else { return Ok(None) };
-            if !space.is_valid(&next.choices) {
-                return Err(MethodError(format!("asked for {:?}, which is not valid", next.choices)).into());
-            }
-            match now.place(space, &next) {
-                Some(place) => self.told(now, place)?,
-                None if now.is_under_way(space, &next) => {}
-                None => return Ok(Some(next)),
-            }
-        }
-        match now.running.is_empty() {
-            true => {
-                Err(MethodError(format!("asked {REPEATS} times in a row for what was measured already"))
-                    .into())
-            }
-            false => Ok(None),
-        }
-    }
-
-    /// Random architectures, one at a time, until one has a value.
-    fn first(&self, now: &State, prepared: &Prepared) -> Option<Training> {
-        if !now.running.is_empty() {
-            return None;
-        }
-        let begin = self.begin_with(now, prepared, Vec::new());
-        let taken: HashSet<u64> = now.known.iter().map(|measured| measured.key).collect();
-        unmeasured(&begin, &taken, &mut begin.rng()).map(Training::full)
-    }
-
-    /// Begins the method if it can begin, and tells it what is known.
-    fn begin(&self, now: &mut State, prepared: &Prepared) -> Result<(), LiveError> {
-        let Some(start) = &prepared.start else {
-            now.method = Some(Box::new(self.guided(prepared.whole.clone())));
-            return (0..now.known.len()).try_for_each(|place| self.told(now, place));
-        };
-        let full = now.known.iter().filter(|measured| measured.training.shorter.is_none());
-        let first = full.into_iter().find(|measured| self.goal.values(&measured.answer).is_ok());
-        let Some(first) = first.map(|measured| measured.training.choices.clone()) else { return Ok(()) };
-        now.method = Some(start(&self.begin_with(now, prepared, first))?);
-        (0..now.known.len()).try_for_each(|place| self.told(now, place))?;
-        let State { method, running, .. } = now;
-        method.iter_mut().for_each(|method| running.iter().for_each(|training| method.begun(training)));
-        Ok(())
-    }
-
-    /// What a method begins with.
-    fn begin_with(&self, now: &State, prepared: &Prepared, start: Vec<u8>) -> Begin {
-        Begin {
-            space: self.oracle.space().clone(),
-            count: Count::Classes,
-            objectives: self.goal.objectives().len(),
-            limits: self.goal.limits().len(),
-            budget: self.budget,
-            shorter: self.oracle.fidelities().costs().collect(),
-            start,
-            // A search that goes on draws what it has not drawn before.
-            seed: self.seed.wrapping_add((now.known.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
-            start_seed: self.seed,
-            whole: prepared.whole.clone(),
-            past: None,
-            tasks: Arc::from([]),
-        }
-    }
-
-    /// Tells the method what is known at one place.
-    fn told(&self, now: &mut State, place: usize) -> Result<(), LiveError> {
-        let State { known, method: Some(method), .. } = now else { return Ok(()) };
-        let measured = &known[place];
-        let values = |measured: &Measured| {
-            let values = self.goal.values(&measured.answer).ok()?;
-            let number = |value: &f64| value.clamp(f32::MIN.into(), f32::MAX.into()) as f32;
-            Some(values.maximised.iter().chain(&values.slacks).map(number).collect::<Vec<f32>>())
-        };
-        let training = &measured.training;
-        match (values(measured), training.shorter) {
-            (Some(values), None) => method.tell(&training.choices, &values)?,
-            (Some(values), Some(_)) => method.tell_shorter(training, values[0])?,
-            (None, shorter) => {
-                // Of its own kind, if there are such.
-                let of = |own: bool| {
-                    let alike = known.iter().filter(move |m| !own || m.training.shorter == shorter);
-                    alike
-                        .filter_map(values)
-                        .reduce(|worst, next| worst.iter().zip(&next).map(|(a, b)| a.min(*b)).collect())
-                };
-                method.tell_infeasible(training, of(true).or_else(|| of(false)).as_deref())?;
-            }
-        }
-        Ok(())
-    }
-
-    /// What begins the method that is named.
-    fn starter(&self) -> Result<Option<Starter>, SpecError> {
-        let (space, shorter) = (self.oracle.space(), self.oracle.fidelities().shorter());
-        self.method.as_ref().map(|spec| starter(spec, space, &self.goal, shorter, self.budget)).transpose()
-    }
-
     /// The search of the first objective by the guide.
     fn guided(&self, whole: Option<Arc<Whole>>) -> Guided {
         let costs = self.oracle.fidelities().costs().collect();
@@ -546,46 +438,6 @@ impl LiveSearch<'_> {
     }
 }
 
-/// Whether a method can search for this where measurements are made; `shorter` is the number of shorter trainings.
-///
-/// # Errors
-/// Says why not, and which methods can.
-pub fn check_method(
-    spec: &MethodSpec,
-    space: &Arc<SearchSpace>,
-    goal: &Goal,
-    shorter: usize,
-) -> Result<(), SpecError> {
-    starter(spec, space, goal, shorter, 1).map(|_| ())
-}
-
-fn starter(
-    spec: &MethodSpec,
-    space: &Arc<SearchSpace>,
-    goal: &Goal,
-    shorter: usize,
-    budget: usize,
-) -> Result<Starter, SpecError> {
-    if spec.policy_file().is_some() {
-        return Err(spec.unfit("is given as --policy where measurements are made"));
-    }
-    if spec.knows_a_past() {
-        let reason = "learns from past tasks, which a search that makes its measurements knows by --prior, without --method";
-        return Err(spec.unfit(reason));
-    }
-    let preparation = Preparation {
-        space,
-        tasks: &[],
-        objectives: goal.objectives().len(),
-        limits: goal.limits().len(),
-        shorter,
-        budget,
-        past: &[],
-        priors: &Priors::default(),
-    };
-    Ok(spec.prepare(&preparation)?.start)
-}
-
 /// Whether each of a space's `distinct` architectures, where they can be counted, has had a full training.
 fn used_up(distinct: Option<usize>, known: &[Measured]) -> bool {
     let full = known.iter().filter(|measured| measured.training.shorter.is_none()).count();
@@ -594,175 +446,4 @@ fn used_up(distinct: Option<usize>, known: &[Measured]) -> bool {
 
 fn lock<'s, 'j>(state: &'s Mutex<State<'j>>) -> MutexGuard<'s, State<'j>> {
     state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::methods::PastSearch;
-    use rand::SeedableRng;
-    use srnas_space::{Conditional, Decision};
-    use std::{collections::BTreeMap, sync::atomic::AtomicUsize};
-
-    /// Counts how often it is asked; some architectures are infeasible.
-    struct Toy {
-        space: Arc<SearchSpace>,
-        asked: Mutex<Vec<Vec<u8>>>,
-        at_once: AtomicUsize,
-        most: AtomicUsize,
-    }
-
-    fn toy(decisions: usize) -> Toy {
-        let named = |d: usize| Decision::new(format!("d{d}"), &["a", "b", "c"]);
-        let space = Conditional::space("made-up", (0..decisions).map(named).collect(), vec![]).unwrap();
-        Toy { space: Arc::new(space), asked: Mutex::default(), at_once: 0.into(), most: 0.into() }
-    }
-
-    impl CostlyOracle for Toy {
-        fn space(&self) -> &Arc<SearchSpace> {
-            &self.space
-        }
-
-        fn identity(&self) -> (String, String) {
-            ("toy".into(), String::new())
-        }
-
-        fn metric_names(&self) -> Vec<String> {
-            vec!["loss".into()]
-        }
-
-        fn measure(&self, training: &Training, _stop: &AtomicBool) -> Result<Answer, CostlyError> {
-            let choices = &training.choices;
-            let at_once = 1 + self.at_once.fetch_add(1, Ordering::SeqCst);
-            self.most.fetch_max(at_once, Ordering::SeqCst);
-            self.asked.lock().unwrap().push(choices.to_vec());
-            std::thread::sleep(Duration::from_millis(2));
-            self.at_once.fetch_sub(1, Ordering::SeqCst);
-            if choices[0] == 2 {
-                return Ok(Answer::Infeasible("it diverged".into()));
-            }
-            let loss = choices.iter().map(|&c| 2.0 - f64::from(c)).sum::<f64>();
-            Ok(Answer::Metrics(BTreeMap::from([(
-                "loss".into(),
-                if loss > 1.4 * choices.len() as f64 { f64::NAN } else { loss },
-            )])))
-        }
-    }
-
-    #[derive(Default)]
-    struct Kept(Vec<(Measured, Result<f64, String>)>);
-
-    impl Journal for Kept {
-        fn keep(&mut self, measured: &Measured, values: &Result<Values, String>) -> Result<(), String> {
-            self.0.push((measured.clone(), values.clone().map(|values| values.maximised[0])));
-            Ok(())
-        }
-    }
-
-    fn search(oracle: &Toy, budget: usize, parallel: usize) -> LiveSearch<'_> {
-        LiveSearch {
-            oracle,
-            goal: Goal::single("loss", true),
-            guide: Guide::default(),
-            method: None,
-            budget,
-            parallel,
-            most_failures: None,
-            seed: 7,
-        }
-    }
-
-    fn distinct(measured: &[Measured]) -> usize {
-        measured.iter().map(|m| m.key).collect::<HashSet<_>>().len()
-    }
-
-    #[test]
-    fn slots_work_at_once_and_nothing_is_measured_twice() {
-        let (oracle, mut journal) = (toy(5), Kept::default());
-        let found =
-            search(&oracle, 30, 4).run(vec![], &mut journal, &AtomicBool::new(false), &|_| ()).unwrap();
-        assert_eq!((found.len(), distinct(&found), oracle.asked.lock().unwrap().len()), (30, 30, 30));
-        assert!(oracle.most.load(Ordering::SeqCst) > 1, "one at a time");
-        let best = journal.0.iter().filter_map(|(_, v)| v.clone().ok()).fold(f64::MIN, f64::max);
-        // The best that is feasible is 1, 2, 2, 2, 2 with -1; which of its neighbours come first depends on the slots.
-        assert!(best >= -2.0, "{best}");
-        let infeasible: Vec<&String> = journal.0.iter().filter_map(|(_, v)| v.as_ref().err()).collect();
-        assert!(!infeasible.is_empty() && infeasible.len() < 15, "{infeasible:?}");
-    }
-
-    #[test]
-    fn a_search_that_is_stopped_goes_on_with_what_it_has() {
-        let (oracle, mut journal) = (toy(5), Kept::default());
-        let stop = AtomicBool::new(false);
-        let after = |event: Event| {
-            if matches!(event, Event::Ended { done: 9, .. }) {
-                stop.store(true, Ordering::Relaxed);
-            }
-        };
-        let error = search(&oracle, 20, 1).run(vec![], &mut journal, &stop, &after).unwrap_err();
-        assert!(matches!(error, LiveError::Stopped { done: 9, budget: 20, .. }), "{error}");
-        let known: Vec<Measured> = journal.0.iter().map(|(m, _)| m.clone()).collect();
-        let go = AtomicBool::new(false);
-        let resumed = search(&oracle, 20, 1).run(known, &mut journal, &go, &|_| ()).unwrap();
-        assert_eq!((distinct(&resumed), journal.0.len()), (20, 20));
-        // One at a time, what was stopped in between is the search that was not.
-        let straight = search(&toy(5), 20, 1).run(vec![], &mut Kept::default(), &go, &|_| ()).unwrap();
-        let order = |found: &[Measured]| found.iter().map(|m| m.training.choices.clone()).collect::<Vec<_>>();
-        assert_eq!(order(&resumed), order(&straight));
-    }
-
-    #[test]
-    fn a_past_guides_from_the_first_measurement_on_also_where_the_space_cannot_be_listed() {
-        for decisions in [5, 14] {
-            let (oracle, go) = (toy(decisions), AtomicBool::new(false));
-            let value = |choices: &[u8]| choices.iter().map(|&c| f32::from(c)).sum::<f32>();
-            let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(5);
-            let mut choices = vec![0; decisions];
-            let draws = (0..80).map(|_| {
-                oracle.space.sample(&mut rng, &mut choices);
-                (choices.clone(), Some(value(&choices) - if choices[0] == 2 { 9.0 } else { 0.0 }))
-            });
-            let past = PastSearch { name: "before".into(), measured: draws.collect() };
-            let guide = Guide::of_past(&oracle.space, std::slice::from_ref(&past)).unwrap();
-            assert!(guide.knows_a_past());
-            let search = LiveSearch { guide, ..search(&oracle, 10, 1) };
-            let found = search.run(vec![], &mut Kept::default(), &go, &|_| ()).unwrap();
-            let best_before = past.measured.iter().filter_map(|(_, v)| *v).fold(f32::MIN, f32::max);
-            assert!(
-                value(&found[0].training.choices) >= best_before - 2.0,
-                "{:?}",
-                found[0].training.choices
-            );
-            let best = found
-                .iter()
-                .filter(|m| m.training.choices[0] < 2)
-                .map(|m| value(&m.training.choices))
-                .fold(0.0, f32::max);
-            assert!(best > best_before, "{decisions} decisions: {best} after {best_before}");
-        }
-    }
-
-    #[test]
-    fn a_budget_beyond_the_space_measures_all_of_it() {
-        let (oracle, mut journal) = (toy(2), Kept::default());
-        let found =
-            search(&oracle, 100, 3).run(vec![], &mut journal, &AtomicBool::new(false), &|_| ()).unwrap();
-        assert_eq!((found.len(), distinct(&found)), (9, 9));
-        assert_eq!(search(&oracle, 100, 3).used_up(&found), Some(9));
-        assert_eq!(search(&oracle, 100, 3).used_up(&found[1..]), None);
-        // Going on with all of it asks for nothing, also where the oracle is not there.
-        let asked = oracle.asked.lock().unwrap().len();
-        search(&oracle, 100, 3).run(found, &mut journal, &AtomicBool::new(false), &|_| ()).unwrap();
-        assert_eq!(oracle.asked.lock().unwrap().len(), asked);
-    }
-
-    #[test]
-    fn a_search_ends_after_as_many_failures_as_are_allowed() {
-        let (oracle, mut journal) = (toy(5), Kept::default());
-        let search = LiveSearch { most_failures: Some(3), ..search(&oracle, 200, 1) };
-        let error = search.run(vec![], &mut journal, &AtomicBool::new(false), &|_| ()).unwrap_err();
-        assert!(matches!(&error, LiveError::Failures { failures: 3, .. }), "{error}");
-        let failed = journal.0.iter().filter(|(_, value)| value.is_err()).count();
-        assert_eq!((failed, journal.0.last().unwrap().1.is_err()), (3, true));
-    }
 }
