@@ -1,5 +1,4 @@
 //! Spaces as the Python package ConfigSpace writes them (`ConfigurationSpace.to_json`, formats 0.2 to 0.4, packages 0.4 to 1.2).
-
 //!
 //! What is continuous, and whole numbers that are more than choices can be, are read as levels (see [`super::range`]); a notice
 //! says so.
