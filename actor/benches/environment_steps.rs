@@ -54,7 +54,7 @@ fn environment_alone(criterion: &mut Criterion) {
     group.bench_function("1000 steps", |bencher| {
         bencher.iter(|| {
             for _ in 0..1000 {
-                let action = rng.random_range(0..episode.candidates().len());
+                let action = rng.random_range(0..episode.walk().candidates().len());
                 let outcome = episode.step(action);
                 if outcome.truncated || outcome.terminated {
                     seed += 1;

@@ -6,9 +6,10 @@ use crate::client::{
     encounter::Meant,
 };
 use prost::Message;
-use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle, Training};
+use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle};
 use srnas_proto::v1::{self, answer_request::Said, evaluate_client::EvaluateClient};
 use srnas_security::ClientSecurity;
+use srnas_task::Training;
 use srnas_telemetry as telemetry;
 use srnas_wire::{LARGEST_ANSWER, PROTOCOL_MAJOR, PROTOCOL_MINOR};
 use std::{
@@ -337,14 +338,14 @@ impl Shared {
             );
             return Err(End::Failed(EvaluatorError::Failed(reason)));
         };
-        let training = Training { choices, shorter };
+        let training = Training { choices, fidelity };
         self.held().push(training.clone());
         Ok(Some(training))
     }
 
     /// The share of a full training, as the wire has it.
     fn share(&self, training: &Training) -> f32 {
-        self.oracle.fidelities().cost(training.shorter) as f32
+        self.oracle.fidelities().cost(training.fidelity) as f32
     }
 
     fn held(&self) -> std::sync::MutexGuard<'_, Vec<Training>> {

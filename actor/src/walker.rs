@@ -16,7 +16,7 @@ use srnas_oracle::{
 };
 use srnas_policy::{Policy, PolicyError, evaluation::best_of};
 use srnas_predictor::{LearnedPriorError, PosteriorSettings, Prior, PriorError};
-use srnas_task::Task;
+use srnas_task::{Fidelity, Task};
 use srnas_wire::{Experience, SYNTHETIC_TASK};
 use std::{sync::Arc, time::Duration};
 
@@ -68,7 +68,7 @@ pub struct Walker {
     /// Synthetic tasks in use on the run's space, each with the episodes that it still serves.
     synthetic: Option<(Arc<Task>, usize)>,
     /// By task, key and which shorter training.
-    measured: HashSet<(u16, u64, Option<usize>)>,
+    measured: HashSet<(u16, u64, Fidelity)>,
     oracle: Option<SlowOracle>,
     oracle_time: Duration,
     batch: Experience,
@@ -134,7 +134,7 @@ impl Walker {
     /// Waits for every measurement from now on; the next step also for the starts of the episodes at hand.
     pub fn slow_down(&mut self, mut oracle: SlowOracle) {
         for lane in self.lanes.iter().filter(|lane| lane.task != SYNTHETIC_TASK) {
-            oracle.ask(lane.episode.current_measurement().rank, 1.0);
+            oracle.ask(lane.episode.walk().current_measurement().rank, 1.0);
         }
         self.oracle = Some(oracle);
     }
@@ -174,7 +174,7 @@ impl Walker {
         const TRIES: usize = 100;
         for _ in 0..TRIES {
             let (episode, task) = self.draw_episode();
-            if !episode.candidates().is_empty() {
+            if !episode.walk().candidates().is_empty() {
                 return Ok((episode, task));
             }
         }
@@ -242,8 +242,8 @@ impl Walker {
     fn report(&mut self, lane: usize) {
         let lane = &self.lanes[lane];
         if lane.task != SYNTHETIC_TASK {
-            let (task, here) = (lane.task, lane.episode.current_measurement());
-            let choices = lane.episode.current().to_vec();
+            let (task, here) = (lane.task, lane.episode.walk().current_measurement());
+            let choices = lane.episode.walk().current().to_vec();
             self.record(task, here, 1.0, &choices);
         }
     }
@@ -251,7 +251,7 @@ impl Walker {
     /// As [`Self::report`], of a shorter training.
     fn report_shorter(&mut self, lane: usize, measured: Measurement, choices: &[u8]) {
         let lane = &self.lanes[lane];
-        let shorter = measured.shorter.and_then(|place| lane.episode.task().shorter().get(place));
+        let shorter = measured.fidelity.place().and_then(|place| lane.episode.task().shorter().get(place));
         if let Some(shorter) = shorter.filter(|_| lane.task != SYNTHETIC_TASK) {
             let (task, cost) = (lane.task, shorter.cost as f32);
             self.record(task, measured, cost, choices);
@@ -263,7 +263,7 @@ impl Walker {
         if let Some(oracle) = &mut self.oracle {
             oracle.ask(measurement.rank, fidelity);
         }
-        if self.measured.insert((task, measurement.key, measurement.shorter)) {
+        if self.measured.insert((task, measurement.key, measurement.fidelity)) {
             let m = &mut self.batch.measurements;
             m.tasks.push(task);
             m.keys.push(measurement.key);
@@ -287,7 +287,7 @@ impl Walker {
         let greedy = match &values {
             Some(values) => best_of(values, &self.observations),
             // Before the first policy the rule acts.
-            None => self.lanes.iter_mut().map(|l| l.episode.rule_choice()).collect(),
+            None => self.lanes.iter_mut().map(|l| l.episode.walk_mut().rule_choice()).collect(),
         };
         let mut full = Vec::new();
         for (i, &best) in greedy.iter().enumerate() {
@@ -317,15 +317,15 @@ impl Walker {
             identities.resize(n * width * d, 0);
         }
         for (i, lane) in self.lanes.iter_mut().enumerate() {
-            lane.episode.observe(
+            lane.episode.walk_mut().observation(
                 &mut o.candidates[i * width * features..][..width * features],
                 &mut o.contexts[i * context..][..context],
             );
-            let count = lane.episode.candidates().len();
+            let count = lane.episode.walk().candidates().len();
             o.counts[i] = count as u32;
             if let Some(identities) = &mut o.identities {
                 for c in 0..count {
-                    lane.episode.choices_of(c, &mut identities[(i * width + c) * d..][..d]);
+                    lane.episode.walk().choices_of(c, &mut identities[(i * width + c) * d..][..d]);
                 }
             }
         }
@@ -359,9 +359,9 @@ impl Walker {
         lane.segment.see(&seen);
         // A shorter training leaves the walk where it is. Made-up spaces have other lengths, and nothing of them is reported.
         let mut choices = Vec::new();
-        if lane.task != SYNTHETIC_TASK && lane.episode.candidates()[action].shorter.is_some() {
+        if lane.task != SYNTHETIC_TASK && lane.episode.walk().candidates()[action].fidelity != Fidelity::Full {
             choices.resize(d, 0);
-            lane.episode.choices_of(action, &mut choices);
+            lane.episode.walk().choices_of(action, &mut choices);
         }
         let outcome = lane.episode.step(action);
         lane.segment.act(&Done {
@@ -372,7 +372,7 @@ impl Walker {
             truncated: outcome.truncated,
         });
         match outcome.measured {
-            Some(measured) if measured.shorter.is_some() => self.report_shorter(i, measured, &choices),
+            Some(measured) if !measured.fidelity.is_full() => self.report_shorter(i, measured, &choices),
             Some(_) => self.report(i),
             None => {}
         }
@@ -391,13 +391,13 @@ impl Walker {
         let features = self.layout.candidate_features();
         let mut rows = vec![0.0; width * features];
         let mut context = vec![0.0; self.layout.context_features()];
-        lane.episode.observe(&mut rows, &mut context);
+        lane.episode.walk_mut().observation(&mut rows, &mut context);
         // An exhausted space has no candidate left; an observation has at least one, here an empty row.
-        let count = lane.episode.candidates().len().max(1);
+        let count = lane.episode.walk().candidates().len().max(1);
         let mut identities = vec![0; if identity { count * d } else { 0 }];
         if identity {
-            for c in 0..lane.episode.candidates().len() {
-                lane.episode.choices_of(c, &mut identities[c * d..(c + 1) * d]);
+            for c in 0..lane.episode.walk().candidates().len() {
+                lane.episode.walk().choices_of(c, &mut identities[c * d..(c + 1) * d]);
             }
         }
         lane.segment.see(&Seen {
@@ -440,7 +440,7 @@ impl Walker {
             space.sample(&mut self.rng, &mut choices);
             let rank = space.rank(&choices);
             if let Some(value) = task.value_of_rank(rank) {
-                let measurement = Measurement { rank, key: task.key(&choices, rank), value, shorter: None };
+                let measurement = Measurement { rank, key: task.key(&choices, rank), value, fidelity: Fidelity::Full };
                 self.record(index as u16, measurement, 1.0, &choices);
             }
         }

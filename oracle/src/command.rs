@@ -13,11 +13,11 @@ mod process;
 pub use answer::read as read_answer;
 
 use crate::{
-    costly::{Answer, CostlyError, CostlyOracle, Training},
-    fidelities::Fidelities,
+    costly::{Answer, CostlyError, CostlyOracle},
 };
 use process::{Ended, Process};
 use srnas_space::SearchSpace;
+use srnas_task::{Fidelities, Fidelity, Training};
 use std::{
     collections::HashSet,
     fs, io,
@@ -104,11 +104,11 @@ impl CommandOracle {
     }
 
     /// Name of the folder of a training's first try.
-    fn folder_name(&self, key: u64, shorter: Option<usize>) -> String {
+    fn folder_name(&self, key: u64, fidelity: Fidelity) -> String {
         let fidelities = &self.options.fidelities;
         match fidelities.shorter() {
             0 => format!("{key:016x}"),
-            _ => format!("{key:016x}-{}{}", fidelities.unit(), fidelities.amount(shorter)),
+            _ => format!("{key:016x}-{}{}", fidelities.unit(), fidelities.amount(fidelity)),
         }
     }
 
@@ -120,12 +120,12 @@ impl CommandOracle {
     }
 
     /// The longest shorter training of the same architecture that ended well and left its folder: its amount and folder.
-    fn resumable(&self, key: u64, shorter: Option<usize>) -> Option<(f64, PathBuf)> {
+    fn resumable(&self, key: u64, fidelity: Fidelity) -> Option<(f64, PathBuf)> {
         let fidelities = &self.options.fidelities;
-        for place in (0..shorter.unwrap_or(fidelities.shorter())).rev() {
-            let name = self.folder_name(key, Some(place));
+        for shorter in fidelities.before(fidelity).rev().map(Fidelity::Shorter) {
+            let name = self.folder_name(key, shorter);
             if let Some(folder) = self.tries(&name).find(|folder| folder.join(METRICS).exists()) {
-                return Some((fidelities.amount(Some(place)), folder));
+                return Some((fidelities.amount(shorter), folder));
             }
             let gone = self.tries(&name).next().is_none();
             if gone && self.answered.lock().unwrap_or_else(PoisonError::into_inner).contains(&name) {
@@ -161,10 +161,10 @@ impl CommandOracle {
         ];
         let fidelities = &self.options.fidelities;
         if fidelities.shorter() > 0 {
-            variables.push(("SRNAS_FIDELITY", fidelities.amount(training.shorter).to_string()));
+            variables.push(("SRNAS_FIDELITY", fidelities.amount(training.fidelity).to_string()));
             variables.push(("SRNAS_FULL_FIDELITY", fidelities.amount(None).to_string()));
         }
-        if let Some((amount, from)) = self.resumable(self.space.canonical_key(choices), training.shorter) {
+        if let Some((amount, from)) = self.resumable(self.space.canonical_key(choices), training.fidelity) {
             variables.push(("SRNAS_RESUME_FROM", from.to_string_lossy().into_owned()));
             variables.push(("SRNAS_RESUME_FIDELITY", amount.to_string()));
         }
@@ -198,7 +198,7 @@ impl CommandOracle {
         match &said {
             Err(reason) => fs::write(folder.join(REASON), format!("{reason}\n")).map_err(failed)?,
             // A longer training may go on from it.
-            Ok(metrics) if self.options.keep || training.shorter.is_some() => {
+            Ok(metrics) if self.options.keep || !training.fidelity.is_full() => {
                 fs::write(folder.join(METRICS), format!("{}\n", serde_json::json!(metrics)))
                     .map_err(failed)?;
             }
@@ -234,11 +234,11 @@ impl CostlyOracle for CommandOracle {
         let key = self.space.canonical_key(&training.choices);
         let fidelities = &self.options.fidelities;
         let mut answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
-        let name = self.folder_name(key, training.shorter);
+        let name = self.folder_name(key, training.fidelity);
         // Of what failed everything is kept that it began with.
         let failed = self.tries(&name).any(|folder| folder.join(REASON).exists());
-        for place in 0..training.shorter.unwrap_or(fidelities.shorter()) {
-            let shorter = self.folder_name(key, Some(place));
+        for shorter in fidelities.before(training.fidelity).map(Fidelity::Shorter) {
+            let shorter = self.folder_name(key, shorter);
             answered.remove(&shorter);
             if !self.options.keep && !failed {
                 for folder in self.tries(&shorter).collect::<Vec<_>>() {
@@ -248,13 +248,13 @@ impl CostlyOracle for CommandOracle {
                 }
             }
         }
-        if training.shorter.is_some() {
+        if !training.fidelity.is_full() {
             answered.insert(name);
         }
     }
 
     fn measure(&self, training: &Training, stop: &AtomicBool) -> Result<Answer, CostlyError> {
-        let first = self.folder_name(self.space.canonical_key(&training.choices), training.shorter);
+        let first = self.folder_name(self.space.canonical_key(&training.choices), training.fidelity);
         let mut attempt = 0;
         loop {
             let name = if attempt == 0 { first.clone() } else { try_name(&first, attempt) };

@@ -1,8 +1,8 @@
 //! Oracles whose answers cost seconds to days.
 
-use crate::fidelities::Fidelities;
 use srnas_basics::names;
 use srnas_space::SearchSpace;
+use srnas_task::{Fidelities, Training};
 use std::{
     collections::BTreeMap,
     sync::{Arc, atomic::AtomicBool},
@@ -12,22 +12,6 @@ use std::{
 /// By this name an oracle says, among its metrics, from which amount of training it went on instead of training from the
 /// beginning; only the rest is paid for then.
 pub const RESUMED_FROM: &str = "resumed_from";
-
-/// What is asked for: an architecture, and how long it is to be trained.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Training {
-    /// The architecture.
-    pub choices: Vec<u8>,
-    /// A place among the shorter trainings, the cheapest first; none for a full one.
-    pub shorter: Option<usize>,
-}
-
-impl Training {
-    /// A full training.
-    pub fn full(choices: Vec<u8>) -> Self {
-        Self { choices, shorter: None }
-    }
-}
 
 /// What an oracle says of an architecture.
 #[derive(Clone, Debug, PartialEq)]

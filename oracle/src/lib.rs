@@ -10,7 +10,6 @@ pub mod catalog;
 pub mod command;
 pub mod costly;
 pub mod digits;
-pub mod fidelities;
 pub mod importers;
 pub mod ranking;
 pub mod run_tasks;

@@ -4,7 +4,7 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle, Training};
+use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle};
 use srnas_search::{Goal, Guide, Journal, LiveSearch, Measured, Values};
 use srnas_space::{Conditional, Decision, SearchSpace};
 use std::{

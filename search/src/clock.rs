@@ -1,6 +1,6 @@
 //! The simulated clock of a comparison: how many trainings run at a time, and how long each takes. Nothing waits.
 
-use crate::problem::Problem;
+use crate::{method::Fidelity, problem::Problem};
 use serde::{Deserialize, Serialize};
 use srnas_config::Latency;
 use srnas_oracle::{
@@ -113,9 +113,9 @@ impl Durations {
     }
 
     /// How long the next training takes: of the architecture of this rank, how short it is, and what it costs.
-    pub(crate) fn of(&mut self, rank: u64, shorter: Option<usize>, cost: f64) -> Duration {
+    pub(crate) fn of(&mut self, rank: u64, fidelity: Fidelity, cost: f64) -> Duration {
         let Some(full) = &mut self.full else { return Duration::from_secs_f64(cost) };
-        match shorter.and_then(|place| self.shorter.get_mut(place)?.as_mut()) {
+        match fidelity.place().and_then(|place| self.shorter.get_mut(place)?.as_mut()) {
             Some(own) => own.draw(rank),
             None => full.draw(rank).mul_f64(cost),
         }

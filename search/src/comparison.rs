@@ -353,7 +353,6 @@ impl Comparison {
             start_seed,
             whole: ready.whole.clone(),
             past: ready.methods[m].past.clone(),
-            tasks: problem.signals.clone(),
         };
         let mut method = (ready.methods[m].start)(&begin)?;
         let workers = if method.concurrent() { self.plan.clock.workers } else { 1 };
@@ -372,16 +371,16 @@ impl Comparison {
         }
         let (mut spent, mut now) = (0.0, Duration::ZERO);
         let query = |(place, text): (usize, &String)| {
-            let (digits, shorter) = match text.split_once('@') {
-                Some((digits, place)) => (digits, Some(place.parse().ok()?)),
-                None => (&text[..], None),
+            let (digits, fidelity) = match text.split_once('@') {
+                Some((digits, place)) => (digits, Fidelity::Shorter(place.parse().ok()?)),
+                None => (&text[..], Fidelity::Full),
             };
             let digit = |i| u8::from_str_radix(digits.get(i..i + 2)?, 16).ok();
             let choices: Vec<u8> = (0..digits.len()).step_by(2).map(digit).collect::<Option<_>>()?;
             if !problem.space().is_valid(&choices) {
                 return None;
             }
-            let training = Training { choices, shorter };
+            let training = Training { choices, fidelity };
             let cost = problem.cost(&training)?;
             spent += cost;
             let values = problem.measure(&training)?;
@@ -393,7 +392,7 @@ impl Comparison {
                 }
             };
             now = ended;
-            Some(Query { choices: training.choices, values, shorter, spent, began, ended })
+            Some(Query { choices: training.choices, values, fidelity, spent, began, ended })
         };
         let queries: Option<Trace> = line.queries.iter().enumerate().map(query).collect();
         queries.filter(|trace| !trace.is_empty())
@@ -491,7 +490,7 @@ impl Comparison {
 
 /// A query in the journal: its choices, and which shorter training it was.
 fn written(query: &Query) -> String {
-    match query.shorter {
+    match query.fidelity {
         None => hex(&query.choices),
         Some(place) => format!("{}@{place}", hex(&query.choices)),
     }

@@ -2,15 +2,13 @@
 
 use crate::{
     guided::CONDITIONED,
-    method::{MethodError, Training, Whole},
-    methods::{PastSearch, prior_of, universal},
+    method::{Begin, Fidelity, Method, MethodError, Training},
+    methods::{PastSearch, Trained, prior_of, universal},
     policy::{Acting, PolicySearchError, policy_environment},
 };
-use srnas_environment::Episode;
-use srnas_policy::{Acts, Policy, evaluation::choose};
+use srnas_policy::{Acts, Policy};
 use srnas_predictor::{PosteriorSettings, Prior, PriorError};
 use srnas_space::SearchSpace;
-use srnas_task::{Count, Shorter, Task, TaskError, Values};
 use std::sync::Arc;
 
 /// Deviation of the past's slope where earlier tasks are known in part: what is filled in is flatter than what would have
@@ -107,67 +105,30 @@ impl Guide {
         self.trained.as_ref().is_some_and(|(policy, _)| policy.environment.shorter > 0)
     }
 
-    /// What the trained policy moves to after what is `known`; `expected` are the values, by rank, that the whole space is
-    /// believed to have. Nothing where no policy was trained, and where its episode has no place for what was measured: after
-    /// very many measurements, or where all is equal.
-    pub(crate) fn policy_choice(
+    /// What the trained policy moves to after what is `known`, each with its value if it has one, and while `running` is under
+    /// way. Nothing where no policy was trained, and where its walk is over or has nowhere to go: after very many measurements,
+    /// and before a full training has a value.
+    pub(crate) fn policy_choice<'t>(
         &self,
-        whole: &Whole,
-        known: &Known,
-        mut expected: Vec<f32>,
-        budget: usize,
-        seed: u64,
+        begin: &Begin,
+        known: impl Iterator<Item = (&'t Training, Option<f32>)>,
+        running: &[Training],
     ) -> Result<Option<Training>, MethodError> {
-        let failed = |error: &dyn std::error::Error| MethodError(error.to_string());
-        let horizon = budget.min(CONDITIONED);
-        let Some((policy, space)) = self.trained.as_ref().filter(|_| known.full.len() < horizon) else {
-            return Ok(None);
-        };
-        // An episode walks a task; of what nobody measured it must only know that there is a value.
-        expected.iter_mut().zip(&whole.valid).filter(|(_, valid)| !**valid).for_each(|(v, _)| *v = f32::NAN);
-        let task = |name: &str, values: Vec<f32>| {
-            Task::new(name, "live", space.clone(), Values::Dense(values.into()), Count::Classes)
-        };
-        let shorter = known
-            .costs
-            .iter()
-            .map(|&cost| Ok(Shorter { task: Arc::new(task("live, shorter", expected.clone())?), cost }));
-        let shorter: Result<Vec<Shorter>, TaskError> = shorter.collect();
-        let task = shorter.and_then(|shorter| task("live", expected.clone())?.with_shorter(shorter));
-        let Ok(task) = task else { return Ok(None) };
-        let environment =
-            policy_environment(policy, space, horizon, Acting::Trained).map_err(|e| failed(&e))?;
-        let weights = environment.prior().map_or_else(Vec::new, |prior| prior.all());
-        let mut episode = Episode::new(Arc::new(environment), Arc::new(task), &weights, seed);
-        episode.recall(&weights, &known.full, &known.shorter);
-        let searcher = Acting::Trained.searcher(policy);
-        let mut choices = vec![0; space.len()];
-        // It may walk over what was measured before it comes to something new.
-        for _ in 0..2 * horizon {
-            if episode.candidates().is_empty() {
-                break;
+        let Some((policy, space)) = &self.trained else { return Ok(None) };
+        let horizon = begin.budget.min(CONDITIONED);
+        let environment = policy_environment(policy, space, horizon, Acting::Trained)
+            .map_err(|error| MethodError(error.to_string()))?;
+        let mut walk = Trained::new(Arc::new(environment), Acting::Trained.searcher(policy), begin);
+        for (training, value) in known {
+            match (value, training.fidelity) {
+                (None, _) => walk.tell_infeasible(training, None)?,
+                (Some(value), Fidelity::Full) => walk.tell(&training.choices, &[value])?,
+                (Some(value), Fidelity::Shorter(_)) => walk.tell_shorter(training, value)?,
             }
-            let choice = choose(&searcher, &mut episode).map_err(|e| failed(&e))?;
-            episode.choices_of(choice, &mut choices);
-            let candidate = episode.candidates()[choice];
-            if !candidate.measured {
-                return Ok(Some(Training { choices, shorter: candidate.shorter }));
-            }
-            episode.step(choice);
         }
-        Ok(None)
+        running.iter().for_each(|training| walk.begun(training));
+        walk.ask_training()
     }
-}
-
-/// What a live search knows, in units of what is maximised.
-#[derive(Default)]
-pub(crate) struct Known {
-    /// Full trainings, in their order.
-    pub full: Vec<(Vec<u8>, f32)>,
-    /// Shorter ones, each with its place.
-    pub shorter: Vec<(usize, Vec<u8>, f32)>,
-    /// What the shorter trainings cost, the cheapest first.
-    pub costs: Vec<f64>,
 }
 
 #[cfg(test)]
@@ -178,11 +139,12 @@ mod tests {
     use srnas_environment::{BASE, EnvironmentConfig};
     use srnas_network::{QNetwork, QNetworkConfig};
     use srnas_space::{Conditional, Decision};
+    use srnas_task::Count;
 
     /// A policy whose network is as it was drawn, so that it ranks as the base scores do.
-    fn policy(environment: EnvironmentConfig) -> (Policy, Arc<SearchSpace>) {
+    fn policy(environment: EnvironmentConfig, decisions: usize) -> (Policy, Arc<SearchSpace>) {
         let decision = |d: usize| Decision::new(format!("d{d}"), &["a", "b", "c"]);
-        let space = Arc::new(Conditional::space("made-up", (0..4).map(decision).collect(), vec![]).unwrap());
+        let space = Arc::new(Conditional::space("made-up", (0..decisions).map(decision).collect(), vec![]).unwrap());
         let layout = environment.layout();
         let config = QNetworkConfig {
             base_feature: Some(BASE),
@@ -204,59 +166,88 @@ mod tests {
         (policy, space)
     }
 
+    fn begin(space: &Arc<SearchSpace>, budget: usize, shorter: &[f64]) -> Begin {
+        Begin {
+            space: space.clone(),
+            count: Count::Classes,
+            objectives: 1,
+            limits: 0,
+            budget,
+            shorter: Arc::from(shorter),
+            start: Vec::new(),
+            seed: 7,
+            start_seed: 7,
+            whole: None,
+            past: None,
+        }
+    }
+
+    /// What was measured, with its values.
+    #[derive(Default)]
+    struct Known(Vec<(Training, Option<f32>)>);
+
+    impl Known {
+        fn iter(&self) -> impl Iterator<Item = (&Training, Option<f32>)> {
+            self.0.iter().map(|(training, value)| (training, *value))
+        }
+
+        fn has(&self, training: &Training) -> bool {
+            self.0.iter().any(|(known, _)| known == training)
+        }
+    }
+
     #[test]
     fn a_trained_policy_moves_to_what_is_new_and_gives_way_where_it_cannot() {
-        let (policy, space) = policy(EnvironmentConfig::default());
-        let whole = Whole::new(&space, Count::Classes).unwrap();
-        let guide = Guide::of_policy(&policy, &space).unwrap();
-        let expected: Vec<f32> = (0..81).map(|rank| rank as f32).collect();
-        let mut measured = vec![(vec![0; 4], 3.0), (vec![1; 4], 4.0)];
-        let known = |measured: &[(Vec<u8>, f32)]| Known { full: measured.to_vec(), ..Known::default() };
-        let next = |measured: &[(Vec<u8>, f32)], expected: &[f32]| {
-            let moved = guide.policy_choice(&whole, &known(measured), expected.to_vec(), 20, 7).unwrap();
-            moved.map(|training| training.choices)
-        };
-        for _ in 0..10 {
-            let choices = next(&measured, &expected).unwrap();
-            assert!(measured.iter().all(|(known, _)| *known != choices));
-            assert_eq!(next(&measured, &expected), Some(choices.clone()), "the same seed, the same move");
-            measured.push((choices, 1.0));
+        for decisions in [4, 40] {
+            let (policy, space) = policy(EnvironmentConfig::default(), decisions);
+            let guide = Guide::of_policy(&policy, &space).unwrap();
+            let begin = begin(&space, 20, &[]);
+            let next = |known: &Known, running: &[Training]| {
+                guide.policy_choice(&begin, known.iter(), running).unwrap()
+            };
+            assert_eq!(next(&Known::default(), &[]), None, "nowhere to move from");
+            let mut known = Known(vec![
+                (Training::full(vec![0; decisions]), Some(3.0)),
+                (Training::full(vec![1; decisions]), Some(3.0)),
+            ]);
+            for turn in 0..10 {
+                let chosen = next(&known, &[]).unwrap();
+                assert!(!known.has(&chosen));
+                assert_eq!(next(&known, &[]), Some(chosen.clone()), "the same seed, the same move");
+                let meanwhile = next(&known, std::slice::from_ref(&chosen)).unwrap();
+                assert!(meanwhile != chosen && !known.has(&meanwhile), "not what is under way");
+                known.0.push((chosen, (turn % 3 > 0).then_some(1.0)));
+            }
+            // Nothing left to spend, nothing trained.
+            let spent = Begin { budget: known.0.len(), ..begin.clone() };
+            assert_eq!(guide.policy_choice(&spent, known.iter(), &[]).unwrap(), None);
+            let rule = Policy { acts: Acts::Rule, space: space.name().into(), ..policy };
+            let rule = Guide::of_policy(&rule, &space).unwrap();
+            assert_eq!(rule.policy_choice(&begin, known.iter(), &[]).unwrap(), None);
         }
-        // Nothing to find, nothing left to spend, nothing trained.
-        assert_eq!(next(&measured, &[1.0; 81]), None);
-        assert_eq!(
-            guide.policy_choice(&whole, &known(&measured), expected.clone(), measured.len(), 7).unwrap(),
-            None
-        );
-        let rule = Guide::of_policy(&Policy { acts: Acts::Rule, ..policy }, &space).unwrap();
-        assert_eq!(rule.policy_choice(&whole, &known(&measured), expected, 20, 7).unwrap(), None);
     }
 
     #[test]
     fn a_policy_that_knows_shorter_trainings_chooses_them_and_makes_none_twice() {
-        let (policy, space) = policy(EnvironmentConfig { shorter: 40, ..EnvironmentConfig::default() });
-        let whole = Whole::new(&space, Count::Classes).unwrap();
+        let environment = EnvironmentConfig { shorter: 40, ..EnvironmentConfig::default() };
+        let (policy, space) = policy(environment, 4);
         let guide = Guide::of_policy(&policy, &space).unwrap();
         assert!(guide.knows_shorter() && guide.is_trained());
-        let expected: Vec<f32> = (0..81).map(|rank| rank as f32).collect();
-        let mut known = Known { full: vec![(vec![0; 4], 3.0)], costs: vec![0.1], ..Known::default() };
-        let mut made: Vec<Training> = vec![Training::full(vec![0; 4])];
+        let mut known = Known(vec![(Training::full(vec![0; 4]), Some(3.0))]);
         // Six full trainings pay for 25 short ones among five full ones.
-        while let Some(next) = guide.policy_choice(&whole, &known, expected.clone(), 6, 7).unwrap() {
-            assert!(!made.contains(&next), "{next:?} twice");
+        let six = begin(&space, 6, &[0.1]);
+        while let Some(next) = guide.policy_choice(&six, known.iter(), &[]).unwrap() {
+            assert!(!known.has(&next), "{next:?} twice");
             let value = next.choices.iter().map(|&c| f32::from(c)).sum();
-            match next.shorter {
-                Some(place) => known.shorter.push((place, next.choices.clone(), value)),
-                None => known.full.push((next.choices.clone(), value)),
-            }
-            made.push(next);
+            known.0.push((next, Some(value)));
         }
-        assert!(made.iter().any(|training| training.shorter == Some(0)) && known.full.len() > 1);
-        let spent = known.full.len() as f64 + 0.1 * known.shorter.len() as f64;
-        assert!(spent > 5.0, "{spent}");
+        let full = known.0.iter().filter(|(training, _)| training.fidelity.is_full()).count();
+        let spent = full as f64 + 0.1 * (known.0.len() - full) as f64;
+        assert!(full > 1 && full < known.0.len() && spent > 5.0, "{spent}");
         // A search that has no shorter trainings is guided by it too.
-        let known = Known { full: known.full[..2].to_vec(), ..Known::default() };
-        let next = guide.policy_choice(&whole, &known, expected, 6, 7).unwrap();
-        assert_eq!(next.unwrap().shorter, None);
+        known.0.retain(|(training, _)| training.fidelity.is_full());
+        known.0.truncate(2);
+        let next = guide.policy_choice(&begin(&space, 6, &[]), known.iter(), &[]).unwrap();
+        assert_eq!(next.unwrap().fidelity, Fidelity::Full);
     }
 }

@@ -6,9 +6,9 @@
 //! infeasible architectures count as the worst value so far, so that the search keeps away from them.
 
 use crate::{
-    guide::{Guide, Known},
+    guide::Guide,
     importance,
-    method::{Begin, Method, MethodError, Training, Whole},
+    method::{Begin, Fidelity, Method, MethodError, Training, Whole},
     methods::{Acquisition, FIRST, Gp, Screening, ScreeningSettings, unmeasured},
 };
 use hashbrown::HashSet;
@@ -79,9 +79,9 @@ impl Guided {
     /// Whether a training is neither done nor under way.
     fn is_new(&self, training: &Training) -> bool {
         let key = self.space.canonical_key(&training.choices);
-        let known = self.known.iter().any(|t| t.key == key && t.training.shorter == training.shorter);
+        let known = self.known.iter().any(|t| t.key == key && t.training.fidelity == training.fidelity);
         let under_way = |running: &Training| {
-            running.shorter == training.shorter && self.space.canonical_key(&running.choices) == key
+            running.fidelity == training.fidelity && self.space.canonical_key(&running.choices) == key
         };
         !known && !self.running.iter().any(under_way)
     }
@@ -107,23 +107,13 @@ impl Guided {
                 .map(Training::full)
                 .collect());
         }
+        if let Some(moved) = self.policy_choice()? {
+            return Ok(vec![moved]);
+        }
         let mut posterior = self.posterior()?;
         for running in &self.running {
             let mean = posterior.mean_of(&running.choices);
             posterior.0.tell(&running.choices, &[mean])?;
-        }
-        if let (true, Some(whole)) = (self.guide.is_trained(), &self.whole) {
-            let worst = values.iter().flatten().copied().reduce(f32::min).unwrap_or(0.0);
-            let known = self.known.iter().zip(&values);
-            let known = known.map(|(m, value)| (m.training.choices.clone(), value.unwrap_or(worst)));
-            let running = self.running.iter().map(|running| &running.choices);
-            let running = running.map(|choices| (choices.clone(), posterior.mean_of(choices)));
-            let known = Known { full: known.chain(running).collect(), ..Known::default() };
-            let (expected, seed) = (posterior.0.means(), self.begin(asked, 1).seed);
-            let moved = self.guide.policy_choice(whole, &known, expected, self.budget, seed)?;
-            if let Some(moved) = moved.filter(|training| self.is_new(training)) {
-                return Ok(vec![moved]);
-            }
         }
         // Up to here each proposal knows all that was measured before it.
         let batch = if asked <= CONDITIONED { 1 } else { asked / 64 };
@@ -134,21 +124,26 @@ impl Guided {
     /// What to train next, and how long.
     fn propose_training(&self) -> Result<Vec<Training>, MethodError> {
         let asked = self.known.len() + self.running.len();
-        if asked == 0 && self.guide.knows_shorter() && self.whole.is_some() {
-            // An episode of the policy begins with a full training.
+        if asked == 0 && self.guide.knows_shorter() {
+            // A walk of the policy begins with a full training.
             let begin = self.begin(asked, 1);
             let start = unmeasured(&begin, &HashSet::new(), &mut begin.rng());
             return Ok(start.into_iter().map(Training::full).collect());
         }
+        if self.guide.knows_shorter()
+            && let Some(moved) = self.policy_choice()?
+        {
+            return Ok(vec![moved]);
+        }
         let mut screening = self.screening()?;
         let has_value = |running: &Training| {
-            self.known.iter().any(|m| m.training.shorter == running.shorter && m.value.is_some())
+            self.known.iter().any(|m| m.training.fidelity == running.fidelity && m.value.is_some())
         };
         let mut expected = Vec::with_capacity(self.running.len());
         let mut posterior = None;
         for running in &self.running {
             // Where nothing of its kind is known there is no unit to expect anything in.
-            let mean = match running.shorter {
+            let mean = match running.fidelity {
                 _ if !has_value(running) => None,
                 Some(place) => Some(screening.shorter_mean(&running.choices, place)?),
                 None => {
@@ -161,17 +156,12 @@ impl Guided {
             };
             expected.push((running, mean));
         }
-        if let (true, Some(whole)) = (self.guide.knows_shorter(), &self.whole)
-            && let Some(moved) = self.policy_training(&expected, whole, &mut screening)?
-        {
-            return Ok(vec![moved]);
-        }
         for (running, mean) in expected {
-            if running.shorter.is_some() {
+            if !running.fidelity.is_full() {
                 // A longer training of it would have nothing to go on from.
                 screening.exclude(&running.choices);
             }
-            match (mean, running.shorter) {
+            match (mean, running.fidelity) {
                 (Some(mean), Some(_)) => screening.tell_shorter(running, mean)?,
                 (Some(mean), None) => screening.tell(&running.choices, &[mean])?,
                 (None, Some(_)) => screening.tell_running(running)?,
@@ -181,38 +171,14 @@ impl Guided {
         Ok(screening.ask_training()?.into_iter().collect())
     }
 
-    /// What a trained policy trains next, and how long; `expected` is what the trainings under way are believed to say. Nothing where
-    /// it has nothing to say: before the first full training, and where what it would train is taken or has failed already.
-    fn policy_training(
-        &self,
-        expected: &[(&Training, Option<f32>)],
-        whole: &Arc<Whole>,
-        screening: &mut Screening,
-    ) -> Result<Option<Training>, MethodError> {
-        let mut known = Known { costs: self.costs.to_vec(), ..Known::default() };
-        let told = self.known.iter().map(|m| (&m.training, m.value));
-        for (training, value) in told.chain(expected.iter().copied()) {
-            let Some(value) = value else { continue };
-            match training.shorter {
-                None => known.full.push((training.choices.clone(), value)),
-                Some(place) => known.shorter.push((place, training.choices.clone(), value)),
-            }
-        }
-        if known.full.is_empty() {
-            return Ok(None);
-        }
+    /// What a trained policy trains next, and how long, where it has something to say.
+    fn policy_choice(&self) -> Result<Option<Training>, MethodError> {
         let asked = self.known.len() + self.running.len();
-        let seed = self.begin(asked, 1).seed;
-        let means = screening.posterior()?.means();
-        let moved = self.guide.policy_choice(whole, &known, means, self.budget, seed)?;
-        let space = &self.space;
-        let free = |training: &Training| {
-            let key = space.canonical_key(&training.choices);
-            let failed = self.known.iter().any(|m| m.key == key && m.value.is_none());
-            let under_way = self.running.iter().any(|running| space.canonical_key(&running.choices) == key);
-            !failed && !under_way && self.is_new(training)
-        };
-        Ok(moved.filter(free))
+        let begin = self.begin(asked, self.budget);
+        let begin = Begin { start_seed: begin.seed, shorter: self.costs.clone(), ..begin };
+        let known = self.known.iter().map(|told| (&told.training, told.value));
+        let moved = self.guide.policy_choice(&begin, known, &self.running)?;
+        Ok(moved.filter(|training| self.is_new(training)))
     }
 
     /// The values that are maximised; none where there is none.
@@ -227,12 +193,12 @@ impl Guided {
         let mut screening =
             Screening::new(&begin, ScreeningSettings::live()).near(self.guide.favourites().to_vec());
         let values = self.values();
-        let full: Vec<usize> = (0..known.len()).filter(|&i| known[i].training.shorter.is_none()).collect();
+        let full: Vec<usize> = (0..known.len()).filter(|&i| known[i].training.fidelity.is_full()).collect();
         let full_values: Vec<Option<f32>> = full.iter().map(|&i| values[i]).collect();
         let told: HashSet<usize> = conditioned(&full_values).into_iter().map(|i| full[i]).collect();
         for (i, (measured, value)) in known.iter().zip(&values).enumerate() {
             let training = &measured.training;
-            match (value, training.shorter) {
+            match (value, training.fidelity) {
                 (None, _) => screening.tell_infeasible(training, None)?,
                 (Some(value), Some(_)) => screening.tell_shorter(training, *value)?,
                 (Some(value), None) if told.contains(&i) => screening.tell(&training.choices, &[*value])?,
@@ -256,7 +222,6 @@ impl Guided {
             start_seed: self.seed,
             whole: self.whole.clone(),
             past: self.guide.prior().cloned(),
-            tasks: Arc::from([]),
         }
     }
 
@@ -290,7 +255,7 @@ impl Guided {
     /// # Errors
     /// When there is no posterior of it.
     pub fn importance(&self) -> Result<Vec<(usize, f64)>, MethodError> {
-        let full = self.known.iter().filter(|told| told.training.shorter.is_none());
+        let full = self.known.iter().filter(|told| told.training.fidelity.is_full());
         if full.filter(|told| told.value.is_some()).count() < 2 {
             return Ok(Vec::new());
         }

@@ -100,7 +100,7 @@ pub fn compare_held_out(
     };
     let summary = report::write(&out, comparison.plan(), comparison.problems(), &outcomes, against)?;
     let found = outcomes.first().and_then(|methods| methods.last());
-    let queries = found.into_iter().flatten().flatten().flatten().filter(|query| query.shorter.is_none());
+    let queries = found.into_iter().flatten().flatten().flatten().filter(|query| query.fidelity.is_full());
     let best = queries.max_by(|a, b| a.values[0].total_cmp(&b.values[0])).map(|query| query.choices.clone());
     Ok(Some(HeldOut { summary, best }))
 }

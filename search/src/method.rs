@@ -5,11 +5,11 @@ use hashbrown::HashSet;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use srnas_basics::names::did_you_mean;
-pub use srnas_oracle::costly::Training;
 use srnas_policy::Policy;
 use srnas_predictor::{Prior, WholeSpace};
 use srnas_space::{Choices, SearchSpace};
-use srnas_task::{Count, Task};
+use srnas_task::Count;
+pub use srnas_task::{Fidelity, Training};
 use std::{
     fmt,
     path::{Path, PathBuf},
@@ -57,7 +57,7 @@ pub trait Method: Send {
     /// # Errors
     /// As [`Method::ask`].
     fn tell_infeasible(&mut self, training: &Training, worst: Option<&[f32]>) -> Result<(), MethodError> {
-        match (worst, training.shorter) {
+        match (worst, training.fidelity) {
             (None, _) => Ok(()),
             (Some(worst), None) => self.tell(&training.choices, worst),
             (Some(worst), Some(_)) => self.tell_shorter(training, worst[0]),
@@ -109,17 +109,12 @@ pub struct Begin {
     pub whole: Option<Arc<Whole>>,
     /// What the training tasks say; for methods that know a past.
     pub past: Option<Arc<Prior>>,
-    /// The measurements themselves. Only an episode of a trained policy, which measures for itself, is given them.
-    pub(crate) tasks: Arc<[Arc<Task>]>,
 }
 
 impl Begin {
     /// The key by which an architecture is paid for.
     pub fn key(&self, choices: &Choices) -> u64 {
-        match self.count {
-            Count::Strings => self.space.rank(choices),
-            Count::Classes => self.space.canonical_key(choices),
-        }
+        self.count.key(&self.space, choices, self.space.rank(choices))
     }
 
     /// A generator of random numbers for the method.

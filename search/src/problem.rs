@@ -1,6 +1,9 @@
 //! What is searched, and what is reported of it.
 
-use crate::{method::Training, pareto::Front};
+use crate::{
+    method::{Fidelity, Training},
+    pareto::Front,
+};
 use hashbrown::HashSet;
 use serde::{Deserialize, Serialize};
 use srnas_basics::text::percent;
@@ -190,15 +193,15 @@ impl Problem {
 
     /// What a training finds; none where the table has no value.
     pub(crate) fn measure(&self, training: &Training) -> Option<Vec<f32>> {
-        match training.shorter {
-            None => self.signals.iter().map(|task| task.value(&training.choices)).collect(),
-            Some(place) => Some(vec![self.shorter.get(place)?.task.value(&training.choices)?]),
+        match training.fidelity {
+            Fidelity::Full => self.signals.iter().map(|task| task.value(&training.choices)).collect(),
+            Fidelity::Shorter(place) => Some(vec![self.shorter.get(place)?.task.value(&training.choices)?]),
         }
     }
 
     /// What a training costs, in full ones; none where there is no such training.
     pub(crate) fn cost(&self, training: &Training) -> Option<f64> {
-        training.shorter.map_or(Some(1.0), |place| self.shorter.get(place).map(|shorter| shorter.cost))
+        training.fidelity.place().map_or(Some(1.0), |place| self.shorter.get(place).map(|shorter| shorter.cost))
     }
 
     /// How much of the space has values, where that is not all of it.

@@ -3,7 +3,7 @@
 
 use crate::{
     clock::Durations,
-    method::{Begin, Method, MethodError, Training},
+    method::{Begin, Fidelity, Method, MethodError, Training},
 };
 use hashbrown::HashMap;
 use srnas_environment::ROUNDING;
@@ -19,8 +19,8 @@ pub struct Query {
     pub choices: Vec<u8>,
     /// Its objectives, each to be maximised.
     pub values: Vec<f32>,
-    /// Which shorter training it was; none for a full one.
-    pub shorter: Option<usize>,
+    /// How long it was trained.
+    pub fidelity: Fidelity,
     /// What was paid for by then, in full trainings; what was under way still does not count.
     pub spent: f64,
     /// When its training began, on the simulated clock; a second is a full training where no latency is simulated.
@@ -35,7 +35,7 @@ pub type Trace = Vec<Query>;
 /// A training that has begun.
 struct UnderWay {
     training: Training,
-    key: (u64, Option<usize>),
+    key: (u64, Fidelity),
     values: Vec<f32>,
     cost: f64,
     began: Duration,
@@ -83,7 +83,7 @@ struct Search<'a> {
     now: Duration,
     trace: Trace,
     /// Where in the trace what was paid for is; nowhere yet while it is under way.
-    paid: HashMap<(u64, Option<usize>), Option<usize>>,
+    paid: HashMap<(u64, Fidelity), Option<usize>>,
     /// In the order in which they began.
     under_way: Vec<UnderWay>,
     /// What all trainings that have begun cost.
@@ -115,7 +115,7 @@ impl Search<'_> {
     /// Tells what is known of a training; begins it where it was not paid for, if it fits into the budget.
     fn answer(&mut self, method: &mut dyn Method, training: Training) -> Result<(), MethodError> {
         let (begin, cost) = (self.begin, cost(self.begin, &training)?);
-        let key = (begin.key(&training.choices), training.shorter);
+        let key = (begin.key(&training.choices), training.fidelity);
         if let Some(known) = self.paid.get(&key) {
             self.repeats += 1;
             return known.map_or(Ok(()), |place| tell(method, &training, &self.trace[place].values));
@@ -128,7 +128,7 @@ impl Search<'_> {
             let name = begin.space.format(&training.choices);
             MethodError(format!("asked for {name}, which is not in the table"))
         })?;
-        let takes = self.durations.of(begin.space.rank(&training.choices), training.shorter, cost);
+        let takes = self.durations.of(begin.space.rank(&training.choices), training.fidelity, cost);
         method.begun(&training);
         let (began, ends) = (self.now, self.now.saturating_add(takes));
         self.under_way.push(UnderWay { training, key, values, cost, began, ends });
@@ -149,8 +149,8 @@ impl Search<'_> {
         self.now = ends;
         self.spent += cost;
         self.repeats = 0;
-        let (Training { choices, shorter }, spent) = (training, self.spent);
-        self.trace.push(Query { choices, values, shorter, spent, began, ended: ends });
+        let (Training { choices, fidelity }, spent) = (training, self.spent);
+        self.trace.push(Query { choices, values, fidelity, spent, began, ended: ends });
         Ok(true)
     }
 }
@@ -160,15 +160,15 @@ fn cost(begin: &Begin, training: &Training) -> Result<f64, MethodError> {
     if !begin.space.is_valid(&training.choices) {
         return Err(MethodError(format!("asked for {:?}, which is not valid", training.choices)));
     }
-    let Some(place) = training.shorter else { return Ok(1.0) };
+    let Fidelity::Shorter(place) = training.fidelity else { return Ok(1.0) };
     let known = begin.shorter.get(place).copied();
     known.ok_or_else(|| MethodError(format!("asked for shorter training {place} of {}", begin.shorter.len())))
 }
 
 fn tell(method: &mut dyn Method, training: &Training, values: &[f32]) -> Result<(), MethodError> {
-    match training.shorter {
-        None => method.tell(&training.choices, values),
-        Some(_) => method.tell_shorter(training, values[0]),
+    match training.fidelity {
+        Fidelity::Full => method.tell(&training.choices, values),
+        Fidelity::Shorter(_) => method.tell_shorter(training, values[0]),
     }
 }
 
@@ -217,7 +217,6 @@ mod tests {
             start_seed: seed,
             whole: Whole::new(&space, Count::Strings).map(Arc::new),
             past: None,
-            tasks: Arc::from([]),
             space,
         }
     }
@@ -225,7 +224,7 @@ mod tests {
     fn value(training: &Training) -> f32 {
         let high = |choices: &Choices| choices.iter().zip(1..).map(|(&c, i)| f32::from(c) / i as f32).sum();
         let high: f32 = high(&training.choices);
-        high * (1.0 - 0.1 * training.shorter.map_or(0.0, |place| 2.0 - place as f32))
+        high * (1.0 - 0.1 * training.fidelity.place().map_or(0.0, |place| 2.0 - place as f32))
     }
 
     fn method(text: &str, begin: &Begin) -> Box<dyn Method> {
@@ -311,7 +310,7 @@ mod tests {
     /// Most trainings under way at any time, and what all that had begun by a time cost, at most.
     fn most(trace: &Trace) -> (usize, f64) {
         let under_way = |at: Duration| trace.iter().filter(|q| q.began <= at && at < q.ended).count();
-        let cost = |q: &Query| q.shorter.map_or(1.0, |place| SHORTER[place]);
+        let cost = |q: &Query| q.fidelity.place().map_or(1.0, |place| SHORTER[place]);
         (trace.iter().map(|q| under_way(q.began)).max().unwrap(), trace.iter().map(cost).sum())
     }
 
@@ -326,9 +325,9 @@ mod tests {
                 assert_eq!(at_a_time, workers, "{text}");
                 assert!(cost <= 30.0 + 1e-6 && cost > 29.0 - 1e-6, "{text}: {cost}");
                 assert!((trace.last().unwrap().spent - cost).abs() < 1e-6, "{text}");
-                let distinct: HashSet<_> = trace.iter().map(|q| (&q.choices, q.shorter)).collect();
+                let distinct: HashSet<_> = trace.iter().map(|q| (&q.choices, q.fidelity)).collect();
                 assert_eq!(distinct.len(), trace.len(), "{text}");
-                assert_eq!((&trace[0].choices, trace[0].shorter), (&begin.start, None), "{text}");
+                assert_eq!((&trace[0].choices, trace[0].fidelity), (&begin.start, Fidelity::Full), "{text}");
                 assert!(trace.windows(2).all(|pair| pair[0].ended <= pair[1].ended), "{text}");
                 assert_eq!(trace, run(text, &begin, workers, durations(1)), "{text} repeats");
             }

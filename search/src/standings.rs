@@ -91,7 +91,7 @@ impl Rivals {
             let trace = self.comparison.one(&self.ready[task], task, method, start, self.budget)?;
             let best = trace
                 .iter()
-                .filter(|query| query.shorter.is_none())
+                .filter(|query| query.fidelity.is_full())
                 .map(|query| query.values[0])
                 .fold(f32::NEG_INFINITY, f32::max);
             Ok(f64::from((searched.best() - best) / (searched.best() - searched.median())))

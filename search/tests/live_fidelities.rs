@@ -5,8 +5,7 @@ use rand_chacha::ChaCha8Rng;
 use srnas_environment::{BASE, EnvironmentConfig};
 use srnas_network::{QNetwork, QNetworkConfig};
 use srnas_oracle::{
-    costly::{Answer, CostlyError, CostlyOracle, RESUMED_FROM, Training},
-    fidelities::Fidelities,
+    costly::{Answer, CostlyError, CostlyOracle, RESUMED_FROM},
 };
 use srnas_policy::{Acts, Policy};
 use srnas_predictor::PosteriorSettings;
@@ -89,7 +88,7 @@ impl CostlyOracle for Toy {
         asked.push(training.clone());
         drop(asked);
         let full = self.full(&training.choices);
-        let score = match (training.shorter, self.short) {
+        let score = match (training.fidelity, self.short) {
             (None, _) | (_, Short::Same) => full,
             (_, Short::Nothing) => return Ok(Answer::Infeasible("it has no metric `score`".into())),
             (_, Short::Opposite) => -full,
@@ -102,7 +101,7 @@ impl CostlyOracle for Toy {
             }
         };
         let mut metrics = BTreeMap::from([("score".to_string(), score)]);
-        if self.resumes && before && training.shorter.is_none() {
+        if self.resumes && before && training.fidelity.is_full() {
             metrics.insert(RESUMED_FROM.into(), 2.0);
         }
         Ok(Answer::Metrics(metrics))
@@ -142,7 +141,7 @@ fn run(oracle: &Toy, budget: usize, parallel: usize, seed: u64) -> Vec<Measured>
 }
 
 fn best(oracle: &Toy, found: &[Measured]) -> f64 {
-    let full = found.iter().filter(|m| m.training.shorter.is_none());
+    let full = found.iter().filter(|m| m.training.fidelity.is_full());
     full.map(|m| oracle.full(&m.training.choices)).fold(f64::NEG_INFINITY, f64::max)
 }
 
@@ -151,7 +150,7 @@ fn cost(found: &[Measured]) -> f64 {
 }
 
 fn full(found: &[Measured]) -> usize {
-    found.iter().filter(|m| m.training.shorter.is_none()).count()
+    found.iter().filter(|m| m.training.fidelity.is_full()).count()
 }
 
 #[test]
@@ -168,12 +167,12 @@ fn the_budget_is_what_trainings_cost_and_none_is_paid_twice() {
             // Not quite half for short trainings of a tenth each, the rest for full ones.
             let short = found.len() - full(&found);
             assert!((48..64).contains(&short) && full(&found) >= 3, "{short} and {}", full(&found));
-            let rest = found.iter().filter(|m| m.training.shorter.is_none() && m.cost < 1.0).count();
+            let rest = found.iter().filter(|m| m.training.fidelity.is_full() && m.cost < 1.0).count();
             assert_eq!(rest > 0, resumes, "going on where a short training ended costs the rest");
             assert!(
                 found
                     .iter()
-                    .all(|m| m.training.shorter.is_some() || m.cost == 1.0 || (m.cost - 0.9).abs() < 1e-9)
+                    .all(|m| !m.training.fidelity.is_full() || m.cost == 1.0 || (m.cost - 0.9).abs() < 1e-9)
             );
             assert!(
                 found.iter().all(|m| matches!(&m.answer, Answer::Metrics(metrics) if metrics.len() == 1))
@@ -319,13 +318,13 @@ fn a_policy_that_knows_shorter_trainings_chooses_from_the_first_one_on() {
         search.run(vec![], &mut Kept::default(), &AtomicBool::new(false), &|_| ()).unwrap()
     };
     let found = guided(40, 1);
-    assert_eq!(found[0].training.shorter, None, "an episode begins with a full training");
-    assert!(found[1..].iter().take(20).all(|m| m.training.shorter == Some(0)), "then the rule's short ones");
+    assert_eq!(found[0].training.fidelity, None, "an episode begins with a full training");
+    assert!(found[1..].iter().take(20).all(|m| m.training.fidelity == Some(0)), "then the rule's short ones");
     assert!(cost(&found) <= 6.0 + 1e-6 && cost(&found) > 5.0 && full(&found) > 2);
     assert_eq!(found, guided(40, 1), "the same seed, the same search");
     let side_by_side = guided(40, 3);
     let distinct: HashSet<&Training> = side_by_side.iter().map(|m| &m.training).collect();
     assert!(distinct.len() == side_by_side.len() && cost(&side_by_side) > 5.0);
     // One that knows full trainings only lends its past, and the rule screens.
-    assert_eq!(guided(0, 1)[0].training.shorter, Some(0));
+    assert_eq!(guided(0, 1)[0].training.fidelity, Some(0));
 }

@@ -87,8 +87,8 @@ fn every_method_pays_its_budget_and_nothing_twice() {
         for trace in outcome {
             let trace = trace.as_ref().unwrap();
             let mut seen = std::collections::HashSet::new();
-            assert!(trace.iter().all(|q| seen.insert((q.choices.clone(), q.shorter))), "{method}");
-            let short = trace.iter().filter(|q| q.shorter.is_some()).count();
+            assert!(trace.iter().all(|q| seen.insert((q.choices.clone(), q.fidelity))), "{method}");
+            let short = trace.iter().filter(|q| !q.fidelity.is_full()).count();
             let full = trace.len() - short;
             let spent = full as f64 + COST * short as f64;
             let last = trace.last().unwrap().spent;
@@ -118,7 +118,7 @@ fn short_trainings_that_say_nothing_are_left_alone() {
     // Screening stops within a few full trainings.
     let of_screen = outcomes.iter().flat_map(|problem| &problem[2]).map(|trace| trace.as_ref().unwrap());
     let late: Vec<usize> = of_screen
-        .map(|trace| trace.iter().filter(|q| q.shorter.is_some() && q.spent > 20.0).count())
+        .map(|trace| trace.iter().filter(|q| !q.fidelity.is_full() && q.spent > 20.0).count())
         .collect();
     let none = late.iter().filter(|&&n| n == 0).count();
     assert!(4 * none > 3 * late.len(), "{late:?}");

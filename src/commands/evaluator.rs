@@ -18,7 +18,6 @@ use srnas_actor::evaluator::{Evaluator, EvaluatorOptions};
 use srnas_oracle::{
     command::{CommandOptions, CommandOracle},
     costly::CostlyOracle,
-    fidelities::Fidelities,
 };
 use srnas_proto::v1::AttachResponse;
 use srnas_space::SPACES;

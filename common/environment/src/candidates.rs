@@ -4,11 +4,11 @@ use super::{
     CandidateMode, Environment,
     predictors::{OWN_BETA, Predictors},
 };
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 use rand::{Rng, seq::SliceRandom};
 use srnas_predictor::{Beliefs, Kind};
 use srnas_space::SearchSpace;
-use srnas_task::Task;
+use srnas_task::{Fidelity, Measurable};
 use std::sync::Arc;
 
 /// Where a candidate comes from.
@@ -35,8 +35,8 @@ pub struct Candidate {
     pub kind: CandidateKind,
     /// Already measured in this episode: moving there is free.
     pub measured: bool,
-    /// A shorter training in place of the full one: its place among the task's. The walk stays where it is.
-    pub shorter: Option<usize>,
+    /// How long it is to be trained. After a shorter training the walk stays where it is.
+    pub fidelity: Fidelity,
     /// What it costs, in full trainings, if it is not measured.
     pub cost: f64,
     /// Its slot in the predictor, if it has one.
@@ -45,12 +45,12 @@ pub struct Candidate {
 
 impl Candidate {
     fn full(rank: u64, key: u64, kind: CandidateKind, measured: bool, slot: Option<usize>) -> Self {
-        Self { rank, key, kind, measured, shorter: None, cost: 1.0, slot }
+        Self { rank, key, kind, measured, fidelity: Fidelity::Full, cost: 1.0, slot }
     }
 }
 
 /// The architectures in the predictor's slots, and the candidates made from them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Pool {
     layout: Layout,
     /// u8 [slots, decisions]; empty where slot = rank.
@@ -72,12 +72,21 @@ enum Layout {
 #[derive(Clone, Copy)]
 pub(super) struct Standing<'a> {
     pub env: &'a Environment,
-    pub task: &'a Task,
+    pub what: &'a Measurable,
     pub current: &'a [u8],
     /// Rank and key of the incumbent; `None` while the walk stands there.
     pub incumbent: Option<(u64, u64)>,
-    /// Keys measured in this episode.
-    pub measured: &'a HashSet<u64>,
+    /// Values of full trainings by key.
+    pub measured: &'a HashMap<u64, f32>,
+    /// Keys of what is under way, or has no value.
+    pub closed: &'a HashSet<u64>,
+}
+
+impl Standing<'_> {
+    /// Whether an architecture may be trained so long, by its rank and key.
+    fn is_open(&self, fidelity: Fidelity, rank: u64, key: u64) -> bool {
+        self.what.has(fidelity, rank) && !self.closed.contains(&key)
+    }
 }
 
 /// At most so many neighbours are looked at before [`super::EnvironmentConfig::max_edits`] of them become candidates.
@@ -128,7 +137,7 @@ impl Pool {
     pub(super) fn restart(
         &mut self,
         env: &Environment,
-        task: &Task,
+        what: &Measurable,
         weights: &[f32],
         predictor: Option<&mut Predictors>,
         rng: &mut impl Rng,
@@ -143,36 +152,36 @@ impl Pool {
             }
             if weights[t] > 0.0 && !self.ranks[..filled].contains(&rank) {
                 env.space.unrank(rank, &mut self.choices[filled * d..(filled + 1) * d]);
-                self.enter(filled, &env.space, task);
+                self.enter(filled, &env.space, what);
                 filled += 1;
             }
         }
         for slot in filled..fixed {
             env.space.sample(rng, &mut self.choices[slot * d..(slot + 1) * d]);
-            self.enter(slot, &env.space, task);
+            self.enter(slot, &env.space, what);
         }
         // Places that are not filled yet repeat the first slot: duplicates are harmless, empty slots would not be.
         for slot in fixed..self.ranks.len() {
             self.choices.copy_within(0..d, slot * d);
-            self.enter(slot, &env.space, task);
+            self.enter(slot, &env.space, what);
         }
         if let Some(p) = predictor {
             p.place(0, &self.choices, &self.ranks);
         }
     }
 
-    fn enter(&mut self, slot: usize, space: &SearchSpace, task: &Task) {
+    fn enter(&mut self, slot: usize, space: &SearchSpace, what: &Measurable) {
         let d = space.len();
         let choices = &self.choices[slot * d..(slot + 1) * d];
         self.ranks[slot] = space.rank(choices);
-        self.keys[slot] = task.key(choices, self.ranks[slot]);
+        self.keys[slot] = what.key(space, choices, self.ranks[slot]);
     }
 
     /// The incumbent's neighbours and as many of their mutations take their slots.
     pub(super) fn move_incumbent(
         &mut self,
         env: &Environment,
-        task: &Task,
+        what: &Measurable,
         incumbent: &[u8],
         predictor: Option<&mut Predictors>,
         rng: &mut impl Rng,
@@ -182,7 +191,7 @@ impl Pool {
             return;
         }
         let d = env.space.len();
-        let near = self.fill_neighbours(env, task, incumbent, fixed, around / 2, rng);
+        let near = self.fill_neighbours(env, what, incumbent, fixed, around / 2, rng);
         for k in 0..around / 2 {
             // A mutation of a neighbour: one more edit.
             let (from, to) = (fixed + k % near.max(1), fixed + around / 2 + k);
@@ -194,7 +203,7 @@ impl Pool {
             if !env.space.is_valid(choices) {
                 choices[decision] = before;
             }
-            self.enter(to, &env.space, task);
+            self.enter(to, &env.space, what);
         }
         if let Some(p) = predictor {
             self.place(p, d, fixed, around);
@@ -210,7 +219,7 @@ impl Pool {
     fn fill_neighbours(
         &mut self,
         env: &Environment,
-        task: &Task,
+        what: &Measurable,
         of: &[u8],
         start: usize,
         n: usize,
@@ -243,7 +252,7 @@ impl Pool {
         });
         debug_assert!(offered <= all);
         for slot in start..start + written {
-            self.keys[slot] = task.key(&self.choices[slot * d..(slot + 1) * d], self.ranks[slot]);
+            self.keys[slot] = what.key(space, &self.choices[slot * d..(slot + 1) * d], self.ranks[slot]);
         }
         for slot in start + written..start + n {
             // Without any neighbour the architecture itself stands in; it is measured and so never proposed.
@@ -252,7 +261,7 @@ impl Pool {
             } else {
                 self.choices.copy_within(start * d..(start + 1) * d, slot * d);
             }
-            self.enter(slot, space, task);
+            self.enter(slot, space, what);
         }
         written
     }
@@ -285,7 +294,7 @@ impl Pool {
         rng: &mut impl Rng,
         out: &mut Vec<Candidate>,
     ) {
-        let Standing { env, task, current, measured, .. } = at;
+        let Standing { env, what, current, measured, .. } = at;
         let (space, d) = (&env.space, env.space.len());
         self.edits.clear();
         // For a whole space the slots of the edits are their ranks; for a pool they are placed.
@@ -298,7 +307,7 @@ impl Pool {
             }
             Layout::Sampled { fixed, around, edits } => {
                 let start = fixed + around;
-                let n = self.fill_neighbours(env, task, current, start, edits, rng);
+                let n = self.fill_neighbours(env, what, current, start, edits, rng);
                 if let Some(p) = predictor.as_deref_mut() {
                     self.place(p, d, start, edits);
                 }
@@ -306,9 +315,9 @@ impl Pool {
             }
         }
         for &slot in &self.edits {
-            let (rank, key) = self.rank_and_key(env, task, slot);
-            if task.value_of_rank(rank).is_some() {
-                let measured = measured.contains(&key);
+            let (rank, key) = self.rank_and_key(env, what, slot);
+            if at.is_open(Fidelity::Full, rank, key) {
+                let measured = measured.contains_key(&key);
                 out.push(Candidate::full(rank, key, CandidateKind::Edit, measured, Some(slot)));
             }
         }
@@ -336,9 +345,9 @@ impl Pool {
         }
     }
 
-    fn rank_and_key(&self, env: &Environment, task: &Task, slot: usize) -> (u64, u64) {
+    fn rank_and_key(&self, env: &Environment, what: &Measurable, slot: usize) -> (u64, u64) {
         match self.layout {
-            Layout::Whole { .. } => (slot as u64, env.whole_key(task, slot as u64)),
+            Layout::Whole { .. } => (slot as u64, env.whole_key(what.count(), slot as u64)),
             Layout::Sampled { .. } => (self.ranks[slot], self.keys[slot]),
         }
     }
@@ -351,7 +360,7 @@ impl Pool {
         rng: &mut impl Rng,
         out: &mut Vec<Candidate>,
     ) {
-        let Standing { env, task, measured, .. } = at;
+        let Standing { env, what, measured, .. } = at;
         let slots = predictor.full.slots();
         // Many bounds are equal while little is measured, and neighbouring ranks are alike: start anywhere.
         let first = rng.random_range(0..slots);
@@ -380,8 +389,8 @@ impl Pool {
                 if best.is_some_and(|(b, _)| bound <= b) || volatile == Some(slot) {
                     continue;
                 }
-                let (rank, key) = self.rank_and_key(env, task, slot);
-                if !measured.contains(&key) && task.value_of_rank(rank).is_some() {
+                let (rank, key) = self.rank_and_key(env, what, slot);
+                if !measured.contains_key(&key) && at.is_open(Fidelity::Full, rank, key) {
                     let kind = CandidateKind::Proposal;
                     best = Some((bound, Candidate::full(rank, key, kind, false, Some(slot))));
                 }
@@ -404,7 +413,7 @@ impl Pool {
         rng: &mut impl Rng,
         out: &mut Vec<Candidate>,
     ) {
-        let Standing { env, task, measured, .. } = at;
+        let Standing { env, what, measured, .. } = at;
         let (kind, beta) = predictors.rule();
         let Predictors { full, levels, .. } = predictors;
         let slots = full.slots();
@@ -420,12 +429,12 @@ impl Pool {
                 continue;
             }
             let before = out.len();
-            let (known, shorter_task, cost) = (&level.known, &level.task, level.cost);
+            let (known, fidelity, cost) = (&level.known, Fidelity::Shorter(place), level.cost);
             let open = |slot: usize, kind: CandidateKind| {
-                let (rank, key) = self.rank_and_key(env, task, slot);
-                let new = !known.contains_key(&key) && !measured.contains(&key);
-                (new && shorter_task.value_of_rank(rank).is_some()).then_some(Candidate {
-                    shorter: Some(place),
+                let (rank, key) = self.rank_and_key(env, what, slot);
+                let new = !known.contains_key(&key) && !measured.contains_key(&key);
+                (new && at.is_open(fidelity, rank, key)).then_some(Candidate {
+                    fidelity,
                     cost,
                     ..Candidate::full(rank, key, kind, false, Some(slot))
                 })
@@ -476,15 +485,15 @@ impl Pool {
         rng: &mut impl Rng,
         out: &mut Vec<Candidate>,
     ) {
-        let Standing { env, task, measured, .. } = at;
+        let Standing { env, what, measured, .. } = at;
         // A few draws: in a space that is nearly exhausted there may be nothing new to find.
         const DRAWS: usize = 20;
         let d = env.space.len();
         for _ in 0..DRAWS {
             env.space.sample(rng, &mut self.scratch);
             let rank = env.space.rank(&self.scratch);
-            let key = task.key(&self.scratch, rank);
-            if measured.contains(&key) || task.value_of_rank(rank).is_none() {
+            let key = what.key(&env.space, &self.scratch, rank);
+            if measured.contains_key(&key) || !at.is_open(Fidelity::Full, rank, key) {
                 continue;
             }
             let slot = match self.layout {
@@ -501,6 +510,28 @@ impl Pool {
             };
             out.push(Candidate::full(rank, key, CandidateKind::Random, false, Some(slot)));
             return;
+        }
+    }
+
+    /// The slot of an architecture, in a sampled pool that of the random candidate: its mean can be asked for until the next
+    /// candidates are made.
+    pub(super) fn hold(
+        &mut self,
+        env: &Environment,
+        what: &Measurable,
+        choices: &[u8],
+        predictor: &mut Predictors,
+    ) -> usize {
+        let d = env.space.len();
+        match self.layout {
+            Layout::Whole { .. } => env.space.rank(choices) as usize,
+            Layout::Sampled { fixed, .. } => {
+                let slot = fixed - 1;
+                self.choices[slot * d..(slot + 1) * d].copy_from_slice(choices);
+                self.enter(slot, &env.space, what);
+                self.place(predictor, d, slot, 1);
+                slot
+            }
         }
     }
 

@@ -1,5 +1,6 @@
-//! The environment: an episode is a walk from a random architecture, each step to one of a set of *candidates*, up to a
-//! number of paid queries. What actors train on is what a search uses.
+//! The environment: a *walk* goes from a random architecture, each step to one of a set of *candidates*, and is told what was
+//! measured; an *episode* is a walk on a task whose values are known, up to a number of paid queries, with a reward. What actors
+//! train on is what a search uses.
 
 // Printing is for src/print.rs and for logs: the macros of std end the program where stdout or stderr is gone.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
@@ -10,18 +11,22 @@ mod observation;
 mod predictors;
 mod reward;
 pub mod synthetic;
+mod walk;
 
 pub use candidates::{Candidate, CandidateKind};
 pub use episode::{Episode, Measurement, Outcome};
-pub use observation::{BASE, CANDIDATE_FEATURES, CONTEXT_FEATURES, COST, Layout};
+pub use observation::{
+    BASE, CANDIDATE_FEATURES, CONTEXT_FEATURES, COST, Context, Feature, Layout, ShorterContext, ShorterFeature,
+};
 pub use reward::{Reward, shaped_quality};
+pub use walk::Walk;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use srnas_basics::check::{WrongValue, require, within};
 use srnas_predictor::{PosteriorSettings, Prior, WholeSpace};
 use srnas_space::SearchSpace;
-use srnas_task::{Count, Task};
+use srnas_task::Count;
 use std::sync::Arc;
 
 /// Which architectures a policy may move to.
@@ -208,8 +213,8 @@ impl Environment {
     }
 
     /// Key of the architecture in a slot of a whole space.
-    fn whole_key(&self, task: &Task, rank: u64) -> u64 {
-        match (task.count(), &self.class_keys) {
+    fn whole_key(&self, count: Count, rank: u64) -> u64 {
+        match (count, &self.class_keys) {
             (Count::Classes, Some(keys)) => keys[rank as usize],
             _ => rank,
         }

@@ -1,85 +1,109 @@
 //! What the policy sees: one row per candidate and one context row, all relative to the episode, none of it about the
 //! space. So a policy carries over to tasks and spaces it never saw.
 
-use super::{Candidate, CandidateKind, Episode, predictors::Predictors};
+use super::{Candidate, CandidateKind, Walk, predictors::Predictors};
 use srnas_predictor::Kind;
 use srnas_space::edit_distance;
 
-/// Names of a candidate's features, in order. `plain` and `transfer` are the two posteriors (without a past, the transfer
-/// columns repeat the plain ones); means and bounds are minus the incumbent's value.
-pub const CANDIDATE_NAMES: [&str; CANDIDATE_FEATURES] = [
-    "base",
-    "plain mean",
-    "plain deviation",
-    "plain bound 1",
-    "plain bound 2",
-    "plain mean/deviation",
-    "plain expected improvement",
-    "transfer mean",
-    "transfer deviation",
-    "transfer bound 1",
-    "transfer bound 2",
-    "transfer mean/deviation",
-    "transfer expected improvement",
-    "prior mean",
-    "distance to current",
-    "distance to incumbent",
-    "measured",
-    "edit",
-    "return",
-    "proposal",
-    "random",
-];
+/// Features by name, in the order in which they stand in a row.
+macro_rules! features {
+    ($(#[$doc:meta])* $row:ident { $($(#[$what:meta])* $name:ident = $text:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $row { $(#[doc = $text] $(#[$what])* $name,)* }
 
-/// Names of what a candidate has besides where there are shorter trainings. `said` is what the longest one that was made of the
-/// architecture said, the rest what is expected of it: of the candidate's own length, of a full training's the longest of which
-/// something is known. All relative to the best of that length, in deviations of what was measured there.
-const SHORTER_NAMES: [&str; 7] = [
-    "cost",
-    "shorter",
-    "shorter measured",
-    "shorter said",
-    "shorter mean",
-    "shorter deviation",
-    "shorter bound 2",
-];
+        impl $row {
+            /// Their names, in order.
+            pub const NAMES: &[&str] = &[$($text,)*];
+        }
+    };
+}
 
-/// Names of what the context has besides.
-const SHORTER_CONTEXT_NAMES: [&str; 8] = [
-    "cost left",
-    "log count of shorter",
-    "spent on shorter",
-    "cheapest cost",
-    "lengths",
-    "first shorter left",
-    "shorter say nothing",
-    "agreement",
-];
+features! {
+    /// What is seen of a candidate. *Plain* and *transfer* are the two posteriors (without a past, the transfer columns repeat the
+    /// plain ones); means and bounds are minus the incumbent's value.
+    Feature {
+        /// The base rule's score.
+        Base = "base",
+        PlainMean = "plain mean",
+        PlainDeviation = "plain deviation",
+        PlainBound1 = "plain bound 1",
+        PlainBound2 = "plain bound 2",
+        PlainRatio = "plain mean/deviation",
+        PlainImprovement = "plain expected improvement",
+        TransferMean = "transfer mean",
+        TransferDeviation = "transfer deviation",
+        TransferBound1 = "transfer bound 1",
+        TransferBound2 = "transfer bound 2",
+        TransferRatio = "transfer mean/deviation",
+        TransferImprovement = "transfer expected improvement",
+        PriorMean = "prior mean",
+        ToCurrent = "distance to current",
+        ToIncumbent = "distance to incumbent",
+        Measured = "measured",
+        Edit = "edit",
+        Return = "return",
+        Proposal = "proposal",
+        Random = "random",
+    }
+}
 
-/// Names of the context's features.
-pub const CONTEXT_NAMES: [&str; CONTEXT_FEATURES] = [
-    "budget used",
-    "horizon",
-    "log count",
-    "current minus incumbent",
-    "plain amplitude",
-    "transfer scale",
-    "best plain bound",
-    "best transfer bound",
-    "distance current to incumbent",
-    "log size of the space",
-    "evidence for transfer",
-    "has a past",
-];
+features! {
+    /// What is seen of a candidate besides where there are shorter trainings. *Said* is what the longest one that was made of the
+    /// architecture said, the rest what is expected of it: of the candidate's own length, of a full training's the longest of which
+    /// something is known. All relative to the best of that length, in deviations of what was measured there.
+    ShorterFeature {
+        /// What it costs, in full trainings.
+        Cost = "cost",
+        Shorter = "shorter",
+        Measured = "shorter measured",
+        Said = "shorter said",
+        Mean = "shorter mean",
+        Deviation = "shorter deviation",
+        Bound2 = "shorter bound 2",
+    }
+}
+
+features! {
+    /// What is seen of the whole walk.
+    Context {
+        BudgetUsed = "budget used",
+        Horizon = "horizon",
+        LogCount = "log count",
+        CurrentMinusIncumbent = "current minus incumbent",
+        PlainAmplitude = "plain amplitude",
+        TransferScale = "transfer scale",
+        BestPlainBound = "best plain bound",
+        BestTransferBound = "best transfer bound",
+        CurrentToIncumbent = "distance current to incumbent",
+        LogSize = "log size of the space",
+        Evidence = "evidence for transfer",
+        HasPast = "has a past",
+    }
+}
+
+features! {
+    /// What is seen of it besides where there are shorter trainings.
+    ShorterContext {
+        CostLeft = "cost left",
+        LogCount = "log count of shorter",
+        Spent = "spent on shorter",
+        CheapestCost = "cheapest cost",
+        Lengths = "lengths",
+        FirstLeft = "first shorter left",
+        SayNothing = "shorter say nothing",
+        Agreement = "agreement",
+    }
+}
 
 /// Features of a candidate where there are full trainings alone.
-pub const CANDIDATE_FEATURES: usize = 21;
+pub const CANDIDATE_FEATURES: usize = Feature::NAMES.len();
 /// Features of the context where there are full trainings alone.
-pub const CONTEXT_FEATURES: usize = 12;
+pub const CONTEXT_FEATURES: usize = Context::NAMES.len();
 /// The candidate feature that holds what it costs, where there are shorter trainings.
-pub const COST: usize = CANDIDATE_FEATURES;
+pub const COST: usize = CANDIDATE_FEATURES + ShorterFeature::Cost as usize;
 /// The candidate feature that holds the base rule's score.
-pub const BASE: usize = 0;
+pub const BASE: usize = Feature::Base as usize;
 
 /// Which features an observation has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,13 +118,13 @@ impl Layout {
     }
 
     fn candidate_names(self) -> impl Iterator<Item = &'static str> {
-        let more: &[&str] = if self.shorter { &SHORTER_NAMES } else { &[] };
-        CANDIDATE_NAMES.iter().chain(more).copied()
+        let more = if self.shorter { ShorterFeature::NAMES } else { &[] };
+        Feature::NAMES.iter().chain(more).copied()
     }
 
     fn context_names(self) -> impl Iterator<Item = &'static str> {
-        let more: &[&str] = if self.shorter { &SHORTER_CONTEXT_NAMES } else { &[] };
-        CONTEXT_NAMES.iter().chain(more).copied()
+        let more = if self.shorter { ShorterContext::NAMES } else { &[] };
+        Context::NAMES.iter().chain(more).copied()
     }
 
     /// Features of a candidate.
@@ -158,21 +182,21 @@ struct View {
     best_bound: f32,
 }
 
-pub(super) fn write(episode: &mut Episode, rows: &mut [f32], context: &mut [f32]) {
-    let (paid, horizon) = (episode.spent as f32, episode.horizon() as f32);
-    let (shorter, point) = (episode.shorter_trainings(), episode.incumbent.point);
-    let layout = episode.environment().config.layout();
-    let (current_value, incumbent_value) = (episode.current.value, episode.incumbent.value);
-    let current = std::mem::take(&mut episode.current.choices);
-    let incumbent = std::mem::take(&mut episode.incumbent.choices);
+pub(super) fn write(walk: &mut Walk, rows: &mut [f32], context: &mut [f32]) {
+    let (paid, horizon) = (walk.spent() as f32, walk.horizon() as f32);
+    let (shorter, point) = (walk.shorter_trainings(), walk.incumbent.point);
+    let layout = walk.environment().config.layout();
+    let (current_value, incumbent_value) = (walk.current.value, walk.incumbent.value);
+    let current = std::mem::take(&mut walk.current.choices);
+    let incumbent = std::mem::take(&mut walk.incumbent.choices);
     let d = current.len() as f32;
-    let (env, mut predictors, pool, candidates, scratch) = episode.parts();
+    let (env, mut predictors, pool, candidates, scratch) = walk.parts();
     context.fill(0.0);
-    context[0] = paid / horizon;
-    context[1] = horizon / 100.0;
-    context[2] = paid.ln() / 4.0;
-    context[8] = edit_distance(&current, &incumbent) as f32 / d;
-    context[9] = (env.space().log_size() / 20.0) as f32;
+    context[Context::BudgetUsed as usize] = paid / horizon;
+    context[Context::Horizon as usize] = horizon / 100.0;
+    context[Context::LogCount as usize] = paid.ln() / 4.0;
+    context[Context::CurrentToIncumbent as usize] = edit_distance(&current, &incumbent) as f32 / d;
+    context[Context::LogSize as usize] = (env.space().log_size() / 20.0) as f32;
     let views = predictors.as_deref_mut().map(|predictors| {
         let p = &mut predictors.full;
         let has_prior = p.has_prior();
@@ -183,7 +207,7 @@ pub(super) fn write(episode: &mut Episode, rows: &mut [f32], context: &mut [f32]
         let best = |kind, beta| {
             candidates
                 .iter()
-                .filter_map(|c| c.slot.filter(|_| !c.measured && c.shorter.is_none()))
+                .filter_map(|c| c.slot.filter(|_| !c.measured && c.fidelity.is_full()))
                 .map(|s| {
                     let (m, v) = b.of(kind, s);
                     m + beta * v
@@ -211,13 +235,13 @@ pub(super) fn write(episode: &mut Episode, rows: &mut [f32], context: &mut [f32]
         } else {
             View { ..plain }
         };
-        context[3] = b.standardise(current_value) - z;
-        context[4] = b.amplitude;
-        context[5] = b.scale;
-        context[6] = plain.best_bound;
-        context[7] = transfer.best_bound;
-        context[10] = (b.evidence / paid).clamp(-3.0, 3.0);
-        context[11] = f32::from(u8::from(has_prior));
+        context[Context::CurrentMinusIncumbent as usize] = b.standardise(current_value) - z;
+        context[Context::PlainAmplitude as usize] = b.amplitude;
+        context[Context::TransferScale as usize] = b.scale;
+        context[Context::BestPlainBound as usize] = plain.best_bound;
+        context[Context::BestTransferBound as usize] = transfer.best_bound;
+        context[Context::Evidence as usize] = (b.evidence / paid).clamp(-3.0, 3.0);
+        context[Context::HasPast as usize] = f32::from(u8::from(has_prior));
         (plain, transfer, prior_incumbent)
     });
     let features = layout.candidate_features();
@@ -230,7 +254,7 @@ pub(super) fn write(episode: &mut Episode, rows: &mut [f32], context: &mut [f32]
             (&views, predictors.as_deref_mut())
         {
             let p = &mut predictors.full;
-            for (view, at) in [(plain, 1), (transfer, 7)] {
+            for (view, first) in [(plain, Feature::PlainMean), (transfer, Feature::TransferMean)] {
                 // A measured architecture is known: its value and (nearly) no deviation.
                 let (mean, deviation) = match c.slot.filter(|_| !c.measured) {
                     Some(slot) => {
@@ -239,28 +263,30 @@ pub(super) fn write(episode: &mut Episode, rows: &mut [f32], context: &mut [f32]
                     }
                     None => (0.0, 1e-3),
                 };
-                row[at] = mean;
-                row[at + 1] = deviation;
-                row[at + 2] = mean + deviation;
-                row[at + 3] = mean + 2.0 * deviation;
-                row[at + 4] = (mean / deviation).clamp(-5.0, 5.0);
-                row[at + 5] = expected_improvement(view.gap, mean * view.to_gap, deviation * view.to_gap);
-                if at == 7 {
-                    row[super::BASE] = mean + env.config.rule_beta * deviation;
+                row[first as usize..][..6].copy_from_slice(&[
+                    mean,
+                    deviation,
+                    mean + deviation,
+                    mean + 2.0 * deviation,
+                    (mean / deviation).clamp(-5.0, 5.0),
+                    expected_improvement(view.gap, mean * view.to_gap, deviation * view.to_gap),
+                ]);
+                if first == Feature::TransferMean {
+                    row[BASE] = mean + env.config.rule_beta * deviation;
                 }
             }
-            row[13] = c.slot.map_or(0.0, |s| p.prior_mean(s) - prior_incumbent);
+            row[Feature::PriorMean as usize] = c.slot.map_or(0.0, |s| p.prior_mean(s) - prior_incumbent);
         }
-        row[14] = edit_distance(scratch, &current) as f32 / d;
-        row[15] = edit_distance(scratch, &incumbent) as f32 / d;
-        row[16] = f32::from(u8::from(c.measured));
-        row[17
-            + match c.kind {
-                CandidateKind::Edit => 0,
-                CandidateKind::Return => 1,
-                CandidateKind::Proposal => 2,
-                CandidateKind::Random => 3,
-            }] = 1.0;
+        row[Feature::ToCurrent as usize] = edit_distance(scratch, &current) as f32 / d;
+        row[Feature::ToIncumbent as usize] = edit_distance(scratch, &incumbent) as f32 / d;
+        row[Feature::Measured as usize] = f32::from(u8::from(c.measured));
+        let kind = match c.kind {
+            CandidateKind::Edit => Feature::Edit,
+            CandidateKind::Return => Feature::Return,
+            CandidateKind::Proposal => Feature::Proposal,
+            CandidateKind::Random => Feature::Random,
+        };
+        row[kind as usize] = 1.0;
     }
     if let (Some(_), Some(p)) = (layout.cost(), predictors) {
         if p.levels.is_empty() {
@@ -281,8 +307,8 @@ pub(super) fn write(episode: &mut Episode, rows: &mut [f32], context: &mut [f32]
         }
     }
     rank_measured_last(candidates, rows, features);
-    episode.current.choices = current;
-    episode.incumbent.choices = incumbent;
+    walk.current.choices = current;
+    walk.incumbent.choices = incumbent;
 }
 
 /// What the candidates have besides where there are shorter trainings, and the base score: the rule's choice comes first.
@@ -294,35 +320,35 @@ fn write_shorter(p: &mut Predictors, candidates: &[Candidate], rows: &mut [f32],
     for (c, row) in candidates.iter().zip(rows.chunks_exact_mut(features)) {
         if let Some(slot) = c.slot {
             let (mean, deviation) = p.full.beliefs().of(kind, slot);
-            row[super::BASE] = mean + beta * deviation;
+            row[BASE] = mean + beta * deviation;
         }
-        if c.shorter.is_some() {
+        if !c.fidelity.is_full() {
             // For the same architecture the rule makes the full training.
-            row[super::BASE] -= AFTER_THE_FULL;
+            row[BASE] -= AFTER_THE_FULL;
         }
         if !c.measured {
-            top = top.max(row[super::BASE]);
+            top = top.max(row[BASE]);
         }
-        let own = &mut row[COST..];
-        own[0] = c.cost as f32;
-        own[1] = f32::from(u8::from(c.shorter.is_some()));
+        let own = &mut row[CANDIDATE_FEATURES..];
+        own[ShorterFeature::Cost as usize] = c.cost as f32;
+        own[ShorterFeature::Shorter as usize] = f32::from(u8::from(!c.fidelity.is_full()));
         if let Some(level) = p.levels.iter_mut().rev().find(|level| level.known.contains_key(&c.key)) {
             let beliefs = level.predictor.beliefs();
-            own[2] = 1.0;
-            own[3] = (beliefs.standardise(level.known[&c.key]) - beliefs.standardise(level.best)).max(-5.0);
+            own[ShorterFeature::Measured as usize] = 1.0;
+            own[ShorterFeature::Said as usize] = (beliefs.standardise(level.known[&c.key]) - beliefs.standardise(level.best)).max(-5.0);
         }
-        if let (Some(place), Some(slot)) = (c.shorter.or(longest), c.slot) {
+        if let (Some(place), Some(slot)) = (c.fidelity.place().or(longest), c.slot) {
             let best = p.levels[place].best;
             let beliefs = p.levels[place].predictor.beliefs();
             let (mean, deviation) = beliefs.of(Kind::Plain, slot);
             let best = if best.is_finite() { beliefs.standardise(best) } else { 0.0 };
-            own[4] = (mean - best).max(-5.0);
-            own[5] = deviation;
-            own[6] = (mean + 2.0 * deviation - best).max(-5.0);
+            own[ShorterFeature::Mean as usize] = (mean - best).max(-5.0);
+            own[ShorterFeature::Deviation as usize] = deviation;
+            own[ShorterFeature::Bound2 as usize] = (mean + 2.0 * deviation - best).max(-5.0);
         }
     }
-    let base = &mut rows[choice * features + super::BASE];
-    if *base < top || candidates[choice].shorter.is_some() {
+    let base = &mut rows[choice * features + BASE];
+    if *base < top || !candidates[choice].fidelity.is_full() {
         *base = top + AFTER_THE_FULL;
     }
 }
@@ -332,7 +358,7 @@ const AFTER_THE_FULL: f32 = 0.1;
 
 /// The rule never moves to what is measured already: to the base score such candidates come last, if only just.
 fn rank_measured_last(candidates: &[Candidate], rows: &mut [f32], features: usize) {
-    let base = |i: usize| i * features + super::BASE;
+    let base = |i: usize| i * features + BASE;
     let new = (0..candidates.len()).filter(|&i| !candidates[i].measured);
     let lowest = new.map(|i| rows[base(i)]).fold(f32::INFINITY, f32::min);
     if lowest.is_finite() {

@@ -8,8 +8,7 @@ use super::{Candidate, CandidateKind, Environment};
 use hashbrown::HashMap;
 use srnas_basics::statistics::rank_correlation;
 use srnas_predictor::{Besides, Counted, Joint, Kind, Predictor, Prior, first_shorter};
-use srnas_task::Task;
-use std::sync::Arc;
+use srnas_task::{Fidelity, Measurable};
 
 /// Full trainings that are taken in before everything is computed again.
 const ROOM: usize = 8;
@@ -17,7 +16,7 @@ const ROOM: usize = 8;
 pub(super) const OWN_BETA: f32 = 3.0;
 
 /// Everything that predicts in an episode.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Predictors {
     /// Over full trainings.
     pub full: Predictor,
@@ -42,9 +41,8 @@ pub(super) struct Predictors {
 }
 
 /// What is known after one shorter training.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Level {
-    pub task: Arc<Task>,
     pub cost: f64,
     pub predictor: Predictor,
     /// Values by key.
@@ -53,13 +51,13 @@ pub(super) struct Level {
 }
 
 impl Level {
-    fn new(env: &Environment, task: Arc<Task>, cost: f64, slots: usize) -> Self {
+    fn new(env: &Environment, cost: f64, slots: usize) -> Self {
         let most = env.config.shorter;
         let predictor = match &env.whole {
             Some(whole) => Predictor::whole(env.space.clone(), whole, env.settings, None, most),
             None => Predictor::sampled(env.space.clone(), env.settings, None, most, slots),
         };
-        Self { task, cost, predictor, known: HashMap::new(), best: f32::NEG_INFINITY }
+        Self { cost, predictor, known: HashMap::new(), best: f32::NEG_INFINITY }
     }
 
     pub fn observe(&mut self, choices: &[u8], rank: u64, key: u64, value: f32) {
@@ -108,15 +106,16 @@ impl Predictors {
     }
 
     /// Forgets what was measured, for another task.
-    pub fn restart(&mut self, env: &Environment, task: &Task, weights: &[f32]) {
+    pub fn restart(&mut self, env: &Environment, what: &Measurable, weights: &[f32]) {
         let slots = self.full.slots();
         if !self.levels.is_empty() {
             *self = Self::new(env, slots);
         }
         self.full.restart(weights);
         if env.config.shorter > 0 {
-            let shorter = task.shorter().iter().take(super::SHORTER_LEVELS);
-            self.levels = shorter.map(|s| Level::new(env, s.task.clone(), s.cost, slots)).collect();
+            let shorter = 0..what.shorter().min(super::SHORTER_LEVELS);
+            let cost = |place| what.cost(Fidelity::Shorter(place));
+            self.levels = shorter.map(|place| Level::new(env, cost(place), slots)).collect();
             self.weights = weights.to_vec();
             let cheapest = self.levels.first().map_or(1.0, |level| level.cost);
             self.first =
@@ -143,15 +142,37 @@ impl Predictors {
         }
     }
 
-    /// Takes in a shorter one.
-    pub fn observe_shorter(&mut self, level: usize, choices: &[u8], rank: u64, key: u64, value: f32) {
-        self.levels[level].observe(choices, rank, key, value);
-        self.stale = true;
+    /// Takes in a shorter one, where there is room for it.
+    pub fn observe_shorter(
+        &mut self,
+        env: &Environment,
+        level: usize,
+        choices: &[u8],
+        rank: u64,
+        key: u64,
+        value: f32,
+    ) {
+        if let Some(level) = self.levels.get_mut(level).filter(|level| level.is_open(env)) {
+            level.observe(choices, rank, key, value);
+            self.stale = true;
+        }
+    }
+
+    /// What is expected of a slot after so long a training, in the unit of the values; nothing where no value is known.
+    pub fn mean(&mut self, fidelity: Fidelity, slot: usize) -> Option<f32> {
+        let (predictor, kind) = match fidelity {
+            Fidelity::Full => {
+                let kind = self.rule().0;
+                (&mut self.full, kind)
+            }
+            Fidelity::Shorter(place) => (&mut self.levels.get_mut(place)?.predictor, Kind::Plain),
+        };
+        (!predictor.is_empty()).then(|| predictor.beliefs().value(kind, slot))
     }
 
     /// Where there are shorter trainings: what they say now becomes part of the prior. `architectures` and `ranks` are those of
     /// the slots, empty for a whole space.
-    pub fn refresh(&mut self, env: &Environment, architectures: &[u8], ranks: &[u64]) {
+    pub fn refresh(&mut self, env: &Environment, what: &Measurable, architectures: &[u8], ranks: &[u64]) {
         if self.levels.is_empty() || !std::mem::take(&mut self.stale) {
             return;
         }
@@ -159,7 +180,7 @@ impl Predictors {
         let new = told != self.told;
         let mut at_slots = Vec::new();
         if new {
-            let (shorter, expected) = self.said_by_shorter(env);
+            let (shorter, expected) = self.said_by_shorter(env, what);
             at_slots = expected;
             let past = env.prior.as_ref().map(|prior| (prior, &self.weights[..]));
             self.besides = Besides::new(shorter, past);
@@ -209,7 +230,7 @@ impl Predictors {
     }
 
     /// Each level as a task of a prior, and its values at the slots; nothing before the first shorter training.
-    fn said_by_shorter(&mut self, env: &Environment) -> (Option<Prior>, Vec<Vec<f32>>) {
+    fn said_by_shorter(&mut self, env: &Environment, what: &Measurable) -> (Option<Prior>, Vec<Vec<f32>>) {
         let told = self.levels.iter_mut().enumerate().filter(|(_, level)| !level.known.is_empty());
         let name = |place: usize| format!("shorter {place}");
         if env.whole.is_none() {
@@ -225,7 +246,7 @@ impl Predictors {
         let (mut names, mut values) = (Vec::new(), Vec::new());
         for (place, level) in told {
             names.push(name(place));
-            values.extend(completed(env, level));
+            values.extend(completed(env, what, place, level));
         }
         let encodings = self.full.slots();
         let prior = (!names.is_empty()).then(|| {
@@ -276,14 +297,14 @@ impl Predictors {
         // What is worth a full training gets those of middle length first.
         let middle = candidates
             .iter()
-            .position(|c| c.rank == candidates[full].rank && c.shorter.is_some_and(|level| level > 0));
+            .position(|c| c.rank == candidates[full].rank && c.fidelity.place().is_some_and(|level| level > 0));
         middle.unwrap_or(full)
     }
 
     /// One of the first shorter trainings.
     fn first_choice(&mut self, candidates: &[Candidate]) -> Option<usize> {
         let level = self.levels.first_mut().filter(|level| level.known.len() < self.first)?;
-        let cheapest = candidates.iter().enumerate().filter(|(_, c)| c.shorter == Some(0));
+        let cheapest = candidates.iter().enumerate().filter(|(_, c)| c.fidelity == Fidelity::Shorter(0));
         if level.known.len() < self.first.div_ceil(2) {
             let random = cheapest.clone().find(|(_, c)| c.kind == CandidateKind::Random);
             return random.map(|(i, _)| i);
@@ -298,7 +319,7 @@ pub(super) fn bound_choice(full: &mut Predictor, candidates: &[Candidate], kind:
     let mut best = (f32::NEG_INFINITY, 0);
     let beliefs = full.beliefs();
     for (i, c) in candidates.iter().enumerate() {
-        if let (false, None, Some(slot)) = (c.measured, c.shorter, c.slot) {
+        if let (false, Fidelity::Full, Some(slot)) = (c.measured, c.fidelity, c.slot) {
             let (mean, deviation) = beliefs.of(kind, slot);
             if mean + beta * deviation > best.0 {
                 best = (mean + beta * deviation, i);
@@ -310,14 +331,14 @@ pub(super) fn bound_choice(full: &mut Predictor, candidates: &[Candidate], kind:
 
 /// Values of a shorter training by rank over a whole space: what was measured, else what its posterior expects; 0 is their median,
 /// 1 the best.
-fn completed(env: &Environment, level: &mut Level) -> Vec<f32> {
+fn completed(env: &Environment, what: &Measurable, place: usize, level: &mut Level) -> Vec<f32> {
     let beliefs = level.predictor.beliefs();
     let value = |z: f32| (beliefs.centre + beliefs.spread * f64::from(z)) as f32;
     let mut values: Vec<f32> = beliefs.plain_mean.iter().map(|&z| value(z)).collect();
     for (value, rank) in values.iter_mut().zip(0..) {
-        if let Some(measured) = level.known.get(&env.whole_key(&level.task, rank)) {
+        if let Some(measured) = level.known.get(&env.whole_key(what.count(), rank)) {
             *value = *measured;
         }
     }
-    Prior::scaled(values, |rank| level.task.value_of_rank(rank as u64).is_some())
+    Prior::scaled(values, |rank| what.has(Fidelity::Shorter(place), rank as u64))
 }

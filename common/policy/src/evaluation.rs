@@ -1,7 +1,7 @@
 //! Searching without learning: a policy or a fixed rule on a task, from paired random starts.
 
 use rayon::prelude::*;
-use srnas_environment::{BASE, CandidateKind, Environment, Episode, ROUNDING};
+use srnas_environment::{BASE, CandidateKind, Environment, Episode, ROUNDING, Walk};
 use srnas_network::{self as network, FrozenQNetwork, ObservationBatch};
 use srnas_predictor::Kind;
 use srnas_task::Task;
@@ -87,15 +87,16 @@ fn search_group(
         .collect();
     // A budget of one is spent on the start, and a table may know nothing that can be moved to.
     let mut going: Vec<usize> =
-        (0..episodes.len()).filter(|&i| budget > 1 && !episodes[i].candidates().is_empty()).collect();
+        (0..episodes.len()).filter(|&i| budget > 1 && !episodes[i].walk().candidates().is_empty()).collect();
     while !going.is_empty() {
         let choices: Vec<usize> = match searcher {
             Searcher::Network(network, margin) => {
-                let batch = observe(env, network, going.iter().copied(), &mut episodes);
+                let mut walks: Vec<&mut Walk> = episodes.iter_mut().map(Episode::walk_mut).collect();
+                let batch = observe(env, network, going.iter().copied(), &mut walks);
                 cautious_best_of(&network.q_values(&batch)?, &batch, *margin)
             }
             other => {
-                let each = going.iter().map(|&i| choose(other, &mut episodes[i]));
+                let each = going.iter().map(|&i| choose(other, episodes[i].walk_mut()));
                 each.collect::<network::Result<_>>()?
             }
         };
@@ -104,10 +105,10 @@ fn search_group(
             .zip(choices)
             .filter_map(|(i, choice)| {
                 let (episode, search) = (&mut episodes[i], &mut searches[i]);
-                let before = (episode.normalised_regret(), episode.incumbent_value());
+                let before = (episode.normalised_regret(), episode.walk().incumbent_value());
                 let outcome = episode.step(choice);
                 // What was paid before this query: entry n is what there was when n full trainings' worth was paid.
-                while episode.spent() > (search.regrets.len() + 1) as f64 + ROUNDING {
+                while episode.walk().spent() > (search.regrets.len() + 1) as f64 + ROUNDING {
                     search.regrets.push(before.0);
                     search.incumbents.push(before.1);
                 }
@@ -118,8 +119,8 @@ fn search_group(
     for (search, episode) in searches.iter_mut().zip(&episodes) {
         // A walk that ended early keeps its incumbent for the queries it did not use.
         search.regrets.resize(budget, episode.normalised_regret());
-        search.incumbents.resize(budget, episode.incumbent_value());
-        search.best = episode.incumbent().to_vec();
+        search.incumbents.resize(budget, episode.walk().incumbent_value());
+        search.best = episode.walk().incumbent().to_vec();
     }
     Ok(searches)
 }
@@ -128,31 +129,31 @@ fn search_group(
 ///
 /// # Errors
 /// The network's, if it does not fit the observation.
-pub fn choose(searcher: &Searcher, episode: &mut Episode) -> network::Result<usize> {
+pub fn choose(searcher: &Searcher, walk: &mut Walk) -> network::Result<usize> {
     Ok(match searcher {
-        Searcher::Rule => episode.rule_choice(),
-        Searcher::Bound(kind, beta) => episode.bound_choice(Some(*kind), *beta),
-        Searcher::Random => random_choice(episode),
+        Searcher::Rule => walk.rule_choice(),
+        Searcher::Bound(kind, beta) => walk.bound_choice(Some(*kind), *beta),
+        Searcher::Random => random_choice(walk),
         Searcher::Network(network, margin) => {
-            let env = episode.environment().clone();
-            let batch = observe(&env, network, std::iter::once(0), std::slice::from_mut(episode));
+            let env = walk.environment().clone();
+            let batch = observe(&env, network, std::iter::once(0), &mut [walk]);
             cautious_best_of(&network.q_values(&batch)?, &batch, *margin)[0]
         }
     })
 }
 
-fn random_choice(episode: &Episode) -> usize {
-    let candidates = episode.candidates();
-    let new = |kind| candidates.iter().position(|c| c.kind == kind && !c.measured && c.shorter.is_none());
+fn random_choice(walk: &Walk) -> usize {
+    let candidates = walk.candidates();
+    let new = |kind| candidates.iter().position(|c| c.kind == kind && !c.measured && c.fidelity.is_full());
     new(CandidateKind::Random).or_else(|| new(CandidateKind::Edit)).unwrap_or(0)
 }
 
-/// Observations of some episodes as one batch.
+/// Observations of some walks as one batch.
 pub fn observe(
     env: &Environment,
     network: &FrozenQNetwork,
     which: impl Iterator<Item = usize>,
-    episodes: &mut [Episode],
+    walks: &mut [&mut Walk],
 ) -> ObservationBatch {
     let width = env.config().max_candidates();
     let layout = env.config().layout();
@@ -166,14 +167,14 @@ pub fn observe(
         batch.batch += 1;
         batch.candidates.resize(batch.batch * width * features, 0.0);
         batch.contexts.resize(batch.batch * context, 0.0);
-        episodes[i]
-            .observe(&mut batch.candidates[at * width * features..], &mut batch.contexts[at * context..]);
-        let count = episodes[i].candidates().len();
+        walks[i]
+            .observation(&mut batch.candidates[at * width * features..], &mut batch.contexts[at * context..]);
+        let count = walks[i].candidates().len();
         batch.counts.push(count as u32);
         if let Some(identities) = &mut batch.identities {
             identities.resize(batch.batch * width * d, 0);
             for c in 0..count {
-                episodes[i].choices_of(c, &mut identities[(at * width + c) * d..][..d]);
+                walks[i].choices_of(c, &mut identities[(at * width + c) * d..][..d]);
             }
         }
     }

@@ -5,13 +5,13 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use srnas_environment::{
     BASE, CANDIDATE_FEATURES, CONTEXT_FEATURES, COST, CandidateKind, CandidateMode, Environment,
-    EnvironmentConfig, Episode, Layout, Reach, synthetic,
+    EnvironmentConfig, Episode, Layout, Reach, Walk, synthetic,
 };
 use srnas_network::{QNetwork, QNetworkConfig};
 use srnas_policy::evaluation::{Searcher, search};
 use srnas_predictor::{PosteriorSettings, Prior};
 use srnas_space::{Condition, Conditional, Decision, SearchSpace};
-use srnas_task::{Count, Shorter, Task, Values};
+use srnas_task::{Count, Fidelity, Measurable, Shorter, Task, Training, Values};
 use std::{collections::HashSet, sync::Arc};
 
 fn nb201_task(seed: u64, count: Count) -> Arc<Task> {
@@ -43,28 +43,28 @@ fn walk(env: &Arc<Environment>, task: &Arc<Task>, seed: u64) -> Vec<(u64, f32)> 
     let width = env.config().max_candidates();
     let mut rows = vec![0.0; width * CANDIDATE_FEATURES];
     let mut context = vec![0.0; CONTEXT_FEATURES];
-    let first = episode.current_measurement();
+    let first = episode.walk().current_measurement();
     let (mut paid, mut walked) = (HashSet::from([first.key]), vec![(first.key, first.value)]);
     let mut best = first.value;
     let mut choices = vec![0; env.space().len()];
     for step in 1.. {
-        let n = episode.candidates().len();
+        let n = episode.walk().candidates().len();
         assert!((1..=width).contains(&n), "{n} candidates");
-        episode.observe(&mut rows, &mut context);
+        episode.walk_mut().observation(&mut rows, &mut context);
         assert!(rows.iter().chain(&context).all(|v| v.is_finite()));
-        for (i, candidate) in episode.candidates().iter().enumerate() {
-            episode.choices_of(i, &mut choices);
+        for (i, candidate) in episode.walk().candidates().iter().enumerate() {
+            episode.walk().choices_of(i, &mut choices);
             assert_eq!(env.space().rank(&choices), candidate.rank, "{candidate:?}");
         }
         let action = rng.random_range(0..n);
-        let candidate = episode.candidates()[action];
-        episode.choices_of(action, &mut choices);
+        let candidate = episode.walk().candidates()[action];
+        episode.walk().choices_of(action, &mut choices);
         assert!(env.space().is_valid(&choices));
         assert_eq!(env.space().rank(&choices), candidate.rank);
         assert_eq!(task.key(&choices, candidate.rank), candidate.key);
         assert_eq!(candidate.measured, paid.contains(&candidate.key));
         if candidate.kind == CandidateKind::Edit {
-            assert_eq!(srnas_space::edit_distance(episode.current(), &choices), 1);
+            assert_eq!(srnas_space::edit_distance(episode.walk().current(), &choices), 1);
         }
         let before = episode.quality();
         let outcome = episode.step(action);
@@ -75,8 +75,8 @@ fn walk(env: &Arc<Environment>, task: &Arc<Task>, seed: u64) -> Vec<(u64, f32)> 
             walked.push((m.key, m.value));
         }
         best = best.max(task.value(&choices).unwrap());
-        assert_eq!(episode.incumbent_value(), best);
-        assert_eq!(episode.paid(), paid.len());
+        assert_eq!(episode.walk().incumbent_value(), best);
+        assert_eq!(episode.walk().paid(), paid.len());
         assert!((outcome.reward - (episode.quality() - before)).abs() < 1e-6 && outcome.reward >= 0.0);
         assert_eq!(outcome.truncated, paid.len() >= env.config().horizon || step >= 2 * env.config().horizon);
         if outcome.truncated || outcome.terminated {
@@ -130,13 +130,13 @@ fn a_space_with_conditions_can_be_exhausted() {
     let env = Arc::new(Environment::new(space, config, PosteriorSettings::default(), None, Reach::Pool));
     let mut episode = Episode::new(env, task, &[], 5);
     let mut steps = 0;
-    while let Some(new) = episode.candidates().iter().position(|c| !c.measured) {
+    while let Some(new) = episode.walk().candidates().iter().position(|c| !c.measured) {
         let outcome = episode.step(new);
         assert!(!outcome.terminated && !outcome.truncated);
         steps += 1;
     }
     // Twelve classes: three of depth 1, nine of depth 2.
-    assert_eq!((episode.paid(), steps), (12, 11));
+    assert_eq!((episode.walk().paid(), steps), (12, 11));
     assert_eq!(episode.normalised_regret(), 0.0);
     // What is left may be walked over again, free.
     assert!(episode.step(0).measured.is_none());
@@ -232,7 +232,7 @@ fn walk_with_shorter(
     task: &Arc<Task>,
     seed: u64,
     by_rule: bool,
-) -> Vec<(u64, Option<usize>)> {
+) -> Vec<(u64, Fidelity)> {
     let weights = env.prior().map_or_else(Vec::new, |p| p.all());
     let mut episode = Episode::new(env.clone(), task.clone(), &weights, seed);
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 1);
@@ -240,41 +240,40 @@ fn walk_with_shorter(
     let features = layout.candidate_features();
     let mut rows = vec![0.0; width * features];
     let mut context = vec![0.0; layout.context_features()];
-    let mut paid = vec![(episode.current_measurement().key, None)];
-    let (mut spent, mut best) = (1.0, episode.incumbent_value());
+    let mut paid = vec![(episode.walk().current_measurement().key, Fidelity::Full)];
+    let (mut spent, mut best) = (1.0, episode.walk().incumbent_value());
     let mut choices = vec![0; env.space().len()];
     loop {
-        let n = episode.candidates().len();
+        let n = episode.walk().candidates().len();
         assert!((1..=width).contains(&n), "{n} candidates of {width}");
-        episode.observe(&mut rows, &mut context);
+        episode.walk_mut().observation(&mut rows, &mut context);
         assert!(rows.iter().chain(&context).all(|v| v.is_finite()));
         let row = |i: usize| &rows[i * features..(i + 1) * features];
         // The base score ranks the rule's choice first.
-        let rule = episode.rule_choice();
+        let rule = episode.walk_mut().rule_choice();
         assert!((0..n).all(|i| i == rule || row(i)[BASE] < row(rule)[BASE] + 1e-6));
         let action = if by_rule { rule } else { rng.random_range(0..n) };
-        let candidate = episode.candidates()[action];
-        episode.choices_of(action, &mut choices);
+        let candidate = episode.walk().candidates()[action];
+        episode.walk().choices_of(action, &mut choices);
         assert_eq!(env.space().rank(&choices), candidate.rank);
         assert_eq!(row(action)[COST], candidate.cost as f32);
-        let here = episode.current().to_vec();
+        let here = episode.walk().current().to_vec();
         let outcome = episode.step(action);
         assert!(outcome.reward >= 0.0);
         if let Some(measured) = outcome.measured {
-            assert_eq!((measured.key, measured.shorter), (candidate.key, candidate.shorter));
-            assert!(!paid.contains(&(measured.key, measured.shorter)), "paid for twice");
-            paid.push((measured.key, measured.shorter));
+            assert_eq!((measured.key, measured.fidelity), (candidate.key, candidate.fidelity));
+            assert!(!paid.contains(&(measured.key, measured.fidelity)), "paid for twice");
+            paid.push((measured.key, measured.fidelity));
             spent += candidate.cost;
-            let of = measured.shorter.map_or(task, |place| &task.shorter()[place].task);
-            assert_eq!(of.value(&choices), Some(measured.value));
-            match measured.shorter {
+            assert_eq!(task.value_after(measured.fidelity, candidate.rank), Some(measured.value));
+            match measured.fidelity {
                 // What a short training says is no value of the architecture, and the walk stays.
-                Some(_) => assert!(episode.current() == here && outcome.reward == 0.0),
-                None => best = best.max(measured.value),
+                Fidelity::Shorter(_) => assert!(episode.walk().current() == here && outcome.reward == 0.0),
+                Fidelity::Full => best = best.max(measured.value),
             }
         }
-        assert_eq!(episode.incumbent_value(), best);
-        assert!((episode.spent() - spent).abs() < 1e-6 && spent <= env.config().horizon as f64 + 1e-6);
+        assert_eq!(episode.walk().incumbent_value(), best);
+        assert!((episode.walk().spent() - spent).abs() < 1e-6 && spent <= env.config().horizon as f64 + 1e-6);
         if outcome.truncated || outcome.terminated {
             assert!(outcome.terminated || spent + 1.0 > env.config().horizon as f64 || !by_rule);
             return paid;
@@ -298,11 +297,11 @@ proptest! {
         let levels = [(0.1, 0.6), (0.3, 0.9)];
         let task = with_shorter(seed, if middle { &levels } else { &levels[..1] });
         let paid = walk_with_shorter(&env, &task, seed, by_rule);
-        prop_assert!(!by_rule || paid.iter().any(|(_, shorter)| shorter.is_some()));
+        prop_assert!(!by_rule || paid.iter().any(|(_, fidelity)| !fidelity.is_full()));
         prop_assert_eq!(&paid, &walk_with_shorter(&env, &task, seed, by_rule));
         // A task without shorter trainings is walked in the same environment.
         let alone = walk_with_shorter(&env, &nb201_task(seed, Count::Strings), seed, by_rule);
-        prop_assert!(alone.iter().all(|(_, shorter)| shorter.is_none()));
+        prop_assert!(alone.iter().all(|(_, fidelity)| fidelity.is_full()));
     }
 }
 
@@ -326,29 +325,74 @@ fn short_trainings_help_the_rule_where_they_say_something() {
     assert!(with < 0.8 * without, "{with} with, {without} without");
 }
 
+/// A walk that was told the trainings `full` and `shorter`.
+fn told(env: &Arc<Environment>, full: &[(Vec<u8>, f32)], shorter: &[(usize, Vec<u8>, f32)]) -> Walk {
+    let what = Measurable::everything(Count::Strings, [0.1]);
+    let mut walk = Walk::new(env.clone(), Arc::new(what), &[], 5);
+    walk.look();
+    assert!(walk.candidates().is_empty(), "nothing is measured, so there is nowhere to move from");
+    full.iter().for_each(|(choices, value)| walk.told(choices, Fidelity::Full, *value));
+    shorter.iter().for_each(|(place, choices, value)| walk.told(choices, Fidelity::Shorter(*place), *value));
+    walk.look();
+    walk
+}
+
 #[test]
-fn an_episode_goes_on_from_trainings_made_elsewhere() {
+fn a_walk_goes_on_from_trainings_made_elsewhere() {
     let env = environment(shorter_config(8), None, Reach::Whole);
-    let task = with_shorter(3, &[(0.1, 0.8)]);
-    let mut episode = Episode::new(env.clone(), task.clone(), &[], 5);
     let full = [(vec![0; 6], 1.0), (vec![1; 6], 3.0)];
     let shorter = [(0, vec![2; 6], 0.5), (0, vec![0; 6], 0.1)];
-    episode.recall(&[], &full, &shorter);
-    assert!((episode.spent() - 2.2).abs() < 1e-9);
-    assert_eq!((episode.paid(), episode.incumbent_value()), (4, 3.0));
+    let mut walk = told(&env, &full, &shorter);
+    assert!((walk.spent() - 2.2).abs() < 1e-9);
+    assert_eq!((walk.paid(), walk.incumbent_value()), (4, 3.0));
     let known = env.space().rank(&[2; 6]);
-    let mut again = episode.candidates().iter().filter(|c| c.shorter.is_some());
+    let mut again = walk.candidates().iter().filter(|c| !c.fidelity.is_full());
     assert!(again.all(|c| c.rank != known), "a training is not made twice");
     // What is seen of the full training of an architecture that was trained short says so.
     let features = Layout::new(true).candidate_features();
     let mut rows = vec![0.0; env.config().max_candidates() * features];
     let mut context = vec![0.0; Layout::new(true).context_features()];
-    episode.observe(&mut rows, &mut context);
-    for (i, candidate) in episode.candidates().iter().enumerate() {
+    walk.observation(&mut rows, &mut context);
+    for (i, candidate) in walk.candidates().iter().enumerate() {
         let told = [known, env.space().rank(&[0; 6])].contains(&candidate.rank);
         assert_eq!(rows[i * features + COST + 2] == 1.0, told, "{candidate:?}");
     }
-    // A place that the task has not is not taken in.
-    episode.recall(&[], &full, &[(7, vec![2; 6], 0.5)]);
-    assert_eq!(episode.paid(), 2);
+    // A length that there is not says nothing.
+    assert_eq!(told(&env, &full, &[(7, vec![2; 6], 0.5)]).paid(), 2);
+}
+
+#[test]
+fn what_is_under_way_or_has_no_value_is_no_candidate() {
+    for (shorter, reach) in [(0, Reach::Whole), (40, Reach::Whole), (0, Reach::Pool), (40, Reach::Pool)] {
+        let env = environment(EnvironmentConfig { shorter, ..shorter_config(30) }, None, reach);
+        let mut walk = told(&env, &[(vec![0; 6], 1.0), (vec![1; 6], 3.0)], &[]);
+        let mut asked: HashSet<u64> = HashSet::new();
+        for turn in 0..24 {
+            let mut imagined = walk.imagined();
+            imagined.look();
+            let new = imagined.candidates().iter().filter(|c| !c.measured);
+            assert!(new.clone().count() > 0 && new.clone().all(|c| !asked.contains(&c.rank)));
+            // What is only imagined can be gone back to neither.
+            let free = imagined.candidates().iter().filter(|c| c.measured);
+            assert!(free.clone().all(|c| !asked.contains(&c.rank)));
+            let next = imagined.rule_choice();
+            let mut choices = vec![0; 6];
+            imagined.choices_of(next, &mut choices);
+            let fidelity = imagined.candidates()[next].fidelity;
+            asked.insert(env.space().rank(&choices));
+            let training = Training { choices, fidelity };
+            walk.begun(&training);
+            match turn % 3 {
+                // It stays under way.
+                0 => assert!(walk.waits()),
+                1 => walk.infeasible(&training.choices, fidelity),
+                _ => {
+                    asked.remove(&env.space().rank(&training.choices));
+                    walk.told(&training.choices, fidelity, 2.0);
+                }
+            }
+        }
+        let before = walk.incumbent_value();
+        assert_eq!((before, walk.imagined().incumbent_value()), (3.0, 3.0));
+    }
 }

@@ -24,8 +24,8 @@ fn steps_and_observations_do_not_allocate() {
     let mut steps = 0;
     let allocations = allocation_counter::measure(|| {
         loop {
-            episode.observe(&mut rows, &mut context);
-            let outcome = episode.step(rng.random_range(0..episode.candidates().len()));
+            episode.walk_mut().observation(&mut rows, &mut context);
+            let outcome = episode.step(rng.random_range(0..episode.walk().candidates().len()));
             steps += 1;
             if outcome.truncated {
                 break;

@@ -70,6 +70,15 @@ impl Beliefs {
         ((f64::from(value) - self.centre) / self.spread) as f32
     }
 
+    /// Mean of a slot in one posterior, in the unit of the measured values.
+    pub fn value(&self, kind: Kind, slot: usize) -> f32 {
+        let mean = match kind {
+            Kind::Transfer if !self.transfer_mean.is_empty() => self.transfer_mean[slot] / self.scale,
+            _ => self.plain_mean[slot],
+        };
+        (self.centre + self.spread * f64::from(mean)) as f32
+    }
+
     /// Mean and deviation of a slot in one posterior; the transfer posterior's without a prior are the plain one's.
     pub fn of(&self, kind: Kind, slot: usize) -> (f32, f32) {
         if kind == Kind::Transfer && !self.transfer_mean.is_empty() {

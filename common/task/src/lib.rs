@@ -8,10 +8,14 @@
 // Printing is for src/print.rs and for logs: the macros of std end the program where stdout or stderr is gone.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+mod fidelity;
+mod measurable;
 mod name;
 mod range;
 mod within;
 
+pub use fidelity::{Fidelities, FidelitiesError, Fidelity, Training};
+pub use measurable::Measurable;
 pub use name::{TaskName, TaskNameError, Term, expand_braces};
 pub use range::{LARGEST_VALUE, SMALLEST_VALUE, beyond_search};
 
@@ -32,6 +36,16 @@ pub enum Count {
     Strings,
 }
 
+impl Count {
+    /// The key by which an architecture is paid for, of choices and their rank.
+    pub fn key(self, space: &SearchSpace, choices: &Choices, rank: u64) -> u64 {
+        match self {
+            Self::Strings => rank,
+            Self::Classes => space.canonical_key(choices),
+        }
+    }
+}
+
 /// Where a task's values are looked up.
 #[derive(Clone)]
 pub enum Values {
@@ -39,6 +53,17 @@ pub enum Values {
     Dense(Arc<[f32]>),
     /// By rank, where the table does not cover its space.
     Sparse(Arc<hashbrown::HashMap<u64, f32>>),
+}
+
+impl Values {
+    /// The value of a rank; none where it is missing.
+    fn get(&self, rank: u64) -> Option<f32> {
+        let value = match self {
+            Self::Dense(v) => v[rank as usize],
+            Self::Sparse(v) => *v.get(&rank)?,
+        };
+        value.is_finite().then_some(value)
+    }
 }
 
 /// A task whose oracle answers in microseconds: objective values by architecture, with their best and median.
@@ -199,6 +224,20 @@ impl Task {
         &self.shorter
     }
 
+    /// What of it can be measured, and at what cost: all that a search may know of it.
+    pub fn measurable(&self) -> Arc<Measurable> {
+        let shorter = self.shorter.iter().map(|s| (s.cost, Some(s.task.values.clone()))).collect();
+        Arc::new(Measurable { count: self.count, full: Some(self.values.clone()), shorter })
+    }
+
+    /// Its value after a training; none where the table has none.
+    pub fn value_after(&self, fidelity: Fidelity, rank: u64) -> Option<f32> {
+        match fidelity {
+            Fidelity::Full => self.value_of_rank(rank),
+            Fidelity::Shorter(place) => self.shorter.get(place)?.task.value_of_rank(rank),
+        }
+    }
+
     /// The same task with other values, and without shorter trainings: what `f` makes of each canonical key and its value, or nothing. Best and median
     /// are those of the new values. Encodings that share a key are to get the same.
     ///
@@ -270,19 +309,12 @@ impl Task {
 
     /// Value by rank.
     pub fn value_of_rank(&self, rank: u64) -> Option<f32> {
-        let value = match &self.values {
-            Values::Dense(v) => v[rank as usize],
-            Values::Sparse(v) => *v.get(&rank)?,
-        };
-        value.is_finite().then_some(value)
+        self.values.get(rank)
     }
 
     /// The key by which a measurement is paid for.
     pub fn key(&self, choices: &Choices, rank: u64) -> u64 {
-        match self.count {
-            Count::Strings => rank,
-            Count::Classes => self.space.canonical_key(choices),
-        }
+        self.count.key(&self.space, choices, rank)
     }
 
     /// (best − value)/(best − median): 0 is optimal, 1 is median.

@@ -1,8 +1,7 @@
 //! Small languages of the command line and of the configuration.
 
 use srnas_config::Config;
-use srnas_oracle::fidelities::Fidelities;
-use srnas_task::{TaskName, expand_braces};
+use srnas_task::{Fidelities, TaskName, expand_braces};
 
 /// Text is refused in each of them, or means the same when it is written and read again.
 pub fn words(bytes: &[u8]) {

@@ -3,7 +3,8 @@
 //! Plain state, moved by calls that carry the time. An architecture is one flight from the moment the search asks for it
 //! until its answer is durable, however many evaluators come and go over it.
 
-use srnas_oracle::costly::{Answer, Training};
+use srnas_oracle::costly::Answer;
+use srnas_task::Training;
 use std::{
     collections::{HashMap, VecDeque},
     time::{Duration, Instant},
@@ -489,7 +490,7 @@ mod tests {
     fn a_shorter_training_is_another_flight() {
         let (mut leases, now) = (leases(0, None), Instant::now());
         let a = holder("a", 1);
-        let short = Training { choices: vec![7], shorter: Some(0) };
+        let short = Training::shorter(vec![7], 0);
         leases.want(k(7), &t(7));
         leases.want((7, Some(0)), &short);
         assert_eq!(leases.take(&a, &[], now), given(&[7], false));

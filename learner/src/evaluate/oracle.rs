@@ -6,11 +6,11 @@ use super::{
 };
 use crate::service::ServiceError;
 use srnas_oracle::{
-    costly::{Answer, CostlyError, CostlyOracle, Training},
-    fidelities::Fidelities,
+    costly::{Answer, CostlyError, CostlyOracle},
 };
 use srnas_security::ServerSecurity;
 use srnas_space::SearchSpace;
+use srnas_task::{Fidelities, Training};
 use std::{
     collections::HashMap,
     io,
@@ -133,7 +133,7 @@ impl Shared {
 
     /// By what a training is known.
     pub fn key(&self, training: &Training) -> Key {
-        (self.space.canonical_key(&training.choices), training.shorter)
+        (self.space.canonical_key(&training.choices), training.fidelity)
     }
 
     /// A training in words.
@@ -141,7 +141,7 @@ impl Shared {
         let architecture = self.space.format(&training.choices);
         match self.options.fidelities.shorter() {
             0 => architecture,
-            _ => format!("{architecture} ({})", self.options.fidelities.name(training.shorter)),
+            _ => format!("{architecture} ({})", self.options.fidelities.name(training.fidelity)),
         }
     }
 

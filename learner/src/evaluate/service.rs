@@ -5,12 +5,13 @@ use super::{
     oracle::{Evaluator, Shared, State},
 };
 use crate::service::{ServiceError, doors, listening, reflection, server};
-use srnas_oracle::costly::{Answer, Training};
+use srnas_oracle::costly::Answer;
 use srnas_proto::v1::{
     self,
     answer_request::Said,
     evaluate_server::{Evaluate, EvaluateServer},
 };
+use srnas_task::Training;
 use srnas_wire::{LARGEST_ANSWER, PROTOCOL_MAJOR, PROTOCOL_MINOR};
 use std::{
     future::Future,
@@ -147,7 +148,7 @@ impl Service {
         let shorter = shorter.ok_or_else(|| {
             Status::invalid_argument(format!("the search asks for no training of fidelity {fidelity}"))
         })?;
-        Ok(Training { choices: choices.to_vec(), shorter })
+        Ok(Training { choices: choices.to_vec(), fidelity })
     }
 
     /// Does something to the state, as soon as it gives a result, by `until` at the latest.
@@ -257,7 +258,7 @@ impl Evaluate for Service {
             .await?;
         let space = &self.shared.space;
         let fidelities = &self.shared.options.fidelities;
-        let work = given.map(|Given { training: Training { choices, shorter }, again }| v1::Work {
+        let work = given.map(|Given { training: Training { choices, fidelity }, again }| v1::Work {
             architecture: serde_json::Value::Object(space.to_json(&choices)).to_string(),
             notation: space.format(&choices),
             choices: choices.into(),

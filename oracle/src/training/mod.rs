@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_training_that_diverges_is_an_infeasible_answer() {
-        use crate::costly::{Answer, CostlyOracle, Training};
+        use crate::costly::{Answer, CostlyOracle};
         let wild = Recipe { learning_rate: 1e30, ..recipe(4) };
         let oracle = TrainingOracle::new(space(), data::digits(), wild, Questions::default(), 1).unwrap();
         match oracle.measure(&Training::full(CELL.to_vec()), &AtomicBool::new(false)).unwrap() {
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_training_in_parts_says_what_one_at_once_says_and_pays_for_the_rest() {
-        use crate::costly::{Answer, CostlyOracle, RESUMED_FROM, Training};
+        use crate::costly::{Answer, CostlyOracle, RESUMED_FROM};
         let questions =
             Questions { attacks: vec![Attack { epsilon: 0.1, steps: 2 }], ..Questions::default() };
         let oracle =
@@ -182,7 +182,7 @@ mod tests {
         assert_ne!(short["val/loss"], at_once["val/loss"]);
         let middle = said(&whole, Some(1));
         assert_eq!(middle[RESUMED_FROM], 2.0);
-        whole.kept(&Training { choices: CELL.to_vec(), shorter: Some(1) });
+        whole.kept(&Training::shorter(CELL.to_vec(), 1));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
         let mut rest = said(&whole, None);
         assert_eq!(rest.remove(RESUMED_FROM), Some(4.0));

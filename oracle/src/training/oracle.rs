@@ -14,8 +14,7 @@ use super::{
     model,
 };
 use crate::{
-    costly::{Answer, CostlyError, CostlyOracle, RESUMED_FROM, Training},
-    fidelities::Fidelities,
+    costly::{Answer, CostlyError, CostlyOracle, RESUMED_FROM},
 };
 
 /// Trains each architecture it is asked for.
@@ -55,14 +54,13 @@ impl TrainingOracle {
     /// # Errors
     /// Says which fidelities the recipe has.
     pub fn with(mut self, fidelities: Fidelities) -> Result<Self, String> {
-        let all = (0..fidelities.shorter()).map(Some).chain([None]);
-        let whole = all.clone().all(|place| fidelities.amount(place).fract() == 0.0);
+        let whole = fidelities.all().all(|fidelity| fidelities.amount(fidelity).fract() == 0.0);
         if fidelities.unit() != "epochs" || !whole {
             return Err(format!(
                 "--fidelity {fidelities}: what this trains is counted in whole epochs, such as epochs=3,27"
             ));
         }
-        if fidelities.amount(None) != self.recipe.epochs as f64 {
+        if fidelities.amount(Fidelity::Full) != self.recipe.epochs as f64 {
             return Err(format!(
                 "--fidelity {fidelities}: a full training of this recipe has {} epochs, and the last amount is the full one",
                 self.recipe.epochs
@@ -89,7 +87,7 @@ impl TrainingOracle {
     /// Where a shorter training is left.
     fn left(&self, choices: &[u8], place: usize) -> Option<PathBuf> {
         let key = self.space.canonical_key(choices);
-        let name = format!("{key:016x}-epochs{}.safetensors", self.fidelities.amount(Some(place)));
+        let name = format!("{key:016x}-epochs{}.safetensors", self.fidelities.amount(Fidelity::Shorter(place)));
         Some(self.folder.as_ref()?.join(name))
     }
 }
@@ -126,7 +124,7 @@ impl CostlyOracle for TrainingOracle {
     }
 
     fn kept(&self, training: &Training) {
-        for place in 0..training.shorter.unwrap_or(self.fidelities.shorter()) {
+        for place in self.fidelities.before(training.fidelity) {
             if let Some(path) = self.left(&training.choices, place) {
                 // Most are not there.
                 let _ = fs::remove_file(path);
@@ -141,16 +139,16 @@ impl CostlyOracle for TrainingOracle {
             other => Err(CostlyError::Failed(other.to_string())),
         };
         let (data, choices) = (&self.data, &training.choices);
-        let epochs = self.fidelities.amount(training.shorter) as usize;
-        let annealed = training.shorter.is_some() && !self.recipe.continue_shorter;
+        let epochs = self.fidelities.amount(training.fidelity) as usize;
+        let annealed = !training.fidelity.is_full() && !self.recipe.continue_shorter;
         let recipe = &match annealed {
             true => Recipe { epochs, ..self.recipe.clone() },
             false => self.recipe.clone(),
         };
-        let earlier = 0..training.shorter.unwrap_or(self.fidelities.shorter());
+        let earlier = self.fidelities.before(training.fidelity);
         let from = earlier.rev().filter_map(|place| self.left(choices, place)).find(|path| path.exists());
-        let to = training.shorter.and_then(|place| self.left(choices, place));
-        let part = Part { until: training.shorter.map(|_| epochs), from: from.as_deref(), to: to.as_deref() };
+        let to = training.fidelity.place().and_then(|place| self.left(choices, place));
+        let part = Part { until: (!training.fidelity.is_full()).then_some(epochs), from: from.as_deref(), to: to.as_deref() };
         let measured =
             measure_part(&self.space, choices, data, recipe, &self.questions, self.seed, part, stop);
         let (measurement, after) = match measured {

@@ -3,11 +3,11 @@
 use super::{LiveError, LiveSearch, Measured, State};
 use crate::{
     goal::Goal,
-    method::{Begin, MethodError, MethodSpec, SpecError, Whole},
+    method::{Begin, Fidelity, MethodError, MethodSpec, SpecError, Whole},
     methods::{Preparation, Priors, Starter, unmeasured},
 };
 use hashbrown::HashSet;
-use srnas_oracle::costly::Training;
+use srnas_task::Training;
 use srnas_space::SearchSpace;
 use srnas_task::Count;
 use std::{
@@ -18,8 +18,8 @@ use std::{
 /// A method that asks for nothing new so many times in a row has failed, or waits for what is under way.
 const REPEATS: usize = 1000;
 
-/// The worst values so far of each kind of training, by its place among the shorter ones.
-pub(super) type Worst = BTreeMap<Option<usize>, Vec<f32>>;
+/// The worst values so far of each length of training.
+pub(super) type Worst = BTreeMap<Fidelity, Vec<f32>>;
 
 /// What a search is prepared with.
 pub(super) struct Prepared {
@@ -75,7 +75,7 @@ impl LiveSearch<'_> {
             now.method = Some(Box::new(self.guided(prepared.whole.clone())));
             return (0..now.known.len()).try_for_each(|place| self.told(now, place));
         };
-        let full = now.known.iter().filter(|measured| measured.training.shorter.is_none());
+        let full = now.known.iter().filter(|measured| measured.training.fidelity.is_full());
         let first = full.into_iter().find(|measured| self.goal.values(&measured.answer).is_ok());
         let Some(first) = first.map(|measured| measured.training.choices.clone()) else { return Ok(()) };
         now.method = Some(start(&self.begin_with(now, prepared, first))?);
@@ -100,7 +100,6 @@ impl LiveSearch<'_> {
             start_seed: self.seed,
             whole: prepared.whole.clone(),
             past: None,
-            tasks: Arc::from([]),
         }
     }
 
@@ -115,7 +114,7 @@ impl LiveSearch<'_> {
     /// Takes a measurement into the worst values of its kind, which what has no value counts as.
     pub(super) fn learn_worst(&self, worst: &mut Worst, measured: &Measured) {
         let Some(values) = self.told_values(measured) else { return };
-        match worst.entry(measured.training.shorter) {
+        match worst.entry(measured.training.fidelity) {
             Entry::Occupied(mut known) => {
                 known.get_mut().iter_mut().zip(values).for_each(|(worst, value)| *worst = worst.min(value));
             }
@@ -127,11 +126,11 @@ impl LiveSearch<'_> {
     pub(super) fn told(&self, now: &mut State, place: usize) -> Result<(), LiveError> {
         let State { known, worst, method: Some(method), .. } = now else { return Ok(()) };
         let training = &known[place].training;
-        match (self.told_values(&known[place]), training.shorter) {
-            (Some(values), None) => method.tell(&training.choices, &values)?,
-            (Some(values), Some(_)) => method.tell_shorter(training, values[0])?,
-            (None, shorter) => {
-                let worst = worst.get(&shorter).or_else(|| worst.values().next());
+        match (self.told_values(&known[place]), training.fidelity) {
+            (Some(values), Fidelity::Full) => method.tell(&training.choices, &values)?,
+            (Some(values), Fidelity::Shorter(_)) => method.tell_shorter(training, values[0])?,
+            (None, fidelity) => {
+                let worst = worst.get(&fidelity).or_else(|| worst.values().next());
                 method.tell_infeasible(training, worst.map(Vec::as_slice))?;
             }
         }

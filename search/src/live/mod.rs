@@ -19,7 +19,7 @@ use crate::{
 };
 use asking::{Prepared, Worst};
 use srnas_environment::ROUNDING;
-use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle, RESUMED_FROM, Training};
+use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle, RESUMED_FROM};
 use srnas_space::SearchSpace;
 use srnas_task::Count;
 use std::{
@@ -168,14 +168,14 @@ impl State<'_> {
     /// Where among what is known a training is.
     fn place(&self, space: &SearchSpace, training: &Training) -> Option<usize> {
         let key = space.canonical_key(&training.choices);
-        self.known.iter().position(|m| m.key == key && m.training.shorter == training.shorter)
+        self.known.iter().position(|m| m.key == key && m.training.fidelity == training.fidelity)
     }
 
     /// Whether a training is under way.
     fn is_under_way(&self, space: &SearchSpace, training: &Training) -> bool {
         let key = space.canonical_key(&training.choices);
         let mut running = self.running.iter();
-        running.any(|other| other.shorter == training.shorter && space.canonical_key(&other.choices) == key)
+        running.any(|other| other.fidelity == training.fidelity && space.canonical_key(&other.choices) == key)
     }
 
     /// Whether a training is neither done nor under way.
@@ -265,20 +265,20 @@ impl LiveSearch<'_> {
     fn expected_cost(&self, now: &State, training: &Training) -> f64 {
         let fidelities = self.oracle.fidelities();
         let resumes = self.oracle.resumes()
-            || now.known.iter().any(|m| m.cost + ROUNDING < fidelities.cost(m.training.shorter));
+            || now.known.iter().any(|m| m.cost + ROUNDING < fidelities.cost(m.training.fidelity));
         let after = resumes.then(|| self.done_before(now, training)).flatten();
         match after {
-            Some(place) => fidelities.rest(training.shorter, place),
-            None => fidelities.cost(training.shorter),
+            Some(place) => fidelities.rest(training.fidelity, place),
+            None => fidelities.cost(training.fidelity),
         }
     }
 
     /// The longest shorter training of the same architecture that has a value.
     fn done_before(&self, now: &State, training: &Training) -> Option<usize> {
         let key = self.oracle.space().canonical_key(&training.choices);
-        let limit = training.shorter.unwrap_or(usize::MAX);
+        let limit = training.fidelity.place().unwrap_or(usize::MAX);
         let of_same = now.known.iter().filter(|m| m.key == key && matches!(m.answer, Answer::Metrics(_)));
-        of_same.filter_map(|m| m.training.shorter).filter(|place| *place < limit).max()
+        of_same.filter_map(|m| m.training.fidelity.place()).filter(|place| *place < limit).max()
     }
 
     /// What a training cost: the rest, where its answer says that it went on after a shorter one of the same architecture; and
@@ -292,8 +292,8 @@ impl LiveSearch<'_> {
         let said = said.filter(|amount| *amount != 0.0);
         let place = said.and_then(|amount| fidelities.of_amount(amount));
         match place.filter(|place| self.done_before(now, training).is_some_and(|done| *place <= done)) {
-            Some(place) => (fidelities.rest(training.shorter, place), None),
-            None => (fidelities.cost(training.shorter), said),
+            Some(place) => (fidelities.rest(training.fidelity, place), None),
+            None => (fidelities.cost(training.fidelity), said),
         }
     }
 
@@ -428,9 +428,9 @@ impl LiveSearch<'_> {
     pub fn importance(&self, known: &[Measured]) -> Result<Vec<(usize, f64)>, MethodError> {
         let mut guided = self.guided(Whole::new(self.oracle.space(), Count::Classes).map(Arc::new));
         for measured in known {
-            match (self.goal.first().value(&measured.answer), measured.training.shorter) {
-                (Ok(value), None) => guided.tell(&measured.training.choices, &[value as f32])?,
-                (Ok(value), Some(_)) => guided.tell_shorter(&measured.training, value as f32)?,
+            match (self.goal.first().value(&measured.answer), measured.training.fidelity) {
+                (Ok(value), Fidelity::Full) => guided.tell(&measured.training.choices, &[value as f32])?,
+                (Ok(value), Fidelity::Shorter(_)) => guided.tell_shorter(&measured.training, value as f32)?,
                 (Err(_), _) => guided.tell_infeasible(&measured.training, None)?,
             }
         }
@@ -440,7 +440,7 @@ impl LiveSearch<'_> {
 
 /// Whether each of a space's `distinct` architectures, where they can be counted, has had a full training.
 fn used_up(distinct: Option<usize>, known: &[Measured]) -> bool {
-    let full = known.iter().filter(|measured| measured.training.shorter.is_none()).count();
+    let full = known.iter().filter(|measured| measured.training.fidelity.is_full()).count();
     distinct.is_some_and(|distinct| full >= distinct)
 }
 

@@ -1,4 +1,4 @@
-//! Gaussian-process search: what both posteriors of [`srnas_common::posterior`] say about the whole of a small space, or
+//! Gaussian-process search: what both posteriors of [`srnas_predictor`] say about the whole of a small space, or
 //! about a pool in a large one.
 
 use super::{Begin, Method, MethodError, MethodSpec, SpecError, Starter, pool, random::several_unmeasured};
@@ -141,8 +141,7 @@ impl Gp {
     pub fn means(&mut self) -> Vec<f32> {
         let (kind, slots) = (self.kind, self.predictor.slots());
         let beliefs = self.predictor.beliefs();
-        let value = |slot| beliefs.centre + beliefs.spread * f64::from(beliefs.of(kind, slot).0);
-        (0..slots).map(|slot| value(slot) as f32).collect()
+        (0..slots).map(|slot| beliefs.value(kind, slot)).collect()
     }
 
     /// Mean of the posterior at one architecture, in units of the measured values.
@@ -156,8 +155,7 @@ impl Gp {
             }
         };
         let kind = self.kind;
-        let beliefs = self.predictor.beliefs();
-        (beliefs.centre + beliefs.spread * f64::from(beliefs.of(kind, slot).0)) as f32
+        self.predictor.beliefs().value(kind, slot)
     }
 
     /// The space.

@@ -191,7 +191,7 @@ impl Method for Halving {
     }
 
     fn tell_shorter(&mut self, training: &Training, value: f32) -> Result<(), MethodError> {
-        match training.shorter.filter(|&level| level < self.full()) {
+        match training.fidelity.filter(|&level| level < self.full()) {
             Some(level) => self.learn(&training.choices, value, level),
             None => return Err(MethodError("was told of a training that there is not".into())),
         }

@@ -28,6 +28,7 @@ pub(crate) use random::unmeasured;
 pub use screening::HOPELESS;
 pub(crate) use screening::{Screening, ScreeningSettings};
 pub use surrogates::{random_surrogate, surrogates_of};
+pub(crate) use trained::Trained;
 
 use crate::method::{Begin, Method, MethodError, MethodSpec, SpecError, Whole};
 use srnas_predictor::Prior;

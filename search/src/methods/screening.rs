@@ -16,7 +16,6 @@ use super::{
 use crate::method::{Method, MethodError};
 use hashbrown::{HashMap, HashSet};
 use rand_chacha::ChaCha8Rng;
-use srnas_oracle::costly::Training;
 use srnas_predictor::{Besides, Counted, Expectation, Joint, Kind, PosteriorSettings, Prior, first_shorter};
 use srnas_space::Choices;
 use std::sync::Arc;
@@ -186,7 +185,7 @@ impl Screening {
     /// A shorter training of which nothing is expected yet: it counts as done.
     pub fn tell_running(&mut self, training: &Training) -> Result<(), MethodError> {
         let key = self.begin.key(&training.choices);
-        let level = level(&mut self.levels, training.shorter.unwrap_or(usize::MAX))?;
+        let level = level(&mut self.levels, training.fidelity.unwrap_or(usize::MAX))?;
         level.running.insert(key);
         level.gp.skip(&training.choices);
         Ok(())
@@ -215,7 +214,7 @@ impl Screening {
             true => unmeasured(&self.begin, &known, &mut self.rng),
             false => level.gp.ask_next(),
         };
-        choices.map(|choices| Training { choices, shorter: Some(0) })
+        choices.map(|choices| Training::shorter(choices, 0))
     }
 
     /// What the shorter trainings say, each level as a task; none where there is nothing.
@@ -324,7 +323,8 @@ impl Method for Screening {
         };
         let open = |level: &Level| !level.has(key) && level.told.len() < MOST;
         let shorter = (screened..self.levels.len()).find(|place| open(&self.levels[*place]));
-        Ok(Some(Training { choices, shorter: shorter.filter(|_| !says_nothing) }))
+        let fidelity = shorter.filter(|_| !says_nothing).map_or(Fidelity::Full, Fidelity::Shorter);
+        Ok(Some(Training { choices, fidelity }))
     }
 
     fn tell(&mut self, choices: &Choices, values: &[f32]) -> Result<(), MethodError> {
@@ -337,7 +337,7 @@ impl Method for Screening {
 
     fn tell_shorter(&mut self, training: &Training, value: f32) -> Result<(), MethodError> {
         let key = self.begin.key(&training.choices);
-        let place = training.shorter.unwrap_or(usize::MAX);
+        let place = training.fidelity.place().unwrap_or(usize::MAX);
         let level = level(&mut self.levels, place)?;
         level.running.remove(&key);
         level.learn(key, &training.choices, value);
@@ -347,7 +347,7 @@ impl Method for Screening {
     /// The worst that its kind has had so far. What fails when it is short is not trained longer.
     fn tell_infeasible(&mut self, training: &Training, _worst: Option<&[f32]>) -> Result<(), MethodError> {
         let key = self.begin.key(&training.choices);
-        let Some(place) = training.shorter else {
+        let Fidelity::Shorter(place) = training.fidelity else {
             self.running.retain(|running| *running != training.choices);
             match self.full.iter().map(|(_, value)| *value).reduce(f32::min) {
                 Some(worst) => self.tell(&training.choices, &[worst])?,
@@ -366,7 +366,7 @@ impl Method for Screening {
     }
 
     fn begun(&mut self, training: &Training) {
-        let level = training.shorter.and_then(|place| self.levels.get_mut(place));
+        let level = training.fidelity.place().and_then(|place| self.levels.get_mut(place));
         match level {
             Some(level) => {
                 level.running.insert(self.begin.key(&training.choices));

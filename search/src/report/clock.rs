@@ -179,7 +179,7 @@ mod tests {
         let query = |began, ended| Query {
             choices: vec![0],
             values: vec![0.0],
-            shorter: None,
+            fidelity: Fidelity::Full,
             spent: 1.0,
             began: Duration::from_secs(began),
             ended: Duration::from_secs(ended),

@@ -109,8 +109,8 @@ fn picks(objectives: &[Objective], values: &[&[f64]]) -> Vec<(String, usize)> {
 mod tests {
     use super::*;
     use crate::{live::Measured, report::Said};
-    use srnas_oracle::costly::{Answer, Training};
-    use srnas_oracle::fidelities::Fidelities;
+    use srnas_oracle::costly::Answer;
+    use srnas_task::Fidelities;
     use srnas_space::{Conditional, Decision};
 
     fn rows(goal: &Goal, measured: &[(f64, f64)]) -> Vec<Row> {

@@ -114,8 +114,8 @@ impl Row {
         let broken = matches!(said, Said::Value(_)).then(|| goal.broken(&metrics)).flatten();
         Self {
             architecture: space.format(&training.choices),
-            trained: fidelities.amount(training.shorter),
-            full: training.shorter.is_none(),
+            trained: fidelities.amount(training.fidelity),
+            full: training.fidelity.is_full(),
             cost: measured.cost,
             decisions: space.to_json(&training.choices),
             said,

@@ -113,7 +113,7 @@ fn results(
                 let mut shown = (f64::NAN, f64::NAN);
                 for (q, query) in trace.iter().enumerate() {
                     // With shorter trainings queries and full trainings' worth are not the same; the incumbent changes at full ones.
-                    if query.shorter.is_none() {
+                    if query.fidelity.is_full() {
                         let paid =
                             ((query.spent - ROUNDING).ceil() as usize).clamp(1, series.incumbents.len()) - 1;
                         shown = (series.incumbents[paid], series.regrets[paid]);

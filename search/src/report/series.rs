@@ -54,7 +54,7 @@ impl Series {
             while query.spent > (series.incumbents.len() + 1) as f64 + ROUNDING {
                 push(&mut series, incumbent);
             }
-            if query.shorter.is_some() {
+            if !query.fidelity.is_full() {
                 continue;
             }
             let q = (query.spent - ROUNDING).ceil() as usize - 1;

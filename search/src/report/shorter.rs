@@ -7,7 +7,7 @@ use super::{
 use crate::{goal::Objective, live::Measured};
 use serde::Serialize;
 use srnas_basics::statistics::bootstrap_rank_correlation;
-use srnas_oracle::fidelities::Fidelities;
+use srnas_task::Fidelities;
 use std::collections::HashMap;
 
 /// So many architectures with both trainings before anything is said of them.
@@ -73,10 +73,10 @@ impl Shorter {
             let value = objective.value(&m.answer).ok()?;
             Some(if objective.minimise { 0.0 - value } else { value })
         };
-        let full = found.iter().filter(|m| m.training.shorter.is_none());
+        let full = found.iter().filter(|m| m.training.fidelity.is_full());
         let full: HashMap<u64, f64> = full.filter_map(|m| Some((m.key, value(m)?))).collect();
         let level = |place: usize| {
-            let of_level = || found.iter().filter(move |m| m.training.shorter == Some(place));
+            let of_level = || found.iter().filter(move |m| m.training.fidelity == Fidelity::Shorter(place));
             let both = of_level().filter_map(|m| Some((value(m)?, *full.get(&m.key)?)));
             let pairs: Vec<(f64, f64)> = both.collect();
             Self {

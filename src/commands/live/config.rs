@@ -11,7 +11,6 @@ use srnas_basics::text::shell;
 use srnas_learner::{Database, RunDir};
 use srnas_oracle::{
     digits,
-    fidelities::Fidelities,
     training::{Recipe, measure::Questions},
 };
 use srnas_policy::Policy;

@@ -3,7 +3,7 @@
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use srnas_basics::text::number;
-use srnas_oracle::{costly::RESUMED_FROM, fidelities::Fidelities};
+use srnas_oracle::costly::RESUMED_FROM;
 use srnas_search::{
     Event, Goal, HOPELESS, LiveSearch, Measured, MethodSpec,
     report::{Row, Said, SearchReport, Shorter},
@@ -144,7 +144,7 @@ impl Display {
                     value,
                     infeasible,
                     architecture = row.architecture.as_str(),
-                    trained = short.then(|| self.fidelities.name(measured.training.shorter)),
+                    trained = short.then(|| self.fidelities.name(measured.training.fidelity)),
                     seconds,
                     "measured"
                 );
@@ -152,7 +152,7 @@ impl Display {
             (true, false) => info!("{done} measured · {said} · {} · {seconds:.1} s", row.architecture),
             (true, true) => info!(
                 "{spent:.2} of {budget} paid · {} · {said} · {} · {seconds:.1} s",
-                self.fidelities.name(measured.training.shorter),
+                self.fidelities.name(measured.training.fidelity),
                 row.architecture
             ),
             (false, false) => {
@@ -197,8 +197,8 @@ impl Display {
     fn remark(&self, measured: &Measured, seconds: f64) {
         let mut remarks = self.remarks.lock().unwrap_or_else(PoisonError::into_inner);
         // A training that went on took part of its time before.
-        if measured.cost + 1e-6 >= self.fidelities.cost(measured.training.shorter) {
-            let (sum, number) = remarks.seconds.entry(measured.training.shorter).or_default();
+        if measured.cost + 1e-6 >= self.fidelities.cost(measured.training.fidelity) {
+            let (sum, number) = remarks.seconds.entry(measured.training.fidelity).or_default();
             (*sum, *number) = (*sum + seconds, *number + 1);
         }
         if remarks.identical && remarks.hopeless {

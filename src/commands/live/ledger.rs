@@ -5,8 +5,7 @@ use sha2::{Digest, Sha256};
 use srnas_basics::text::hex;
 use srnas_learner::{AnswerRecord, Database, LedgerError, RunDir, RunRecord, fits};
 use srnas_oracle::{
-    costly::{Answer, CostlyOracle, Training},
-    fidelities::Fidelities,
+    costly::{Answer, CostlyOracle},
 };
 use srnas_search::{Goal, Journal, Measured, Values};
 use srnas_task::Count;
@@ -84,7 +83,7 @@ impl Journal for SearchLedger<'_> {
         let record = AnswerRecord {
             key: measured.key,
             choices: measured.training.choices.clone(),
-            fidelity: self.fidelities.cost(measured.training.shorter),
+            fidelity: self.fidelities.cost(measured.training.fidelity),
             cost: measured.cost,
             said,
         };

@@ -23,7 +23,6 @@ use srnas_oracle::{
     catalog::Catalog,
     command::{CommandOptions, CommandOracle},
     costly::CostlyOracle,
-    fidelities::Fidelities,
     training::{TrainingOracle, data},
 };
 use srnas_policy::Policy;

@@ -1,7 +1,53 @@
-//! How much of a full training is asked for: the fidelities that a costly oracle has.
+//! How much of a full training a measurement takes.
 
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
+
+/// How long a training is, among the [`Fidelities`] there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Fidelity {
+    /// A shorter one: its place among these, the cheapest first.
+    Shorter(usize),
+    /// A full training.
+    #[default]
+    Full,
+}
+
+impl Fidelity {
+    /// Its place among the shorter ones; none for a full training.
+    pub fn place(self) -> Option<usize> {
+        match self {
+            Self::Shorter(place) => Some(place),
+            Self::Full => None,
+        }
+    }
+
+    /// Whether it is a full training.
+    pub fn is_full(self) -> bool {
+        self == Self::Full
+    }
+}
+
+/// What is asked for: an architecture, and how long it is to be trained.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Training {
+    /// The architecture: u8 [decisions].
+    pub choices: Vec<u8>,
+    /// How long.
+    pub fidelity: Fidelity,
+}
+
+impl Training {
+    /// A full training.
+    pub fn full(choices: Vec<u8>) -> Self {
+        Self { choices, fidelity: Fidelity::Full }
+    }
+
+    /// A shorter one, by its place.
+    pub fn shorter(choices: Vec<u8>, place: usize) -> Self {
+        Self { choices, fidelity: Fidelity::Shorter(place) }
+    }
+}
 
 /// The amounts of training that may be asked for, such as 3, 9 and 27 epochs; the last one is a full training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,37 +91,47 @@ impl Fidelities {
         self.shorter.iter().map(|amount| amount / self.full)
     }
 
-    /// How much is trained; none is a full training.
+    /// All of them, the cheapest first and the full training last.
+    pub fn all(&self) -> impl Iterator<Item = Fidelity> {
+        (0..self.shorter.len()).map(Fidelity::Shorter).chain([Fidelity::Full])
+    }
+
+    /// The shorter ones that come before one, the cheapest first.
+    pub fn before(&self, fidelity: Fidelity) -> std::ops::Range<usize> {
+        0..fidelity.place().unwrap_or(self.shorter.len())
+    }
+
+    /// How much is trained.
     ///
     /// # Panics
     /// At a place that there is not.
-    pub fn amount(&self, shorter: Option<usize>) -> f64 {
-        shorter.map_or(self.full, |place| self.shorter[place])
+    pub fn amount(&self, fidelity: Fidelity) -> f64 {
+        fidelity.place().map_or(self.full, |place| self.shorter[place])
     }
 
     /// What it costs from its beginning, in full trainings.
     ///
     /// # Panics
     /// At a place that there is not.
-    pub fn cost(&self, shorter: Option<usize>) -> f64 {
-        self.amount(shorter) / self.full
+    pub fn cost(&self, fidelity: Fidelity) -> f64 {
+        self.amount(fidelity) / self.full
     }
 
     /// What is left to pay of a training that goes on after a shorter one.
     ///
     /// # Panics
     /// At a place that there is not.
-    pub fn rest(&self, shorter: Option<usize>, after: usize) -> f64 {
-        (self.amount(shorter) - self.shorter[after]) / self.full
+    pub fn rest(&self, fidelity: Fidelity, after: usize) -> f64 {
+        (self.amount(fidelity) - self.shorter[after]) / self.full
     }
 
     /// The training that takes this share of a full one, as ledger and wire name it; 0, which old peers say, is a full one.
     /// None where there is no such training.
-    pub fn of_share(&self, share: f64) -> Option<Option<usize>> {
+    pub fn of_share(&self, share: f64) -> Option<Fidelity> {
         if share == 0.0 || (share - 1.0).abs() < SAME {
-            return Some(None);
+            return Some(Fidelity::Full);
         }
-        self.costs().position(|cost| (cost - share).abs() < SAME).map(Some)
+        self.costs().position(|cost| (cost - share).abs() < SAME).map(Fidelity::Shorter)
     }
 
     /// The shorter training of an amount.
@@ -84,11 +140,11 @@ impl Fidelities {
     }
 
     /// A training in words, such as `3 of 27 epochs`.
-    pub fn name(&self, shorter: Option<usize>) -> String {
-        match shorter {
-            Some(place) => format!("{} of {} {}", self.shorter[place], self.full, self.unit),
-            None if self.unit.is_empty() => "a full training".into(),
-            None => format!("{} {}", self.full, self.unit),
+    pub fn name(&self, fidelity: Fidelity) -> String {
+        match fidelity {
+            Fidelity::Shorter(place) => format!("{} of {} {}", self.shorter[place], self.full, self.unit),
+            Fidelity::Full if self.unit.is_empty() => "a full training".into(),
+            Fidelity::Full => format!("{} {}", self.full, self.unit),
         }
     }
 }
@@ -152,7 +208,7 @@ impl TryFrom<String> for Fidelities {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{Fidelity::*, *};
 
     #[test]
     fn they_are_read_and_written_and_found_by_share_and_amount() {
@@ -160,17 +216,20 @@ mod tests {
         assert_eq!((three.unit(), three.shorter(), three.to_string()), ("epochs", 2, "epochs=3,9,27".into()));
         assert_eq!(three.costs().collect::<Vec<_>>(), [3.0 / 27.0, 9.0 / 27.0]);
         assert_eq!(
-            (three.cost(None), three.cost(Some(1)), three.rest(None, 1)),
+            (three.cost(Full), three.cost(Shorter(1)), three.rest(Full, 1)),
             (1.0, 9.0 / 27.0, 18.0 / 27.0)
         );
-        for place in [None, Some(0), Some(1)] {
-            assert_eq!(three.of_share((three.cost(place) as f32).into()), Some(place));
+        assert_eq!(three.all().collect::<Vec<_>>(), [Shorter(0), Shorter(1), Full]);
+        assert!(Shorter(0) < Shorter(1) && Shorter(1) < Full);
+        assert_eq!((three.before(Full), three.before(Shorter(1))), (0..2, 0..1));
+        for fidelity in three.all() {
+            assert_eq!(three.of_share((three.cost(fidelity) as f32).into()), Some(fidelity));
         }
-        assert_eq!((three.of_share(0.0), three.of_share(0.5)), (Some(None), None));
+        assert_eq!((three.of_share(0.0), three.of_share(0.5)), (Some(Full), None));
         assert_eq!((three.of_amount(9.0), three.of_amount(27.0)), (Some(1), None));
-        assert_eq!((three.name(Some(0)), three.name(None)), ("3 of 27 epochs".into(), "27 epochs".into()));
-        assert_eq!("share = 0.1, 1".parse::<Fidelities>().unwrap().amount(Some(0)), 0.1);
-        assert_eq!(Fidelities::FULL.of_share(1.0), Some(None));
+        assert_eq!((three.name(Shorter(0)), three.name(Full)), ("3 of 27 epochs".into(), "27 epochs".into()));
+        assert_eq!("share = 0.1, 1".parse::<Fidelities>().unwrap().amount(Shorter(0)), 0.1);
+        assert_eq!(Fidelities::FULL.of_share(1.0), Some(Full));
     }
 
     #[test]
