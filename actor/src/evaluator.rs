@@ -331,7 +331,7 @@ impl Shared {
             let reason = format!("the search asks for {choices:?}, no architecture of {}", space.name());
             return Err(End::Failed(EvaluatorError::Failed(reason)));
         }
-        let Some(shorter) = self.oracle.fidelities().of_share(work.fidelity.into()) else {
+        let Some(fidelity) = self.oracle.fidelities().of_share(work.fidelity.into()) else {
             let reason = format!(
                 "the search asks for a training of fidelity {}, which is none of its own",
                 work.fidelity

@@ -359,7 +359,8 @@ impl Walker {
         lane.segment.see(&seen);
         // A shorter training leaves the walk where it is. Made-up spaces have other lengths, and nothing of them is reported.
         let mut choices = Vec::new();
-        if lane.task != SYNTHETIC_TASK && lane.episode.walk().candidates()[action].fidelity != Fidelity::Full {
+        if lane.task != SYNTHETIC_TASK && lane.episode.walk().candidates()[action].fidelity != Fidelity::Full
+        {
             choices.resize(d, 0);
             lane.episode.walk().choices_of(action, &mut choices);
         }
@@ -440,7 +441,8 @@ impl Walker {
             space.sample(&mut self.rng, &mut choices);
             let rank = space.rank(&choices);
             if let Some(value) = task.value_of_rank(rank) {
-                let measurement = Measurement { rank, key: task.key(&choices, rank), value, fidelity: Fidelity::Full };
+                let measurement =
+                    Measurement { rank, key: task.key(&choices, rank), value, fidelity: Fidelity::Full };
                 self.record(index as u16, measurement, 1.0, &choices);
             }
         }

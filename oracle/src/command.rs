@@ -12,9 +12,7 @@ mod process;
 
 pub use answer::read as read_answer;
 
-use crate::{
-    costly::{Answer, CostlyError, CostlyOracle},
-};
+use crate::costly::{Answer, CostlyError, CostlyOracle};
 use process::{Ended, Process};
 use srnas_space::SearchSpace;
 use srnas_task::{Fidelities, Fidelity, Training};
@@ -162,7 +160,7 @@ impl CommandOracle {
         let fidelities = &self.options.fidelities;
         if fidelities.shorter() > 0 {
             variables.push(("SRNAS_FIDELITY", fidelities.amount(training.fidelity).to_string()));
-            variables.push(("SRNAS_FULL_FIDELITY", fidelities.amount(None).to_string()));
+            variables.push(("SRNAS_FULL_FIDELITY", fidelities.amount(Fidelity::Full).to_string()));
         }
         if let Some((amount, from)) = self.resumable(self.space.canonical_key(choices), training.fidelity) {
             variables.push(("SRNAS_RESUME_FROM", from.to_string_lossy().into_owned()));
@@ -468,9 +466,9 @@ mod tests {
             echo "{\"loss\": $SRNAS_FIDELITY, \"from\": ${SRNAS_RESUME_FIDELITY:-0}, \"state\": $(cut -d' ' -f1 "$SRNAS_RESUME_FROM/state" 2>/dev/null || echo 0)}""#;
         let mut oracle = oracle(folder.path(), command);
         oracle.options.fidelities = "epochs=3,9,27".parse().unwrap();
-        let training = |shorter| Training { choices: vec![1, 0], shorter };
-        let said = |shorter| {
-            let answer = oracle.measure(&training(shorter), &AtomicBool::new(false)).unwrap();
+        let training = |fidelity| Training { choices: vec![1, 0], fidelity };
+        let said = |fidelity| {
+            let answer = oracle.measure(&training(fidelity), &AtomicBool::new(false)).unwrap();
             let Answer::Metrics(metrics) = answer else { panic!("{answer:?}") };
             ["loss", "from", "state"].map(|name| metrics[name])
         };
@@ -481,22 +479,22 @@ mod tests {
             names.sort();
             names.iter().map(|name| name.split_once('-').unwrap().1.to_string()).collect::<Vec<_>>()
         };
-        assert_eq!(said(Some(0)), [3.0, 0.0, 0.0]);
-        oracle.kept(&training(Some(0)));
+        assert_eq!(said(Fidelity::Shorter(0)), [3.0, 0.0, 0.0]);
+        oracle.kept(&training(Fidelity::Shorter(0)));
         // Until it is in the ledger, a longer one may have to be begun again: what it began with stays.
-        assert_eq!(said(Some(1)), [9.0, 3.0, 3.0]);
+        assert_eq!(said(Fidelity::Shorter(1)), [9.0, 3.0, 3.0]);
         assert_eq!(folders(), ["epochs3", "epochs9"]);
-        oracle.kept(&training(Some(1)));
+        oracle.kept(&training(Fidelity::Shorter(1)));
         assert_eq!(folders(), ["epochs9"]);
         // Begun again by another process; and where the folder has gone, from the beginning.
         let options = oracle.options.clone();
         let oracle = CommandOracle::new(oracle.space.clone(), String::new(), options).unwrap();
-        let answer = oracle.measure(&training(None), &AtomicBool::new(false)).unwrap();
+        let answer = oracle.measure(&training(Fidelity::Full), &AtomicBool::new(false)).unwrap();
         assert!(matches!(&answer, Answer::Metrics(m) if m["from"] == 9.0 && m["state"] == 9.0), "{answer:?}");
         for entry in fs::read_dir(folder.path()).unwrap() {
             fs::remove_dir_all(entry.unwrap().path()).unwrap();
         }
-        let answer = oracle.measure(&training(None), &AtomicBool::new(false)).unwrap();
+        let answer = oracle.measure(&training(Fidelity::Full), &AtomicBool::new(false)).unwrap();
         assert!(matches!(&answer, Answer::Metrics(m) if m["from"] == 0.0), "{answer:?}");
     }
 }

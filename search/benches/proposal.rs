@@ -7,6 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle};
 use srnas_search::{Goal, Guide, Journal, LiveSearch, Measured, Values};
 use srnas_space::{Conditional, Decision, SearchSpace};
+use srnas_task::Training;
 use std::{
     collections::BTreeMap,
     hint::black_box,

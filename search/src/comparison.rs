@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use srnas_basics::{files::write_whole, text::hex};
 use srnas_oracle::catalog::{Catalog, CatalogError};
 use srnas_policy::evaluation;
-use srnas_task::{Count, Task, TaskName};
+use srnas_task::{Count, Fidelity, Task, TaskName};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File, OpenOptions},
@@ -491,8 +491,8 @@ impl Comparison {
 /// A query in the journal: its choices, and which shorter training it was.
 fn written(query: &Query) -> String {
     match query.fidelity {
-        None => hex(&query.choices),
-        Some(place) => format!("{}@{place}", hex(&query.choices)),
+        Fidelity::Full => hex(&query.choices),
+        Fidelity::Shorter(place) => format!("{}@{place}", hex(&query.choices)),
     }
 }
 

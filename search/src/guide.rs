@@ -144,7 +144,8 @@ mod tests {
     /// A policy whose network is as it was drawn, so that it ranks as the base scores do.
     fn policy(environment: EnvironmentConfig, decisions: usize) -> (Policy, Arc<SearchSpace>) {
         let decision = |d: usize| Decision::new(format!("d{d}"), &["a", "b", "c"]);
-        let space = Arc::new(Conditional::space("made-up", (0..decisions).map(decision).collect(), vec![]).unwrap());
+        let space =
+            Arc::new(Conditional::space("made-up", (0..decisions).map(decision).collect(), vec![]).unwrap());
         let layout = environment.layout();
         let config = QNetworkConfig {
             base_feature: Some(BASE),

@@ -145,8 +145,8 @@ impl Guided {
             // Where nothing of its kind is known there is no unit to expect anything in.
             let mean = match running.fidelity {
                 _ if !has_value(running) => None,
-                Some(place) => Some(screening.shorter_mean(&running.choices, place)?),
-                None => {
+                Fidelity::Shorter(place) => Some(screening.shorter_mean(&running.choices, place)?),
+                Fidelity::Full => {
                     // It costs much, and there may be very many running.
                     if posterior.is_none() {
                         posterior = Some(screening.posterior()?);
@@ -162,10 +162,10 @@ impl Guided {
                 screening.exclude(&running.choices);
             }
             match (mean, running.fidelity) {
-                (Some(mean), Some(_)) => screening.tell_shorter(running, mean)?,
-                (Some(mean), None) => screening.tell(&running.choices, &[mean])?,
-                (None, Some(_)) => screening.tell_running(running)?,
-                (None, None) => screening.exclude(&running.choices),
+                (Some(mean), Fidelity::Shorter(_)) => screening.tell_shorter(running, mean)?,
+                (Some(mean), Fidelity::Full) => screening.tell(&running.choices, &[mean])?,
+                (None, Fidelity::Shorter(_)) => screening.tell_running(running)?,
+                (None, Fidelity::Full) => screening.exclude(&running.choices),
             }
         }
         Ok(screening.ask_training()?.into_iter().collect())
@@ -200,9 +200,9 @@ impl Guided {
             let training = &measured.training;
             match (value, training.fidelity) {
                 (None, _) => screening.tell_infeasible(training, None)?,
-                (Some(value), Some(_)) => screening.tell_shorter(training, *value)?,
-                (Some(value), None) if told.contains(&i) => screening.tell(&training.choices, &[*value])?,
-                (Some(_), None) => screening.exclude(&training.choices),
+                (Some(value), Fidelity::Shorter(_)) => screening.tell_shorter(training, *value)?,
+                (Some(value), Fidelity::Full) if told.contains(&i) => screening.tell(&training.choices, &[*value])?,
+                (Some(_), Fidelity::Full) => screening.exclude(&training.choices),
             }
         }
         Ok(screening)

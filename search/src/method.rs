@@ -33,8 +33,7 @@ pub trait Method: Send {
     /// As [`Method::ask`].
     fn tell(&mut self, choices: &Choices, values: &[f32]) -> Result<(), MethodError>;
 
-    /// As [`Method::ask`], and how long to train: a place among [`Begin::shorter`], or none for a full training, which is all
-    /// that most methods know. While trainings are under way `None` means that it waits for a result: it is asked again when one
+    /// As [`Method::ask`], and how long to train; full trainings are all that most methods know. While trainings are under way `None` means that it waits for a result: it is asked again when one
     /// has ended.
     ///
     /// # Errors
@@ -59,8 +58,8 @@ pub trait Method: Send {
     fn tell_infeasible(&mut self, training: &Training, worst: Option<&[f32]>) -> Result<(), MethodError> {
         match (worst, training.fidelity) {
             (None, _) => Ok(()),
-            (Some(worst), None) => self.tell(&training.choices, worst),
-            (Some(worst), Some(_)) => self.tell_shorter(training, worst[0]),
+            (Some(worst), Fidelity::Full) => self.tell(&training.choices, worst),
+            (Some(worst), Fidelity::Shorter(_)) => self.tell_shorter(training, worst[0]),
         }
     }
 

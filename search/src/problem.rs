@@ -201,7 +201,10 @@ impl Problem {
 
     /// What a training costs, in full ones; none where there is no such training.
     pub(crate) fn cost(&self, training: &Training) -> Option<f64> {
-        training.fidelity.place().map_or(Some(1.0), |place| self.shorter.get(place).map(|shorter| shorter.cost))
+        training
+            .fidelity
+            .place()
+            .map_or(Some(1.0), |place| self.shorter.get(place).map(|shorter| shorter.cost))
     }
 
     /// How much of the space has values, where that is not all of it.

@@ -4,15 +4,14 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use srnas_environment::{BASE, EnvironmentConfig};
 use srnas_network::{QNetwork, QNetworkConfig};
-use srnas_oracle::{
-    costly::{Answer, CostlyError, CostlyOracle, RESUMED_FROM},
-};
+use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle, RESUMED_FROM};
 use srnas_policy::{Acts, Policy};
 use srnas_predictor::PosteriorSettings;
 use srnas_search::{
     Event, Goal, Guide, Journal, LiveError, LiveSearch, Measured, Values, report::SearchReport,
 };
 use srnas_space::{Conditional, Decision, SearchSpace};
+use srnas_task::{Fidelities, Fidelity, Training};
 use std::{
     collections::{BTreeMap, HashSet},
     sync::{
@@ -84,12 +83,12 @@ impl CostlyOracle for Toy {
 
     fn measure(&self, training: &Training, _stop: &AtomicBool) -> Result<Answer, CostlyError> {
         let mut asked = self.asked.lock().unwrap();
-        let before = asked.iter().any(|t| t.choices == training.choices && t.shorter.is_some());
+        let before = asked.iter().any(|t| t.choices == training.choices && !t.fidelity.is_full());
         asked.push(training.clone());
         drop(asked);
         let full = self.full(&training.choices);
         let score = match (training.fidelity, self.short) {
-            (None, _) | (_, Short::Same) => full,
+            (Fidelity::Full, _) | (_, Short::Same) => full,
             (_, Short::Nothing) => return Ok(Answer::Infeasible("it has no metric `score`".into())),
             (_, Short::Opposite) => -full,
             (_, Short::Alike) => 0.3 * full + 0.2 * f64::from(training.choices[0]) + 5.0,
@@ -318,13 +317,13 @@ fn a_policy_that_knows_shorter_trainings_chooses_from_the_first_one_on() {
         search.run(vec![], &mut Kept::default(), &AtomicBool::new(false), &|_| ()).unwrap()
     };
     let found = guided(40, 1);
-    assert_eq!(found[0].training.fidelity, None, "an episode begins with a full training");
-    assert!(found[1..].iter().take(20).all(|m| m.training.fidelity == Some(0)), "then the rule's short ones");
+    assert_eq!(found[0].training.fidelity, Fidelity::Full, "an episode begins with a full training");
+    assert!(found[1..].iter().take(20).all(|m| m.training.fidelity == Fidelity::Shorter(0)), "then the rule's short ones");
     assert!(cost(&found) <= 6.0 + 1e-6 && cost(&found) > 5.0 && full(&found) > 2);
     assert_eq!(found, guided(40, 1), "the same seed, the same search");
     let side_by_side = guided(40, 3);
     let distinct: HashSet<&Training> = side_by_side.iter().map(|m| &m.training).collect();
     assert!(distinct.len() == side_by_side.len() && cost(&side_by_side) > 5.0);
     // One that knows full trainings only lends its past, and the rule screens.
-    assert_eq!(guided(0, 1)[0].training.fidelity, Some(0));
+    assert_eq!(guided(0, 1)[0].training.fidelity, Fidelity::Shorter(0));
 }

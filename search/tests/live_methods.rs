@@ -1,13 +1,12 @@
 //! Every method where measurements are made: it is killed and goes on, asks for nothing twice, and finds what there is.
 
-use srnas_oracle::{
-    costly::{Answer, CostlyError, CostlyOracle},
-};
+use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle};
 use srnas_search::{
     Event, Goal, Guide, Journal, LiveError, LiveSearch, METHODS, Measured, MethodSpec, Objective, Values,
     check_method, report::SearchReport,
 };
 use srnas_space::{Conditional, Decision, SearchSpace};
+use srnas_task::{Fidelities, Training};
 use std::{
     collections::{BTreeMap, HashSet},
     sync::{

@@ -21,6 +21,7 @@ use srnas_oracle::{
 };
 use srnas_proto::v1::AttachResponse;
 use srnas_space::SPACES;
+use srnas_task::Fidelities;
 use std::{
     fs,
     path::{Path, PathBuf},

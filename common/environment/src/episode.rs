@@ -78,7 +78,8 @@ impl Episode {
         let here = measured.unwrap_or_else(|| self.walk.current_measurement());
         let of = here.fidelity.place().map_or(task, |place| &task.shorter()[place].task);
         let here = of.normalised_regret(here.value);
-        let reward = self.walk.environment().config.reward.of_step(before, self.normalised_regret(), here, cost);
+        let reward =
+            self.walk.environment().config.reward.of_step(before, self.normalised_regret(), here, cost);
         self.returned += reward;
         let truncated = self.walk.is_over();
         self.walk.look();

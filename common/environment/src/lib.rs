@@ -16,7 +16,8 @@ mod walk;
 pub use candidates::{Candidate, CandidateKind};
 pub use episode::{Episode, Measurement, Outcome};
 pub use observation::{
-    BASE, CANDIDATE_FEATURES, CONTEXT_FEATURES, COST, Context, Feature, Layout, ShorterContext, ShorterFeature,
+    BASE, CANDIDATE_FEATURES, CONTEXT_FEATURES, COST, Context, Feature, Layout, ShorterContext,
+    ShorterFeature,
 };
 pub use reward::{Reward, shaped_quality};
 pub use walk::Walk;

@@ -335,7 +335,8 @@ fn write_shorter(p: &mut Predictors, candidates: &[Candidate], rows: &mut [f32],
         if let Some(level) = p.levels.iter_mut().rev().find(|level| level.known.contains_key(&c.key)) {
             let beliefs = level.predictor.beliefs();
             own[ShorterFeature::Measured as usize] = 1.0;
-            own[ShorterFeature::Said as usize] = (beliefs.standardise(level.known[&c.key]) - beliefs.standardise(level.best)).max(-5.0);
+            own[ShorterFeature::Said as usize] =
+                (beliefs.standardise(level.known[&c.key]) - beliefs.standardise(level.best)).max(-5.0);
         }
         if let (Some(place), Some(slot)) = (c.fidelity.place().or(longest), c.slot) {
             let best = p.levels[place].best;

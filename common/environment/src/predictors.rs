@@ -295,9 +295,9 @@ impl Predictors {
             return full;
         }
         // What is worth a full training gets those of middle length first.
-        let middle = candidates
-            .iter()
-            .position(|c| c.rank == candidates[full].rank && c.fidelity.place().is_some_and(|level| level > 0));
+        let middle = candidates.iter().position(|c| {
+            c.rank == candidates[full].rank && c.fidelity.place().is_some_and(|level| level > 0)
+        });
         middle.unwrap_or(full)
     }
 

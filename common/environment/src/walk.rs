@@ -249,7 +249,7 @@ impl Walk {
         }
         self.pool.candidates(standing, self.predictors.as_mut(), &mut self.rng, &mut self.candidates);
         if let Some(p) = self.predictors.as_mut().filter(|p| !p.levels.is_empty()) {
-            let left = self.horizon() as f64 - self.spent;
+            let left = self.env.config.horizon as f64 - self.spent;
             self.pool.shorter_candidates(standing, left, p, &mut self.rng, &mut self.candidates);
         }
     }
@@ -270,7 +270,11 @@ impl Walk {
     ///
     /// # Panics
     /// When there is no such candidate.
-    pub(super) fn step(&mut self, candidate: usize, value: impl FnOnce(&Candidate) -> f32) -> Option<Measurement> {
+    pub(super) fn step(
+        &mut self,
+        candidate: usize,
+        value: impl FnOnce(&Candidate) -> f32,
+    ) -> Option<Measurement> {
         let chosen = self.candidates[candidate];
         if chosen.measured {
             self.go(candidate);

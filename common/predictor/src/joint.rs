@@ -111,7 +111,7 @@ impl Besides {
 }
 
 /// How much of what is known besides the full trainings counts.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Joint {
     /// Weight of each task of the prior; empty without one.
     pub weights: Vec<f32>,

@@ -1,7 +1,7 @@
 //! Small languages of the command line and of the configuration.
 
 use srnas_config::Config;
-use srnas_task::{Fidelities, TaskName, expand_braces};
+use srnas_task::{Fidelities, Fidelity, TaskName, expand_braces};
 
 /// Text is refused in each of them, or means the same when it is written and read again.
 pub fn words(bytes: &[u8]) {
@@ -20,7 +20,7 @@ pub fn words(bytes: &[u8]) {
         assert_eq!(fidelities.to_string().parse::<Fidelities>().as_ref(), Ok(&fidelities));
         for (place, cost) in fidelities.costs().enumerate() {
             assert!(0.0 < cost && cost < 1.0);
-            assert_eq!(fidelities.of_share(cost), Some(Some(place)));
+            assert_eq!(fidelities.of_share(cost), Some(Fidelity::Shorter(place)));
         }
     }
     if let Ok(config) = Config::parse(text, "text") {

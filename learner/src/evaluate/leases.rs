@@ -4,14 +4,14 @@
 //! until its answer is durable, however many evaluators come and go over it.
 
 use srnas_oracle::costly::Answer;
-use srnas_task::Training;
+use srnas_task::{Fidelity, Training};
 use std::{
     collections::{HashMap, VecDeque},
     time::{Duration, Instant},
 };
 
 /// By what a training is known: the architecture's canonical key, and which shorter training it is.
-pub type Key = (u64, Option<usize>);
+pub type Key = (u64, Fidelity);
 
 /// An architecture over which so many evaluators were lost is to blame itself.
 const MOST_LOST: u32 = 3;
@@ -367,7 +367,7 @@ mod tests {
     }
 
     fn k(key: u64) -> Key {
-        (key, None)
+        (key, Fidelity::Full)
     }
 
     fn t(choice: u8) -> Training {
@@ -492,12 +492,12 @@ mod tests {
         let a = holder("a", 1);
         let short = Training::shorter(vec![7], 0);
         leases.want(k(7), &t(7));
-        leases.want((7, Some(0)), &short);
+        leases.want((7, Fidelity::Shorter(0)), &short);
         assert_eq!(leases.take(&a, &[], now), given(&[7], false));
         assert_eq!(leases.take(&a, &[k(7)], now), Some(Given { training: short.clone(), again: false }));
-        assert_eq!(leases.answered((7, Some(0)), &short, &a, metrics(1.0)), Use::Counts { late: false });
-        assert_eq!((leases.answer(k(7)), leases.answer((7, Some(0)))), (None, Some(metrics(1.0))));
-        leases.keep((7, Some(0)));
-        assert!(leases.renew(k(7), &t(7), &a, now) && !leases.renew((7, Some(0)), &short, &a, now));
+        assert_eq!(leases.answered((7, Fidelity::Shorter(0)), &short, &a, metrics(1.0)), Use::Counts { late: false });
+        assert_eq!((leases.answer(k(7)), leases.answer((7, Fidelity::Shorter(0)))), (None, Some(metrics(1.0))));
+        leases.keep((7, Fidelity::Shorter(0)));
+        assert!(leases.renew(k(7), &t(7), &a, now) && !leases.renew((7, Fidelity::Shorter(0)), &short, &a, now));
     }
 }

@@ -5,9 +5,7 @@ use super::{
     service,
 };
 use crate::service::ServiceError;
-use srnas_oracle::{
-    costly::{Answer, CostlyError, CostlyOracle},
-};
+use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle};
 use srnas_security::ServerSecurity;
 use srnas_space::SearchSpace;
 use srnas_task::{Fidelities, Training};

@@ -144,8 +144,8 @@ impl Service {
                 space.name()
             )));
         }
-        let shorter = self.shared.options.fidelities.of_share(fidelity.into());
-        let shorter = shorter.ok_or_else(|| {
+        let known = self.shared.options.fidelities.of_share(fidelity.into());
+        let fidelity = known.ok_or_else(|| {
             Status::invalid_argument(format!("the search asks for no training of fidelity {fidelity}"))
         })?;
         Ok(Training { choices: choices.to_vec(), fidelity })
@@ -262,9 +262,9 @@ impl Evaluate for Service {
             architecture: serde_json::Value::Object(space.to_json(&choices)).to_string(),
             notation: space.format(&choices),
             choices: choices.into(),
-            fidelity: fidelities.cost(shorter) as f32,
+            fidelity: fidelities.cost(fidelity) as f32,
             again,
-            amount: fidelities.amount(shorter),
+            amount: fidelities.amount(fidelity),
         });
         Ok(Response::new(v1::TakeResponse { work }))
     }

@@ -150,6 +150,7 @@ mod tests {
     #[test]
     fn a_training_that_diverges_is_an_infeasible_answer() {
         use crate::costly::{Answer, CostlyOracle};
+        use srnas_task::Training;
         let wild = Recipe { learning_rate: 1e30, ..recipe(4) };
         let oracle = TrainingOracle::new(space(), data::digits(), wild, Questions::default(), 1).unwrap();
         match oracle.measure(&Training::full(CELL.to_vec()), &AtomicBool::new(false)).unwrap() {
@@ -161,43 +162,44 @@ mod tests {
     #[test]
     fn a_training_in_parts_says_what_one_at_once_says_and_pays_for_the_rest() {
         use crate::costly::{Answer, CostlyOracle, RESUMED_FROM};
+        use srnas_task::{Fidelity, Training};
         let questions =
             Questions { attacks: vec![Attack { epsilon: 0.1, steps: 2 }], ..Questions::default() };
         let oracle =
             |recipe| TrainingOracle::new(space(), data::digits(), recipe, questions.clone(), 1).unwrap();
         let make = || oracle(Recipe { continue_shorter: true, ..recipe(6) });
-        let said = |oracle: &TrainingOracle, shorter| {
-            let training = Training { choices: CELL.to_vec(), shorter };
+        let said = |oracle: &TrainingOracle, fidelity| {
+            let training = Training { choices: CELL.to_vec(), fidelity };
             let answer = oracle.measure(&training, &AtomicBool::new(false)).unwrap();
             let Answer::Metrics(mut metrics) = answer else { panic!("{answer:?}") };
             metrics.retain(|name, _| !name.starts_with("cost/"));
             metrics
         };
         let mut whole = make();
-        let at_once = said(&whole, None);
+        let at_once = said(&whole, Fidelity::Full);
         let folder = tempfile::tempdir().unwrap();
         whole = whole.with("epochs=2,4,6".parse().unwrap()).unwrap();
         whole.keep_in(folder.path().into()).unwrap();
-        let short = said(&whole, Some(0));
+        let short = said(&whole, Fidelity::Shorter(0));
         assert_ne!(short["val/loss"], at_once["val/loss"]);
-        let middle = said(&whole, Some(1));
+        let middle = said(&whole, Fidelity::Shorter(1));
         assert_eq!(middle[RESUMED_FROM], 2.0);
         whole.kept(&Training::shorter(CELL.to_vec(), 1));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
-        let mut rest = said(&whole, None);
+        let mut rest = said(&whole, Fidelity::Full);
         assert_eq!(rest.remove(RESUMED_FROM), Some(4.0));
         assert_eq!(rest, at_once);
         // With schedules of their own they are the trainings of a shorter recipe.
         let mut annealed = oracle(recipe(6)).with("epochs=2,6".parse().unwrap()).unwrap();
         annealed.keep_in(folder.path().join("not")).unwrap();
-        assert_eq!(said(&annealed, Some(0)), said(&oracle(recipe(2)), None));
-        assert_eq!(said(&annealed, None), at_once);
+        assert_eq!(said(&annealed, Fidelity::Shorter(0)), said(&oracle(recipe(2)), Fidelity::Full));
+        assert_eq!(said(&annealed, Fidelity::Full), at_once);
         // What cannot be read is trained anew.
         let left = std::fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
         let bytes = std::fs::read(&left).unwrap();
         for damaged in [&bytes[..bytes.len() / 2], b"no training"] {
             std::fs::write(&left, damaged).unwrap();
-            assert_eq!(said(&whole, None), at_once);
+            assert_eq!(said(&whole, Fidelity::Full), at_once);
         }
         for (text, says) in
             [("epochs=2,7", "has 6 epochs"), ("steps=2,6", "whole epochs"), ("epochs=2.5,6", "whole epochs")]

@@ -1,6 +1,7 @@
 //! Training as an oracle.
 
 use srnas_space::SearchSpace;
+use srnas_task::{Fidelities, Fidelity, Training};
 use std::{
     fs, io,
     path::PathBuf,
@@ -13,9 +14,7 @@ use super::{
     measure::{Measurement, Part, Questions, SplitScores, Times, measure_part, time},
     model,
 };
-use crate::{
-    costly::{Answer, CostlyError, CostlyOracle, RESUMED_FROM},
-};
+use crate::costly::{Answer, CostlyError, CostlyOracle, RESUMED_FROM};
 
 /// Trains each architecture it is asked for.
 #[derive(Debug)]
@@ -87,7 +86,8 @@ impl TrainingOracle {
     /// Where a shorter training is left.
     fn left(&self, choices: &[u8], place: usize) -> Option<PathBuf> {
         let key = self.space.canonical_key(choices);
-        let name = format!("{key:016x}-epochs{}.safetensors", self.fidelities.amount(Fidelity::Shorter(place)));
+        let name =
+            format!("{key:016x}-epochs{}.safetensors", self.fidelities.amount(Fidelity::Shorter(place)));
         Some(self.folder.as_ref()?.join(name))
     }
 }
@@ -148,7 +148,11 @@ impl CostlyOracle for TrainingOracle {
         let earlier = self.fidelities.before(training.fidelity);
         let from = earlier.rev().filter_map(|place| self.left(choices, place)).find(|path| path.exists());
         let to = training.fidelity.place().and_then(|place| self.left(choices, place));
-        let part = Part { until: (!training.fidelity.is_full()).then_some(epochs), from: from.as_deref(), to: to.as_deref() };
+        let part = Part {
+            until: (!training.fidelity.is_full()).then_some(epochs),
+            from: from.as_deref(),
+            to: to.as_deref(),
+        };
         let measured =
             measure_part(&self.space, choices, data, recipe, &self.questions, self.seed, part, stop);
         let (measurement, after) = match measured {

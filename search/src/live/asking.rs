@@ -7,9 +7,9 @@ use crate::{
     methods::{Preparation, Priors, Starter, unmeasured},
 };
 use hashbrown::HashSet;
-use srnas_task::Training;
 use srnas_space::SearchSpace;
 use srnas_task::Count;
+use srnas_task::Training;
 use std::{
     collections::{BTreeMap, btree_map::Entry},
     sync::Arc,

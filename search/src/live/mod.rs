@@ -21,7 +21,7 @@ use asking::{Prepared, Worst};
 use srnas_environment::ROUNDING;
 use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle, RESUMED_FROM};
 use srnas_space::SearchSpace;
-use srnas_task::Count;
+use srnas_task::{Count, Fidelity, Training};
 use std::{
     sync::{
         Arc, Condvar, Mutex, MutexGuard,

@@ -182,7 +182,10 @@ impl Method for Halving {
         let next = if self.bandit == Bandit::Asha { self.promoted() } else { self.of_bracket() };
         self.asked.extend(next.clone());
         let full = self.full();
-        Ok(next.map(|(choices, level)| Training { choices, shorter: (level < full).then_some(level) }))
+        Ok(next.map(|(choices, level)| match level < full {
+            true => Training::shorter(choices, level),
+            false => Training::full(choices),
+        }))
     }
 
     fn tell(&mut self, choices: &Choices, values: &[f32]) -> Result<(), MethodError> {
@@ -191,7 +194,7 @@ impl Method for Halving {
     }
 
     fn tell_shorter(&mut self, training: &Training, value: f32) -> Result<(), MethodError> {
-        match training.fidelity.filter(|&level| level < self.full()) {
+        match training.fidelity.place().filter(|&level| level < self.full()) {
             Some(level) => self.learn(&training.choices, value, level),
             None => return Err(MethodError("was told of a training that there is not".into())),
         }

@@ -240,7 +240,6 @@ mod tests {
             start_seed: seed,
             whole: Whole::new(space, Count::Strings).map(Arc::new),
             past: None,
-            tasks: Arc::from([]),
         }
     }
 

@@ -90,7 +90,6 @@ pub(super) fn expectation(
         start_seed: 0,
         whole: Some(whole.clone()),
         past: None,
-        tasks: Arc::from([]),
     };
     let mut gp = Gp::new(&begin, settings, Kind::Plain, Acquisition::Bound(0.0));
     for (choices, value) in conditioned(measured.to_vec()) {

@@ -18,6 +18,7 @@ use hashbrown::{HashMap, HashSet};
 use rand_chacha::ChaCha8Rng;
 use srnas_predictor::{Besides, Counted, Expectation, Joint, Kind, PosteriorSettings, Prior, first_shorter};
 use srnas_space::Choices;
+use srnas_task::{Fidelity, Training};
 use std::sync::Arc;
 
 /// If so many short trainings in a row, the first ones, have no value, no more are paid for.
@@ -185,7 +186,7 @@ impl Screening {
     /// A shorter training of which nothing is expected yet: it counts as done.
     pub fn tell_running(&mut self, training: &Training) -> Result<(), MethodError> {
         let key = self.begin.key(&training.choices);
-        let level = level(&mut self.levels, training.fidelity.unwrap_or(usize::MAX))?;
+        let level = level(&mut self.levels, training.fidelity.place().unwrap_or(usize::MAX))?;
         level.running.insert(key);
         level.gp.skip(&training.choices);
         Ok(())

@@ -109,7 +109,6 @@ fn filled(
         start_seed: 0,
         whole: Some(whole.clone()),
         past: None,
-        tasks: Arc::from([]),
     };
     let mut rng = begin.rng();
     let mut gp = Gp::new(&begin, filling, Kind::Plain, Acquisition::Bound(PAST_BETA));

@@ -173,6 +173,7 @@ fn busy(trace: &[Query], workers: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::method::Fidelity;
 
     #[test]
     fn workers_and_how_busy_they_were_are_read_off_a_trace() {

@@ -110,8 +110,8 @@ mod tests {
     use super::*;
     use crate::{live::Measured, report::Said};
     use srnas_oracle::costly::Answer;
-    use srnas_task::Fidelities;
     use srnas_space::{Conditional, Decision};
+    use srnas_task::{Fidelities, Training};
 
     fn rows(goal: &Goal, measured: &[(f64, f64)]) -> Vec<Row> {
         let choices = ["a", "b", "c", "d", "e", "f", "g", "h"];

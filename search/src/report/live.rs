@@ -13,8 +13,9 @@ use crate::{
 };
 use serde::Serialize;
 use srnas_basics::{files::write_whole_by, text::number};
-use srnas_oracle::{costly::Answer, fidelities::Fidelities};
+use srnas_oracle::costly::Answer;
 use srnas_space::SearchSpace;
+use srnas_task::Fidelities;
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::Write,

@@ -7,7 +7,7 @@ use super::{
 use crate::{goal::Objective, live::Measured};
 use serde::Serialize;
 use srnas_basics::statistics::bootstrap_rank_correlation;
-use srnas_task::Fidelities;
+use srnas_task::{Fidelities, Fidelity};
 use std::collections::HashMap;
 
 /// So many architectures with both trainings before anything is said of them.
@@ -81,13 +81,13 @@ impl Shorter {
             let pairs: Vec<(f64, f64)> = both.collect();
             Self {
                 unit: fidelities.unit().into(),
-                amount: fidelities.amount(Some(place)),
-                cost: fidelities.cost(Some(place)),
+                amount: fidelities.amount(Fidelity::Shorter(place)),
+                cost: fidelities.cost(Fidelity::Shorter(place)),
                 trained: of_level().count(),
                 infeasible: of_level().filter(|m| value(m).is_none()).count(),
                 agreement: (pairs.len() >= ENOUGH).then(|| Agreement::of(&pairs)),
-                name: fidelities.name(Some(place)),
-                full: fidelities.name(None),
+                name: fidelities.name(Fidelity::Shorter(place)),
+                full: fidelities.name(Fidelity::Full),
                 pairs,
             }
         };

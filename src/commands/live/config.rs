@@ -16,6 +16,7 @@ use srnas_oracle::{
 use srnas_policy::Policy;
 use srnas_search::{Goal, Limit, MethodSpec, Objective, check_method};
 use srnas_space::SPACES;
+use srnas_task::Fidelities;
 use std::{
     fs,
     net::{IpAddr, Ipv4Addr, SocketAddr},

@@ -10,6 +10,7 @@ use srnas_search::{
 };
 use srnas_space::SearchSpace;
 use srnas_telemetry as telemetry;
+use srnas_task::{Fidelities, Fidelity};
 use std::{
     collections::HashMap,
     path::Path,
@@ -67,8 +68,8 @@ struct Remarks {
     not_resumed: bool,
     /// Whether it is decided if short trainings have a value.
     hopeless: bool,
-    /// Seconds and number of the measurements of this call, by their fidelity's place and the full ones.
-    seconds: HashMap<Option<usize>, (f64, usize)>,
+    /// Seconds and number of the measurements of this call, by fidelity.
+    seconds: HashMap<Fidelity, (f64, usize)>,
 }
 
 impl Display {
@@ -229,12 +230,12 @@ impl Display {
     /// What shorter trainings took by the clock, where that is far from what the budget counts.
     fn by_the_clock(&self) -> Option<String> {
         let remarks = self.remarks.lock().unwrap_or_else(PoisonError::into_inner);
-        let mean = |place| remarks.seconds.get(&place).map(|(sum, number)| sum / *number as f64);
-        let full = mean(None)?;
-        let of = |place: usize| {
-            let (share, counted) = (mean(Some(place))? / full, self.fidelities.cost(Some(place)));
+        let mean = |fidelity| remarks.seconds.get(&fidelity).map(|(sum, number)| sum / *number as f64);
+        let full = mean(Fidelity::Full)?;
+        let of = |fidelity: Fidelity| {
+            let (share, counted) = (mean(fidelity)? / full, self.fidelities.cost(fidelity));
             let far = !(0.5..=2.0).contains(&(share / counted));
-            let name = self.fidelities.name(Some(place));
+            let name = self.fidelities.name(fidelity);
             far.then(|| {
                 format!(
                     "By the clock a training of {name} took {:.0} % of a full one's time; the budget counts {:.0} %.",
@@ -243,7 +244,7 @@ impl Display {
                 )
             })
         };
-        (0..self.fidelities.shorter()).find_map(of)
+        self.fidelities.all().filter(|fidelity| !fidelity.is_full()).find_map(of)
     }
 
     /// How the architectures were chosen.

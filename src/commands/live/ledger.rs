@@ -4,11 +4,9 @@ use super::config::LiveConfig;
 use sha2::{Digest, Sha256};
 use srnas_basics::text::hex;
 use srnas_learner::{AnswerRecord, Database, LedgerError, RunDir, RunRecord, fits};
-use srnas_oracle::{
-    costly::{Answer, CostlyOracle},
-};
+use srnas_oracle::costly::{Answer, CostlyOracle};
 use srnas_search::{Goal, Journal, Measured, Values};
-use srnas_task::Count;
+use srnas_task::{Count, Fidelities, Training};
 use std::collections::BTreeMap;
 
 /// Who the ledger says has measured where it was nobody else.
@@ -54,8 +52,8 @@ impl<'o> SearchLedger<'o> {
         let objective = goal.first();
         let of = |record: AnswerRecord| {
             // A resumed search has the fidelities that it began with.
-            let shorter = self.fidelities.of_share(record.fidelity)?;
-            let training = Training { choices: record.choices, shorter };
+            let fidelity = self.fidelities.of_share(record.fidelity)?;
+            let training = Training { choices: record.choices, fidelity };
             let answer = match record.said {
                 Ok((value, mut metrics)) => {
                     metrics.entry(objective.metric.clone()).or_insert(objective.maximised(value));

@@ -27,6 +27,7 @@ use srnas_oracle::{
 };
 use srnas_policy::Policy;
 use srnas_search::{Guide, Limit, LiveSearch, MethodSpec, report::SearchReport};
+use srnas_task::Fidelities;
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},

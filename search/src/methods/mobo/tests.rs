@@ -27,7 +27,6 @@ fn begin(decisions: usize, objectives: usize, budget: usize, seed: u64) -> Begin
         start_seed: seed,
         whole: Whole::new(&space, Count::Strings).map(Arc::new),
         past: None,
-        tasks: Arc::from([]),
         space,
     }
 }
