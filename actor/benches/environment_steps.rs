@@ -13,7 +13,7 @@ use srnas_oracle::run_tasks::RunTasks;
 use srnas_policy::{Acts, Policy};
 use srnas_predictor::PosteriorSettings;
 use srnas_space::SearchSpace;
-use srnas_task::{Count, Task, Values};
+use srnas_task::{Count, Task};
 use std::{hint::black_box, sync::Arc};
 
 #[global_allocator]
@@ -30,7 +30,7 @@ fn tasks() -> Vec<Arc<Task>> {
             let drawn = synthetic::draw(&space, &[], &mut ChaCha8Rng::seed_from_u64(seed));
             let values: Arc<[f32]> = (0..15_625).map(|r| drawn.value_of_rank(r).unwrap()).collect();
             let (name, family) = (format!("nb201/x/t{seed}"), format!("f{}", seed % 16));
-            Arc::new(Task::new(name, family, space.clone(), Values::Dense(values), Count::Strings).unwrap())
+            Arc::new(Task::new(name, family, space.clone(), values, Count::Strings).unwrap())
         })
         .collect()
 }

@@ -11,7 +11,7 @@ use srnas_oracle::{
     simulated::{Delays, disturb},
 };
 use srnas_space::SearchSpace;
-use srnas_task::{Count, Task, Values};
+use srnas_task::{Count, Task};
 use srnas_wire::Experience;
 use std::{
     collections::HashMap,
@@ -28,7 +28,7 @@ fn tasks() -> RunTasks {
         let drawn = synthetic::draw(&space, &[], &mut ChaCha8Rng::seed_from_u64(seed));
         let values: Arc<[f32]> = (0..15_625).map(|r| drawn.value_of_rank(r).unwrap()).collect();
         let (name, family) = (format!("nb201/x/t{seed}"), format!("f{seed}"));
-        Arc::new(Task::new(name, family, space.clone(), Values::Dense(values), Count::Strings).unwrap())
+        Arc::new(Task::new(name, family, space.clone(), values, Count::Strings).unwrap())
     };
     RunTasks { all: vec![task(1), task(2), task(3)], learned: vec![0, 1, 2], validation: Vec::new() }
 }

@@ -271,7 +271,7 @@ mod tests {
     use super::*;
     use crate::benchmark::{BenchmarkWriter, Direction, MetricInfo};
     use srnas_space::SearchSpace;
-    use srnas_task::{Count, Values};
+    use srnas_task::Count;
     use tempfile::TempDir;
 
     fn space() -> Arc<SearchSpace> {
@@ -281,9 +281,7 @@ mod tests {
     /// Best 15,624, median 7,812 where strings count.
     fn tasks(count: Count) -> RunTasks {
         let values: Arc<[f32]> = (0..15_625).map(|r| r as f32).collect();
-        let task = |name: &str| {
-            Arc::new(Task::new(name, "f", space(), Values::Dense(values.clone()), count).unwrap())
-        };
+        let task = |name: &str| Arc::new(Task::new(name, "f", space(), values.clone(), count).unwrap());
         RunTasks { all: vec![task("a"), task("b")], learned: vec![0], validation: vec![1] }
     }
 

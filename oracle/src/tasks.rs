@@ -5,8 +5,13 @@ use crate::{
     catalog::{Catalog, CatalogError},
 };
 use srnas_basics::statistics;
-use srnas_task::{Count, LARGEST_VALUE, Shorter, Task, TaskError, TaskName, Term, Values, beyond_search};
-use std::{collections::HashMap, sync::Arc};
+use srnas_predictor::Prior;
+use srnas_space::{ListedBy, SearchSpace};
+use srnas_task::{Count, LARGEST_VALUE, Shorter, Task, TaskError, TaskName, Term, beyond_search};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 /// Why a name is no task on a benchmark.
 #[derive(Debug, thiserror::Error)]
@@ -89,7 +94,7 @@ pub fn resolve_tasks(
     names: &[TaskName],
     count: Count,
 ) -> Result<Vec<Arc<Task>>, TaskBuildError> {
-    resolve(catalog, names, count, build_task)
+    resolve(catalog, names, count, searchable)
 }
 
 /// As [`resolve_tasks`], each with the shorter trainings that its benchmark has of it.
@@ -101,9 +106,9 @@ pub fn resolve_with_shorter(
     names: &[TaskName],
     count: Count,
 ) -> Result<Vec<Arc<Task>>, TaskBuildError> {
-    resolve(catalog, names, count, |benchmark, name, count| {
-        let shorter = shorter_trainings(benchmark, name, count)?;
-        Ok(build_task(benchmark, name, count)?.with_shorter(shorter)?)
+    resolve(catalog, names, count, |table, name, count| {
+        let shorter = shorter_trainings(table, name, count)?;
+        Ok(searchable(table, name, count)?.with_shorter(shorter)?)
     })
 }
 
@@ -123,40 +128,53 @@ fn resolve(
     catalog: &Catalog,
     names: &[TaskName],
     count: Count,
-    build: impl Fn(&Benchmark, &TaskName, Count) -> Result<Task, TaskBuildError>,
+    build: impl Fn(&Table, &TaskName, Count) -> Result<Task, TaskBuildError>,
 ) -> Result<Vec<Arc<Task>>, TaskBuildError> {
-    let mut benchmarks: HashMap<&str, Arc<Benchmark>> = HashMap::new();
-    let mut tasks = Vec::with_capacity(names.len());
+    let mut benchmarks: BTreeMap<&str, Arc<Benchmark>> = BTreeMap::new();
     for name in names {
-        let benchmark = match benchmarks.get(name.benchmark.as_str()) {
-            Some(open) => open,
-            None => {
-                let open = catalog
-                    .open(&name.benchmark)
-                    .map_err(|source| TaskBuildError::Catalog { task: name.to_string(), source })?;
-                if let Some(one) = benchmarks.values().find(|one| {
-                    let (a, b) = (one.space(), open.space());
-                    a.name() == b.name() && a.decisions() != b.decisions()
-                }) {
-                    let (one, other) = (one.name().into(), open.name().into());
-                    return Err(TaskBuildError::OtherSpace { one, other, space: open.space().name().into() });
-                }
-                benchmarks.entry(&name.benchmark).or_insert(open)
-            }
-        };
-        tasks.push(Arc::new(build(benchmark, name, count)?));
+        if benchmarks.contains_key(name.benchmark.as_str()) {
+            continue;
+        }
+        let open = catalog
+            .open(&name.benchmark)
+            .map_err(|source| TaskBuildError::Catalog { task: name.to_string(), source })?;
+        if let Some(one) = benchmarks.values().find(|one| {
+            let (a, b) = (one.space(), open.space());
+            a.name() == b.name() && a.decisions() != b.decisions()
+        }) {
+            let (one, other) = (one.name().into(), open.name().into());
+            return Err(TaskBuildError::OtherSpace { one, other, space: open.space().name().into() });
+        }
+        benchmarks.insert(&name.benchmark, open);
     }
-    Ok(tasks)
+    // Tasks of one space share their ranks.
+    let mut spaces: HashMap<&str, Arc<SearchSpace>> = HashMap::new();
+    for benchmark in benchmarks.values() {
+        let name = benchmark.space().name();
+        if !spaces.contains_key(name) {
+            let same = benchmarks.values().map(Arc::as_ref).filter(|other| other.space().name() == name);
+            spaces.insert(name, table_space(&same.collect::<Vec<_>>()));
+        }
+    }
+    let task = |name: &TaskName| {
+        let benchmark = &*benchmarks[name.benchmark.as_str()];
+        let space = spaces[benchmark.space().name()].clone();
+        Ok(Arc::new(build(&Table { benchmark, space }, name, count)?))
+    };
+    names.iter().map(task).collect()
+}
+
+/// A benchmark, and the space over which its rows are looked up.
+struct Table<'b> {
+    benchmark: &'b Benchmark,
+    space: Arc<SearchSpace>,
 }
 
 /// The shorter trainings that a benchmark has of a task, the cheapest first: each with the same objective over what the metrics
 /// say after it. A logarithm in a sum is of what an architecture costs, which takes no training; of every other term the benchmark
 /// must know the shorter training.
-fn shorter_trainings(
-    benchmark: &Benchmark,
-    name: &TaskName,
-    count: Count,
-) -> Result<Vec<Shorter>, TaskBuildError> {
+fn shorter_trainings(table: &Table, name: &TaskName, count: Count) -> Result<Vec<Shorter>, TaskBuildError> {
+    let benchmark = table.benchmark;
     let trained = |term: &&Term| !term.log;
     let Some(first) = name.terms.iter().find(trained) else { return Ok(Vec::new()) };
     let of = |term: &Term, cost: f64| {
@@ -170,7 +188,7 @@ fn shorter_trainings(
                 of(term, cost).filter(|_| !term.log).map_or(&term.metric, |f| &f.metric).clone()
             };
             let shorter = name.over(after).expect("the metrics of a benchmark have names");
-            Ok(Shorter { task: Arc::new(build_task(benchmark, &shorter, count)?), cost })
+            Ok(Shorter { task: Arc::new(searchable(table, &shorter, count)?), cost })
         })
         .collect()
 }
@@ -186,13 +204,18 @@ fn shorter_trainings(
 /// Refuses unknown metrics and seeds, numbers that a search cannot hold, logarithms of what is not positive, and objectives that
 /// are the same everywhere.
 pub fn build_task(benchmark: &Benchmark, name: &TaskName, count: Count) -> Result<Task, TaskBuildError> {
-    let task = build_objective(benchmark, name, count)?;
+    searchable(&Table { benchmark, space: table_space(&[benchmark]) }, name, count)
+}
+
+fn searchable(table: &Table, name: &TaskName, count: Count) -> Result<Task, TaskBuildError> {
+    let task = build_objective(table, name, count)?;
     task.searchable()?;
     Ok(task)
 }
 
 /// As [`build_task`], also where nothing can be found in it alone.
-fn build_objective(benchmark: &Benchmark, name: &TaskName, count: Count) -> Result<Task, TaskBuildError> {
+fn build_objective(table: &Table, name: &TaskName, count: Count) -> Result<Task, TaskBuildError> {
+    let benchmark = table.benchmark;
     if benchmark.name() != name.benchmark {
         return Err(TaskBuildError::OtherBenchmark {
             task: name.to_string(),
@@ -223,7 +246,7 @@ fn build_objective(benchmark: &Benchmark, name: &TaskName, count: Count) -> Resu
     if let Some(value) = objective.iter().copied().find(|v| v.abs() > LARGEST_VALUE) {
         return Err(TaskBuildError::Weights { task: name.to_string(), value });
     }
-    let (space, values) = (benchmark.space().clone(), by_rank(benchmark, &objective));
+    let (space, values) = (table.space.clone(), by_rank(benchmark, &table.space, &objective));
     let task = match minimise {
         true => Task::minimising(name.as_str(), name.family(), space, values, count),
         false => Task::objective(name.as_str(), name.family(), space, values, count),
@@ -309,15 +332,26 @@ fn refused(task: &TaskName, term: &Term, reason: String) -> TaskBuildError {
     TaskBuildError::Term { task: task.to_string(), metric: term.metric.clone(), reason }
 }
 
-/// Values by row to values by rank.
-fn by_rank(benchmark: &Benchmark, objective: &[f64]) -> Values {
-    let rank = |row| benchmark.space().rank(benchmark.choices(row));
-    if benchmark.covers_space() {
-        let mut values = vec![f32::NAN; objective.len()];
-        objective.iter().enumerate().for_each(|(row, &v)| values[rank(row) as usize] = v as f32);
-        Values::Dense(values.into())
-    } else {
-        let values = objective.iter().enumerate().map(|(row, &v)| (rank(row), v as f32)).collect();
-        Values::Sparse(Arc::new(values))
+/// Values by row to values by rank; NaN where no row is. Where several rows stand for one architecture, their mean.
+fn by_rank(benchmark: &Benchmark, space: &SearchSpace, objective: &[f64]) -> Vec<f32> {
+    let mut sums = vec![(0.0, 0u32); space.size().unwrap_or(0) as usize];
+    for (row, &value) in objective.iter().enumerate().filter(|(_, value)| !value.is_nan()) {
+        if let Some((sum, n)) = sums.get_mut(space.rank(benchmark.choices(row)) as usize) {
+            (*sum, *n) = (*sum + value, *n + 1);
+        }
     }
+    sums.into_iter().map(|(sum, n)| if n == 0 { f32::NAN } else { (sum / f64::from(n)) as f32 }).collect()
+}
+
+/// The space that tasks of these benchmarks of one space are on: the whole of it where it can be tabulated, else the list of all that
+/// any of them has a row of.
+fn table_space(benchmarks: &[&Benchmark]) -> Arc<SearchSpace> {
+    let space = benchmarks[0].space();
+    let whole = benchmarks.iter().any(|benchmark| benchmark.covers_space());
+    if whole || space.size().is_some_and(|size| size <= Prior::LARGEST) {
+        return space.clone();
+    }
+    let rows = |benchmark: &&'_ Benchmark| 0..benchmark.rows();
+    let all = benchmarks.iter().flat_map(|benchmark| rows(benchmark).map(|row| benchmark.choices(row)));
+    space.listed(all, ListedBy::Class).unwrap_or_else(|| space.clone())
 }

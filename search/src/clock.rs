@@ -146,14 +146,17 @@ fn recorded(
 /// Refuses times that are not known of every architecture, or are nothing for all of them.
 fn check(delays: &Delays, latency: &Latency, problem: &Problem) -> Result<(), ClockError> {
     let space = problem.space();
+    // A benchmark's times are by the ranks of its own space.
+    let whole = space.whole().unwrap_or(space);
     let (mut delays, mut choices) = (delays.clone(), vec![0; space.len()]);
     let (mut missing, mut any_time) = (0, false);
     for rank in 0..space.size().unwrap_or(0) {
+        space.unrank(rank, &mut choices);
+        let rank = whole.rank(&choices);
         if delays.knows(rank) {
             any_time = any_time || !delays.draw(rank).is_zero();
             continue;
         }
-        space.unrank(rank, &mut choices);
         missing += usize::from(space.is_valid(&choices));
     }
     match (missing, any_time) {

@@ -300,7 +300,8 @@ impl Comparison {
             if space.whole().is_none() {
                 known = Some((space.name().into(), whole.clone()));
             }
-            let distinct = whole.as_ref().map_or(usize::MAX, |w| w.distinct());
+            let listed = space.whole().and(space.size()).map_or(usize::MAX, |size| size as usize);
+            let distinct = whole.as_ref().map_or(listed, |w| w.distinct());
             if budget > distinct {
                 let counting = match self.plan.count {
                     Count::Classes => space.counting(),

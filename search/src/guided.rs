@@ -201,7 +201,9 @@ impl Guided {
             match (value, training.fidelity) {
                 (None, _) => screening.tell_infeasible(training, None)?,
                 (Some(value), Fidelity::Shorter(_)) => screening.tell_shorter(training, *value)?,
-                (Some(value), Fidelity::Full) if told.contains(&i) => screening.tell(&training.choices, &[*value])?,
+                (Some(value), Fidelity::Full) if told.contains(&i) => {
+                    screening.tell(&training.choices, &[*value])?
+                }
                 (Some(_), Fidelity::Full) => screening.exclude(&training.choices),
             }
         }

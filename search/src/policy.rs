@@ -104,6 +104,11 @@ pub fn policy_environment(
             prior = Some(Prior::from_network(space, &learned.network, tasks, families)?);
         }
     }
+    if let (Some(known), Some(whole)) = (&prior, space.whole())
+        && whole.size() == Some(known.encodings() as u64)
+    {
+        prior = Some(known.within(space));
+    }
     if let Some(found) = prior.as_ref().map(Prior::encodings)
         && space.size() != Some(found as u64)
     {

@@ -12,7 +12,8 @@ use srnas_oracle::{
     catalog::Catalog,
     tasks::{TaskBuildError, resolve_objectives, resolve_with_shorter},
 };
-use srnas_space::SearchSpace;
+use srnas_predictor::Prior;
+use srnas_space::{ListedBy, SearchSpace};
 use srnas_task::{Count, Shorter, Task, TaskError, TaskName};
 use std::{fmt, sync::Arc};
 
@@ -39,14 +40,26 @@ pub struct Problem {
 pub struct Known {
     /// With values.
     pub known: usize,
-    /// All.
-    pub all: usize,
+    /// All; none where they are too many to be counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub all: Option<usize>,
 }
 
 impl fmt::Display for Known {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { known, all } = self;
-        write!(f, "{known} of {all} architectures have a value ({})", percent(*known as f64 / *all as f64))
+        let known = self.known;
+        match self.all {
+            Some(all) => {
+                write!(
+                    f,
+                    "{known} of {all} architectures have a value ({})",
+                    percent(known as f64 / all as f64)
+                )
+            }
+            None => {
+                write!(f, "{known} architectures have a value, a sample of a space too large to be listed")
+            }
+        }
     }
 }
 
@@ -90,14 +103,6 @@ pub enum ProblemError {
     /// Objectives on different spaces.
     #[error("{0} and {1} are on different spaces, and no architecture has both")]
     Spaces(String, String),
-    /// The space cannot be listed.
-    #[error("{task}: {space} is too large to know its optimum; comparisons need a table of the whole space")]
-    TooLarge {
-        /// The task.
-        task: String,
-        /// The space.
-        space: String,
-    },
 }
 
 impl ProblemError {
@@ -210,15 +215,16 @@ impl Problem {
     /// How much of the space has values, where that is not all of it.
     pub fn known(&self) -> Option<Known> {
         let whole = self.space().whole()?;
+        let small = whole.size().is_some_and(|size| size <= Prior::LARGEST);
         let count = |space: &SearchSpace| {
             let mut choices = vec![0; space.len()];
             let keys = valid(space).map(|rank| {
                 space.unrank(rank, &mut choices);
-                self.signals[0].key(&choices, rank)
+                self.signals[0].count().key(space, &choices, rank)
             });
             keys.collect::<HashSet<u64>>().len()
         };
-        Some(Known { known: count(self.space()), all: count(whole) })
+        Some(Known { known: count(self.space()), all: small.then(|| count(whole)) })
     }
 
     /// The space searched.
@@ -242,16 +248,21 @@ fn unit(catalog: &Catalog, task: &TaskName) -> Result<String, ProblemError> {
 /// as it is.
 fn with_values(tasks: Vec<Arc<Task>>) -> Result<Vec<Arc<Task>>, ProblemError> {
     let (task, space) = (&tasks[0], tasks[0].space());
-    if space.size().is_none_or(|size| size > srnas_predictor::Prior::LARGEST) {
-        return Err(ProblemError::TooLarge { task: task.name().into(), space: space.name().into() });
-    }
     let needed: Vec<&Task> =
         tasks.iter().chain(task.shorter().iter().map(|shorter| &shorter.task)).map(Arc::as_ref).collect();
     let has_all = |rank: u64| needed.iter().all(|task| task.value_of_rank(rank).is_some());
     if valid(space).all(has_all) {
         return Ok(tasks);
     }
-    let left = space.restricted(has_all).ok_or_else(|| ProblemError::Nothing(task.name().into()))?;
+    let mut all = Vec::new();
+    for rank in (0..space.size().unwrap_or(0)).filter(|&rank| has_all(rank)) {
+        let mut choices = vec![0; space.len()];
+        space.unrank(rank, &mut choices);
+        all.push(choices);
+    }
+    let by = if space.whole().is_some() { ListedBy::Class } else { ListedBy::Encoding };
+    let left = space.listed(all.iter().map(Vec::as_slice), by);
+    let left = left.ok_or_else(|| ProblemError::Nothing(task.name().into()))?;
     tasks.iter().map(|task| Ok(Arc::new(task.within(&left)?))).collect()
 }
 

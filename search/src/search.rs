@@ -128,7 +128,11 @@ impl Search<'_> {
             let name = begin.space.format(&training.choices);
             MethodError(format!("asked for {name}, which is not in the table"))
         })?;
-        let takes = self.durations.of(begin.space.rank(&training.choices), training.fidelity, cost);
+        let takes = self.durations.of(
+            begin.space.whole().unwrap_or(&begin.space).rank(&training.choices),
+            training.fidelity,
+            cost,
+        );
         method.begun(&training);
         let (began, ends) = (self.now, self.now.saturating_add(takes));
         self.under_way.push(UnderWay { training, key, values, cost, began, ends });

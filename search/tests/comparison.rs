@@ -6,7 +6,7 @@ use srnas_search::{
     Clock, Comparison, ComparisonError, Durations, Front, MethodSpec, Outcome, Plan, Problem, report,
 };
 use srnas_space::{Conditional, Decision, SearchSpace};
-use srnas_task::{Count, Task, Values};
+use srnas_task::{Count, Task};
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +24,7 @@ fn task(name: &str, weights: [f32; 5]) -> Arc<Task> {
         choices.iter().zip(weights).map(|(&c, w)| w * f32::from(c)).sum::<f32>()
             + 0.01 * (rank as f32 * 1.7).sin()
     });
-    let values = Values::Dense(values.collect());
+    let values: Vec<f32> = values.collect();
     Arc::new(Task::new(name, name, space.clone(), values, Count::Strings).unwrap())
 }
 

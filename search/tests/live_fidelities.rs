@@ -318,7 +318,10 @@ fn a_policy_that_knows_shorter_trainings_chooses_from_the_first_one_on() {
     };
     let found = guided(40, 1);
     assert_eq!(found[0].training.fidelity, Fidelity::Full, "an episode begins with a full training");
-    assert!(found[1..].iter().take(20).all(|m| m.training.fidelity == Fidelity::Shorter(0)), "then the rule's short ones");
+    assert!(
+        found[1..].iter().take(20).all(|m| m.training.fidelity == Fidelity::Shorter(0)),
+        "then the rule's short ones"
+    );
     assert!(cost(&found) <= 6.0 + 1e-6 && cost(&found) > 5.0 && full(&found) > 2);
     assert_eq!(found, guided(40, 1), "the same seed, the same search");
     let side_by_side = guided(40, 3);

@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 
 use srnas_search::{Comparison, MethodSpec, Outcome, Plan, Problem, random_surrogate, report};
 use srnas_space::SearchSpace;
-use srnas_task::{Count, Shorter, Task, Values};
+use srnas_task::{Count, Shorter, Task};
 use std::{collections::BTreeMap, sync::Arc};
 use tokio_util::sync::CancellationToken;
 
@@ -37,7 +37,6 @@ fn problem(seed: u64, says: Says) -> Problem {
         Says::Nothing => short.shuffle(&mut rng),
     }
     let task = |name: &str, values: Vec<f32>| {
-        let values = Values::Dense(values.into());
         Arc::new(Task::new(format!("b/d{seed}/{name}"), name, space.clone(), values, Count::Classes).unwrap())
     };
     let signal = task("val", full);

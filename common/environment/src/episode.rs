@@ -42,7 +42,7 @@ impl Episode {
     /// An episode that is ready to step: it has measured its random start, which counts as the first paid query.
     /// See [`Walk::new`].
     pub fn new(env: Arc<Environment>, task: Arc<Task>, weights: &[f32], seed: u64) -> Self {
-        assert_eq!(task.space().name(), env.space.name(), "an episode stays in its space");
+        assert!(task.space().shares_ranks(&env.space), "an episode stays in its space");
         let walk = Walk::new(env, task.measurable(), weights, seed);
         let mut episode = Self { walk, task, returned: 0.0 };
         episode.begin();
@@ -51,7 +51,7 @@ impl Episode {
 
     /// Starts over on another task of the same space, with other weights of the prior's tasks and another seed.
     pub fn restart(&mut self, task: Arc<Task>, weights: &[f32], seed: u64) {
-        assert_eq!(task.space().name(), self.task.space().name(), "an episode stays in its space");
+        assert!(task.space().shares_ranks(self.task.space()), "an episode stays in its space");
         self.walk.restart(task.measurable(), weights, seed);
         (self.task, self.returned) = (task, 0.0);
         self.begin();

@@ -8,7 +8,7 @@
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 use srnas_space::{Conditional, Decision, SearchSpace};
-use srnas_task::{Count, Shorter, Task, Values};
+use srnas_task::{Count, Shorter, Task};
 use std::sync::Arc;
 
 /// Family of a task that is mixed with no real one; a mix is of the real one's family.
@@ -39,9 +39,7 @@ pub fn draw(space: &Arc<SearchSpace>, relatives: &[Arc<Task>], rng: &mut impl Rn
         }
         warp_and_disturb(&mut values, rng);
         // A draw whose best is its median has nothing to find: draw again.
-        if let Ok(task) =
-            Task::new("synthetic", family, space.clone(), Values::Dense(values.into()), Count::Strings)
-        {
+        if let Ok(task) = Task::new("synthetic", family, space.clone(), values, Count::Strings) {
             return Arc::new(task);
         }
     }
@@ -75,7 +73,7 @@ pub fn with_shorter(task: &Arc<Task>, rng: &mut impl Rng) -> Arc<Task> {
         let value = |(f, b): (&f32, &f32)| agreement * f + astray * (of_bias * b + of_noise * normal(rng));
         let mut values: Vec<f32> = full.iter().zip(&bias).map(value).collect();
         warp_and_disturb(&mut values, rng);
-        let values = Values::Dense(values.into());
+        let values = values;
         let name = format!("{} at {cost:.3}", task.name());
         let task = Task::new(name, task.family(), task.space().clone(), values, task.count()).ok()?;
         Some(Shorter { task: Arc::new(task), cost })

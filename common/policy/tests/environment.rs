@@ -11,14 +11,14 @@ use srnas_network::{QNetwork, QNetworkConfig};
 use srnas_policy::evaluation::{Searcher, search};
 use srnas_predictor::{PosteriorSettings, Prior};
 use srnas_space::{Condition, Conditional, Decision, SearchSpace};
-use srnas_task::{Count, Fidelity, Measurable, Shorter, Task, Training, Values};
+use srnas_task::{Count, Fidelity, Measurable, Shorter, Task, Training};
 use std::{collections::HashSet, sync::Arc};
 
 fn nb201_task(seed: u64, count: Count) -> Arc<Task> {
     let space = SearchSpace::named("nb201").unwrap();
     let task = synthetic::draw(&space, &[], &mut ChaCha8Rng::seed_from_u64(seed));
     let values: Arc<[f32]> = (0..15_625).map(|r| task.value_of_rank(r).unwrap()).collect();
-    Arc::new(Task::new(format!("t{seed}"), format!("f{seed}"), space, Values::Dense(values), count).unwrap())
+    Arc::new(Task::new(format!("t{seed}"), format!("f{seed}"), space, values, count).unwrap())
 }
 
 fn prior() -> Arc<Prior> {
@@ -124,7 +124,7 @@ fn a_space_with_conditions_can_be_exhausted() {
         .unwrap(),
     );
     let values: Vec<f32> = (0..18).map(|r| (r % 7) as f32).collect();
-    let task = Task::new("t", "f", space.clone(), Values::Dense(values.into()), Count::Classes).unwrap();
+    let task = Task::new("t", "f", space.clone(), values, Count::Classes).unwrap();
     let task = Arc::new(task);
     let config = EnvironmentConfig { horizon: 100, pool: 40, ..EnvironmentConfig::default() };
     let env = Arc::new(Environment::new(space, config, PosteriorSettings::default(), None, Reach::Pool));
@@ -189,9 +189,7 @@ fn the_rule_with_a_past_beats_the_one_without_and_both_beat_chance() {
         let values: Vec<f32> =
             (0..15_625).map(|r| base.prior_value(r) + 0.15 * other.prior_value(r)).collect();
         let space = SearchSpace::named("nb201").unwrap();
-        Arc::new(
-            Task::new(format!("r{s}"), "f", space, Values::Dense(values.into()), Count::Strings).unwrap(),
-        )
+        Arc::new(Task::new(format!("r{s}"), "f", space, values, Count::Strings).unwrap())
     };
     let tasks: Vec<Arc<Task>> = (0..6).map(relative).collect();
     let prior = Arc::new(Prior::from_tables(tasks[0].space(), &tasks[1..]).unwrap());
@@ -215,7 +213,7 @@ fn with_shorter(seed: u64, levels: &[(f64, f32)]) -> Arc<Task> {
         let values: Vec<f32> = (0..15_625).map(value).collect();
         let space = task.space().clone();
         let name = format!("{} at {cost}", task.name());
-        let short = Task::new(name, task.family(), space, Values::Dense(values.into()), Count::Strings);
+        let short = Task::new(name, task.family(), space, values, Count::Strings);
         Shorter { task: Arc::new(short.unwrap()), cost }
     });
     let shorter = shorter.collect();

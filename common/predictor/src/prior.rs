@@ -126,9 +126,40 @@ impl Prior {
             .size()
             .filter(|&s| s <= Self::LARGEST)
             .ok_or_else(|| PriorError::TooLarge(space.name().into()))?;
-        let values = tasks.iter().flat_map(|t| (0..size).map(|r| t.prior_value(r))).collect();
+        // Ranks may differ: a task may be on another list of the space's architectures.
+        let mut choices = vec![0; space.len()];
+        let mut at = |task: &Task, rank| {
+            if task.space().shares_ranks(space) {
+                return task.prior_value(rank);
+            }
+            space.unrank(rank, &mut choices);
+            task.prior_value(task.space().rank(&choices))
+        };
+        let mut values = Vec::with_capacity(tasks.len() * size as usize);
+        for task in tasks {
+            values.extend((0..size).map(|rank| at(task, rank)));
+        }
         let names = |f: fn(&Task) -> &str| tasks.iter().map(|t| f(t).to_string()).collect();
         Self::new(names(Task::name), names(Task::family), size as usize, values)
+    }
+
+    /// The same prior over some architectures of its space, see [`SearchSpace::listed`].
+    ///
+    /// # Panics
+    /// If it has no table, or the list is none of its space.
+    pub fn within(&self, listed: &SearchSpace) -> Self {
+        let whole = listed.whole().filter(|whole| whole.size() == Some(self.encodings as u64));
+        let (whole, size) = (whole.expect("a list of this space"), listed.size().unwrap_or(0));
+        let mut choices = vec![0; listed.len()];
+        let ranks: Vec<usize> = (0..size)
+            .map(|rank| {
+                listed.unrank(rank, &mut choices);
+                whole.rank(&choices) as usize
+            })
+            .collect();
+        let of = |task| ranks.iter().map(move |&rank| self.of_task(task)[rank]);
+        let values = (0..self.tasks.len()).flat_map(of).collect();
+        Self { encodings: ranks.len(), values, ..self.clone() }
     }
 
     /// Values by rank as a task of a prior has them, see [`Task::prior_value`]: 0 is the median of those that are `valid`, 1 the best.

@@ -11,10 +11,10 @@ mod configspace;
 mod custom;
 mod file;
 mod formula;
+mod listed;
 mod nb201;
 mod notation;
 mod range;
-mod restricted;
 mod survey;
 
 pub use conditional::{Condition, Conditional};
@@ -22,6 +22,7 @@ pub use configspace::read as read_configspace;
 pub use custom::{Constraint, Custom};
 pub use file::{SpaceFileError, load, load_as, read};
 pub use formula::Formula;
+pub use listed::ListedBy;
 pub use survey::{listed_or_drawn, unreachable_choices};
 
 use std::{fmt, sync::Arc};
@@ -144,6 +145,8 @@ pub struct SearchSpace {
     strides: Vec<u64>,
     size: Option<u64>,
     log_size: f64,
+    /// The architectures there are, where that is not all that the decisions allow.
+    list: Option<Arc<listed::List>>,
     /// What was read otherwise than it is written, in a line for a person.
     notice: Option<String>,
 }
@@ -202,6 +205,7 @@ impl SearchSpace {
             strides,
             size,
             log_size,
+            list: None,
             notice: None,
         })
     }
@@ -260,7 +264,7 @@ impl SearchSpace {
         self.counts
     }
 
-    /// Number of encodings (combinations of choices, valid or not), where it fits 64 bits.
+    /// Number of encodings (combinations of choices, valid or not), where it fits 64 bits; of a listed space, those that are listed.
     pub fn size(&self) -> Option<u64> {
         self.size
     }
@@ -282,7 +286,7 @@ impl SearchSpace {
         self.rules.counting()
     }
 
-    /// The space of which this one has only some of the encodings, see [`Self::restricted`].
+    /// The space of which this one has only some of the encodings, see [`Self::listed`].
     pub fn whole(&self) -> Option<&Arc<Self>> {
         self.rules.whole()
     }
@@ -329,9 +333,11 @@ impl SearchSpace {
     }
 
     /// Mixed-radix rank of the encoding. Distinct for distinct encodings while [`Self::size`] is known; beyond that a
-    /// 64-bit hash.
+    /// 64-bit hash. In a listed space the place in the list, and the highest number for what is not listed.
     pub fn rank(&self, choices: &Choices) -> u64 {
-        if self.size.is_some() {
+        if let Some(list) = &self.list {
+            list.rank(choices).unwrap_or(u64::MAX)
+        } else if self.size.is_some() {
             choices.iter().zip(&self.strides).map(|(&c, &s)| u64::from(c) * s).sum()
         } else {
             // FNV-1a with a final mix: two encodings of a space this large never meet in a run.
@@ -342,15 +348,18 @@ impl SearchSpace {
         }
     }
 
-    /// Rank after one edit, given the rank before it; `None` where ranks are hashes.
+    /// Rank after one edit, given the rank before it; `None` where ranks are hashes or places in a list.
     pub fn rank_after(&self, rank: u64, decision: usize, from: u8, to: u8) -> Option<u64> {
-        self.size?;
+        self.size.filter(|_| self.list.is_none())?;
         let stride = self.strides[decision];
         Some(rank.wrapping_add(u64::from(to).wrapping_sub(u64::from(from)).wrapping_mul(stride)))
     }
 
     /// The encoding of a rank, written into `choices`. The rank must be below [`Self::size`].
     pub fn unrank(&self, rank: u64, choices: &mut Choices) {
+        if let Some(list) = &self.list {
+            return list.unrank(rank, choices);
+        }
         for (d, choice) in choices.iter_mut().enumerate() {
             *choice = (rank / self.strides[d] % u64::from(self.arity(d))) as u8;
         }
@@ -383,6 +392,9 @@ impl SearchSpace {
     /// Draws a valid architecture, by rejection: every valid combination of choices is as likely, those of inactive
     /// decisions included, so that of two depths the shallow one is not drawn less for having fewer active forms.
     pub fn sample(&self, rng: &mut impl rand::Rng, choices: &mut Choices) {
+        if let (Some(list), Some(size)) = (&self.list, self.size) {
+            return list.unrank(rng.random_range(0..size), choices);
+        }
         loop {
             self.draw(rng, choices);
             if self.rules.is_valid(choices) {

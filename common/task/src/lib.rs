@@ -46,24 +46,12 @@ impl Count {
     }
 }
 
-/// Where a task's values are looked up.
-#[derive(Clone)]
-pub enum Values {
-    /// By rank of the encoding; NaN is a value that is missing.
-    Dense(Arc<[f32]>),
-    /// By rank, where the table does not cover its space.
-    Sparse(Arc<hashbrown::HashMap<u64, f32>>),
-}
+/// Values by rank; NaN is a value that is missing.
+pub(crate) type Values = Arc<[f32]>;
 
-impl Values {
-    /// The value of a rank; none where it is missing.
-    fn get(&self, rank: u64) -> Option<f32> {
-        let value = match self {
-            Self::Dense(v) => v[rank as usize],
-            Self::Sparse(v) => *v.get(&rank)?,
-        };
-        value.is_finite().then_some(value)
-    }
+/// The value of a rank; none where it is missing, or there is no such rank.
+fn value_of(values: &[f32], rank: u64) -> Option<f32> {
+    values.get(usize::try_from(rank).ok()?).copied().filter(|value| value.is_finite())
 }
 
 /// A task whose oracle answers in microseconds: objective values by architecture, with their best and median.
@@ -108,7 +96,7 @@ impl Task {
         name: impl Into<String>,
         family: impl Into<String>,
         space: Arc<SearchSpace>,
-        values: Values,
+        values: impl Into<Arc<[f32]>>,
         count: Count,
     ) -> Result<Self, TaskError> {
         let task = Self::objective(name, family, space, values, count)?;
@@ -124,10 +112,10 @@ impl Task {
         name: impl Into<String>,
         family: impl Into<String>,
         space: Arc<SearchSpace>,
-        values: Values,
+        values: impl Into<Arc<[f32]>>,
         count: Count,
     ) -> Result<Self, TaskError> {
-        Self::build(name.into(), family.into(), space, values, count, false)
+        Self::build(name.into(), family.into(), space, values.into(), count, false)
     }
 
     /// As [`Task::objective`] for values of which less is better: they are turned within, and [`Task::shown`] turns them back.
@@ -138,15 +126,10 @@ impl Task {
         name: impl Into<String>,
         family: impl Into<String>,
         space: Arc<SearchSpace>,
-        values: Values,
+        values: impl Into<Arc<[f32]>>,
         count: Count,
     ) -> Result<Self, TaskError> {
-        let turned = match values {
-            Values::Dense(v) => Values::Dense(v.iter().map(|v| 0.0 - v).collect()),
-            Values::Sparse(v) => {
-                Values::Sparse(Arc::new(v.iter().map(|(&rank, &v)| (rank, 0.0 - v)).collect()))
-            }
-        };
+        let turned = values.into().iter().map(|v| 0.0 - v).collect();
         Self::build(name.into(), family.into(), space, turned, count, true)
     }
 
@@ -159,18 +142,14 @@ impl Task {
         minimise: bool,
     ) -> Result<Self, TaskError> {
         let error = |reason: String| TaskError { name: name.clone(), reason };
-        if let Values::Dense(v) = &values
-            && space.size() != Some(v.len() as u64)
-        {
-            return Err(error(format!("{} values for a space of {:?} encodings", v.len(), space.size())));
+        if space.size() != Some(values.len() as u64) {
+            let (n, size) = (values.len(), space.size());
+            return Err(error(format!("{n} values for a space of {size:?} encodings")));
         }
         if count == Count::Classes {
             values = class_means(&space, &values);
         }
-        let mut known: Vec<f32> = match &values {
-            Values::Dense(v) => v.iter().copied().filter(|v| v.is_finite()).collect(),
-            Values::Sparse(v) => v.values().copied().filter(|v| v.is_finite()).collect(),
-        };
+        let mut known: Vec<f32> = values.iter().copied().filter(|v| v.is_finite()).collect();
         if known.is_empty() {
             return Err(error("none of its values is known".into()));
         }
@@ -250,10 +229,7 @@ impl Task {
             let known = value.is_finite().then_some(value);
             known.and_then(|value| f(self.key(&choices, rank), value)).unwrap_or(f32::NAN)
         };
-        let values = match &self.values {
-            Values::Dense(v) => Values::Dense(v.iter().zip(0..).map(|(&v, rank)| map(rank, v)).collect()),
-            Values::Sparse(v) => Values::Sparse(Arc::new(v.iter().map(|(&r, &v)| (r, map(r, v))).collect())),
-        };
+        let values = self.values.iter().zip(0..).map(|(&v, rank)| map(rank, v)).collect();
         let (name, family) = (self.name.clone(), self.family.clone());
         let task = Self::build(name, family, self.space.clone(), values, self.count, self.minimise)?;
         task.searchable()?;
@@ -309,7 +285,7 @@ impl Task {
 
     /// Value by rank.
     pub fn value_of_rank(&self, rank: u64) -> Option<f32> {
-        self.values.get(rank)
+        value_of(&self.values, rank)
     }
 
     /// The key by which a measurement is paid for.
@@ -334,37 +310,21 @@ impl fmt::Debug for Task {
     }
 }
 
-fn class_means(space: &SearchSpace, values: &Values) -> Values {
+fn class_means(space: &SearchSpace, values: &[f32]) -> Values {
     let mut choices = vec![0; space.len()];
-    let mut key = |rank: u64| {
+    let keys = (0..values.len() as u64).map(|rank| {
         space.unrank(rank, &mut choices);
         space.canonical_key(&choices)
-    };
+    });
+    let keys: Vec<u64> = keys.collect();
     let mut sums: hashbrown::HashMap<u64, (f64, u32)> = hashbrown::HashMap::new();
-    let mut add = |key: u64, value: f32| {
-        if value.is_finite() {
-            let (sum, n) = sums.entry(key).or_default();
-            *sum += f64::from(value);
-            *n += 1;
-        }
-    };
-    match values {
-        Values::Dense(v) => {
-            let keys: Vec<u64> = (0..v.len() as u64).map(&mut key).collect();
-            keys.iter().zip(v.iter()).for_each(|(&k, &value)| add(k, value));
-            let mean = |k: &u64| sums.get(k).map_or(f32::NAN, |(sum, n)| (sum / f64::from(*n)) as f32);
-            Values::Dense(keys.iter().map(mean).collect())
-        }
-        Values::Sparse(v) => {
-            // In order of rank, so that the sums repeat to the last bit.
-            let mut ranks: Vec<u64> = v.keys().copied().collect();
-            ranks.sort_unstable();
-            let keys: Vec<u64> = ranks.iter().map(|&r| key(r)).collect();
-            ranks.iter().zip(&keys).for_each(|(r, &k)| add(k, v[r]));
-            let mean = |k: &u64| sums.get(k).map_or(f32::NAN, |(sum, n)| (sum / f64::from(*n)) as f32);
-            Values::Sparse(Arc::new(ranks.iter().zip(&keys).map(|(&r, k)| (r, mean(k))).collect()))
-        }
+    for (&key, &value) in keys.iter().zip(values).filter(|(_, value)| value.is_finite()) {
+        let (sum, n) = sums.entry(key).or_default();
+        *sum += f64::from(value);
+        *n += 1;
     }
+    let mean = |key: &u64| sums.get(key).map_or(f32::NAN, |(sum, n)| (sum / f64::from(*n)) as f32);
+    keys.iter().map(mean).collect()
 }
 
 #[cfg(test)]
@@ -376,9 +336,8 @@ mod tests {
         let space = SearchSpace::named("nb201").unwrap();
         // One class: all none, and a convolution on edge 1>3 that nothing feeds.
         let values: Arc<[f32]> = (0..15_625).map(|r| r as f32).collect();
-        let strings =
-            Task::new("t", "f", space.clone(), Values::Dense(values.clone()), Count::Strings).unwrap();
-        let classes = Task::new("t", "f", space.clone(), Values::Dense(values), Count::Classes).unwrap();
+        let strings = Task::new("t", "f", space.clone(), values.clone(), Count::Strings).unwrap();
+        let classes = Task::new("t", "f", space.clone(), values, Count::Classes).unwrap();
         let dead = [0u8, 0, 0, 0, 3, 0];
         assert_eq!(strings.value(&dead), Some(15.0));
         assert_eq!(classes.value(&dead), classes.value(&[0; 6]));
@@ -389,7 +348,7 @@ mod tests {
     #[test]
     fn tasks_in_which_nothing_can_be_found_are_refused() {
         let space = SearchSpace::named("nb201").unwrap();
-        let task = |v: Vec<f32>| Task::new("t", "f", space.clone(), Values::Dense(v.into()), Count::Strings);
+        let task = |v: Vec<f32>| Task::new("t", "f", space.clone(), v, Count::Strings);
         assert!(task(vec![1.0; 15_625]).is_err());
         assert!(task(vec![f32::NAN; 15_625]).is_err());
         assert!(task(vec![1.0; 3]).is_err());
@@ -398,9 +357,7 @@ mod tests {
     #[test]
     fn what_is_minimised_is_turned_within_and_shown_as_it_is() {
         let space = SearchSpace::named("nb201").unwrap();
-        let task = |values: Vec<f32>| {
-            Task::minimising("t", "f", space.clone(), Values::Dense(values.into()), Count::Strings)
-        };
+        let task = |values: Vec<f32>| Task::minimising("t", "f", space.clone(), values, Count::Strings);
         let latency = task((0..15_625).map(|rank| 2.0 + rank as f32).collect()).unwrap();
         assert_eq!((latency.best(), latency.shown(latency.best()), latency.minimises()), (-2.0, 2.0, true));
         assert_eq!(latency.shown(latency.median()), 2.0 + 7812.0);

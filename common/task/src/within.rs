@@ -1,27 +1,22 @@
 //! A task of some architectures of its space.
 
-use super::{Shorter, Task, TaskError, Values};
+use super::{Shorter, Task, TaskError, value_of};
 use srnas_space::SearchSpace;
 use std::sync::Arc;
 
 impl Task {
-    /// The same task and its shorter trainings, of the architectures that are valid in a space of the same decisions: best and
-    /// median are theirs.
+    /// The same task and its shorter trainings over another list of architectures of its space: best and median are theirs. What it
+    /// has no value of stays without.
     ///
     /// # Errors
     /// As [`Task::objective`].
     pub fn within(&self, space: &Arc<SearchSpace>) -> Result<Self, TaskError> {
         let mut choices = vec![0; space.len()];
-        let mut left = |rank: u64, value: f32| {
+        let values = (0..space.size().unwrap_or(0)).map(|rank| {
             space.unrank(rank, &mut choices);
-            if space.is_valid(&choices) { value } else { f32::NAN }
-        };
-        let values = match &self.values {
-            Values::Dense(v) => Values::Dense(v.iter().zip(0..).map(|(&v, rank)| left(rank, v)).collect()),
-            Values::Sparse(v) => {
-                Values::Sparse(Arc::new(v.iter().map(|(&rank, &v)| (rank, left(rank, v))).collect()))
-            }
-        };
+            value_of(&self.values, self.space.rank(&choices)).unwrap_or(f32::NAN)
+        });
+        let values = values.collect();
         let shorter = self
             .shorter
             .iter()
@@ -37,34 +32,45 @@ impl Task {
 mod tests {
     use super::*;
     use crate::Count;
+    use srnas_space::ListedBy;
 
     #[test]
     fn best_and_median_are_those_of_what_is_left() {
         let whole = SearchSpace::named("nb201").unwrap();
+        let architecture = |rank: u64| {
+            let mut choices = vec![0; 6];
+            whole.unrank(rank, &mut choices);
+            choices
+        };
+        let listed = |ranks: &[u64]| {
+            let all: Vec<Vec<u8>> = ranks.iter().map(|&rank| architecture(rank)).collect();
+            whole.listed(all.iter().map(Vec::as_slice), ListedBy::Encoding).unwrap()
+        };
         let values: Arc<[f32]> =
             (0..15_625).map(|rank| if rank == 7 { f32::NAN } else { rank as f32 }).collect();
-        for values in [
-            Values::Dense(values.clone()),
-            Values::Sparse(Arc::new(values.iter().zip(0..).map(|(&v, rank)| (rank, v)).collect())),
-        ] {
-            let least = Task::minimising("t", "f", whole.clone(), values.clone(), Count::Strings).unwrap();
-            let least = least.within(&whole.restricted(|rank| rank < 5).unwrap()).unwrap();
-            assert_eq!(
-                (least.shown(least.best()), least.shown(least.median()), least.minimises()),
-                (0.0, 2.0, true)
-            );
-            let task = Task::new("t", "f", whole.clone(), values, Count::Strings).unwrap();
-            let shorter = Shorter { task: Arc::new(task.clone()), cost: 0.5 };
-            let task = task.with_shorter(vec![shorter]).unwrap();
-            let left = whole.restricted(|rank| rank < 5).unwrap();
-            let within = task.within(&left).unwrap();
-            assert_eq!((within.best(), within.median(), within.name()), (4.0, 2.0, "t"));
-            assert_eq!((within.value_of_rank(4), within.value_of_rank(5)), (Some(4.0), None));
-            assert_eq!(within.shorter()[0].task.best(), 4.0);
-            assert!(Arc::ptr_eq(within.space(), &left));
-            // Nothing to find in one architecture alone, but it can stand beside another objective.
-            let one = task.within(&whole.restricted(|rank| rank == 3).unwrap()).unwrap();
-            assert!(one.searchable().unwrap_err().to_string().contains("one of several objectives"));
-        }
+        let least = Task::minimising("t", "f", whole.clone(), values.clone(), Count::Strings).unwrap();
+        let left = listed(&[4, 3, 2, 1, 0]);
+        let least = least.within(&left).unwrap();
+        assert_eq!(
+            (least.shown(least.best()), least.shown(least.median()), least.minimises()),
+            (0.0, 2.0, true)
+        );
+        let task = Task::new("t", "f", whole.clone(), values, Count::Strings).unwrap();
+        let shorter = Shorter { task: Arc::new(task.clone()), cost: 0.5 };
+        let task = task.with_shorter(vec![shorter]).unwrap();
+        let within = task.within(&left).unwrap();
+        assert_eq!((within.best(), within.median(), within.name()), (4.0, 2.0, "t"));
+        assert_eq!((within.value(&architecture(4)), within.value(&architecture(5))), (Some(4.0), None));
+        assert_eq!(within.shorter()[0].task.best(), 4.0);
+        assert!(Arc::ptr_eq(within.space(), &left));
+        // From one list to another.
+        let again = within.within(&listed(&[2, 9, 1])).unwrap();
+        assert_eq!(
+            (again.best(), again.value(&architecture(9)), again.value_of_rank(2)),
+            (2.0, None, Some(1.0))
+        );
+        // Nothing to find in one architecture alone, but it can stand beside another objective.
+        let one = task.within(&listed(&[3])).unwrap();
+        assert!(one.searchable().unwrap_err().to_string().contains("one of several objectives"));
     }
 }

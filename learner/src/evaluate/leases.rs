@@ -495,9 +495,17 @@ mod tests {
         leases.want((7, Fidelity::Shorter(0)), &short);
         assert_eq!(leases.take(&a, &[], now), given(&[7], false));
         assert_eq!(leases.take(&a, &[k(7)], now), Some(Given { training: short.clone(), again: false }));
-        assert_eq!(leases.answered((7, Fidelity::Shorter(0)), &short, &a, metrics(1.0)), Use::Counts { late: false });
-        assert_eq!((leases.answer(k(7)), leases.answer((7, Fidelity::Shorter(0)))), (None, Some(metrics(1.0))));
+        assert_eq!(
+            leases.answered((7, Fidelity::Shorter(0)), &short, &a, metrics(1.0)),
+            Use::Counts { late: false }
+        );
+        assert_eq!(
+            (leases.answer(k(7)), leases.answer((7, Fidelity::Shorter(0)))),
+            (None, Some(metrics(1.0)))
+        );
         leases.keep((7, Fidelity::Shorter(0)));
-        assert!(leases.renew(k(7), &t(7), &a, now) && !leases.renew((7, Fidelity::Shorter(0)), &short, &a, now));
+        assert!(
+            leases.renew(k(7), &t(7), &a, now) && !leases.renew((7, Fidelity::Shorter(0)), &short, &a, now)
+        );
     }
 }

@@ -27,7 +27,7 @@ use hashbrown::HashSet;
 use srnas_basics::statistics;
 use srnas_predictor::Prior;
 use srnas_space::SearchSpace;
-use srnas_task::{Count, Task, Values};
+use srnas_task::{Count, Task};
 use srnas_wire::Measurements;
 use std::sync::Arc;
 
@@ -160,7 +160,7 @@ impl Ledger {
             let choices = &self.architectures[entry.architecture..][..self.decisions];
             values[space.rank(choices) as usize] = entry.value;
         }
-        let values = Values::Dense(values.into());
+        let values = values;
         Task::new(task.name(), task.family(), space.clone(), values, task.count()).ok()
     }
 
@@ -213,7 +213,7 @@ mod tests {
         )
         .unwrap();
         let table: Vec<f32> = (0..6).map(|rank| rank as f32).collect();
-        let task = Task::new("t", "f", space.into(), Values::Dense(table.into()), Count::Strings).unwrap();
+        let task = Task::new("t", "f", space.into(), table, Count::Strings).unwrap();
         let mut ledger = Ledger::new(2, 2);
         // Choices 0,1 of the other task, then 1,0 and 1,1 of this one.
         let rows = [(0, 1, 1.0, 9.0), (1, 0, 1.0, 0.25), (1, 1, 1.0, 0.75)];

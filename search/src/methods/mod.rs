@@ -187,7 +187,7 @@ mod tests {
         search::{Trace, search},
     };
     use srnas_space::{Choices, Condition, Conditional, Decision};
-    use srnas_task::{Count, Values};
+    use srnas_task::Count;
     use std::collections::HashSet;
 
     /// Every method that needs no file and no program.
@@ -381,7 +381,7 @@ mod tests {
                 space.unrank(rank, &mut choices);
                 value(&choices)
             });
-            let values = Values::Dense(values.collect());
+            let values: Vec<f32> = values.collect();
             Arc::new(Task::new(name, family, space.clone(), values, Count::Strings).unwrap())
         };
         let (own, relative, other) = (task("b/d/x@1", "x"), task("b/d/x@2", "x"), task("b/d/y", "y"));

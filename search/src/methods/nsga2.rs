@@ -89,6 +89,10 @@ pub(super) fn child(
     }
     if !space.is_valid(&made) {
         made.clone_from(&parents[tournament(parents, rng)].choices);
+        // In a table that is a sample of a large space hardly any child is listed.
+        if space.whole().is_some() {
+            space.sample(rng, &mut made);
+        }
     }
     made
 }

@@ -91,9 +91,14 @@ pub(super) fn neighbours(begin: &Begin, of: &Choices) -> Vec<Vec<u8>> {
     all
 }
 
-/// One edit, drawn uniformly among those that lead to a valid neighbour; the architecture itself if there is none.
+/// One edit, drawn uniformly among those that lead to a valid neighbour. Where there is none, as in a table that is a sample of a large
+/// space, a random architecture.
 pub(super) fn mutate(begin: &Begin, of: &Choices, rng: &mut impl Rng) -> Vec<u8> {
-    neighbours(begin, of).choose(rng).cloned().unwrap_or_else(|| of.to_vec())
+    neighbours(begin, of).choose(rng).cloned().unwrap_or_else(|| {
+        let mut anywhere = of.to_vec();
+        begin.space.sample(rng, &mut anywhere);
+        anywhere
+    })
 }
 
 struct Walk {

@@ -68,6 +68,12 @@ impl Method for Reinforce {
                 return Ok(Some(choices));
             }
         }
+        // In a table that is a sample of a large space hardly any draw is listed.
+        if self.begin.space.whole().is_some() {
+            let mut choices = vec![0; self.begin.space.len()];
+            self.begin.space.sample(&mut self.rng, &mut choices);
+            return Ok(Some(choices));
+        }
         Err(MethodError(format!("drew no valid architecture in {TRIES} tries")))
     }
 

@@ -9,8 +9,8 @@ use srnas_search::{
     report::{Row, Said, SearchReport, Shorter},
 };
 use srnas_space::SearchSpace;
-use srnas_telemetry as telemetry;
 use srnas_task::{Fidelities, Fidelity};
+use srnas_telemetry as telemetry;
 use std::{
     collections::HashMap,
     path::Path,
