@@ -14,11 +14,11 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use srnas_basics::text::shell;
 use srnas_config::Config;
+use srnas_environment::synthetic;
 use srnas_oracle::{
     benchmark::{BenchmarkWriter, Direction, EXTENSION, MetricInfo, SpaceDefinition, SpaceFormat},
     catalog::{Catalog, SURROGATES},
 };
-use srnas_predictor::Prior;
 use srnas_search::{PastSearch, random_surrogate, surrogates_of};
 use srnas_space::SearchSpace;
 use std::{
@@ -109,16 +109,6 @@ impl OwnArguments {
     pub fn prepare(&self, run_dir: &Path, seed: u64, catalog: &Catalog) -> anyhow::Result<String> {
         let given = GivenSpace::load(self.space.as_deref().unwrap_or_default())?;
         let space = &given.space;
-        if space.size().is_none_or(|size| size > Prior::LARGEST) {
-            let text = format!(
-                "{} has 1e{:.1} combinations, and a policy of its own can be trained for {} at most; `srnas search --space` \
-                 searches it without training",
-                space.name(),
-                space.log_size() / std::f64::consts::LN_10,
-                Prior::LARGEST
-            );
-            return Err(Usage(text).into());
-        }
         // A search says it itself.
         if self.oracle.is_none() {
             given.say_notice();
@@ -182,6 +172,9 @@ impl OwnArguments {
     }
 }
 
+/// Of each earlier search so many of the best are in the part of a large space over which functions are made up.
+const MEASURED_IN_PART: usize = 1000;
+
 /// A metric's name within the benchmark, and its values by rank.
 type Named = (String, Vec<f32>);
 
@@ -212,12 +205,15 @@ fn write_surrogates(
     path: &Path,
 ) -> anyhow::Result<(Vec<String>, usize)> {
     let space = &given.space;
-    let made = surrogates(space, past, seed)?;
+    // In a large space functions are made up over a part of it: a policy trained there searches all of it.
+    let measured = past.iter().flat_map(|search| search.best(MEASURED_IN_PART)).collect::<Vec<_>>();
+    let part = synthetic::part(space, &measured, &mut ChaCha8Rng::seed_from_u64(seed ^ 0x9a27));
+    let made = surrogates(&part, past, seed)?;
     let (mut choices, mut valid, mut one) = (Vec::new(), Vec::new(), vec![0; space.len()]);
     let mut keys = HashSet::new();
-    for rank in 0..space.size().unwrap_or(0) {
-        space.unrank(rank, &mut one);
-        if space.is_valid(&one) {
+    for rank in 0..part.size().unwrap_or(0) {
+        part.unrank(rank, &mut one);
+        if part.is_valid(&one) {
             choices.extend_from_slice(&one);
             valid.push(rank as usize);
             keys.insert(space.canonical_key(&one));

@@ -5,9 +5,9 @@
 //! per decision (random Fourier features on one-hot codes of the active form), and patterns that kill; then, by chance, a
 //! monotone warp, a mix with a real task, noise.
 
-use rand::Rng;
+use rand::{Rng, seq::SliceRandom};
 use rand_distr::{Distribution, StandardNormal};
-use srnas_space::{Conditional, Decision, SearchSpace};
+use srnas_space::{Conditional, Decision, ListedBy, SearchSpace};
 use srnas_task::{Count, Shorter, Task};
 use std::sync::Arc;
 
@@ -22,6 +22,72 @@ const LARGEST: u64 = 1 << 16;
 /// Whether tasks can be drawn over a space.
 pub fn fits(space: &SearchSpace) -> bool {
     space.size().is_some_and(|size| size <= LARGEST)
+}
+
+/// Encodings of a part of a space, at most.
+const PART: usize = 1 << 14;
+/// So few would be no search.
+const FEW: usize = 300;
+
+/// A part of a space over which tasks can be drawn: the space itself where it [fits](fits), else all that some choices of each
+/// decision allow, more of one decision and fewer of another, and `known` architectures, the first of which lies in the middle of it.
+/// Its conditions and constraints are the space's own.
+pub fn part(space: &Arc<SearchSpace>, known: &[Vec<u8>], rng: &mut impl Rng) -> Arc<SearchSpace> {
+    if fits(space) {
+        return space.clone();
+    }
+    let mut best: Vec<Vec<u8>> = Vec::new();
+    // Constraints may leave little of a draw.
+    const TRIES: usize = 20;
+    for _ in 0..TRIES {
+        let mut middle = known.first().cloned().unwrap_or_else(|| vec![0; space.len()]);
+        if known.is_empty() {
+            space.sample(rng, &mut middle);
+        }
+        let part = allowed(space, &some_choices(space, &middle, rng));
+        if part.len() > best.len() {
+            best = part;
+        }
+        if best.len() >= FEW {
+            break;
+        }
+    }
+    let all = best.iter().chain(known).map(Vec::as_slice);
+    space.listed(all, ListedBy::Class).unwrap_or_else(|| space.clone())
+}
+
+/// Some choices of each decision, one of them that of `middle`, in as many combinations as a part may have.
+fn some_choices(space: &SearchSpace, middle: &[u8], rng: &mut impl Rng) -> Vec<Vec<u8>> {
+    let mut some: Vec<Vec<u8>> = middle.iter().map(|&choice| vec![choice]).collect();
+    let mut others: Vec<(usize, u8)> = (0..space.len())
+        .flat_map(|d| (0..space.arity(d)).filter(move |c| *c != middle[d]).map(move |c| (d, c)))
+        .collect();
+    others.shuffle(rng);
+    let mut size = 1.0;
+    for (decision, choice) in others {
+        let n = some[decision].len() as f64;
+        if size / n * (n + 1.0) <= PART as f64 {
+            size *= (n + 1.0) / n;
+            some[decision].push(choice);
+        }
+    }
+    some
+}
+
+/// The valid combinations of these choices, one for each decision.
+fn allowed(space: &SearchSpace, some: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let mut places = vec![0; some.len()];
+    let mut all = Vec::new();
+    loop {
+        let choices: Vec<u8> = some.iter().zip(&places).map(|(choices, &place)| choices[place]).collect();
+        if space.is_valid(&choices) {
+            all.push(choices);
+        }
+        // The next combination, as a counter goes on.
+        let Some(next) = (0..some.len()).find(|&d| places[d] + 1 < some[d].len()) else { return all };
+        places[next] += 1;
+        places[..next].fill(0);
+    }
 }
 
 /// Draws a task over a space that [fits](fits). `relatives` are real tasks to mix with, by a random share.
@@ -259,6 +325,7 @@ mod tests {
     use super::*;
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
+    use srnas_space::Condition;
 
     #[test]
     fn draws_repeat_and_differ_and_respect_inactive_decisions() {
@@ -295,6 +362,29 @@ mod tests {
         let most = agreements.iter().copied().fold(-1.0, f64::max);
         // A bias that happens to resemble the task, and the noise of the full values, move them a little.
         assert!((0.0..0.5).contains(&least) && (0.8..1.0).contains(&most), "{agreements:?}");
+    }
+
+    #[test]
+    fn a_part_of_a_large_space_is_drawn_within_its_rules_and_has_what_is_known() {
+        let mut rng = ChaCha8Rng::seed_from_u64(9);
+        let decision = |d: usize| Decision::new(format!("d{d}"), &["a", "b", "c", "d"]);
+        let condition = Condition { decision: 39, depends_on: 0, active_if: vec![1, 2] };
+        let decisions = (0..40).map(decision).collect();
+        let space = Arc::new(Conditional::space("large", decisions, vec![condition]).unwrap());
+        let known = vec![vec![3; 40], vec![2; 40]];
+        for _ in 0..5 {
+            let part = part(&space, &known, &mut rng);
+            let size = part.size().unwrap();
+            assert!((1000..=PART as u64 + 2).contains(&size) && part.name() == "large", "{size}");
+            assert!(known.iter().all(|choices| part.is_valid(choices)));
+            assert!(draw(&part, &[], &mut rng).best().is_finite());
+            // It can be walked in: the middle has neighbours.
+            let mut neighbours = 0;
+            part.for_each_edit(&mut known[0].clone(), |_, _, _| neighbours += 1);
+            assert!(neighbours > 5, "{neighbours}");
+        }
+        let small = SearchSpace::named("nb201").unwrap();
+        assert!(Arc::ptr_eq(&part(&small, &known, &mut rng), &small));
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub struct PastSearch {
 
 impl PastSearch {
     /// The best `most` of what it measured.
-    pub(crate) fn best(&self, most: usize) -> Vec<Vec<u8>> {
+    pub fn best(&self, most: usize) -> Vec<Vec<u8>> {
         let mut good: Vec<(&Vec<u8>, f32)> =
             self.measured.iter().filter_map(|(choices, value)| Some((choices, (*value)?))).collect();
         good.sort_by(|a, b| b.1.total_cmp(&a.1));

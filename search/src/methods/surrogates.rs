@@ -24,7 +24,7 @@ pub fn random_surrogate(space: &Arc<SearchSpace>, rng: &mut ChaCha8Rng) -> Resul
 }
 
 /// Random functions that agree with what a search measured, as many as there are generators: f32 by rank, more is better. None
-/// where the search has no value.
+/// where the search has no value in the space.
 ///
 /// Each is a random function plus the plain posterior's mean of what the measurements differ from it by (Matheron's rule, as
 /// in arXiv 2002.09309): it goes through the measurements, and is as rough as any random function away from them.
@@ -38,7 +38,12 @@ pub fn surrogates_of(
     rng: &mut ChaCha8Rng,
 ) -> Result<Vec<Vec<f32>>, PriorError> {
     let whole = listed(space)?;
-    let Some(measured) = distinct(space, search) else { return Ok(Vec::new()) };
+    let Some(mut measured) = distinct(space, search) else { return Ok(Vec::new()) };
+    // A part of a large space may not have all of them.
+    measured.retain(|(choices, _)| space.is_valid(choices));
+    if measured.is_empty() {
+        return Ok(Vec::new());
+    }
     let ranks: Vec<usize> = measured.iter().map(|(choices, _)| space.rank(choices) as usize).collect();
     let values: Vec<f64> = measured.iter().map(|(_, value)| f64::from(*value)).collect();
     let mut settings = universal();

@@ -5,7 +5,6 @@ use crate::commands::space::GivenSpace;
 use serde::Deserialize;
 use srnas_learner::Database;
 use srnas_oracle::{catalog::Catalog, tasks::resolve_tasks};
-use srnas_predictor::{Prior, PriorError};
 use srnas_search::{Guide, PastSearch};
 use srnas_space::{SPACES, SearchSpace};
 use srnas_task::{Count, TaskName, expand_braces};
@@ -110,12 +109,10 @@ fn of_tasks(pattern: &str, space: &SearchSpace, catalog: &Catalog) -> anyhow::Re
     let mut searches = Vec::new();
     for task in resolve_tasks(catalog, &names, Count::Classes)? {
         check_space(task.name(), task.space(), space)?;
-        let size = space.size().filter(|&size| size <= Prior::LARGEST);
-        let size = size.ok_or_else(|| wrong(pattern, PriorError::TooLarge(space.name().into())))?;
         let mut choices = vec![0; space.len()];
         let mut measured = Vec::new();
-        for rank in 0..size {
-            space.unrank(rank, &mut choices);
+        for rank in 0..task.space().size().unwrap_or(0) {
+            task.space().unrank(rank, &mut choices);
             if let Some(value) = task.value_of_rank(rank).filter(|_| space.is_valid(&choices)) {
                 measured.push((choices.clone(), Some(value)));
             }
