@@ -5,7 +5,7 @@ use crate::{
     method::{Begin, MethodError, MethodSpec, SpecError, Training, Whole},
     methods::{Preparation, Prepared, Priors},
     problem::Problem,
-    search::{Query, Trace, search},
+    table::{Query, Trace, search},
 };
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -356,10 +356,11 @@ impl Comparison {
             past: ready.methods[m].past.clone(),
         };
         let mut method = (ready.methods[m].start)(&begin)?;
-        let workers = if method.concurrent() { self.plan.clock.workers } else { 1 };
         // Of the start's seed: it takes as long for every method.
         let durations = self.durations[p].seeded(start_seed);
-        search(method.as_mut(), &begin, workers, durations, |training| problem.measure(training))
+        search(method.as_mut(), &begin, self.plan.clock.workers, durations, |training| {
+            problem.measure(training)
+        })
     }
 
     /// The queries of a line; `None` if it is damaged, or of a search that failed: both are made again, for what made a program

@@ -1,8 +1,8 @@
 //! Search methods under one ledger, and comparisons of them that a reviewer would accept.
 //!
-//! A method (`methods/`) asks for architectures and is told what was measured. A search (`search.rs`) pays for what it asks (each canonical key
-//! once) from a start that it shares with every other method; a [`Comparison`] does so for many methods, problems and seeds;
-//! [`report`] writes down what came of it. A [`LiveSearch`] asks an oracle whose answers cost seconds to days.
+//! A method (`methods/`) asks for architectures and is told what was measured. A search (`search.rs`) pays for what it asks, each canonical key
+//! once: on a table (`table.rs`) from a start that it shares with every other method, and a [`Comparison`] does so for many methods,
+//! problems and seeds; a [`LiveSearch`] asks an oracle whose answers cost seconds to days. [`report`] writes down what came of it.
 
 // Printing is for src/print.rs and for logs: the macros of std end the program where stdout or stderr is gone.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
@@ -24,6 +24,7 @@ pub mod report;
 mod search;
 mod standings;
 mod statistics;
+mod table;
 
 pub use clock::{Clock, ClockError, Durations};
 pub use comparison::{Comparison, ComparisonError, Outcome, Plan, SearchResult};
@@ -36,6 +37,6 @@ pub use methods::{HOPELESS, METHODS, PastSearch, random_surrogate, surrogates_of
 pub use pareto::Front;
 pub use policy::{Acting, PolicySearchError, policy_environment};
 pub use problem::{Known, Problem, ProblemError};
-pub use search::{Query, Trace};
 pub use standings::Rivals;
 pub use statistics::Friedman;
+pub use table::{Query, Trace};

@@ -78,6 +78,40 @@ pub trait Method: Send {
     }
 }
 
+impl<M: Method + ?Sized> Method for &mut M {
+    fn ask(&mut self) -> Result<Option<Vec<u8>>, MethodError> {
+        (**self).ask()
+    }
+
+    fn tell(&mut self, choices: &Choices, values: &[f32]) -> Result<(), MethodError> {
+        (**self).tell(choices, values)
+    }
+
+    fn ask_training(&mut self) -> Result<Option<Training>, MethodError> {
+        (**self).ask_training()
+    }
+
+    fn tell_shorter(&mut self, training: &Training, value: f32) -> Result<(), MethodError> {
+        (**self).tell_shorter(training, value)
+    }
+
+    fn tell_infeasible(&mut self, training: &Training, worst: Option<&[f32]>) -> Result<(), MethodError> {
+        (**self).tell_infeasible(training, worst)
+    }
+
+    fn asks_again(&self) -> bool {
+        (**self).asks_again()
+    }
+
+    fn begun(&mut self, training: &Training) {
+        (**self).begun(training);
+    }
+
+    fn concurrent(&self) -> bool {
+        (**self).concurrent()
+    }
+}
+
 /// Why a search failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]

@@ -1,388 +1,260 @@
-//! One search: what a method asks for is paid once and told as often as it asks. Several trainings may be under way; what ends
-//! first is told first.
+//! One search, whoever measures: what its method asks for is paid for once, and told as often as it asks. A table's trainings end on
+//! a simulated clock ([`crate::table`]), an oracle's when they end ([`crate::live`]).
 
-use crate::{
-    clock::Durations,
-    method::{Begin, Fidelity, Method, MethodError, Training},
-};
+use crate::method::{Fidelity, Method, MethodError, Training};
 use hashbrown::HashMap;
 use srnas_environment::ROUNDING;
-use std::time::Duration;
+use srnas_space::SearchSpace;
+use srnas_task::Count;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// A method that asks for nothing new so many times in a row has failed, or waits for what is under way.
 const REPEATS: usize = 1000;
 
-/// A paid query.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Query {
-    /// The architecture.
-    pub choices: Vec<u8>,
-    /// Its objectives, each to be maximised.
-    pub values: Vec<f32>,
-    /// How long it was trained.
-    pub fidelity: Fidelity,
-    /// What was paid for by then, in full trainings; what was under way still does not count.
-    pub spent: f64,
-    /// When its training began, on the simulated clock; a second is a full training where no latency is simulated.
-    pub began: Duration,
-    /// When its training ended.
-    pub ended: Duration,
+/// By what a training is paid for.
+type Key = (u64, Fidelity);
+
+/// A training that has ended.
+pub(crate) struct Ended {
+    pub training: Training,
+    /// Its architecture's key.
+    pub key: u64,
+    /// What it found, each value to be maximised; none where it has no value.
+    pub values: Option<Vec<f32>>,
 }
 
-/// The paid queries of a search, in the order in which they ended; the start is the first.
-pub type Trace = Vec<Query>;
-
-/// A training that has begun.
-struct UnderWay {
-    training: Training,
-    key: (u64, Fidelity),
-    values: Vec<f32>,
-    cost: f64,
-    began: Duration,
-    ends: Duration,
+/// What a search does next.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Next {
+    /// This training begins; it was told to the method already.
+    Begin(Training),
+    /// Nothing before something under way has ended.
+    Wait,
+    /// Nothing more: the budget is spent, or what is left pays for nothing that is asked for, or nothing is left to ask.
+    Over,
 }
 
-/// Lets a method search until its budget is spent, the next training does not fit into what is left, or there is nothing left
-/// to ask. The start is trained alone, for every method is told it before it is asked for anything; then as many trainings run
-/// at a time as there are workers, and each takes as long as `durations` say. What is under way counts against the budget.
-/// `measure` says what a training finds; of a shorter one the first value counts.
-///
-/// # Errors
-/// The method's own; and of one that asks for what is no architecture, for what was not measured, or for nothing new for ever.
-pub fn search(
-    method: &mut dyn Method,
-    begin: &Begin,
-    workers: usize,
-    durations: Durations,
-    measure: impl Fn(&Training) -> Option<Vec<f32>>,
-) -> Result<Trace, MethodError> {
-    let mut search = Search {
-        begin,
-        durations,
-        measure: &measure,
-        now: Duration::ZERO,
-        trace: Vec::with_capacity(begin.budget),
-        paid: HashMap::with_capacity(begin.budget),
-        under_way: Vec::new(),
-        committed: 0.0,
-        spent: 0.0,
-        repeats: 0,
-        over: false,
-    };
-    search.answer(method, Training::full(begin.start.clone()))?;
-    while search.end_first(method)? {
-        search.keep_busy(method, workers)?;
+/// What a search pays.
+#[derive(Clone)]
+pub(crate) struct Prices {
+    /// In full trainings.
+    pub budget: usize,
+    /// Costs of the shorter trainings, in full ones, the cheapest first.
+    pub shorter: Arc<[f64]>,
+    /// Whether longer trainings go on where shorter ones ended, and only the rest is paid.
+    pub resumes: bool,
+}
+
+impl Prices {
+    /// What a training costs from its beginning.
+    pub fn of(&self, fidelity: Fidelity) -> f64 {
+        fidelity.place().map_or(1.0, |place| self.shorter[place])
     }
-    Ok(search.trace)
 }
 
-struct Search<'a> {
-    begin: &'a Begin,
-    durations: Durations,
-    measure: &'a dyn Fn(&Training) -> Option<Vec<f32>>,
-    now: Duration,
-    trace: Trace,
-    /// Where in the trace what was paid for is; nowhere yet while it is under way.
-    paid: HashMap<(u64, Fidelity), Option<usize>>,
-    /// In the order in which they began.
-    under_way: Vec<UnderWay>,
-    /// What all trainings that have begun cost.
-    committed: f64,
-    /// What those that have ended cost.
+/// The state of a search.
+pub(crate) struct Search<'m> {
+    space: Arc<SearchSpace>,
+    count: Count,
+    prices: Prices,
+    /// Who says what is next; nobody before there is a value, where a method needs one to begin.
+    method: Option<Box<dyn Method + 'm>>,
+    ended: Vec<Ended>,
+    /// Where among what has ended each training is; nowhere yet while it is under way.
+    paid: HashMap<Key, Option<usize>>,
+    /// In the order in which they began, with what is set aside for them.
+    under_way: Vec<(Training, f64)>,
+    /// What was asked for and could not be paid for yet.
+    pending: Option<Training>,
+    /// The worst values so far of each length of training.
+    worst: BTreeMap<Fidelity, Vec<f32>>,
     spent: f64,
-    repeats: usize,
-    /// Whether what was asked for last did not fit into the budget.
-    over: bool,
 }
 
-impl Search<'_> {
-    /// Asks until so many trainings are under way, or the method waits for a result.
-    fn keep_busy(&mut self, method: &mut dyn Method, workers: usize) -> Result<(), MethodError> {
-        while !self.is_over() && self.under_way.len() < workers && self.repeats < REPEATS {
-            let Some(training) = method.ask_training()? else { break };
-            self.answer(method, training)?;
-        }
-        if self.repeats >= REPEATS && self.under_way.is_empty() {
-            return Err(MethodError(format!("asked {REPEATS} times in a row for what was measured already")));
-        }
-        Ok(())
-    }
-
-    fn is_over(&self) -> bool {
-        self.over || self.committed + ROUNDING >= self.begin.budget as f64
-    }
-
-    /// Tells what is known of a training; begins it where it was not paid for, if it fits into the budget.
-    fn answer(&mut self, method: &mut dyn Method, training: Training) -> Result<(), MethodError> {
-        let (begin, cost) = (self.begin, cost(self.begin, &training)?);
-        let key = (begin.key(&training.choices), training.fidelity);
-        if let Some(known) = self.paid.get(&key) {
-            self.repeats += 1;
-            return known.map_or(Ok(()), |place| tell(method, &training, &self.trace[place].values));
-        }
-        if self.committed + cost > begin.budget as f64 + ROUNDING {
-            self.over = true;
-            return Ok(());
-        }
-        let values = (self.measure)(&training).ok_or_else(|| {
-            let name = begin.space.format(&training.choices);
-            MethodError(format!("asked for {name}, which is not in the table"))
-        })?;
-        let takes = self.durations.of(
-            begin.space.whole().unwrap_or(&begin.space).rank(&training.choices),
-            training.fidelity,
-            cost,
-        );
-        method.begun(&training);
-        let (began, ends) = (self.now, self.now.saturating_add(takes));
-        self.under_way.push(UnderWay { training, key, values, cost, began, ends });
-        self.paid.insert(key, None);
-        self.committed += cost;
-        self.repeats = 0;
-        Ok(())
-    }
-
-    /// Goes on to the end of the next training, of those that end together the first begun, and tells it; false where none is
-    /// under way.
-    fn end_first(&mut self, method: &mut dyn Method) -> Result<bool, MethodError> {
-        let first = (0..self.under_way.len()).min_by_key(|&i| self.under_way[i].ends);
-        let Some(first) = first else { return Ok(false) };
-        let UnderWay { training, key, values, cost, began, ends } = self.under_way.remove(first);
-        tell(method, &training, &values)?;
-        self.paid.insert(key, Some(self.trace.len()));
-        self.now = ends;
-        self.spent += cost;
-        self.repeats = 0;
-        let (Training { choices, fidelity }, spent) = (training, self.spent);
-        self.trace.push(Query { choices, values, fidelity, spent, began, ended: ends });
-        Ok(true)
-    }
-}
-
-/// What a training costs, in full ones.
-fn cost(begin: &Begin, training: &Training) -> Result<f64, MethodError> {
-    if !begin.space.is_valid(&training.choices) {
-        return Err(MethodError(format!("asked for {:?}, which is not valid", training.choices)));
-    }
-    let Fidelity::Shorter(place) = training.fidelity else { return Ok(1.0) };
-    let known = begin.shorter.get(place).copied();
-    known.ok_or_else(|| MethodError(format!("asked for shorter training {place} of {}", begin.shorter.len())))
-}
-
-fn tell(method: &mut dyn Method, training: &Training, values: &[f32]) -> Result<(), MethodError> {
-    match training.fidelity {
-        Fidelity::Full => method.tell(&training.choices, values),
-        Fidelity::Shorter(_) => method.tell_shorter(training, values[0]),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        method::{MethodSpec, Whole},
-        methods::{Preparation, Priors},
-    };
-    use srnas_config::Latency;
-    use srnas_oracle::{catalog::Catalog, simulated::Delays};
-    use srnas_space::{Choices, Conditional, Decision, SearchSpace};
-    use srnas_task::Count;
-    use std::{collections::HashSet, sync::Arc};
-
-    const SHORTER: [f64; 2] = [0.1, 0.3];
-    const BANDITS: [&str; 4] = ["halving", "hyperband", "bohb", "asha"];
-    /// Those that can have several trainings under way.
-    const CONCURRENT: [&str; 8] = [
-        "random",
-        "evolution:population=10,tournament=3",
-        "gp",
-        "gp:acquisition=thompson",
-        "universal",
-        "mobo",
-        "two-phase",
-        "screen",
-    ];
-
-    fn space() -> Arc<SearchSpace> {
-        let decisions = (0..6).map(|d| Decision::new(format!("d{d}"), &["a", "b", "c"])).collect();
-        Arc::new(Conditional::space("made-up", decisions, vec![]).unwrap())
-    }
-
-    fn begin(budget: usize, seed: u64) -> Begin {
-        let space = space();
-        Begin {
-            count: Count::Strings,
-            objectives: 1,
-            limits: 0,
-            budget,
-            shorter: Arc::from(SHORTER),
-            start: vec![1; space.len()],
-            seed,
-            start_seed: seed,
-            whole: Whole::new(&space, Count::Strings).map(Arc::new),
-            past: None,
+impl<'m> Search<'m> {
+    pub fn new(space: Arc<SearchSpace>, count: Count, prices: Prices) -> Self {
+        Self {
             space,
+            count,
+            method: None,
+            ended: Vec::with_capacity(prices.budget.min(1 << 16)),
+            paid: HashMap::with_capacity(prices.budget.min(1 << 16)),
+            under_way: Vec::new(),
+            pending: None,
+            worst: BTreeMap::new(),
+            spent: 0.0,
+            prices,
         }
     }
 
-    fn value(training: &Training) -> f32 {
-        let high = |choices: &Choices| choices.iter().zip(1..).map(|(&c, i)| f32::from(c) / i as f32).sum();
-        let high: f32 = high(&training.choices);
-        high * (1.0 - 0.1 * training.fidelity.place().map_or(0.0, |place| 2.0 - place as f32))
+    /// Lets a method say what is next from now on: it is told all that has ended, in its order, and what is under way.
+    pub fn begin(&mut self, method: Box<dyn Method + 'm>) -> Result<(), MethodError> {
+        self.method = Some(method);
+        for place in 0..self.ended.len() {
+            let training = self.ended[place].training.clone();
+            self.tell_of(&training, place)?;
+        }
+        let Self { method, under_way, .. } = self;
+        method
+            .iter_mut()
+            .for_each(|method| under_way.iter().for_each(|(training, _)| method.begun(training)));
+        Ok(())
     }
 
-    fn method(text: &str, begin: &Begin) -> Box<dyn Method> {
-        let priors = Priors::default();
-        let preparation = Preparation {
-            space: &begin.space,
-            tasks: &[],
-            objectives: 1,
-            limits: 0,
-            shorter: SHORTER.len(),
-            budget: begin.budget,
-            past: &[],
-            priors: &priors,
+    pub fn has_method(&self) -> bool {
+        self.method.is_some()
+    }
+
+    /// All that has ended, in its order.
+    pub fn ended(&self) -> &[Ended] {
+        &self.ended
+    }
+
+    /// Number of trainings under way.
+    pub fn under_way(&self) -> usize {
+        self.under_way.len()
+    }
+
+    /// What was paid for what has ended, in full trainings.
+    pub fn spent(&self) -> f64 {
+        self.spent
+    }
+
+    /// Whether nothing more can be paid for.
+    pub fn is_spent(&self) -> bool {
+        self.spent + ROUNDING >= self.prices.budget as f64
+    }
+
+    pub fn key(&self, training: &Training) -> u64 {
+        self.count.key(&self.space, &training.choices, self.space.rank(&training.choices))
+    }
+
+    /// The longest shorter training of the same architecture that has a value.
+    pub fn done_before(&self, training: &Training) -> Option<usize> {
+        let key = self.key(training);
+        let limit = training.fidelity.place().unwrap_or(self.prices.shorter.len());
+        let has_value = |place: &usize| {
+            let ended = self.paid.get(&(key, Fidelity::Shorter(*place))).copied().flatten();
+            ended.is_some_and(|ended| self.ended[ended].values.is_some())
         };
-        let spec: MethodSpec = text.parse().unwrap();
-        (spec.prepare(&preparation).unwrap().start)(begin).unwrap()
+        (0..limit).rev().find(has_value)
     }
 
-    /// Log-normal, so that what begins first seldom ends first.
-    fn durations(seed: u64) -> Durations {
-        let latency: Latency = "lognormal:1h:0.5".parse().unwrap();
-        Durations::new(Delays::new(&latency, &[], &Catalog::new(None), seed).unwrap())
+    /// What a training will cost where it is not yet known from where it goes on.
+    fn expected_cost(&self, training: &Training) -> f64 {
+        let whole = self.prices.of(training.fidelity);
+        let after = self.prices.resumes.then(|| self.done_before(training)).flatten();
+        whole - after.map_or(0.0, |place| self.prices.shorter[place])
     }
 
-    fn run(text: &str, begin: &Begin, workers: usize, durations: Durations) -> Trace {
-        search(method(text, begin).as_mut(), begin, workers, durations, |t| Some(vec![value(t)])).unwrap()
-    }
-
-    /// What a method is told and asked, in order.
-    struct Noted {
-        method: Box<dyn Method>,
-        events: Vec<&'static str>,
-    }
-
-    impl Method for Noted {
-        fn ask(&mut self) -> Result<Option<Vec<u8>>, MethodError> {
-            unreachable!("trainings are asked for")
+    /// What is next. What is `brought` begins before what the method asks for, if it is new; it is looked for where it can be paid for.
+    ///
+    /// # Errors
+    /// The method's own; and of one that asks for what is no architecture, or for nothing new for ever.
+    pub fn next(&mut self, brought: impl FnOnce() -> Option<Training>) -> Result<Next, MethodError> {
+        let wait = if self.under_way.is_empty() { Next::Over } else { Next::Wait };
+        let set_aside: f64 = self.under_way.iter().map(|(_, cost)| cost).sum();
+        let left = self.prices.budget as f64 - self.spent - set_aside;
+        let cheapest = self.prices.shorter.first().copied().unwrap_or(1.0);
+        if left + ROUNDING < cheapest {
+            return Ok(wait);
         }
-        fn ask_training(&mut self) -> Result<Option<Training>, MethodError> {
-            self.events.push("ask");
-            self.method.ask_training()
-        }
-        fn tell(&mut self, choices: &Choices, values: &[f32]) -> Result<(), MethodError> {
-            self.events.push("tell");
-            self.method.tell(choices, values)
-        }
-        fn tell_shorter(&mut self, training: &Training, value: f32) -> Result<(), MethodError> {
-            self.events.push("tell");
-            self.method.tell_shorter(training, value)
-        }
-        fn begun(&mut self, training: &Training) {
-            self.events.push("begun");
-            self.method.begun(training);
-        }
-    }
-
-    fn noted(text: &str, begin: &Begin, workers: usize) -> Vec<&'static str> {
-        let mut noted = Noted { method: method(text, begin), events: Vec::new() };
-        search(&mut noted, begin, workers, Durations::default(), |t| Some(vec![value(t)])).unwrap();
-        noted.events
-    }
-
-    #[test]
-    fn one_worker_is_told_each_result_before_it_is_asked_again() {
-        let begin = begin(12, 3);
-        for text in BANDITS.into_iter().chain(CONCURRENT) {
-            let events = noted(text, &begin, 1);
-            assert_eq!(events[..2], ["begun", "tell"], "{text}");
-            // What was measured before is told at once.
-            let mut after_asking = events.split(|event| *event == "ask").skip(1);
-            let told = |between: &[&str]| matches!(between, ["begun", "tell"] | ["tell"] | []);
-            assert!(after_asking.all(told), "{text}: {events:?}");
-            // The clock says what was paid.
-            for query in run(text, &begin, 1, Durations::default()) {
-                assert!((query.ended.as_secs_f64() - query.spent).abs() < 1e-6, "{text}");
-            }
-        }
-        // The start first, then all three.
-        let beginning = ["begun", "tell", "ask", "begun", "ask", "begun", "ask", "begun", "tell", "ask"];
-        assert_eq!(noted("random", &begin, 3)[..10], beginning);
-    }
-
-    /// Most trainings under way at any time, and what all that had begun by a time cost, at most.
-    fn most(trace: &Trace) -> (usize, f64) {
-        let under_way = |at: Duration| trace.iter().filter(|q| q.began <= at && at < q.ended).count();
-        let cost = |q: &Query| q.fidelity.place().map_or(1.0, |place| SHORTER[place]);
-        (trace.iter().map(|q| under_way(q.began)).max().unwrap(), trace.iter().map(cost).sum())
-    }
-
-    #[test]
-    fn workers_are_never_more_than_there_are_and_nothing_is_paid_twice_or_beyond_the_budget() {
-        let begin = begin(30, 5);
-        for text in BANDITS.into_iter().chain(CONCURRENT) {
-            assert!(method(text, &begin).concurrent(), "{text}");
-            for workers in [2, 8] {
-                let trace = run(text, &begin, workers, durations(1));
-                let (at_a_time, cost) = most(&trace);
-                assert_eq!(at_a_time, workers, "{text}");
-                assert!(cost <= 30.0 + 1e-6 && cost > 29.0 - 1e-6, "{text}: {cost}");
-                assert!((trace.last().unwrap().spent - cost).abs() < 1e-6, "{text}");
-                let distinct: HashSet<_> = trace.iter().map(|q| (&q.choices, q.fidelity)).collect();
-                assert_eq!(distinct.len(), trace.len(), "{text}");
-                assert_eq!((&trace[0].choices, trace[0].fidelity), (&begin.start, Fidelity::Full), "{text}");
-                assert!(trace.windows(2).all(|pair| pair[0].ended <= pair[1].ended), "{text}");
-                assert_eq!(trace, run(text, &begin, workers, durations(1)), "{text} repeats");
-            }
-        }
-        for text in ["local", "random-walk", "ridge", "bananas:networks=1", "reinforce"] {
-            assert!(!method(text, &begin).concurrent(), "{text}");
-        }
-    }
-
-    #[test]
-    fn asha_never_waits_and_the_others_wait_for_the_end_of_a_level() {
-        let begin = begin(30, 5);
-        let idle = |text: &str| {
-            let trace = run(text, &begin, 4, durations(2));
-            let last_begun = trace.iter().map(|q| q.began).max().unwrap();
-            // A worker that has ended something begins something at the same time.
-            let of_worker = trace.iter().map(|q| q.ended).filter(|ended| *ended < last_begun);
-            of_worker.skip(1).filter(|ended| trace.iter().all(|q| q.began != *ended)).count()
+        let is_new = |search: &Self, training: &Training| {
+            !search.paid.contains_key(&(search.key(training), training.fidelity))
         };
-        assert_eq!(idle("asha"), 0);
-        for text in ["halving", "hyperband", "bohb"] {
-            assert!(idle(text) > 3, "{text}: {}", idle(text));
+        if let Some(brought) = brought().filter(|training| is_new(self, training)) {
+            return Ok(self.start(brought));
+        }
+        let next = match self.pending.take().filter(|training| is_new(self, training)) {
+            Some(pending) => Some(pending),
+            None => self.ask()?,
+        };
+        let Some(next) = next else { return Ok(wait) };
+        if self.expected_cost(&next) <= left + ROUNDING {
+            return Ok(self.start(next));
+        }
+        // What is under way may yet cost less than was set aside for it.
+        let kept = self.method.as_ref().is_none_or(|method| !method.asks_again());
+        self.pending = kept.then_some(next);
+        Ok(wait)
+    }
+
+    /// A training begins that no method asked for.
+    pub fn start(&mut self, training: Training) -> Next {
+        self.paid.insert((self.key(&training), training.fidelity), None);
+        self.under_way.push((training.clone(), self.expected_cost(&training)));
+        self.method.iter_mut().for_each(|method| method.begun(&training));
+        Next::Begin(training)
+    }
+
+    /// What the method asks for that is new; what is known already it is told again.
+    fn ask(&mut self) -> Result<Option<Training>, MethodError> {
+        for _ in 0..REPEATS {
+            let Some(method) = &mut self.method else { return Ok(None) };
+            if !method.concurrent() && !self.under_way.is_empty() {
+                return Ok(None);
+            }
+            let Some(next) = method.ask_training()? else { return Ok(None) };
+            if !self.space.is_valid(&next.choices) {
+                return Err(MethodError(format!("asked for {:?}, which is not valid", next.choices)));
+            }
+            let (place, n) = (next.fidelity.place(), self.prices.shorter.len());
+            if let Some(place) = place.filter(|place| *place >= n) {
+                return Err(MethodError(format!("asked for shorter training {place} of {n}")));
+            }
+            match self.paid.get(&(self.key(&next), next.fidelity)).copied() {
+                None => return Ok(Some(next)),
+                // In the encoding that was asked for, which may be another of the class.
+                Some(Some(place)) => self.tell_of(&next, place)?,
+                Some(None) => {}
+            }
+        }
+        match self.under_way.is_empty() {
+            true => Err(MethodError(format!("asked {REPEATS} times in a row for what was measured already"))),
+            false => Ok(None),
         }
     }
 
-    #[test]
-    fn a_small_space_is_searched_to_its_end_by_many_workers() {
-        let mut begin = begin(1000, 5);
-        begin.shorter = Arc::from([]);
-        for text in ["random", "universal"] {
-            assert_eq!(run(text, &begin, 16, durations(3)).len(), 729, "{text}");
-        }
+    /// A training that was under way is not any more, and says nothing.
+    pub fn abandoned(&mut self, training: &Training) {
+        self.under_way.retain(|(running, _)| running != training);
+        self.paid.remove(&(self.key(training), training.fidelity));
     }
 
-    #[test]
-    fn what_is_under_way_is_not_asked_for_again_for_ever() {
-        struct Stubborn(usize);
-        impl Method for Stubborn {
-            fn ask(&mut self) -> Result<Option<Vec<u8>>, MethodError> {
-                Ok(Some(if self.0 < 2 { vec![0; 6] } else { vec![2; 6] }))
-            }
-            fn tell(&mut self, _: &Choices, _: &[f32]) -> Result<(), MethodError> {
-                self.0 += 1;
-                Ok(())
+    /// A training has ended, begun here or before this search; its method is told. `cost` is what was paid, in full trainings.
+    ///
+    /// # Errors
+    /// The method's own.
+    pub fn end(
+        &mut self,
+        training: Training,
+        values: Option<Vec<f32>>,
+        cost: f64,
+    ) -> Result<(), MethodError> {
+        let (key, place) = (self.key(&training), self.ended.len());
+        self.under_way.retain(|(running, _)| *running != training);
+        self.paid.insert((key, training.fidelity), Some(place));
+        self.spent += cost;
+        // An answer says that trainings go on from shorter ones where nobody knew it beforehand.
+        self.prices.resumes |= cost + ROUNDING < self.prices.of(training.fidelity);
+        if let Some(values) = &values {
+            let worst = self.worst.entry(training.fidelity).or_insert_with(|| values.clone());
+            worst.iter_mut().zip(values).for_each(|(worst, value)| *worst = worst.min(*value));
+        }
+        self.ended.push(Ended { training: training.clone(), key, values });
+        self.tell_of(&training, place)
+    }
+
+    /// Tells the method what a training found: what has ended at this place, of the same class and length.
+    fn tell_of(&mut self, training: &Training, place: usize) -> Result<(), MethodError> {
+        let Self { ended, worst, method: Some(method), .. } = self else { return Ok(()) };
+        match (&ended[place].values, training.fidelity) {
+            (Some(values), Fidelity::Full) => method.tell(&training.choices, values),
+            (Some(values), Fidelity::Shorter(_)) => method.tell_shorter(training, values[0]),
+            (None, fidelity) => {
+                let worst = worst.get(&fidelity).or_else(|| worst.values().next_back());
+                method.tell_infeasible(training, worst.map(Vec::as_slice))
             }
         }
-        let found = search(&mut Stubborn(0), &begin(3, 1), 2, durations(1), |t| Some(vec![value(t)]));
-        // It waits for the result, and only then goes on to something else.
-        let trace = found.unwrap();
-        assert_eq!((trace.len(), trace[2].began), (3, trace[1].ended));
-        let ended = search(&mut Stubborn(0), &begin(9, 1), 2, durations(1), |t| Some(vec![value(t)]));
-        assert!(ended.unwrap_err().0.contains("times in a row"));
     }
 }

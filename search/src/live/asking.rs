@@ -3,23 +3,15 @@
 use super::{LiveError, LiveSearch, Measured, State};
 use crate::{
     goal::Goal,
-    method::{Begin, Fidelity, MethodError, MethodSpec, SpecError, Whole},
+    method::{Begin, MethodError, MethodSpec, SpecError, Whole},
     methods::{Preparation, Priors, Starter, unmeasured},
+    search::Next,
 };
 use hashbrown::HashSet;
 use srnas_space::SearchSpace;
 use srnas_task::Count;
 use srnas_task::Training;
-use std::{
-    collections::{BTreeMap, btree_map::Entry},
-    sync::Arc,
-};
-
-/// A method that asks for nothing new so many times in a row has failed, or waits for what is under way.
-const REPEATS: usize = 1000;
-
-/// The worst values so far of each length of training.
-pub(super) type Worst = BTreeMap<Fidelity, Vec<f32>>;
+use std::sync::Arc;
 
 /// What a search is prepared with.
 pub(super) struct Prepared {
@@ -31,58 +23,40 @@ pub(super) struct Prepared {
 }
 
 impl LiveSearch<'_> {
-    /// What the method asks for that is new; what is known already it is told again.
-    pub(super) fn ask(&self, now: &mut State, prepared: &Prepared) -> Result<Option<Training>, LiveError> {
-        let Some(method) = &now.method else { return Ok(self.first(now, prepared)) };
-        if !method.concurrent() && !now.running.is_empty() {
-            return Ok(None);
-        }
-        let space = self.oracle.space();
-        for _ in 0..REPEATS {
-            let Some(method) = &mut now.method else { break };
-            let Some(next) = method.ask_training()? else { return Ok(None) };
-            if !space.is_valid(&next.choices) {
-                return Err(MethodError(format!("asked for {:?}, which is not valid", next.choices)).into());
-            }
-            match now.place(space, &next) {
-                Some(place) => self.told(now, place)?,
-                None if now.is_under_way(space, &next) => {}
-                None => return Ok(Some(next)),
-            }
-        }
-        match now.running.is_empty() {
-            true => {
-                Err(MethodError(format!("asked {REPEATS} times in a row for what was measured already"))
-                    .into())
-            }
-            false => Ok(None),
-        }
+    /// What is measured next.
+    pub(super) fn next(&self, now: &mut State, prepared: &Prepared) -> Result<Next, LiveError> {
+        let first = if now.search.has_method() { None } else { self.first(now, prepared) };
+        Ok(now.search.next(|| self.oracle.brought().or(first))?)
     }
 
     /// Random architectures, one at a time, until one has a value.
     fn first(&self, now: &State, prepared: &Prepared) -> Option<Training> {
-        if !now.running.is_empty() {
+        if now.search.under_way() > 0 {
             return None;
         }
         let begin = self.begin_with(now, prepared, Vec::new());
-        let taken: HashSet<u64> = now.known.iter().map(|measured| measured.key).collect();
+        let taken: HashSet<u64> = now.search.ended().iter().map(|ended| ended.key).collect();
         unmeasured(&begin, &taken, &mut begin.rng()).map(Training::full)
     }
 
-    /// Begins the method if it can begin, and tells it what is known.
+    /// Begins the method if it can begin.
     pub(super) fn begin(&self, now: &mut State, prepared: &Prepared) -> Result<(), LiveError> {
         let Some(start) = &prepared.start else {
-            now.method = Some(Box::new(self.guided(prepared.whole.clone())));
-            return (0..now.known.len()).try_for_each(|place| self.told(now, place));
+            return Ok(now.search.begin(Box::new(self.guided(prepared.whole.clone())))?);
         };
-        let full = now.known.iter().filter(|measured| measured.training.fidelity.is_full());
-        let first = full.into_iter().find(|measured| self.goal.values(&measured.answer).is_ok());
-        let Some(first) = first.map(|measured| measured.training.choices.clone()) else { return Ok(()) };
-        now.method = Some(start(&self.begin_with(now, prepared, first))?);
-        (0..now.known.len()).try_for_each(|place| self.told(now, place))?;
-        let State { method, running, .. } = now;
-        method.iter_mut().for_each(|method| running.iter().for_each(|training| method.begun(training)));
-        Ok(())
+        let mut ended = now.search.ended().iter();
+        let first = ended.find(|ended| ended.training.fidelity.is_full() && ended.values.is_some());
+        let Some(first) = first.map(|ended| ended.training.choices.clone()) else { return Ok(()) };
+        let method = start(&self.begin_with(now, prepared, first))?;
+        Ok(now.search.begin(method)?)
+    }
+
+    /// Takes a measurement in.
+    pub(super) fn learn(&self, now: &mut State, measured: Measured) -> Result<(), MethodError> {
+        let (training, values) = (measured.training.clone(), self.told_values(&measured));
+        let cost = measured.cost;
+        now.known.push(measured);
+        now.search.end(training, values, cost)
     }
 
     /// What a method begins with.
@@ -109,32 +83,6 @@ impl LiveSearch<'_> {
         let values = self.goal.values(&measured.answer).ok()?;
         let number = |value: &f64| value.clamp(f32::MIN.into(), f32::MAX.into()) as f32;
         Some(values.maximised.iter().chain(&values.slacks).map(number).collect())
-    }
-
-    /// Takes a measurement into the worst values of its kind, which what has no value counts as.
-    pub(super) fn learn_worst(&self, worst: &mut Worst, measured: &Measured) {
-        let Some(values) = self.told_values(measured) else { return };
-        match worst.entry(measured.training.fidelity) {
-            Entry::Occupied(mut known) => {
-                known.get_mut().iter_mut().zip(values).for_each(|(worst, value)| *worst = worst.min(value));
-            }
-            Entry::Vacant(first) => drop(first.insert(values)),
-        }
-    }
-
-    /// Tells the method what is known at one place.
-    pub(super) fn told(&self, now: &mut State, place: usize) -> Result<(), LiveError> {
-        let State { known, worst, method: Some(method), .. } = now else { return Ok(()) };
-        let training = &known[place].training;
-        match (self.told_values(&known[place]), training.fidelity) {
-            (Some(values), Fidelity::Full) => method.tell(&training.choices, &values)?,
-            (Some(values), Fidelity::Shorter(_)) => method.tell_shorter(training, values[0])?,
-            (None, fidelity) => {
-                let worst = worst.get(&fidelity).or_else(|| worst.values().next());
-                method.tell_infeasible(training, worst.map(Vec::as_slice))?;
-            }
-        }
-        Ok(())
     }
 
     /// What begins the method that is named.

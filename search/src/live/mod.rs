@@ -16,11 +16,11 @@ use crate::{
     guide::Guide,
     guided::Guided,
     method::{Method, MethodError, MethodSpec, SpecError, Whole},
+    search::{Next, Prices, Search},
 };
-use asking::{Prepared, Worst};
+use asking::Prepared;
 use srnas_environment::ROUNDING;
 use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle, RESUMED_FROM};
-use srnas_space::SearchSpace;
 use srnas_task::{Count, Fidelity, Training};
 use std::{
     sync::{
@@ -149,44 +149,15 @@ fn spent_in_words(done: usize, spent: f64, budget: usize) -> String {
 }
 
 struct State<'j> {
+    /// What it holds as ended is what is known, in the same order.
+    search: Search<'static>,
     known: Vec<Measured>,
-    running: Vec<Training>,
-    worst: Worst,
-    /// Who says what is next; nobody before there is a value, where a method needs one to begin.
-    method: Option<Box<dyn Method>>,
-    /// What was asked for and could not be paid for yet.
-    pending: Option<Training>,
     journal: &'j mut dyn Journal,
     /// There is nothing left to measure, or nothing that what is left would pay for.
     exhausted: bool,
     /// Measurements of this call without a value.
     failures: usize,
     failed: Option<LiveError>,
-}
-
-impl State<'_> {
-    /// Where among what is known a training is.
-    fn place(&self, space: &SearchSpace, training: &Training) -> Option<usize> {
-        let key = space.canonical_key(&training.choices);
-        self.known.iter().position(|m| m.key == key && m.training.fidelity == training.fidelity)
-    }
-
-    /// Whether a training is under way.
-    fn is_under_way(&self, space: &SearchSpace, training: &Training) -> bool {
-        let key = space.canonical_key(&training.choices);
-        let mut running = self.running.iter();
-        running.any(|other| other.fidelity == training.fidelity && space.canonical_key(&other.choices) == key)
-    }
-
-    /// Whether a training is neither done nor under way.
-    fn is_new(&self, space: &SearchSpace, training: &Training) -> bool {
-        self.place(space, training).is_none() && !self.is_under_way(space, training)
-    }
-
-    /// What was paid, in full trainings.
-    fn spent(&self) -> f64 {
-        self.known.iter().map(|measured| measured.cost).sum()
-    }
 }
 
 impl LiveSearch<'_> {
@@ -205,19 +176,18 @@ impl LiveSearch<'_> {
         let whole = Whole::new(self.oracle.space(), Count::Classes).map(Arc::new);
         let distinct = whole.as_ref().map(|whole| whole.distinct());
         let prepared = &Prepared { whole, distinct, start: self.starter()? };
-        known.iter().for_each(|measured| self.oracle.kept(&measured.training));
-        let mut state = State {
-            known,
-            running: Vec::new(),
-            worst: Worst::new(),
-            method: None,
-            pending: None,
-            journal,
-            exhausted: false,
-            failures: 0,
-            failed: None,
+        let prices = Prices {
+            budget: self.budget,
+            shorter: self.oracle.fidelities().costs().collect(),
+            resumes: self.oracle.resumes(),
         };
-        state.known.iter().for_each(|measured| self.learn_worst(&mut state.worst, measured));
+        let search = Search::new(self.oracle.space().clone(), Count::Classes, prices);
+        let (exhausted, failures, failed) = (false, 0, None);
+        let mut state = State { search, known: Vec::new(), journal, exhausted, failures, failed };
+        for measured in known {
+            self.oracle.kept(&measured.training);
+            self.learn(&mut state, measured)?;
+        }
         self.begin(&mut state, prepared)?;
         let state = Mutex::new(state);
         let changed = Condvar::new();
@@ -237,10 +207,10 @@ impl LiveSearch<'_> {
             }
         });
         let state = state.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let (done, spent) = (state.known.len(), state.spent());
+        let (done, spent) = (state.known.len(), state.search.spent());
         match state.failed {
             Some(error) => Err(error),
-            None if stop.load(Ordering::Relaxed) && !self.is_spent(spent) => {
+            None if stop.load(Ordering::Relaxed) && !state.search.is_spent() => {
                 Err(LiveError::Stopped { done, spent, budget: self.budget })
             }
             None => {
@@ -256,31 +226,6 @@ impl LiveSearch<'_> {
         used_up(Some(distinct), known).then_some(distinct)
     }
 
-    /// Whether nothing more can be paid for.
-    fn is_spent(&self, spent: f64) -> bool {
-        spent + ROUNDING >= self.budget as f64
-    }
-
-    /// What a training will cost where it is not yet known from where it goes on.
-    fn expected_cost(&self, now: &State, training: &Training) -> f64 {
-        let fidelities = self.oracle.fidelities();
-        let resumes = self.oracle.resumes()
-            || now.known.iter().any(|m| m.cost + ROUNDING < fidelities.cost(m.training.fidelity));
-        let after = resumes.then(|| self.done_before(now, training)).flatten();
-        match after {
-            Some(place) => fidelities.rest(training.fidelity, place),
-            None => fidelities.cost(training.fidelity),
-        }
-    }
-
-    /// The longest shorter training of the same architecture that has a value.
-    fn done_before(&self, now: &State, training: &Training) -> Option<usize> {
-        let key = self.oracle.space().canonical_key(&training.choices);
-        let limit = training.fidelity.place().unwrap_or(usize::MAX);
-        let of_same = now.known.iter().filter(|m| m.key == key && matches!(m.answer, Answer::Metrics(_)));
-        of_same.filter_map(|m| m.training.fidelity.place()).filter(|place| *place < limit).max()
-    }
-
     /// What a training cost: the rest, where its answer says that it went on after a shorter one of the same architecture; and
     /// after what it says that it went on, if that cannot be.
     fn cost(&self, now: &State, training: &Training, answer: &mut Answer) -> (f64, Option<f64>) {
@@ -291,7 +236,7 @@ impl LiveSearch<'_> {
         };
         let said = said.filter(|amount| *amount != 0.0);
         let place = said.and_then(|amount| fidelities.of_amount(amount));
-        match place.filter(|place| self.done_before(now, training).is_some_and(|done| *place <= done)) {
+        match place.filter(|place| now.search.done_before(training).is_some_and(|done| *place <= done)) {
             Some(place) => (fidelities.rest(training.fidelity, place), None),
             None => (fidelities.cost(training.fidelity), said),
         }
@@ -308,7 +253,7 @@ impl LiveSearch<'_> {
     ) -> Result<(), LiveError> {
         loop {
             let over = |now: &State| {
-                let ended = now.exhausted || now.failed.is_some() || self.is_spent(now.spent());
+                let ended = now.exhausted || now.failed.is_some() || now.search.is_spent();
                 // An oracle that waits for somebody would wait in vain.
                 ended || stop.load(Ordering::Relaxed) || used_up(prepared.distinct, &now.known)
             };
@@ -323,15 +268,16 @@ impl LiveSearch<'_> {
                     if over(&now) {
                         return Ok(());
                     }
-                    if let Some(next) = self.affordable(&mut now, prepared)? {
-                        now.running.push(next.clone());
-                        now.method.iter_mut().for_each(|method| method.begun(&next));
-                        tell(Event::Began { running: now.running.len() });
-                        break next;
-                    }
-                    if now.running.is_empty() {
-                        now.exhausted = true;
-                        return Ok(());
+                    match self.next(&mut now, prepared)? {
+                        Next::Begin(next) => {
+                            tell(Event::Began { running: now.search.under_way() });
+                            break next;
+                        }
+                        Next::Over => {
+                            now.exhausted = true;
+                            return Ok(());
+                        }
+                        Next::Wait => {}
                     }
                     // What is running may yet end without an answer, or cost less than was set aside for it.
                     now = changed
@@ -343,11 +289,15 @@ impl LiveSearch<'_> {
             let began = Instant::now();
             let answer = self.oracle.measure(&training, stop);
             let now = &mut *lock(state);
-            now.running.retain(|running| *running != training);
             let mut answer = match answer {
                 Ok(answer) => answer,
-                Err(CostlyError::Stopped) => return Ok(()),
-                Err(CostlyError::Failed(reason)) => return Err(LiveError::Oracle(reason)),
+                Err(error) => {
+                    now.search.abandoned(&training);
+                    return match error {
+                        CostlyError::Stopped => Ok(()),
+                        CostlyError::Failed(reason) => Err(LiveError::Oracle(reason)),
+                    };
+                }
             };
             let key = self.oracle.space().canonical_key(&training.choices);
             let (cost, not_resumed) = self.cost(now, &training, &mut answer);
@@ -362,11 +312,9 @@ impl LiveSearch<'_> {
                 return Err(LiveError::Journal(reason));
             }
             self.oracle.kept(&measured.training);
-            self.learn_worst(&mut now.worst, &measured);
-            now.known.push(measured);
-            match now.method {
-                Some(_) => self.told(now, now.known.len() - 1)?,
-                None => self.begin(now, prepared)?,
+            self.learn(now, measured)?;
+            if !now.search.has_method() {
+                self.begin(now, prepared)?;
             }
             if let Err(reason) = &values {
                 now.failures += 1;
@@ -381,38 +329,11 @@ impl LiveSearch<'_> {
                 measured: &now.known[now.known.len() - 1],
                 seconds: began.elapsed().as_secs_f64(),
                 done: now.known.len(),
-                spent: now.spent(),
-                running: now.running.len(),
+                spent: now.search.spent(),
+                running: now.search.under_way(),
             });
             changed.notify_all();
         }
-    }
-
-    /// What to measure next, if what is left pays for it; nothing, too, where there is nothing left to measure, or where the
-    /// method waits for a result.
-    fn affordable(&self, now: &mut State, prepared: &Prepared) -> Result<Option<Training>, LiveError> {
-        let set_aside = now.running.iter().map(|running| self.expected_cost(now, running)).sum::<f64>();
-        let left = self.budget as f64 - now.spent() - set_aside;
-        let cheapest = self.oracle.fidelities().costs().next().unwrap_or(1.0);
-        if left + ROUNDING < cheapest {
-            return Ok(None);
-        }
-        let space = self.oracle.space();
-        if let Some(brought) = self.oracle.brought().filter(|training| now.is_new(space, training)) {
-            return Ok(Some(brought));
-        }
-        let pending = now.pending.take().filter(|training| now.is_new(space, training));
-        let next = match pending {
-            Some(next) => Some(next),
-            None => self.ask(now, prepared)?,
-        };
-        let Some(next) = next else { return Ok(None) };
-        if self.expected_cost(now, &next) <= left + ROUNDING {
-            return Ok(Some(next));
-        }
-        let kept = now.method.as_ref().is_none_or(|method| !method.asks_again());
-        now.pending = kept.then_some(next);
-        Ok(None)
     }
 
     /// The search of the first objective by the guide.

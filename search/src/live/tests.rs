@@ -2,7 +2,7 @@ use super::*;
 use crate::methods::PastSearch;
 use hashbrown::HashSet;
 use rand::SeedableRng;
-use srnas_space::{Conditional, Decision};
+use srnas_space::{Conditional, Decision, SearchSpace};
 use std::{collections::BTreeMap, sync::atomic::AtomicUsize};
 
 /// Counts how often it is asked; some architectures are infeasible.

@@ -184,7 +184,7 @@ mod tests {
     use crate::{
         clock::Durations,
         method::Whole,
-        search::{Trace, search},
+        table::{Trace, search},
     };
     use srnas_space::{Choices, Condition, Conditional, Decision};
     use srnas_task::Count;

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     comparison::{Outcome, Plan},
-    search::Query,
+    table::Query,
 };
 use serde::Serialize;
 use std::time::Duration;

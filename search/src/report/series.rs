@@ -1,6 +1,6 @@
 //! What a search had found after each of its paid queries.
 
-use crate::{pareto::non_dominated, problem::Problem, search::Trace};
+use crate::{pareto::non_dominated, problem::Problem, table::Trace};
 
 /// Values after 1, 2, … paid queries, up to the budget; a search that ended early keeps what it had.
 #[derive(Clone, Debug)]

@@ -4,7 +4,7 @@ use crate::{
     method::Whole,
     methods::{Preparation, Priors},
     pareto::Front,
-    search::{Trace, search},
+    table::{Trace, search},
 };
 use srnas_space::{Conditional, Decision};
 use srnas_task::Count;
