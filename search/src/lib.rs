@@ -31,7 +31,10 @@ pub use comparison::{Comparison, ComparisonError, Outcome, Plan, SearchResult};
 pub use goal::{Goal, GoalError, Limit, Objective, Values};
 pub use guide::Guide;
 pub use held_out::{HeldOut, HeldOutError, compare_held_out};
-pub use live::{Event, Journal, LiveError, LiveSearch, Measured, check_method};
+pub use live::{
+    Event, Journal, LiveComparison, LiveComparisonError, LiveError, LiveOutcome, LiveSearch, Measured,
+    check_method,
+};
 pub use method::{MethodError, MethodSpec, SpecError};
 pub use methods::{HOPELESS, METHODS, PastSearch, random_surrogate, surrogates_of};
 pub use pareto::Front;

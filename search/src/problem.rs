@@ -1,6 +1,8 @@
 //! What is searched, and what is reported of it.
 
 use crate::{
+    goal::{Goal, Objective, Values},
+    live::Measured,
     method::{Fidelity, Training},
     pareto::Front,
 };
@@ -15,7 +17,7 @@ use srnas_oracle::{
 use srnas_predictor::Prior;
 use srnas_space::{ListedBy, SearchSpace};
 use srnas_task::{Count, Shorter, Task, TaskError, TaskName};
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 /// One or several objectives that are searched, and the metric by which the incumbent is reported.
 #[derive(Clone, Debug)]
@@ -194,6 +196,53 @@ impl Problem {
             front: Front::new(&table),
             signals: tasks.into(),
         })
+    }
+
+    /// What a goal is in a space of which this was measured: a table of all that had a full training. What has no value or breaks a
+    /// limit has the worst values of the rest.
+    ///
+    /// # Errors
+    /// Where nothing has a value, and where all are equal.
+    pub(crate) fn of_measured(
+        space: &Arc<SearchSpace>,
+        goal: &Goal,
+        measured: &[Measured],
+    ) -> Result<Self, ProblemError> {
+        let name = goal.to_string();
+        let full = measured.iter().filter(|m| m.training.fidelity.is_full());
+        let values = |m: &Measured| goal.values(&m.answer).ok().filter(Values::is_within);
+        // In order of their keys, each once.
+        let all: BTreeMap<u64, (&[u8], Option<Values>)> =
+            full.map(|m| (m.key, (&m.training.choices[..], values(m)))).collect();
+        let listed = space.listed(all.values().map(|(choices, _)| *choices), ListedBy::Class);
+        let listed = listed.ok_or_else(|| ProblemError::Nothing(name.clone()))?;
+        let objective = |place: usize, objective: &Objective| {
+            let of = |(_, values): &(&[u8], Option<Values>)| values.as_ref().map(|v| v.maximised[place]);
+            let worst = all.values().filter_map(of).fold(f64::INFINITY, f64::min);
+            // As the metric has them; the task turns them again.
+            let shown = |maximised: f64| objective.maximised(maximised) as f32;
+            let values: Vec<f32> = all.values().map(|one| shown(of(one).unwrap_or(worst))).collect();
+            let (metric, space) = (&objective.metric, listed.clone());
+            Ok(Arc::new(match objective.minimise {
+                true => Task::minimising(metric, metric, space, values, Count::Classes)?,
+                false => Task::objective(metric, metric, space, values, Count::Classes)?,
+            }))
+        };
+        if all.values().all(|(_, values)| values.is_none()) {
+            return Err(ProblemError::Nothing(name));
+        }
+        let objectives = goal.objectives().iter().enumerate();
+        let signals: Vec<Arc<Task>> =
+            objectives.map(|(place, one)| objective(place, one)).collect::<Result<_, TaskError>>()?;
+        let points = |rank| signals.iter().filter_map(|task| task.value_of_rank(rank)).collect();
+        let front = (signals.len() > 1)
+            .then(|| Front::new(&(0..all.len() as u64).map(points).collect::<Vec<_>>()))
+            .flatten();
+        if front.is_none() {
+            signals[0].searchable()?;
+        }
+        let (report, shorter) = (signals[0].clone(), Arc::from([]));
+        Ok(Self { name, report, unit: String::new(), shorter, front, signals: signals.into() })
     }
 
     /// What a training finds; none where the table has no value.

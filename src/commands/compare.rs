@@ -1,10 +1,14 @@
 //! `srnas compare`: search methods under one protocol, and a report.
 
+mod live;
+
 use super::{
-    Usage, stop_on_signal,
+    Usage,
+    live::OracleArguments,
+    stop_on_signal,
     tasks::{TaskArguments, names},
 };
-use clap::Args;
+use clap::{ArgGroup, Args};
 use indicatif::{ProgressBar, ProgressStyle};
 use srnas_config::{Config, Latency};
 use srnas_oracle::tasks::resolve_tasks;
@@ -21,14 +25,18 @@ const EXAMPLES: &str = "Examples:
   srnas compare --config configs/nb201-transfer.toml --task-set held-out --method transfer-gp \\
       --method gp --method policy:runs/latest --budget 5,10,25,50 --seeds 64 --out reports/transfer
   srnas compare --objectives 'nb201/cifar10/{val,edgegpu_latency}' --method nsga2 --method mobo --out reports/pareto
-  srnas compare --task nb201/cifar10/val --method 'cmd:python3 examples/optuna_solver.py' --out reports/tpe";
+  srnas compare --task nb201/cifar10/val --method 'cmd:python3 examples/optuna_solver.py' --out reports/tpe
+  srnas compare --oracle 'cmd:python train.py' --space space.toml --maximise accuracy --method random --method universal \
+      --budget 10,20 --seeds 3 --out reports/mine";
 
 /// Compare search methods on tasks, under one protocol, and write a report
 #[derive(Debug, Args)]
-#[command(after_help = format!("{}\n\n{EXAMPLES}", described()))]
+#[command(after_help = format!("{}\n\n{EXAMPLES}", described()), group = ArgGroup::new("live").args(["oracle"]))]
 pub struct CompareCommand {
     #[command(flatten)]
     tasks: TaskArguments,
+    #[command(flatten)]
+    by: OracleArguments,
     /// One problem with several objectives: the tasks that the pattern names
     #[arg(long, value_name = "PATTERN")]
     objectives: Vec<String>,
@@ -87,6 +95,9 @@ fn described() -> String {
 impl CompareCommand {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
+        if self.by.oracle.is_some() {
+            return self.run_live();
+        }
         let config = match &self.config {
             Some(path) => Config::load(path)?,
             None => Config::default(),
@@ -143,10 +154,14 @@ impl CompareCommand {
         let past = if past.is_empty() { Vec::new() } else { resolve_tasks(&catalog, &past, count)? };
         let comparison = Comparison::new(plan, methods, problems, past, &self.out)?.lasting(durations);
         let summary = self.search(&comparison, against)?;
+        self.show(&summary)
+    }
+
+    fn show(&self, summary: &Summary) -> anyhow::Result<()> {
         if self.json {
-            println!("{}", serde_json::to_string(&summary)?);
+            println!("{}", serde_json::to_string(summary)?);
         } else {
-            self.print(&summary);
+            self.print(summary);
         }
         Ok(())
     }
@@ -208,8 +223,9 @@ impl CompareCommand {
 
     fn print(&self, summary: &Summary) {
         let plan = &summary.plan;
+        let of = if self.by.oracle.is_some() { "all that was measured" } else { "the table" };
         println!(
-            "Normalised regret (0 is the best of the table, 1 its median), mean over {} problem(s) × {} starts:\n",
+            "Normalised regret (0 is the best of {of}, 1 its median), mean over {} problem(s) × {} starts:\n",
             plan.problems.len(),
             plan.seeds
         );

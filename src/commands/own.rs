@@ -5,7 +5,7 @@
 
 use super::{
     Usage,
-    live::{self, LiveArguments, past},
+    live::{self, LiveArguments, OracleArguments, past},
     space::GivenSpace,
 };
 use anyhow::Context;
@@ -146,13 +146,16 @@ impl OwnArguments {
         }
         let folder = run_dir.join(MEASURED);
         let search = LiveArguments {
-            oracle: Some(oracle.clone()),
-            space: self.space.clone(),
+            by: OracleArguments {
+                oracle: Some(oracle.clone()),
+                space: self.space.clone(),
+                maximise: self.maximise.iter().cloned().collect(),
+                minimise: self.minimise.iter().cloned().collect(),
+                parallel: self.parallel,
+                data: self.data.clone(),
+                ..OracleArguments::default()
+            },
             prior: self.prior.clone(),
-            maximise: self.maximise.iter().cloned().collect(),
-            minimise: self.minimise.iter().cloned().collect(),
-            parallel: self.parallel,
-            data: self.data.clone(),
             resume: folder.join("ledger.sqlite").is_file(),
             run_dir: Some(folder.clone()),
             ..LiveArguments::default()

@@ -112,9 +112,6 @@ fn starter(
     shorter: usize,
     budget: usize,
 ) -> Result<Starter, SpecError> {
-    if spec.policy_file().is_some() {
-        return Err(spec.unfit("is given as --policy where measurements are made"));
-    }
     if spec.knows_a_past() {
         let reason = "learns from past tasks, which a search that makes its measurements knows by --prior, without --method";
         return Err(spec.unfit(reason));

@@ -6,10 +6,12 @@
 //! order in which it ended; what has no value counts as the worst so far.
 
 mod asking;
+mod comparing;
 #[cfg(test)]
 mod tests;
 
 pub use asking::check_method;
+pub use comparing::{LiveComparison, LiveComparisonError, LiveOutcome};
 
 use crate::{
     goal::{Goal, Values},

@@ -30,6 +30,8 @@ pub const PROGRAM: &str = "cmd:";
 
 /// Where evaluators are listened for.
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7778);
+/// Measurements at a time, if so many evaluators ask for work.
+const MOST_EVALUATORS: usize = 256;
 /// An evaluator that is silent for so long loses its work.
 const LEASE: &str = "30s";
 
@@ -120,6 +122,19 @@ impl LiveConfig {
         self.fidelity.clone().unwrap_or(Fidelities::FULL)
     }
 
+    /// Measurements at a time.
+    pub fn slots(&self) -> usize {
+        self.parallel.map_or_else(
+            || match &self.oracle[..] {
+                TRAIN => std::thread::available_parallelism().map_or(1, usize::from),
+                REMOTE => MOST_EVALUATORS,
+                // Who knows what a program uses.
+                _ => 1,
+            },
+            usize::from,
+        )
+    }
+
     /// What is searched for.
     ///
     /// # Errors
@@ -155,18 +170,18 @@ impl LiveConfig {
         policy: Option<&Path>,
         seed: u64,
     ) -> anyhow::Result<(Self, GivenSpace)> {
-        let oracle = given.oracle.clone().unwrap_or_default();
+        let oracle = given.by.oracle.clone().unwrap_or_default();
         let (train, remote) = (oracle == TRAIN, oracle == REMOTE);
         let others: [(&str, bool); 4] = [
             (
                 "--data and --recipe go with --oracle train",
-                !train && (given.data.is_some() || given.recipe.is_some()),
+                !train && (given.by.data.is_some() || given.by.recipe.is_some()),
             ),
             (
                 "--timeout and --retries go with --oracle cmd:PROGRAM or remote",
-                train && (given.timeout.is_some() || given.retries.is_some()),
+                train && (given.by.timeout.is_some() || given.by.retries.is_some()),
             ),
-            ("--keep goes with --oracle cmd:PROGRAM", given.keep && (train || remote)),
+            ("--keep goes with --oracle cmd:PROGRAM", given.by.keep && (train || remote)),
             (
                 "--listen and --lease go with --oracle remote",
                 !remote && (given.listen.is_some() || given.lease.is_some()),
@@ -175,7 +190,7 @@ impl LiveConfig {
         if let Some((text, _)) = others.iter().find(|(_, wrong)| *wrong) {
             return Err(Usage((*text).into()).into());
         }
-        let name = match &given.space {
+        let name = match &given.by.space {
             Some(name) => name.as_str(),
             None if train => "nb201",
             None => {
@@ -189,7 +204,7 @@ impl LiveConfig {
         let space = GivenSpace::load(name)?;
         space.say_notice();
         let training = if train {
-            Some(TrainingConfig::given(given.data.as_deref(), given.recipe.as_deref())?)
+            Some(TrainingConfig::given(given.by.data.as_deref(), given.by.recipe.as_deref())?)
         } else {
             None
         };
@@ -202,7 +217,7 @@ impl LiveConfig {
         if objectives.is_empty() && train {
             objectives.push(Objective { metric: "val/clean".into(), minimise: false });
         }
-        let goal = Goal::new(objectives, given.require.clone()).map_err(|e| Usage(e.to_string()))?;
+        let goal = Goal::new(objectives, given.by.require.clone()).map_err(|e| Usage(e.to_string()))?;
         let method = match (&given.method, goal.is_single() && goal.limits().is_empty()) {
             (Some(method), _) => Some(method.clone()),
             (None, true) => None,
@@ -212,7 +227,7 @@ impl LiveConfig {
             let without = [
                 ("--policy", policy.is_some()),
                 ("--prior", !given.prior.is_empty()),
-                ("--fidelity", given.fidelity.is_some() && given.method.is_none()),
+                ("--fidelity", given.by.fidelity.is_some() && given.method.is_none()),
             ];
             if let Some((option, _)) = without.iter().find(|(_, given)| *given) {
                 let what = "knows one objective without limits";
@@ -225,7 +240,7 @@ impl LiveConfig {
                 method,
                 &space.space,
                 &goal,
-                given.fidelity.as_ref().map_or(0, Fidelities::shorter),
+                given.by.fidelity.as_ref().map_or(0, Fidelities::shorter),
             )?;
         }
         let config = Self {
@@ -240,11 +255,11 @@ impl LiveConfig {
             seed,
             policy: policy.map(|path| Policy::file(path).to_path_buf()),
             prior: absolute(&given.prior)?,
-            fidelity: given.fidelity.clone(),
-            parallel: given.parallel,
-            timeout: given.timeout.map(|t| t.to_string()),
-            retries: given.retries.unwrap_or(0),
-            keep: given.keep,
+            fidelity: given.by.fidelity.clone(),
+            parallel: given.by.parallel,
+            timeout: given.by.timeout.map(|t| t.to_string()),
+            retries: given.by.retries.unwrap_or(0),
+            keep: given.by.keep,
             training,
             remote,
         };
@@ -254,7 +269,8 @@ impl LiveConfig {
     /// Refuses to run a program from another folder than it was written for, unless it is named again.
     fn check_folder(&self, given: &LiveArguments, run_dir: &Path) -> anyhow::Result<()> {
         let here = std::env::current_dir()?;
-        let Some(folder) = self.folder.as_ref().filter(|folder| **folder != here && given.oracle.is_none())
+        let Some(folder) =
+            self.folder.as_ref().filter(|folder| **folder != here && given.by.oracle.is_none())
         else {
             return Ok(());
         };
@@ -294,7 +310,7 @@ impl LiveConfig {
         let goal = config.goal()?;
         let objectives = given.objectives();
         let data = config.training.as_ref().map(|t| &t.data);
-        let other_space = match &given.space {
+        let other_space = match &given.by.space {
             Some(name) => {
                 let now = GivenSpace::load(name)?;
                 (now.place, now.definition) != (space.place.clone(), space.definition.clone())
@@ -302,22 +318,22 @@ impl LiveConfig {
             None => false,
         };
         let contradicted = [
-            ("--oracle", given.oracle.as_ref().is_some_and(|oracle| *oracle != config.oracle)),
+            ("--oracle", given.by.oracle.as_ref().is_some_and(|oracle| *oracle != config.oracle)),
             ("--space", other_space),
-            ("--data", given.data.is_some() && given.data.as_ref() != data),
-            ("--recipe", given.recipe.is_some()),
+            ("--data", given.by.data.is_some() && given.by.data.as_ref() != data),
+            ("--recipe", given.by.recipe.is_some()),
             (
                 "--policy",
                 policy.is_some_and(|p| Some(&Policy::file(p).to_path_buf()) != config.policy.as_ref()),
             ),
             ("--seed", seed.is_some_and(|seed| seed != config.seed)),
-            ("--fidelity", given.fidelity.is_some() && given.fidelity != config.fidelity),
+            ("--fidelity", given.by.fidelity.is_some() && given.by.fidelity != config.fidelity),
             ("--prior", !given.prior.is_empty() && absolute(&given.prior)? != config.prior),
             ("--maximise or --minimise", !objectives.is_empty() && objectives != goal.objectives()),
-            ("--require", !given.require.is_empty() && given.require != goal.limits()),
+            ("--require", !given.by.require.is_empty() && given.by.require != goal.limits()),
             ("--method", given.method.as_ref().is_some_and(|m| Some(m.as_str()) != config.method.as_deref())),
         ];
-        let asked = Goal::new(objectives.clone(), given.require.clone()).map(|goal| goal.to_string());
+        let asked = Goal::new(objectives.clone(), given.by.require.clone()).map(|goal| goal.to_string());
         let of = |method: Option<&str>| method.map_or("the predictor".into(), |method| format!("`{method}`"));
         // What it was and what it would be.
         let both = |option: &str| match option {
@@ -338,10 +354,10 @@ impl LiveConfig {
         }
         config.check_folder(given, run_dir)?;
         // These change how long it takes, not what is measured.
-        config.parallel = given.parallel.or(config.parallel);
-        config.timeout = given.timeout.map(|t| t.to_string()).or(config.timeout);
-        config.retries = given.retries.unwrap_or(config.retries);
-        config.keep |= given.keep;
+        config.parallel = given.by.parallel.or(config.parallel);
+        config.timeout = given.by.timeout.map(|t| t.to_string()).or(config.timeout);
+        config.retries = given.by.retries.unwrap_or(config.retries);
+        config.keep |= given.by.keep;
         if let Some(remote) = &mut config.remote {
             remote.listen = given.listen.unwrap_or(remote.listen);
             remote.lease = given.lease.map_or_else(|| remote.lease.clone(), |lease| lease.to_string());
@@ -356,7 +372,7 @@ impl LiveArguments {
         let of = |metrics: &[String], minimise| -> Vec<Objective> {
             metrics.iter().map(|metric| Objective { metric: metric.clone(), minimise }).collect()
         };
-        [of(&self.maximise, false), of(&self.minimise, true)].concat()
+        [of(&self.by.maximise, false), of(&self.by.minimise, true)].concat()
     }
 }
 

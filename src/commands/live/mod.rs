@@ -2,7 +2,7 @@
 
 pub mod config;
 mod display;
-mod ledger;
+pub mod ledger;
 pub mod past;
 
 use super::{
@@ -41,13 +41,10 @@ pub const FOLDERS: &str = "measurements";
 pub const TRAININGS: &str = "trainings";
 /// Evaluators could not keep a shorter one.
 const SHORTEST_LEASE: Duration = Duration::from_secs(1);
-/// Measurements at a time, if so many evaluators ask for work.
-const MOST_EVALUATORS: usize = 256;
 
-/// How the measurements of a search are made.
-#[derive(Debug, Default, Args)]
-#[command(group = ArgGroup::new("live").args(["oracle", "resume"]).multiple(true))]
-pub struct LiveArguments {
+/// How measurements are made.
+#[derive(Clone, Debug, Default, Args)]
+pub struct OracleArguments {
     /// Make the measurements instead of looking them up: `train` trains each network, `cmd:PROGRAM` asks a program of yours,
     /// `remote` asks evaluators on this or other machines (docs/your-own-search.md)
     #[arg(long, value_name = "train|cmd:PROGRAM|remote", value_parser = oracle)]
@@ -55,10 +52,6 @@ pub struct LiveArguments {
     /// With --oracle, the space that is searched: a file (TOML, or a ConfigSpace in JSON) or a name [default: nb201]
     #[arg(long, value_name = "FILE|NAME", requires = "live")]
     pub space: Option<String>,
-    /// With --oracle, an earlier task on the same space that guides this search: the run directory of a search, whatever it
-    /// searched for, or of `srnas run`, or a task on a benchmark; may be given several times
-    #[arg(long, value_name = "DIR|T", requires = "live", conflicts_with = "policy")]
-    pub prior: Vec<String>,
     /// With --oracle train, the images: digits (built in), mnist:DIR, idx:DIR, cifar10:DIR or cifar100:DIR
     #[arg(long, value_name = "DATA", requires = "live")]
     pub data: Option<String>,
@@ -76,10 +69,6 @@ pub struct LiveArguments {
     /// With --oracle, a limit within which an architecture counts, such as 'latency_ms <= 12'; may be given several times
     #[arg(long, value_name = "LIMIT", requires = "live")]
     pub require: Vec<Limit>,
-    /// With --oracle, the method that searches: any of those of `srnas compare`, with its options, such as
-    /// evolution:population=20 [default: the predictor]
-    #[arg(long, value_name = "METHOD", requires = "live", conflicts_with_all = ["policy", "prior"])]
-    pub method: Option<MethodSpec>,
     /// With --oracle, shorter trainings that may be paid for first, and the full one last: epochs=3,27 has trainings of 3 and of
     /// 27 epochs, and the short one costs a ninth of --budget's unit (docs/short-trainings.md)
     #[arg(long, value_name = "UNIT=SHORT,…,FULL", requires = "live")]
@@ -88,25 +77,41 @@ pub struct LiveArguments {
     /// as many as evaluators ask for]
     #[arg(long, value_name = "N", requires = "live", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub parallel: Option<u16>,
-    /// With --oracle remote, the address to listen on for evaluators [default: 127.0.0.1:7778]
-    #[arg(long, value_name = "ADDR", value_parser = listen_address, requires = "live")]
-    pub listen: Option<SocketAddr>,
-    /// With --oracle remote, an evaluator that is silent for so long loses its work [default: 30s]
-    #[arg(long, value_name = "TIME", requires = "live")]
-    pub lease: Option<humantime::Duration>,
     /// With --oracle cmd: or remote, the longest time of a measurement, such as 90s or 2h; longer ones are infeasible [default: none]
     #[arg(long, value_name = "TIME", requires = "live")]
     pub timeout: Option<humantime::Duration>,
     /// With --oracle cmd: or remote, how often an infeasible measurement is tried again [default: 0]
     #[arg(long, value_name = "N", requires = "live")]
     pub retries: Option<u32>,
+    /// With --oracle cmd:, keep the folders of good measurements too
+    #[arg(long, requires = "live")]
+    pub keep: bool,
+}
+
+/// How a search makes its measurements.
+#[derive(Debug, Default, Args)]
+#[command(group = ArgGroup::new("live").args(["oracle", "resume"]).multiple(true))]
+pub struct LiveArguments {
+    #[command(flatten)]
+    pub by: OracleArguments,
+    /// With --oracle, an earlier task on the same space that guides this search: the run directory of a search, whatever it
+    /// searched for, or of `srnas run`, or a task on a benchmark; may be given several times
+    #[arg(long, value_name = "DIR|T", requires = "live", conflicts_with = "policy")]
+    pub prior: Vec<String>,
+    /// With --oracle, the method that searches: any of those of `srnas compare`, with its options, such as
+    /// evolution:population=20 [default: the predictor]
+    #[arg(long, value_name = "METHOD", requires = "live", conflicts_with_all = ["policy", "prior"])]
+    pub method: Option<MethodSpec>,
+    /// With --oracle remote, the address to listen on for evaluators [default: 127.0.0.1:7778]
+    #[arg(long, value_name = "ADDR", value_parser = listen_address, requires = "live")]
+    pub listen: Option<SocketAddr>,
+    /// With --oracle remote, an evaluator that is silent for so long loses its work [default: 30s]
+    #[arg(long, value_name = "TIME", requires = "live")]
+    pub lease: Option<humantime::Duration>,
     /// With --oracle, end after so many measurements without a value, with exit status 1; what was measured is kept [default:
     /// never]
     #[arg(long, value_name = "N", requires = "live", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_failures: Option<u32>,
-    /// With --oracle cmd:, keep the folders of good measurements too
-    #[arg(long, requires = "live")]
-    pub keep: bool,
     /// With --oracle, where the search is kept [default: a new folder in runs/]
     #[arg(long, value_name = "D", requires = "live")]
     pub run_dir: Option<PathBuf>,
@@ -129,7 +134,7 @@ pub fn oracle(text: &str) -> Result<String, String> {
 impl LiveArguments {
     /// Whether measurements are to be made.
     pub fn wanted(&self) -> bool {
-        self.oracle.is_some() || self.resume
+        self.by.oracle.is_some() || self.resume
     }
 
     /// Searches until `budget` full trainings, or as many shorter ones as cost the same, are paid for.
@@ -151,34 +156,9 @@ impl LiveArguments {
             None if config.prior.is_empty() => Guide::default(),
             None => past::guide(&config.prior, &given.space, catalog)?,
         };
-        // What is wrong with images or addresses is said before there is a run directory; a program gets its folders in it.
         let fidelities = config.fidelities();
-        let trains = match &config.training {
-            Some(training) => {
-                Some(trained(&given, training, &config.metrics()?, config.seed, fidelities.clone())?)
-            }
-            None => None,
-        };
-        let asks = match &config.remote {
-            Some(remote) => Some(self.evaluators(&given, remote, &config)?),
-            None => None,
-        };
-        let (held, resumed) = RunDir::open(&run_dir, if self.resume { Start::Resume } else { Start::New })?;
-        given.keep(&run_dir)?;
-        let oracle: Box<dyn CostlyOracle> = match (trains, asks) {
-            (Some(mut oracle), _) => {
-                oracle.keep_in(run_dir.join(TRAININGS))?;
-                Box::new(oracle)
-            }
-            (None, Some(oracle)) => Box::new(oracle),
-            (None, None) => Box::new(program(&given, &config, &run_dir)?),
-        };
-        let slots = match &config.oracle[..] {
-            TRAIN => std::thread::available_parallelism().map_or(1, usize::from),
-            REMOTE => MOST_EVALUATORS,
-            // Who knows what a program uses.
-            _ => 1,
-        };
+        let start = if self.resume { Start::Resume } else { Start::New };
+        let (oracle, held, resumed) = self.oracle(&given, &config, &run_dir, start)?;
         // So many fit into the budget at most.
         let cheapest = fidelities.costs().next().unwrap_or(1.0);
         let most = (budget as f64 / cheapest) as usize;
@@ -194,7 +174,7 @@ impl LiveArguments {
             guide,
             method: config.method()?,
             budget,
-            parallel: config.parallel.map_or(slots, usize::from).min(most),
+            parallel: config.slots().min(most),
             most_failures: self.max_failures.map(|most| most as usize),
             seed: config.seed,
         };
@@ -249,6 +229,38 @@ impl LiveArguments {
 }
 
 impl LiveArguments {
+    /// The oracle that a configuration asks for, and its run directory. What is wrong with images or addresses is said before there is
+    /// one; a program gets its folders in it.
+    pub fn oracle(
+        &self,
+        given: &GivenSpace,
+        config: &LiveConfig,
+        run_dir: &Path,
+        start: Start,
+    ) -> anyhow::Result<(Box<dyn CostlyOracle>, RunDir, bool)> {
+        let trains = match &config.training {
+            Some(training) => {
+                Some(trained(given, training, &config.metrics()?, config.seed, config.fidelities())?)
+            }
+            None => None,
+        };
+        let asks = match &config.remote {
+            Some(remote) => Some(self.evaluators(given, remote, config)?),
+            None => None,
+        };
+        let (held, resumed) = RunDir::open(run_dir, start)?;
+        given.keep(run_dir)?;
+        let oracle: Box<dyn CostlyOracle> = match (trains, asks) {
+            (Some(mut oracle), _) => {
+                oracle.keep_in(run_dir.join(TRAININGS))?;
+                Box::new(oracle)
+            }
+            (None, Some(oracle)) => Box::new(oracle),
+            (None, None) => Box::new(program(given, config, run_dir)?),
+        };
+        Ok((oracle, held, resumed))
+    }
+
     /// The oracle that asks evaluators; it listens.
     fn evaluators(
         &self,

@@ -1,0 +1,155 @@
+//! `srnas compare --oracle`: methods under one protocol where measurements are made.
+
+use super::CompareCommand;
+use crate::commands::{
+    Usage,
+    live::{
+        LiveArguments,
+        config::{LiveConfig, PROGRAM},
+        ledger::SearchLedger,
+    },
+    stop_flag,
+};
+use anyhow::Context;
+use indicatif::{ProgressBar, ProgressStyle};
+use sha2::{Digest, Sha256};
+use srnas_basics::text::hex;
+use srnas_learner::Start;
+use srnas_search::{
+    Clock, Event, LiveComparison, LiveComparisonError, LiveError, MethodSpec, Plan, check_method, report,
+};
+use srnas_task::Count;
+use std::collections::BTreeMap;
+
+/// What is compared; the same command goes on with the same.
+const PLAN: &str = "plan.json";
+
+impl CompareCommand {
+    /// Compares where measurements are made: every one is kept, and none is made twice.
+    pub(super) fn run_live(&self) -> anyhow::Result<()> {
+        self.refuse_tables()?;
+        let (methods, budgets) = (self.methods()?, self.budgets()?);
+        let against = self.against(&methods)?;
+        let arguments = LiveArguments {
+            by: self.by.clone(),
+            // What a method cannot do is said as a search says it.
+            method: methods.first().cloned(),
+            ..LiveArguments::default()
+        };
+        let (mut config, given) = LiveConfig::begun(&arguments, None, self.seed)?;
+        config.method = None;
+        let goal = config.goal()?;
+        let shorter = config.fidelities().shorter();
+        for (i, method) in methods.iter().enumerate() {
+            check_method(method, &given.space, &goal, shorter)?;
+            if methods[..i].contains(method) {
+                return Err(Usage(format!("method `{method}` is given twice")).into());
+            }
+        }
+        let most = budgets.iter().copied().max().unwrap_or(0);
+        let (oracle, held, resumed) = arguments.oracle(&given, &config, &self.out, Start::Either)?;
+        let (name, identity) = oracle.identity();
+        let objectives = goal.objectives().iter().map(ToString::to_string).collect();
+        let plan = Plan {
+            software: env!("CARGO_PKG_VERSION").into(),
+            methods: methods.iter().map(MethodSpec::to_string).collect(),
+            problems: vec![objectives],
+            report: vec![goal.to_string()],
+            count: Count::Classes,
+            budgets,
+            seeds: self.seeds as usize,
+            seed: self.seed,
+            past: Vec::new(),
+            clock: Clock::default(),
+            content: BTreeMap::from([(name, hex(&Sha256::digest(identity)))]),
+        };
+        self.check_plan(&plan, resumed)?;
+        let mut ledger = SearchLedger::open(&held, resumed, oracle.as_ref(), &config)?;
+        let known = ledger.known(&goal)?;
+        let searches = methods.len() * plan.seeds;
+        let progress = ProgressBar::new(searches as u64).with_style(
+            ProgressStyle::with_template("{elapsed_precise} {bar:30} {pos}/{len} searches, {eta} left")
+                .expect("a valid template"),
+        );
+        let comparison = LiveComparison {
+            oracle: oracle.as_ref(),
+            goal,
+            plan,
+            methods,
+            parallel: config.slots().min(most),
+        };
+        let stop = stop_flag()?;
+        let tell = |event: Event| {
+            if let Event::Ended { measured, seconds, .. } = event {
+                tracing::debug!(seconds, "{}", given.space.format(&measured.training.choices));
+            }
+        };
+        let done = |done: usize| {
+            progress.set_position(done as u64);
+            tracing::info!("{done} of {searches} searches");
+        };
+        let before = known.len();
+        let found = comparison.run(known, &mut ledger, &stop, &tell, &done);
+        progress.finish_and_clear();
+        let found = match found {
+            Err(LiveComparisonError::Search(LiveError::Stopped { .. })) => {
+                anyhow::bail!("stopped; what was measured is kept, and the same command goes on")
+            }
+            found => found.context("what was measured is kept, and the same command goes on")?,
+        };
+        let measured = ledger.known(&comparison.goal)?.len();
+        tracing::info!(measured, before, "every search is made");
+        let (problems, outcomes) = ([found.problem], [found.outcomes]);
+        let summary = report::write(&self.out, &comparison.plan, &problems, &outcomes, against)?;
+        self.show(&summary)
+    }
+
+    /// What belongs to tables alone.
+    fn refuse_tables(&self) -> anyhow::Result<()> {
+        let oracle = self.by.oracle.as_deref().unwrap_or_default();
+        let tables = [
+            ("--objectives", !self.objectives.is_empty()),
+            ("--report", self.report.is_some()),
+            ("--past or --past-set", !self.past.is_empty() || !self.past_set.is_empty()),
+            ("--simulate-latency", self.latency.is_some()),
+            ("--workers", self.workers > 1),
+            ("--config", self.config.is_some()),
+        ];
+        let named = tables.iter().find_map(|(option, given)| given.then_some(*option));
+        if let Some(option) = self.tasks.named().or(named) {
+            let text = format!(
+                "{option} goes with tables; --oracle {oracle} measures what --space and the metrics name"
+            );
+            return Err(Usage(text).into());
+        }
+        if !oracle.starts_with(PROGRAM) && oracle != crate::commands::live::config::TRAIN {
+            let text = "--oracle remote goes with `srnas search`; compare with --oracle cmd:PROGRAM or train";
+            return Err(Usage(text.into()).into());
+        }
+        Ok(())
+    }
+
+    /// Keeps the plan, or finds it as it was.
+    fn check_plan(&self, plan: &Plan, resumed: bool) -> anyhow::Result<()> {
+        let path = self.out.join(PLAN);
+        if !resumed && !path.exists() {
+            let text = serde_json::to_string_pretty(plan)? + "\n";
+            return Ok(srnas_basics::files::write_whole(&path, text.as_bytes())?);
+        }
+        let other = || Usage(format!("{} holds something else; give another --out", self.out.display()));
+        let text = std::fs::read_to_string(&path).map_err(|_| other())?;
+        let there: Plan = serde_json::from_str(&text).map_err(|_| other())?;
+        if there != *plan {
+            let (a, b) = (serde_json::to_value(&there)?, serde_json::to_value(plan)?);
+            let keys = a.as_object().into_iter().flat_map(|object| object.keys());
+            let key = keys.into_iter().find(|key| a.get(key.as_str()) != b.get(key.as_str()));
+            let key = key.map_or("plan", String::as_str);
+            let out = self.out.display();
+            return Err(Usage(format!(
+                "{out} holds another comparison (`{key}` differs); give another --out"
+            ))
+            .into());
+        }
+        Ok(())
+    }
+}
