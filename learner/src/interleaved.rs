@@ -6,7 +6,6 @@
 
 use crate::{
     checkpoint::Checkpoints,
-    ledger::{ActorRecord, Database, Record},
     progress::Progress,
     run::{self, LearnerError, Summary},
     run_dir::{RunDir, Start},
@@ -16,6 +15,7 @@ use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use srnas_basics::check::WrongValue;
 use srnas_config::{Config, ConfigError};
+use srnas_ledger::{ActorRecord, Database, Record};
 use srnas_oracle::catalog::Catalog;
 use srnas_wire::{Experience, Snapshot};
 use std::{
@@ -131,7 +131,7 @@ impl Interleaved {
         counted.acknowledged += 1;
         let (name, incarnation, sequence) =
             (counted.actor.clone(), counted.incarnation, counted.acknowledged);
-        let record = self.trainer.enter(&name, incarnation, sequence, experience, None);
+        let record = self.trainer.enter(&name, incarnation, sequence, experience);
         counted.environment_steps += record.progress.environment_steps;
         counted.transitions += record.progress.transitions;
         counted.episodes += record.progress.episodes;

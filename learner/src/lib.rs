@@ -12,13 +12,13 @@ mod events;
 mod failures;
 pub mod http;
 mod interleaved;
-pub mod ledger;
 mod limiter;
 mod limits;
 mod metrics;
 mod metrics_csv;
 mod predictor;
 mod progress;
+mod recorder;
 mod replay;
 mod run;
 mod run_dir;
@@ -30,9 +30,6 @@ mod validation;
 
 pub use checkpoint::CheckpointError;
 pub use interleaved::{Interleaved, Turn};
-pub use ledger::{
-    AnswerRecord, Database, Entry, Incumbent, Incumbents, Ledger, LedgerError, RunRecord, Tally, fits,
-};
 pub use limits::{Limit, Times, limit};
 pub use progress::{GroupRegret, Progress, Standings};
 pub use replay::{Draw, Replay, ReplayConfig};

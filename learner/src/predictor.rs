@@ -1,12 +1,10 @@
 //! Training of the predictor network on the measurements of the ledger.
 
-use crate::{
-    checkpoint::PredictorState,
-    ledger::{FULL, Ledger},
-};
+use crate::checkpoint::PredictorState;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use srnas_config::PredictorTraining;
+use srnas_ledger::{FULL, Ledger};
 use srnas_network::{
     self as network, Adam, AdamConfig, FrozenPredictor, Gradients, Named, PredictorConfig, PredictorNetwork,
 };

@@ -5,8 +5,8 @@ use crate::{
     curves,
     failures::Failures,
     http::{self, Outlook},
-    ledger::{ActorRecord, Database, Known, LedgerError, Recorder, RunRecord, fits},
     progress::{Progress, Standings},
+    recorder::Recorder,
     run_dir::{RunDir, RunDirError, Start},
     service::{
         self, Admin, BenchmarkDigest, Counters, Members, Recovered, ServiceConfig, ServiceError,
@@ -19,6 +19,7 @@ use srnas_basics::check::WrongValue;
 use srnas_basics::text::hex;
 use srnas_config::{Config, ConfigError};
 use srnas_environment::Layout;
+use srnas_ledger::{ActorRecord, Database, Known, LedgerError, RunRecord, fits};
 use srnas_oracle::{
     catalog::{Catalog, CatalogError},
     run_tasks::{RunTasks, RunTasksError},

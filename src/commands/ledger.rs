@@ -5,10 +5,8 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use srnas_config::Config;
-use srnas_learner::{
-    Database, RunDir, fits, known_by_checkpoint,
-    ledger::{self, Findings},
-};
+use srnas_learner::{RunDir, known_by_checkpoint};
+use srnas_ledger::{self as ledger, Database, Findings, fits};
 use srnas_oracle::catalog::Catalog;
 use srnas_space::{SPACES, SearchSpace};
 use srnas_task::Count;

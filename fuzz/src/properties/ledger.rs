@@ -1,10 +1,7 @@
 //! Ledger files that were damaged.
 
 use rusqlite::{Connection, params, types::Value};
-use srnas_learner::{
-    AnswerRecord, Database, Ledger, LedgerError, RunRecord,
-    ledger::{backup, repair, verify},
-};
+use srnas_ledger::{AnswerRecord, Database, Ledger, LedgerError, RunRecord, backup, repair, verify};
 use std::{collections::BTreeMap, fs, path::Path, sync::LazyLock};
 
 /// A good ledger, as it lies on the disk.

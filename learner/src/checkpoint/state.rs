@@ -1,11 +1,9 @@
 //! Counters and random generators of a learner.
 
-use crate::{
-    ledger::{ActorRecord, Known, Tally},
-    limiter::RatioLimiter,
-};
+use crate::limiter::RatioLimiter;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
+use srnas_ledger::{ActorRecord, Known, Tally};
 use srnas_policy::ValidationReport;
 use srnas_predictor::PosteriorSettings;
 use std::collections::BTreeMap;

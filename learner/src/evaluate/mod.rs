@@ -3,9 +3,8 @@
 //! [`RemoteOracle`] is the search's side: it asks, and waits on threads of its own. The service is the evaluators'. Between
 //! the two are the leases.
 
-mod leases;
 mod oracle;
 mod service;
 
-pub use leases::Terms;
 pub use oracle::{RemoteError, RemoteOptions, RemoteOracle};
+pub use srnas_ledger::leases::Terms;

@@ -1,10 +1,8 @@
 //! The oracle whose measurements are made by evaluators.
 
-use super::{
-    leases::{Incident, Key, Leases, Terms},
-    service,
-};
+use super::service;
 use crate::service::ServiceError;
+use srnas_ledger::leases::{Incident, Key, Leases, Terms};
 use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle};
 use srnas_security::ServerSecurity;
 use srnas_space::SearchSpace;

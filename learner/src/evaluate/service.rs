@@ -1,10 +1,8 @@
 //! The service: what evaluators say, in the words of the wire.
 
-use super::{
-    leases::{Given, Holder, Use},
-    oracle::{Evaluator, Shared, State},
-};
+use super::oracle::{Evaluator, Shared, State};
 use crate::service::{ServiceError, doors, listening, reflection, server};
+use srnas_ledger::leases::{Given, Holder, Use};
 use srnas_oracle::costly::Answer;
 use srnas_proto::v1::{
     self,

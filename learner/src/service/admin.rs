@@ -1,11 +1,11 @@
 //! Admin: what a learner tells the people who operate it, and what they may ask of it.
 
 use crate::{
-    ledger::Incumbents,
     progress::Progress,
     service::{MemberReport, Members},
     trainer::Order,
 };
+use srnas_ledger::Incumbents;
 use srnas_proto::v1::{self, admin_server};
 use srnas_space::SearchSpace;
 use srnas_task::Task;

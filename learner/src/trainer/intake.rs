@@ -1,10 +1,8 @@
 //! What comes in: batches enter replay and ledger, and are acknowledged once what they measured is durable.
 
 use super::{Channels, Trainer, TrainerError};
-use crate::{
-    ledger::{ActorRecord, Record},
-    service::{Acknowledgement, Delivery},
-};
+use crate::service::Delivery;
+use srnas_ledger::{ActorRecord, Record};
 use srnas_wire::{EpisodeEnds, Experience, SYNTHETIC_TASK};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::error::TryRecvError;
@@ -57,25 +55,13 @@ impl Trainer {
     }
 
     fn enter_delivery(&mut self, delivery: Delivery, channels: &mut Channels) {
-        let record = self.enter(
-            &delivery.actor,
-            delivery.incarnation,
-            delivery.sequence,
-            &delivery.experience,
-            Some(delivery.acknowledgement),
-        );
-        channels.recorder.record(record);
+        let record =
+            self.enter(&delivery.actor, delivery.incarnation, delivery.sequence, &delivery.experience);
+        channels.recorder.record(record, Some(delivery.acknowledgement));
     }
 
     /// Enters a batch; what is to be recorded of it.
-    pub fn enter(
-        &mut self,
-        actor: &str,
-        incarnation: u64,
-        sequence: u64,
-        experience: &Experience,
-        acknowledgement: Option<Acknowledgement>,
-    ) -> Record {
+    pub fn enter(&mut self, actor: &str, incarnation: u64, sequence: u64, experience: &Experience) -> Record {
         let transitions = self.replay.insert(experience);
         self.limiter.insert(transitions);
         self.environment_steps += experience.environment_steps;
@@ -89,10 +75,7 @@ impl Trainer {
             transitions: transitions as u64,
             episodes: experience.episodes.tasks.len() as u64,
         };
-        match acknowledgement {
-            Some(acknowledgement) => Record::new(new, progress, self.version, acknowledgement),
-            None => Record::unacknowledged(new, progress, self.version),
-        }
+        Record { measurements: new, progress, policy_version: self.version }
     }
 
     fn count_episodes(&mut self, ends: &EpisodeEnds) {

@@ -9,11 +9,11 @@ pub(crate) use fitting::Fitting;
 
 use crate::{
     checkpoint::{CheckpointError, CheckpointWriter, Loaded},
-    ledger::{Incumbents, Ledger, LedgerError, Recorder},
     limiter::RatioLimiter,
     limits::{Activity, Laps, Limit, Recent, Times, limit},
     predictor::PredictorTrainer,
     progress::{GroupRegret, Progress, Standings},
+    recorder::Recorder,
     replay::{Draw, Replay, ReplayConfig},
     service::{Counters, Delivery, Lags, Members, MembersReport},
     update::{DqnConfig, DqnUpdate},
@@ -22,6 +22,7 @@ use crate::{
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use srnas_config::{Config, PriorSource};
+use srnas_ledger::{Incumbents, Ledger, LedgerError};
 use srnas_network::{self as network, FrozenQNetwork, QNetwork};
 use srnas_oracle::run_tasks::RunTasks;
 use srnas_policy::{LearnedPrior, Policy, PolicyError, ValidationReport};

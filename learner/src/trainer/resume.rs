@@ -4,10 +4,10 @@ use super::{Trainer, TrainerError};
 use crate::{
     Replay,
     checkpoint::{Checkpoint, CheckpointError, Loaded, State},
-    ledger::{ActorRecord, Tally},
     update::DqnUpdate,
 };
 use candle_core::Tensor;
+use srnas_ledger::{ActorRecord, Tally};
 use srnas_network as network;
 use srnas_policy::Acts;
 use std::collections::HashMap;

@@ -8,7 +8,8 @@ use crate::commands::{
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use srnas_basics::text::shell;
-use srnas_learner::{Database, RunDir};
+use srnas_learner::RunDir;
+use srnas_ledger::Database;
 use srnas_oracle::{
     digits,
     training::{Recipe, measure::Questions},

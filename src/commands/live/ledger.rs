@@ -3,7 +3,8 @@
 use super::config::LiveConfig;
 use sha2::{Digest, Sha256};
 use srnas_basics::text::hex;
-use srnas_learner::{AnswerRecord, Database, LedgerError, RunDir, RunRecord, fits};
+use srnas_learner::RunDir;
+use srnas_ledger::{AnswerRecord, Database, LedgerError, RunRecord, fits};
 use srnas_oracle::costly::{Answer, CostlyOracle};
 use srnas_search::{Goal, Journal, Measured, Values};
 use srnas_task::{Count, Fidelities, Training};

@@ -3,7 +3,7 @@
 use super::Usage;
 use crate::commands::space::GivenSpace;
 use serde::Deserialize;
-use srnas_learner::Database;
+use srnas_ledger::Database;
 use srnas_oracle::{catalog::Catalog, tasks::resolve_tasks};
 use srnas_search::{Guide, PastSearch};
 use srnas_space::{SPACES, SearchSpace};

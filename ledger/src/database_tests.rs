@@ -28,7 +28,7 @@ fn what_is_committed_is_there_when_it_is_opened_again_and_counts_once() {
     let mut database = Database::create(&path, &record()).unwrap();
     let rows = [(0, u64::MAX, 1.0, 0.25), (1, 7, 0.06, -3.5)];
     let commit = |database: &mut Database, progress| {
-        let record = Record::unacknowledged(measurements(&rows), progress, 5);
+        let record = Record { measurements: measurements(&rows), progress, policy_version: 5 };
         database.commit(&[record]).unwrap();
     };
     commit(&mut database, taken(9, 1, 10));
@@ -109,7 +109,7 @@ fn what_a_checkpoint_knew_of_must_be_there() {
     let mut database = Database::create(&path, &record()).unwrap();
     let mut commit = |key| {
         let rows = measurements(&[(0, key, 1.0, 0.5)]);
-        let record = Record::unacknowledged(rows, taken(1, key, 1), 1);
+        let record = Record { measurements: rows, progress: taken(1, key, 1), policy_version: 1 };
         database.commit(&[record]).unwrap();
         database.tally()
     };

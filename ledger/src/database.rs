@@ -323,7 +323,7 @@ impl Database {
     }
 
     /// Makes commits durable from now on; to be called before the first.
-    pub(super) fn prepare(&self) -> Result<(), LedgerError> {
+    pub fn prepare(&self) -> Result<(), LedgerError> {
         durable(&self.connection).map_err(|source| self.failed(source))
     }
 }

@@ -1,7 +1,10 @@
 //! The ledger: every distinct measurement of a run, by task, canonical key and fidelity.
 //!
-//! [`Ledger`] is what the learner works with, in memory; [`Database`] is the file that outlives it; the [`Recorder`]
-//! writes to the file on a thread of its own and acknowledges a batch once its measurements are durable.
+//! [`Ledger`] is what a learner works with, in memory; [`Database`] is the file that outlives it. [`leases`] say who measures what
+//! where measurements cost much.
+
+// Printing is for src/print.rs and for logs: the macros of std end the program where stdout or stderr is gone.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod audit;
 mod care;
@@ -10,7 +13,7 @@ mod database;
 mod database_tests;
 mod file;
 mod incumbents;
-mod recorder;
+pub mod leases;
 mod records;
 mod rows;
 mod salvage;
@@ -19,8 +22,7 @@ mod schema;
 pub use care::{Findings, Fits, Repaired, backup, repair, verify};
 pub use database::Database;
 pub use incumbents::{Incumbent, Incumbents};
-pub use recorder::{Record, Recorder};
-pub use records::{ActorRecord, AnswerRecord, LedgerError, RunRecord};
+pub use records::{ActorRecord, AnswerRecord, LedgerError, Record, RunRecord};
 pub use rows::{Known, Tally};
 
 use hashbrown::HashSet;
@@ -32,7 +34,7 @@ use srnas_wire::Measurements;
 use std::sync::Arc;
 
 /// The fidelity of a full training.
-pub(crate) const FULL: f32 = 1.0;
+pub const FULL: f32 = 1.0;
 
 /// What is wrong with an architecture that a ledger has under a key.
 ///

@@ -287,7 +287,9 @@ mod tests {
             transitions: 0,
             episodes: 0,
         };
-        database.commit(&[Record::unacknowledged(measurements(&rows), actor, 3)]).unwrap();
+        database
+            .commit(&[Record { measurements: measurements(&rows), progress: actor, policy_version: 3 }])
+            .unwrap();
         database.tally()
     }
 

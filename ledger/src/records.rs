@@ -2,7 +2,19 @@
 
 use super::schema::SCHEMA;
 use serde::{Deserialize, Serialize};
+use srnas_wire::Measurements;
 use std::collections::BTreeMap;
+
+/// What one batch of experience adds to the ledger.
+#[derive(Debug)]
+pub struct Record {
+    /// Its measurements that are new.
+    pub measurements: Measurements,
+    /// What is taken in of its actor with it.
+    pub progress: ActorRecord,
+    /// Newest policy version when it came.
+    pub policy_version: u64,
+}
 
 /// What a costly oracle said of an architecture.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,9 +1,8 @@
 //! The recorder: writes the ledger's file on a thread of its own. A batch is acknowledged to its actor once what it
 //! measured is durable. Batches that come while the disk is busy share the next commit, so the hot path waits for none.
 
-use super::{ActorRecord, Database, LedgerError, Tally};
 use crate::{failures::Failures, service::Acknowledgement};
-use srnas_wire::Measurements;
+use srnas_ledger::{Database, LedgerError, Record, Tally};
 use std::{
     sync::{
         Arc,
@@ -24,39 +23,16 @@ const GATHER: Duration = Duration::from_millis(10);
 /// Pause after a commit that failed.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// What one batch adds to the ledger.
+/// A record, and who is told when it is durable; nobody where it is of this process itself.
 #[derive(Debug)]
-pub struct Record {
-    /// Its measurements that are new.
-    pub measurements: Measurements,
-    /// What is taken in of its actor with it.
-    pub progress: ActorRecord,
-    /// Newest policy version when it came.
-    pub policy_version: u64,
-    /// Done when the record is durable.
+struct Awaited {
+    record: Record,
     acknowledgement: Option<Acknowledgement>,
-}
-
-impl Record {
-    /// A record whose batch is acknowledged once it is durable.
-    pub fn new(
-        measurements: Measurements,
-        progress: ActorRecord,
-        policy_version: u64,
-        acknowledgement: Acknowledgement,
-    ) -> Record {
-        Record { measurements, progress, policy_version, acknowledgement: Some(acknowledgement) }
-    }
-
-    /// A record of this process itself, which nobody waits for.
-    pub fn unacknowledged(measurements: Measurements, progress: ActorRecord, policy_version: u64) -> Record {
-        Record { measurements, progress, policy_version, acknowledgement: None }
-    }
 }
 
 #[derive(Debug)]
 enum Message {
-    Record(Box<Record>),
+    Record(Box<Awaited>),
     /// To be answered when everything before it is durable, with what the ledger has then.
     Barrier(SyncSender<Tally>),
 }
@@ -66,7 +42,7 @@ enum Message {
 pub struct Recorder {
     messages: Option<SyncSender<Message>>,
     /// A record for which there was no room.
-    held: Option<Box<Record>>,
+    held: Option<Box<Awaited>>,
     give_up: Arc<AtomicBool>,
     failures: Arc<Failures>,
     thread: Option<JoinHandle<()>>,
@@ -110,12 +86,13 @@ impl Recorder {
     }
 
     /// Takes a record, for which there must have been [room](Self::has_room).
-    pub fn record(&mut self, record: Record) {
+    /// Whoever waits for it is told when it is durable.
+    pub fn record(&mut self, record: Record, acknowledgement: Option<Acknowledgement>) {
         debug_assert!(self.held.is_none(), "there was no room");
-        self.offer(Box::new(record));
+        self.offer(Box::new(Awaited { record, acknowledgement }));
     }
 
-    fn offer(&mut self, record: Box<Record>) -> bool {
+    fn offer(&mut self, record: Box<Awaited>) -> bool {
         let Some(messages) = &self.messages else { return false };
         match messages.try_send(Message::Record(record)) {
             Ok(()) => true,
@@ -173,13 +150,16 @@ fn record_all(
     give_up: &AtomicBool,
     failures: &Failures,
 ) {
-    let mut records = Vec::new();
+    let (mut records, mut waiting) = (Vec::new(), Vec::new());
     while let Ok(first) = incoming.recv() {
         let until = Instant::now() + GATHER;
         let (mut next, mut barrier) = (Some(first), None);
         while let Some(message) = next.take() {
             match message {
-                Message::Record(record) => records.push(*record),
+                Message::Record(awaited) => {
+                    records.push(awaited.record);
+                    waiting.extend(awaited.acknowledgement);
+                }
                 // Somebody waits: nothing more shares this commit.
                 Message::Barrier(done) => {
                     barrier = Some(done);
@@ -193,7 +173,8 @@ fn record_all(
         if !commit(&mut database, &records, give_up, failures) {
             return;
         }
-        records.drain(..).filter_map(|r: Record| r.acknowledgement).for_each(Acknowledgement::done);
+        records.clear();
+        waiting.drain(..).for_each(Acknowledgement::done);
         if let Some(done) = barrier {
             // Whoever gave up waiting does not need to know.
             let _ = done.try_send(database.tally());
@@ -231,10 +212,9 @@ fn commit(database: &mut Database, records: &[Record], give_up: &AtomicBool, fai
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::{RunRecord, tests::measurements},
-        *,
-    };
+    use super::*;
+    use srnas_ledger::{ActorRecord, RunRecord};
+    use srnas_wire::Measurements;
 
     #[test]
     fn a_flush_waits_for_everything_before_it_and_a_drop_writes_what_is_left() {
@@ -257,7 +237,14 @@ mod tests {
                 transitions: 0,
                 episodes: 0,
             };
-            Record::unacknowledged(measurements(&[(0, key, 1.0, 0.5)]), progress, key)
+            let measurements = Measurements {
+                tasks: vec![0],
+                keys: vec![key],
+                architectures: vec![0, key as u8],
+                fidelities: vec![1.0],
+                values: vec![0.5],
+            };
+            Record { measurements, progress, policy_version: key }
         };
         let count =
             || Database::open(&path, &run).unwrap().measurements(None, |_, _, _| Ok(())).unwrap().tasks.len();
@@ -265,11 +252,11 @@ mod tests {
             if !recorder.has_room().unwrap() {
                 recorder.flush(Duration::from_secs(20)).unwrap();
             }
-            recorder.record(record(key));
+            recorder.record(record(key), None);
         }
         let tally = recorder.flush(Duration::from_secs(20)).unwrap();
         assert_eq!((count(), tally.answers), (1000, 1000));
-        recorder.record(record(1001));
+        recorder.record(record(1001), None);
         drop(recorder);
         assert_eq!(count(), 1001);
         let database = Database::open(&path, &run).unwrap();

@@ -39,10 +39,16 @@ pub struct Holder {
 /// What became of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
-    /// It counts once it is durable. `late`: although its lease had run out.
-    Counts { late: bool },
+    /// It counts once it is durable.
+    Counts {
+        /// Although its lease had run out.
+        late: bool,
+    },
     /// It counted before, and is durable.
-    Counted { late: bool },
+    Counted {
+        /// Although its lease had run out.
+        late: bool,
+    },
     /// It is not needed.
     NotNeeded,
     /// It was infeasible, and is tried again.
