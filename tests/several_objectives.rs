@@ -169,6 +169,32 @@ fn limits_decide_what_is_best_and_a_search_without_anything_within_them_fails() 
 }
 
 #[test]
+fn an_earlier_search_of_the_same_metrics_guides_this_one() {
+    let setup = setup();
+    let folder = setup.path();
+    let first = search(folder, &["--maximise", "accuracy", "--budget", "20"]);
+    assert!(first.status.success(), "{}", text(&first.stderr));
+    let begun = ["--oracle", "cmd:sh measure.sh", "--space", "space.toml", "--prior", "run", "--run-dir"];
+    let both = ["--maximise", "accuracy", "--minimise", "ms", "--budget", "12", "--json"];
+    let out = command(folder, &[&begun[..], &["next"], &both].concat()).output().unwrap();
+    let front = summary(&out)["front"].as_array().unwrap().len();
+    assert!(front > 1, "{front}");
+    // Of a search of accuracies it is known what they took, too: both are among its metrics.
+    let said = text(&out.stderr);
+    assert!(said.matches("knows").count() == 2 && !said.contains("nothing is known"), "{said}");
+    // The same search goes on; what was never measured begins without a past; another method does not learn from it.
+    let more = ["--resume", "--run-dir", "next", "--budget", "14", "--json"];
+    assert!(command(folder, &more).output().unwrap().status.success());
+    let limited =
+        [&begun[..], &["limited", "--maximise", "accuracy", "--require", "other >= 0", "--budget", "2"]];
+    let out = command(folder, &limited.concat()).output().unwrap();
+    assert!(text(&out.stderr).contains("nothing is known of other beforehand"), "{}", text(&out.stderr));
+    let refused = [&begun[..], &["refused"], &both[..4], &["--method", "nsga2"]].concat();
+    let says = failure(&command(folder, &refused).output().unwrap());
+    assert!(says.0 == 2 && says.1.contains("guides the predictor and `mobo`, not `nsga2`"), "{says:?}");
+}
+
+#[test]
 fn what_cannot_be_searched_together_is_refused_before_anything_is_made() {
     let setup = setup();
     let folder = setup.path();

@@ -5,7 +5,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle};
-use srnas_search::{Goal, Guide, Journal, LiveSearch, Measured, Values};
+use srnas_search::{Goal, Guide, Journal, LiveSearch, Measured, Past, Values};
 use srnas_space::{Conditional, Decision, SearchSpace};
 use srnas_task::Training;
 use std::{
@@ -63,6 +63,7 @@ fn proposal(c: &mut Criterion) {
         goal: Goal::single("sum", false),
         guide: Guide::default(),
         method: None,
+        past: Past::default(),
         budget: 301,
         parallel: 1,
         seed: 1,

@@ -2,7 +2,7 @@
 
 use crate::{
     clock::{Clock, Durations},
-    method::{Begin, MethodError, MethodSpec, SpecError, Training, Whole},
+    method::{Begin, MethodError, MethodSpec, Past, SpecError, Training, Whole},
     methods::{Preparation, Prepared, Priors},
     problem::Problem,
     table::{Query, Trace, search},
@@ -320,6 +320,7 @@ impl Comparison {
                 shorter: problem.shorter.len(),
                 budget,
                 past: &past,
+                known: &Past::default(),
                 priors: &priors,
             };
             let methods: Result<Vec<Prepared>, SpecError> =

@@ -3,21 +3,13 @@
 use crate::{
     guided::CONDITIONED,
     method::{Begin, Fidelity, Method, MethodError, Training},
-    methods::{PastSearch, Trained, prior_of, universal},
+    methods::{FAVOURITES, PastSearch, SLOPE_OF_PART, Trained, prior_of, universal},
     policy::{Acting, PolicySearchError, policy_environment},
 };
 use srnas_policy::{Acts, Policy};
 use srnas_predictor::{PosteriorSettings, Prior, PriorError};
 use srnas_space::SearchSpace;
 use std::sync::Arc;
-
-/// Deviation of the past's slope where earlier tasks are known in part: what is filled in is flatter than what would have
-/// been measured, so the past's mean must be free to grow. On nb201's training tasks, families left out, it is better than
-/// the default with 50 and with 200 measurements a task (docs/results.md).
-const SLOPE_OF_PART: f32 = 2.0;
-
-/// So many of the best of each earlier search are looked at again where a space is too large to be listed.
-const FAVOURITES: usize = 5;
 
 /// What guides the search.
 #[derive(Clone)]
@@ -134,6 +126,7 @@ impl Guide {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::method::Past;
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
     use srnas_environment::{BASE, EnvironmentConfig};
@@ -179,7 +172,7 @@ mod tests {
             seed: 7,
             start_seed: 7,
             whole: None,
-            past: None,
+            past: Past::default(),
         }
     }
 

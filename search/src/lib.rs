@@ -35,8 +35,8 @@ pub use live::{
     Event, Journal, LiveComparison, LiveComparisonError, LiveError, LiveOutcome, LiveSearch, Measured,
     check_method,
 };
-pub use method::{MethodError, MethodSpec, SpecError};
-pub use methods::{HOPELESS, METHODS, PastSearch, random_surrogate, surrogates_of};
+pub use method::{MethodError, MethodSpec, Past, SpecError};
+pub use methods::{HOPELESS, METHODS, PastSearch, past_of, random_surrogate, surrogates_of};
 pub use pareto::Front;
 pub use policy::{Acting, PolicySearchError, policy_environment};
 pub use problem::{Known, Problem, ProblemError};

@@ -140,8 +140,8 @@ pub struct Begin {
     pub start_seed: u64,
     /// Every encoding of the space, where there are few enough.
     pub whole: Option<Arc<Whole>>,
-    /// What the training tasks say; for methods that know a past.
-    pub past: Option<Arc<Prior>>,
+    /// What earlier tasks say; for methods that know a past.
+    pub past: Past,
 }
 
 impl Begin {
@@ -153,6 +153,41 @@ impl Begin {
     /// A generator of random numbers for the method.
     pub fn rng(&self) -> ChaCha8Rng {
         ChaCha8Rng::seed_from_u64(self.seed)
+    }
+}
+
+/// What earlier tasks say of each objective.
+#[derive(Clone, Debug, Default)]
+pub struct Past {
+    priors: Vec<Option<Arc<Prior>>>,
+    favourites: Vec<Vec<u8>>,
+}
+
+impl Past {
+    /// What is said of the first objective, if something is.
+    pub fn one(prior: Option<Arc<Prior>>) -> Self {
+        Self { priors: vec![prior], favourites: Vec::new() }
+    }
+
+    /// What is said of each objective, and architectures that were good for earlier tasks: where a space is too large to be listed they
+    /// are looked at again, and what is near them.
+    pub fn several(priors: Vec<Option<Arc<Prior>>>, favourites: Vec<Vec<u8>>) -> Self {
+        Self { priors, favourites }
+    }
+
+    /// What is said of an objective, by its place; nothing where nothing is known.
+    pub fn of(&self, objective: usize) -> Option<&Arc<Prior>> {
+        self.priors.get(objective)?.as_ref()
+    }
+
+    /// Whether something is said of any objective.
+    pub fn is_known(&self) -> bool {
+        self.priors.iter().any(Option::is_some)
+    }
+
+    /// The best of earlier tasks.
+    pub fn favourites(&self) -> &[Vec<u8>] {
+        &self.favourites
     }
 }
 
@@ -270,6 +305,18 @@ impl MethodSpec {
         &self.rest
     }
 
+    /// The same method, that learns from the past tasks that it is given.
+    ///
+    /// # Errors
+    /// A method that cannot.
+    pub fn knowing_the_past(&self) -> Result<Self, SpecError> {
+        let joint = if self.rest.is_empty() { ":" } else { "," };
+        match self.knows_a_past() {
+            true => Ok(self.clone()),
+            false => format!("{}{joint}past=all", self.text).parse(),
+        }
+    }
+
     /// The policy file of `policy:FILE` or `policy:DIR`.
     pub fn policy_file(&self) -> Option<PathBuf> {
         Some(Policy::file(Path::new(self.policy()?.0)))
@@ -284,7 +331,7 @@ impl MethodSpec {
     pub fn knows_a_past(&self) -> bool {
         match self.name() {
             "transfer-gp" => true,
-            "two-phase" | "screen" => self.rest.split(',').any(|option| option == "past=all"),
+            "two-phase" | "screen" | "mobo" => self.rest.split(',').any(|option| option == "past=all"),
             _ => false,
         }
     }

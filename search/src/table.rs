@@ -87,7 +87,7 @@ pub fn search(
 mod tests {
     use super::*;
     use crate::{
-        method::{MethodSpec, Whole},
+        method::{MethodSpec, Past, Whole},
         methods::{Preparation, Priors},
     };
     use srnas_config::Latency;
@@ -127,7 +127,7 @@ mod tests {
             seed,
             start_seed: seed,
             whole: Whole::new(&space, Count::Strings).map(Arc::new),
-            past: None,
+            past: Past::default(),
             space,
         }
     }
@@ -148,6 +148,7 @@ mod tests {
             shorter: SHORTER.len(),
             budget: begin.budget,
             past: &[],
+            known: &Past::default(),
             priors: &priors,
         };
         let spec: MethodSpec = text.parse().unwrap();

@@ -2,8 +2,8 @@
 
 use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle};
 use srnas_search::{
-    Event, Goal, Guide, Journal, LiveError, LiveSearch, METHODS, Measured, MethodSpec, Objective, Values,
-    check_method, report::SearchReport,
+    Event, Goal, Guide, Journal, LiveError, LiveSearch, METHODS, Measured, MethodSpec, Objective, Past,
+    Values, check_method, report::SearchReport,
 };
 use srnas_space::{Conditional, Decision, SearchSpace};
 use srnas_task::{Fidelities, Training};
@@ -92,6 +92,7 @@ fn search<'a>(oracle: &'a Toy, method: &str, goal: Goal, budget: usize, parallel
         goal,
         guide: Guide::default(),
         method: Some(method),
+        past: Past::default(),
         budget,
         parallel,
         most_failures: None,

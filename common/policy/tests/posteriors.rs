@@ -275,3 +275,49 @@ fn equal_values_and_a_single_one_give_finite_numbers() {
         assert!(beliefs.evidence.is_finite());
     }
 }
+
+#[test]
+fn the_posterior_about_the_past_has_its_slope_and_leaves_a_past_that_says_nothing() {
+    let space = SearchSpace::named("nb201").unwrap();
+    let prior = prior();
+    let whole = WholeSpace::new(&space).unwrap();
+    let weights = prior.all();
+    let past = |rank: usize| (0..3).map(|t| weights[t] * prior.of_task(t)[rank]).sum::<f32>();
+    let ranks: Vec<usize> = (0..40).map(|i| i * 389 % SIZE).collect();
+    let told_by = |cut: f32, value: &dyn Fn(usize) -> f32, n: usize| {
+        let mut settings = PosteriorSettings::default();
+        settings.plain.cut = cut;
+        let mut predictor = Predictor::whole(space.clone(), &whole, settings, Some(prior.clone()), 40);
+        for &rank in &ranks[..n] {
+            predictor.observe(&choices(&space, rank), rank as u64, value(rank));
+        }
+        predictor
+    };
+    let told = |value: &dyn Fn(usize) -> f32, n: usize| told_by(1.0, value, n);
+    // In other units: what was never measured is known.
+    let value = |rank: usize| 90.0 + 4.0 * past(rank);
+    let mut errors = |cut: f32| {
+        let mut follows = told_by(cut, &value, 40);
+        let (mean, deviation) = follows.about_the_past().unwrap();
+        let beliefs = follows.beliefs();
+        let plain: f32 = beliefs.plain_deviation.iter().sum();
+        assert!(deviation.iter().all(|d| d.is_finite() && *d > 0.0));
+        assert!(deviation.iter().sum::<f32>() < 0.5 * plain);
+        // Above what is cut, below which all is the same.
+        let known = (0..SIZE).step_by(97).filter(|&rank| past(rank) > -0.5);
+        let error = |rank: usize| (mean[rank] - beliefs.standardise(value(rank))).abs();
+        known.map(error).collect::<Vec<f32>>()
+    };
+    assert!(errors(0.0).iter().all(|error| *error < 0.02), "{:?}", errors(0.0));
+    // Measurements and past are cut at medians of their own.
+    let cut = errors(1.0);
+    assert!(cut.len() > 50 && cut.iter().sum::<f32>() / (cut.len() as f32) < 0.1, "{cut:?}");
+    // Too few to say, the opposite, what is the same everywhere, and what has nothing to do with it.
+    assert!(told(&value, 3).about_the_past().is_none());
+    assert!(told(&|rank| -past(rank), 40).about_the_past().is_none());
+    assert!(told(&|_| 5.0, 40).about_the_past().is_none());
+    assert!(told(&|rank| (rank as f32 * 12.9898).sin(), 40).about_the_past().is_none());
+    let mut alone = Predictor::whole(space.clone(), &whole, PosteriorSettings::default(), None, 40);
+    ranks.iter().for_each(|&rank| alone.observe(&choices(&space, rank), rank as u64, value(rank)));
+    assert!(alone.about_the_past().is_none());
+}

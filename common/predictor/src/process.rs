@@ -193,6 +193,17 @@ impl Process {
         square
     }
 
+    /// L⁻¹z for other values z of the points than those observed.
+    pub fn whitened(&self, z: &[f64]) -> Vec<f64> {
+        let mut solved: Vec<f64> = Vec::with_capacity(z.len());
+        for (i, &value) in z.iter().enumerate() {
+            let row = &self.factor[i * self.capacity..][..=i];
+            let dot: f64 = row[..i].iter().zip(&solved).map(|(l, a)| l * a).sum();
+            solved.push((value - dot) / row[i]);
+        }
+        solved
+    }
+
     /// (K + noise)⁻¹ z for other values z of the points than those observed.
     pub fn coefficients(&self, z: &[f64]) -> Vec<f64> {
         assert_eq!(z.len(), self.n, "a value for each point");

@@ -3,7 +3,7 @@
 use super::{LiveError, LiveSearch, Measured, State};
 use crate::{
     goal::Goal,
-    method::{Begin, MethodError, MethodSpec, SpecError, Whole},
+    method::{Begin, MethodError, MethodSpec, Past, SpecError, Whole},
     methods::{Preparation, Priors, Starter, unmeasured},
     search::Next,
 };
@@ -73,7 +73,7 @@ impl LiveSearch<'_> {
             seed: self.seed.wrapping_add((now.known.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
             start_seed: self.seed,
             whole: prepared.whole.clone(),
-            past: None,
+            past: self.past.clone(),
         }
     }
 
@@ -88,7 +88,8 @@ impl LiveSearch<'_> {
     /// What begins the method that is named.
     pub(super) fn starter(&self) -> Result<Option<Starter>, SpecError> {
         let (space, shorter) = (self.oracle.space(), self.oracle.fidelities().shorter());
-        self.method.as_ref().map(|spec| starter(spec, space, &self.goal, shorter, self.budget)).transpose()
+        let start = |spec| starter(spec, space, &self.goal, shorter, self.budget, &self.past);
+        self.method.as_ref().map(start).transpose()
     }
 }
 
@@ -102,7 +103,7 @@ pub fn check_method(
     goal: &Goal,
     shorter: usize,
 ) -> Result<(), SpecError> {
-    starter(spec, space, goal, shorter, 1).map(|_| ())
+    starter(spec, space, goal, shorter, 1, &Past::default()).map(|_| ())
 }
 
 fn starter(
@@ -111,8 +112,9 @@ fn starter(
     goal: &Goal,
     shorter: usize,
     budget: usize,
+    past: &Past,
 ) -> Result<Starter, SpecError> {
-    if spec.knows_a_past() {
+    if spec.knows_a_past() && !past.is_known() {
         let reason = "learns from past tasks, which a search that makes its measurements knows by --prior, without --method";
         return Err(spec.unfit(reason));
     }
@@ -124,6 +126,7 @@ fn starter(
         shorter,
         budget,
         past: &[],
+        known: past,
         priors: &Priors::default(),
     };
     Ok(spec.prepare(&preparation)?.start)

@@ -5,7 +5,7 @@ use crate::{
     comparison::{Outcome, Plan},
     goal::{Goal, Values},
     guide::Guide,
-    method::MethodSpec,
+    method::{MethodSpec, Past},
     problem::{Problem, ProblemError},
     table::Query,
 };
@@ -79,6 +79,7 @@ impl LiveComparison<'_> {
                     goal: self.goal.clone(),
                     guide: Guide::default(),
                     method: Some(method.clone()),
+                    past: Past::default(),
                     budget,
                     parallel: self.parallel,
                     most_failures: None,

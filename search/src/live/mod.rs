@@ -17,7 +17,7 @@ use crate::{
     goal::{Goal, Values},
     guide::Guide,
     guided::Guided,
-    method::{Method, MethodError, MethodSpec, SpecError, Whole},
+    method::{Method, MethodError, MethodSpec, Past, SpecError, Whole},
     search::{Next, Prices, Search},
 };
 use asking::Prepared;
@@ -95,6 +95,8 @@ pub struct LiveSearch<'a> {
     pub guide: Guide,
     /// By which method, if one is.
     pub method: Option<MethodSpec>,
+    /// What that method knows of earlier tasks, if it learns from some.
+    pub past: Past,
     /// Full trainings to pay for in all, or as many shorter ones as cost the same; each is paid for once.
     pub budget: usize,
     /// Measurements at a time.

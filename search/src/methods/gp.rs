@@ -85,7 +85,7 @@ pub(crate) struct Gp {
 impl Gp {
     /// A search by one posterior; the transfer posterior knows the past of `begin`.
     pub fn new(begin: &Begin, settings: PosteriorSettings, kind: Kind, acquisition: Acquisition) -> Self {
-        let past = begin.past.clone().filter(|_| kind == Kind::Transfer);
+        let past = begin.past.of(0).cloned().filter(|_| kind == Kind::Transfer);
         let (space, points) = (begin.space.clone(), begin.budget);
         let predictor = match &begin.whole {
             Some(whole) => Predictor::whole(space, &whole.forms, settings, past, points),

@@ -22,15 +22,15 @@ mod trained;
 mod transfer;
 
 pub(crate) use gp::{Acquisition, FIRST, Gp, universal};
-pub use past::PastSearch;
-pub(crate) use past::prior_of;
+pub(crate) use past::{FAVOURITES, SLOPE_OF_PART, prior_of};
+pub use past::{PastSearch, past_of};
 pub(crate) use random::unmeasured;
 pub use screening::HOPELESS;
 pub(crate) use screening::{Screening, ScreeningSettings};
 pub use surrogates::{random_surrogate, surrogates_of};
 pub(crate) use trained::Trained;
 
-use crate::method::{Begin, Method, MethodError, MethodSpec, SpecError, Whole};
+use crate::method::{Begin, Method, MethodError, MethodSpec, Past, SpecError, Whole};
 use srnas_predictor::Prior;
 use srnas_space::SearchSpace;
 use srnas_task::Task;
@@ -74,7 +74,7 @@ pub const METHODS: &[(&str, &str)] = &[
     ("linas", "several objectives: NSGA-II on predictors; population=50"),
     (
         "mobo",
-        "several objectives: a plain posterior for each; acquisition=bound|ehvi|chebyshev|thompson, beta=3, cut=1",
+        "several objectives: a posterior for each, with past=all after what past tasks of the same metric say; acquisition=bound|ehvi|chebyshev|thompson, beta=3, cut=1, past=none|all",
     ),
     ("policy", "policy:FILE, a trained srnas policy; policy:FILE,by=exported|rule|trained|plain"),
     ("cmd", "cmd:PROGRAM, anybody's method, asked and told by JSON lines"),
@@ -105,6 +105,8 @@ pub struct Preparation<'a> {
     pub budget: usize,
     /// Past tasks on the same space, for methods that learn from them.
     pub past: &'a [Arc<Task>],
+    /// What is known of earlier tasks where they are no tables.
+    pub known: &'a Past,
     /// Priors that other problems of the comparison made already.
     pub priors: &'a Priors,
 }
@@ -120,7 +122,7 @@ pub struct Prepared {
     /// Begins a search.
     pub start: Starter,
     /// What its searches know of past tasks.
-    pub past: Option<Arc<Prior>>,
+    pub past: Past,
 }
 
 impl MethodSpec {
@@ -137,7 +139,7 @@ impl MethodSpec {
         if p.limits > 0 && !LIMITED.contains(&self.name()) {
             return Err(self.unfit(format!("knows no limits; within limits search {}", LIMITED.join(", "))));
         }
-        let mut past = None;
+        let mut past = Past::default();
         let start = match self.name() {
             "random" => random::prepare(self)?,
             "random-walk" => random::prepare_walk(self)?,
@@ -150,7 +152,7 @@ impl MethodSpec {
             "universal" => gp::prepare_universal(self)?,
             "transfer-gp" => {
                 let (start, prior) = transfer::prepare(self, p)?;
-                past = Some(prior);
+                past = Past::one(Some(prior));
                 start
             }
             "two-phase" | "screen" => {
@@ -159,7 +161,7 @@ impl MethodSpec {
                     _ => screening::Rule::TwoPhase,
                 };
                 let (start, prior) = screening::prepare(self, p, rule)?;
-                past = prior;
+                past = Past::one(prior);
                 start
             }
             "halving" => halving::prepare(self, p, halving::Bandit::SuccessiveHalving)?,
@@ -169,7 +171,11 @@ impl MethodSpec {
             "bananas" => bananas::prepare(self)?,
             "nsga2" => nsga2::prepare(self)?,
             "linas" => linas::prepare(self)?,
-            "mobo" => mobo::prepare(self)?,
+            "mobo" => {
+                let (start, known) = mobo::prepare(self, p)?;
+                past = known;
+                start
+            }
             "policy" => trained::prepare(self, p)?,
             "cmd" => command::prepare(self, p)?,
             other => unreachable!("{other} is listed and not made"),
@@ -239,7 +245,7 @@ mod tests {
             seed,
             start_seed: seed,
             whole: Whole::new(space, Count::Strings).map(Arc::new),
-            past: None,
+            past: Past::default(),
         }
     }
 
@@ -258,6 +264,7 @@ mod tests {
             shorter: 0,
             budget: begin.budget,
             past: &[],
+            known: &Past::default(),
             priors: &priors,
         };
         let mut method = (spec.prepare(&preparation).unwrap().start)(begin).unwrap();
@@ -357,6 +364,7 @@ mod tests {
                     shorter: 0,
                     budget: 25,
                     past: &[],
+                    known: &Past::default(),
                     priors: &priors,
                 };
                 let mut method = (spec.prepare(&p).unwrap().start)(&begin).unwrap();
@@ -397,9 +405,10 @@ mod tests {
                 shorter: 0,
                 budget: 9,
                 past,
+                known: &Past::default(),
                 priors: &priors,
             })
-            .map(|p| p.past.unwrap())
+            .map(|p| p.past.of(0).unwrap().clone())
         };
         let known = |past: &[Arc<Task>]| prepare("transfer-gp", past).map(|p| p.tasks().to_vec());
         assert_eq!(known(&[own.clone(), relative.clone(), other.clone()]).unwrap(), ["b/d/y"]);

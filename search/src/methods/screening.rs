@@ -7,7 +7,7 @@
 //! paid for no more. Real past tasks count beside the short trainings as far as the evidence is for them.
 
 use super::{
-    Begin, MethodSpec, Preparation, SpecError, Starter,
+    Begin, MethodSpec, Past, Preparation, SpecError, Starter,
     gp::{Acquisition, Gp, universal},
     past::completed,
     random::unmeasured,
@@ -93,7 +93,7 @@ pub fn prepare(
     };
     let known = past.clone();
     let start: Starter = Box::new(move |begin| {
-        let begin = Begin { past: known.clone(), ..begin.clone() };
+        let begin = Begin { past: Past::one(known.clone()), ..begin.clone() };
         Ok(Box::new(Screening::new(&begin, settings)))
     });
     Ok((start, past))
@@ -113,7 +113,7 @@ struct Level {
 impl Level {
     fn new(begin: &Begin) -> Self {
         // Room for as many as are ever asked for; a short training costs little, so there may be many.
-        let begin = Begin { budget: MOST, past: None, ..begin.clone() };
+        let begin = Begin { budget: MOST, past: Past::default(), ..begin.clone() };
         let gp = Gp::new(&begin, universal(), Kind::Plain, Acquisition::Bound(3.0));
         Self { gp, known: HashMap::new(), told: Vec::new(), failed: HashSet::new(), running: HashSet::new() }
     }
@@ -248,14 +248,14 @@ impl Screening {
     /// Everything that says something about full trainings, and how much of it counts: what the evidence is for.
     pub fn posterior(&mut self) -> Result<Gp, MethodError> {
         let shorter = self.said_by_shorter()?;
-        let past = self.begin.past.clone().map(|past| (past.all(), past));
+        let past = self.begin.past.of(0).cloned().map(|past| (past.all(), past));
         let past = past.as_ref().map(|(weights, past)| (past, &weights[..]));
         let (space, settings) = (&self.begin.space, &self.settings.posterior);
         let besides = Besides::new(shorter, past);
         let joint = besides.weighed(space, settings, &self.full, self.settings.counted);
         let settings = joint.settings(settings);
         let points = self.full.len() + self.running.len() + 1;
-        let begin = Begin { past: besides.prior().cloned(), budget: points, ..self.begin.clone() };
+        let begin = Begin { past: Past::one(besides.prior().cloned()), budget: points, ..self.begin.clone() };
         let bound = Acquisition::Bound(self.settings.beta.unwrap_or(3.0));
         let mut gp = Gp::new(&begin, settings, Kind::Transfer, bound).near(self.favourites.clone());
         if besides.prior().is_some() {

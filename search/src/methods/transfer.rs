@@ -2,7 +2,7 @@
 //! residual ([`srnas_predictor::Predictor`]).
 
 use super::{
-    Begin, MethodSpec, Preparation, SpecError, Starter, Whole,
+    Begin, MethodSpec, Past, Preparation, SpecError, Starter, Whole,
     gp::{Acquisition, Gp, acquisition, universal},
     past::completed,
     random::unmeasured,
@@ -108,7 +108,7 @@ fn filled(
         seed: 0x9a57 + index,
         start_seed: 0,
         whole: Some(whole.clone()),
-        past: None,
+        past: Past::default(),
     };
     let mut rng = begin.rng();
     let mut gp = Gp::new(&begin, filling, Kind::Plain, Acquisition::Bound(PAST_BETA));

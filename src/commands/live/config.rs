@@ -227,15 +227,19 @@ impl LiveConfig {
         if let Some(method) = &method {
             let without = [
                 ("--policy", policy.is_some()),
-                ("--prior", !given.prior.is_empty()),
+                ("--prior", !given.prior.is_empty() && method.name() != SEVERAL),
                 ("--fidelity", given.by.fidelity.is_some() && given.method.is_none()),
             ];
             if let Some((option, _)) = without.iter().find(|(_, given)| *given) {
-                let what = "knows one objective without limits";
-                return Err(Usage(format!(
-                    "{option} {what}; leave it out, or search one metric without --require"
-                ))
-                .into());
+                let text = match (*option, given.method.is_some()) {
+                    ("--prior", true) => format!(
+                        "--prior guides the predictor and `{SEVERAL}`, not `{method}`; leave out one of --prior and --method"
+                    ),
+                    _ => format!(
+                        "{option} knows one objective without limits; leave it out, or search one metric without --require"
+                    ),
+                };
+                return Err(Usage(text).into());
             }
             check_method(
                 method,

@@ -26,7 +26,7 @@ use srnas_oracle::{
     training::{TrainingOracle, data},
 };
 use srnas_policy::Policy;
-use srnas_search::{Guide, Limit, LiveSearch, MethodSpec, report::SearchReport};
+use srnas_search::{Guide, Limit, LiveSearch, MethodSpec, Past, report::SearchReport};
 use srnas_task::Fidelities;
 use std::{
     net::SocketAddr,
@@ -100,7 +100,7 @@ pub struct LiveArguments {
     pub prior: Vec<String>,
     /// With --oracle, the method that searches: any of those of `srnas compare`, with its options, such as
     /// evolution:population=20 [default: the predictor]
-    #[arg(long, value_name = "METHOD", requires = "live", conflicts_with_all = ["policy", "prior"])]
+    #[arg(long, value_name = "METHOD", requires = "live", conflicts_with = "policy")]
     pub method: Option<MethodSpec>,
     /// With --oracle remote, the address to listen on for evaluators [default: 127.0.0.1:7778]
     #[arg(long, value_name = "ADDR", value_parser = listen_address, requires = "live")]
@@ -153,9 +153,17 @@ impl LiveArguments {
         };
         let guide = match &config.policy {
             Some(file) => Guide::of_policy(&Policy::load(file)?, &given.space)?,
-            None if config.prior.is_empty() => Guide::default(),
+            None if config.prior.is_empty() || config.method.is_some() => Guide::default(),
             None => past::guide(&config.prior, &given.space, catalog)?,
         };
+        let past = match config.method.is_some() && !config.prior.is_empty() {
+            true => past::of_goal(&config.prior, &config.goal()?, &given.space, catalog)?,
+            false => Past::default(),
+        };
+        let mut method = config.method()?;
+        if let Some(method) = method.as_mut().filter(|_| past.is_known()) {
+            *method = method.knowing_the_past()?;
+        }
         let fidelities = config.fidelities();
         let start = if self.resume { Start::Resume } else { Start::New };
         let (oracle, held, resumed) = self.oracle(&given, &config, &run_dir, start)?;
@@ -172,7 +180,8 @@ impl LiveArguments {
             oracle: oracle.as_ref(),
             goal: config.goal()?,
             guide,
-            method: config.method()?,
+            method,
+            past,
             budget,
             parallel: config.slots().min(most),
             most_failures: self.max_failures.map(|most| most as usize),

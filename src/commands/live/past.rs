@@ -5,7 +5,7 @@ use crate::commands::space::GivenSpace;
 use serde::Deserialize;
 use srnas_ledger::Database;
 use srnas_oracle::{catalog::Catalog, tasks::resolve_tasks};
-use srnas_search::{Guide, PastSearch};
+use srnas_search::{Goal, Guide, Objective, Past, PastSearch, past_of};
 use srnas_space::{SPACES, SearchSpace};
 use srnas_task::{Count, TaskName, expand_braces};
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
@@ -23,6 +23,21 @@ pub fn guide(named: &[String], space: &Arc<SearchSpace>, catalog: &Catalog) -> a
     Ok(Guide::of_past(space, &past).map_err(|e| Usage(format!("--prior: {e}")))?)
 }
 
+/// What is known of each objective and each limit of a goal, by what earlier tasks measured of the same metric.
+pub fn of_goal(
+    named: &[String],
+    goal: &Goal,
+    space: &Arc<SearchSpace>,
+    catalog: &Catalog,
+) -> anyhow::Result<Past> {
+    let limits =
+        goal.limits().iter().map(|limit| Objective { metric: limit.metric.clone(), minimise: limit.at_most });
+    let each = goal.objectives().iter().cloned().chain(limits);
+    let of_each = each.map(|metric| searches_of(named, space, catalog, Some(&metric)));
+    let of_each = of_each.collect::<anyhow::Result<Vec<_>>>()?;
+    Ok(past_of(space, &of_each).map_err(|e| Usage(format!("--prior: {e}")))?)
+}
+
 /// What is known of earlier tasks on the space: `named` are run directories, of searches or of `srnas run`, and tasks on
 /// benchmarks.
 pub fn searches(
@@ -30,13 +45,26 @@ pub fn searches(
     space: &Arc<SearchSpace>,
     catalog: &Catalog,
 ) -> anyhow::Result<Vec<PastSearch>> {
+    searches_of(named, space, catalog, None)
+}
+
+/// As [`searches`], of one metric; of whatever was searched where none is named.
+fn searches_of(
+    named: &[String],
+    space: &Arc<SearchSpace>,
+    catalog: &Catalog,
+    metric: Option<&Objective>,
+) -> anyhow::Result<Vec<PastSearch>> {
     let mut past = Vec::new();
     for name in named {
         let found = match Path::new(name).is_dir() {
-            true => of_folder(Path::new(name), space)?,
-            false => of_tasks(name, space, catalog)?,
+            true => of_folder(Path::new(name), space, metric)?,
+            false => of_tasks(name, space, catalog, metric)?,
         };
         past.extend(found);
+    }
+    if let Some(Objective { metric, .. }) = metric.filter(|_| past.is_empty()) {
+        info!("nothing is known of {metric} beforehand");
     }
     for search in &past {
         let values = search.measured.iter().filter(|(_, value)| value.is_some()).count();
@@ -58,7 +86,11 @@ fn check_space(name: &str, other: &SearchSpace, space: &SearchSpace) -> anyhow::
 }
 
 /// What is in a run directory: one search, or the tasks that a policy was trained on.
-fn of_folder(folder: &Path, space: &SearchSpace) -> anyhow::Result<Vec<PastSearch>> {
+fn of_folder(
+    folder: &Path,
+    space: &SearchSpace,
+    metric: Option<&Objective>,
+) -> anyhow::Result<Vec<PastSearch>> {
     let name = folder.display().to_string();
     let text = fs::read_to_string(folder.join("config.toml"))
         .map_err(|e| wrong(&name, format!("it holds no search: cannot read its config.toml ({e})")))?;
@@ -72,7 +104,7 @@ fn of_folder(folder: &Path, space: &SearchSpace) -> anyhow::Result<Vec<PastSearc
     };
     check_space(&name, &other, space)?;
     let mut searches = Vec::new();
-    for (index, (task, _)) in run.tasks.iter().enumerate() {
+    for (index, (task, searched)) in run.tasks.iter().enumerate() {
         // What shorter trainings said is a task of its own. A constraint may be new.
         let named = |fidelity: f64| PastSearch {
             name: match fidelity {
@@ -86,7 +118,14 @@ fn of_folder(folder: &Path, space: &SearchSpace) -> anyhow::Result<Vec<PastSearc
             let search =
                 by_fidelity.entry(answer.fidelity.to_bits()).or_insert_with(|| named(answer.fidelity));
             if space.is_valid(&answer.choices) {
-                let value = answer.said.ok().map(|(value, _)| value as f32);
+                let of = |(value, metrics): (f64, BTreeMap<String, f64>)| match metric {
+                    None => Some(value),
+                    Some(wanted) => metrics
+                        .get(&wanted.metric)
+                        .map(|value| wanted.maximised(*value))
+                        .or_else(|| (*searched == wanted.metric).then_some(value)),
+                };
+                let value = answer.said.ok().and_then(of).map(|value| value as f32);
                 search.measured.push((answer.choices, value));
             }
         }
@@ -94,12 +133,21 @@ fn of_folder(folder: &Path, space: &SearchSpace) -> anyhow::Result<Vec<PastSearc
             searches.push(named(1.0));
         }
         searches.extend(by_fidelity.into_values());
+        if metric.is_some() {
+            // Of another metric it says nothing.
+            searches.retain(|search| search.measured.iter().any(|(_, value)| value.is_some()));
+        }
     }
     Ok(searches)
 }
 
 /// All that benchmarks know of the tasks that a pattern names.
-fn of_tasks(pattern: &str, space: &SearchSpace, catalog: &Catalog) -> anyhow::Result<Vec<PastSearch>> {
+fn of_tasks(
+    pattern: &str,
+    space: &SearchSpace,
+    catalog: &Catalog,
+    metric: Option<&Objective>,
+) -> anyhow::Result<Vec<PastSearch>> {
     let parse = |name: String| -> anyhow::Result<TaskName> {
         let what = "it is no run directory, nor the name of a task such as nb201/cifar10/val";
         name.parse().map_err(|e| wrong(pattern, format!("{what} ({e})")))
@@ -109,6 +157,11 @@ fn of_tasks(pattern: &str, space: &SearchSpace, catalog: &Catalog) -> anyhow::Re
     let mut searches = Vec::new();
     for task in resolve_tasks(catalog, &names, Count::Classes)? {
         check_space(task.name(), task.space(), space)?;
+        // A task is of the metric that its name ends with.
+        let last = |name: &str| name.rsplit('/').next().unwrap_or_default().to_string();
+        if metric.is_some_and(|wanted| last(&wanted.metric) != last(task.name())) {
+            continue;
+        }
         let mut choices = vec![0; space.len()];
         let mut measured = Vec::new();
         for rank in 0..task.space().size().unwrap_or(0) {

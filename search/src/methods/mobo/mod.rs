@@ -16,7 +16,7 @@ mod tests;
 mod undominated;
 
 use super::{
-    Begin, Method, MethodError, MethodSpec, SpecError, Starter,
+    Begin, Method, MethodError, MethodSpec, Past, Preparation, SLOPE_OF_PART, SpecError, Starter,
     gp::{AMONG, FIRST, SLOTS, universal},
     nsga2::{Individual, survivors},
     pool,
@@ -27,9 +27,11 @@ use hashbrown::HashSet;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Exp1, StandardNormal};
-use srnas_predictor::{Beliefs, Kind, PosteriorSettings, Predictor};
+use srnas_predictor::{PosteriorSettings, Predictor, Prior};
 use srnas_space::Choices;
+use srnas_task::Task;
 use statrs::distribution::{ContinuousCDF, Normal};
+use std::{borrow::Cow, sync::Arc};
 use undominated::Undominated;
 
 /// The reference point of volumes lies so far below the worst of the measured front, in ranges of that front.
@@ -56,7 +58,7 @@ enum Acquisition {
     Thompson,
 }
 
-pub fn prepare(spec: &MethodSpec) -> Result<Starter, SpecError> {
+pub fn prepare(spec: &MethodSpec, p: &Preparation) -> Result<(Starter, Past), SpecError> {
     let mut options = spec.options()?;
     let acquisition = match options.word("acquisition", &["bound", "ehvi", "chebyshev", "thompson"])? {
         "ehvi" => Acquisition::Ehvi,
@@ -67,8 +69,35 @@ pub fn prepare(spec: &MethodSpec) -> Result<Starter, SpecError> {
     let beta = options.number("beta", 3.0, 0.0)? as f32;
     let mut settings = universal();
     settings.plain.cut = options.number("cut", settings.plain.cut.into(), 0.0)? as f32;
+    let knows = options.word("past", &["none", "all"])? == "all";
     options.end()?;
-    Ok(Box::new(move |begin| Ok(Box::new(Mobo::new(begin, settings, acquisition, beta)))))
+    let past = if knows { past_of(spec, p)? } else { Past::default() };
+    if p.known.is_known() {
+        settings.transfer.slope = SLOPE_OF_PART;
+    }
+    let start: Starter = Box::new(move |begin| Ok(Box::new(Mobo::new(begin, settings, acquisition, beta))));
+    Ok((start, past))
+}
+
+/// What the past tasks of the same metric say of each objective.
+fn past_of(spec: &MethodSpec, p: &Preparation) -> Result<Past, SpecError> {
+    if p.known.is_known() {
+        return Ok(p.known.clone());
+    }
+    let of = |objective: &Arc<Task>| {
+        let same = p.past.iter().filter(|past| past.family() == objective.family());
+        // What is searched must not be looked up in the past.
+        let past: Vec<Arc<Task>> = same.filter(|past| past.name() != objective.name()).cloned().collect();
+        let prior = (!past.is_empty()).then(|| Prior::from_tables(p.space, &past).map(Arc::new));
+        prior.transpose().map_err(|e| spec.unfit(e.to_string()))
+    };
+    let priors = p.tasks.iter().map(of).collect::<Result<Vec<_>, _>>()?;
+    match priors.iter().any(Option::is_some) {
+        true => Ok(Past::several(priors, Vec::new())),
+        false => {
+            Err(spec.unfit("has past=all, and no past task has a metric of the objectives: give --past T"))
+        }
+    }
 }
 
 struct Mobo {
@@ -76,7 +105,7 @@ struct Mobo {
     rng: ChaCha8Rng,
     acquisition: Acquisition,
     beta: f32,
-    /// One for each objective, then one for each limit.
+    /// One for each objective, then one for each limit: after what the past says of it, if it says something.
     predictors: Vec<Predictor>,
     measured: HashSet<u64>,
     told: Vec<Individual>,
@@ -94,7 +123,9 @@ impl Mobo {
         });
         Self {
             rng: begin.rng(),
-            predictors: predictors(begin, settings),
+            predictors: (0..begin.objectives + begin.limits)
+                .map(|place| predictor(begin, settings, place))
+                .collect(),
             begin: begin.clone(),
             acquisition,
             beta,
@@ -116,8 +147,8 @@ impl Mobo {
     fn means_of(&mut self, choices: &Choices) -> Vec<f32> {
         let slot = self.slots(&[choices.to_vec()])[0];
         let mean = |predictor: &mut Predictor| {
-            let beliefs = predictor.beliefs();
-            (beliefs.centre + beliefs.spread * f64::from(beliefs.of(Kind::Plain, slot).0)) as f32
+            let kind = predictor.rule();
+            predictor.beliefs().value(kind, slot)
         };
         self.predictors.iter_mut().map(mean).collect()
     }
@@ -135,18 +166,23 @@ impl Mobo {
         (0..pool.len()).collect()
     }
 
+    /// So many measurements there are before the whole of a space is looked at: who knows a past needs no more than a unit.
+    fn first(&self) -> usize {
+        if self.begin.past.is_known() { 1 } else { FIRST }
+    }
+
     /// The next one after what is known and believed.
     fn choose(&mut self) -> Option<Vec<u8>> {
         let d = self.begin.space.len();
         // What differs most from all that is known, which upper bounds like best at first, are the extremes of a space.
-        if self.told.len() >= FIRST
+        if self.told.len() >= self.first()
             && let Some(whole) = self.begin.whole.clone()
         {
             let is_open = |&&rank: &&usize| !self.measured.contains(&whole.keys[rank]);
             let open: Vec<usize> = self.distinct.iter().filter(is_open).copied().collect();
             return self.best(&open).map(|at| whole.choices[open[at] * d..][..d].to_vec());
         }
-        let mut pool = match self.told.len() < FIRST {
+        let mut pool = match self.told.len() < self.first() {
             true => several_unmeasured(&self.begin, &self.measured, AMONG, &mut self.rng),
             false => self.pool(),
         };
@@ -164,7 +200,8 @@ impl Mobo {
         let broken = |i: &Individual| if self.keeps_limits(&i.values) { 0.0 } else { 1e3 };
         let worth = |i: &Individual| (i.choices.clone(), scale.scalarise(&i.values, &weights) - broken(i));
         let told: Vec<(Vec<u8>, f32)> = self.told.iter().map(worth).collect();
-        pool::unmeasured(&self.begin, &self.measured, &told, &[], &mut self.rng)
+        let favourites = self.begin.past.favourites();
+        pool::unmeasured(&self.begin, &self.measured, &told, favourites, &mut self.rng)
     }
 
     /// Whether what was told keeps every limit.
@@ -203,7 +240,7 @@ impl Mobo {
             let mut kept = kept.into_iter();
             known.retain(|_| kept.next().unwrap_or(true));
         }
-        let beliefs: Vec<_> = self.predictors.iter_mut().map(|p| p.beliefs()).collect();
+        let beliefs: Vec<View> = self.predictors.iter_mut().map(View::of).collect();
         let (beliefs, limits) = beliefs.split_at(objectives);
         let kept =
             |slot: usize| -> f64 { limits.iter().map(|limit| probability_above_zero(limit, slot)).product() };
@@ -213,8 +250,8 @@ impl Mobo {
         let mut front = non_dominated(&known);
         let ends = Scale::of(if front.len() > 1 { &front } else { &known }, objectives);
         let point = |slot: usize, heights: &[f32]| -> Vec<f32> {
-            let at = |(b, height): (&&Beliefs, &f32)| {
-                let (mean, deviation) = b.of(Kind::Plain, slot);
+            let at = |(b, height): (&View, &f32)| {
+                let (mean, deviation) = b.at(slot);
                 mean + height * deviation
             };
             beliefs.iter().zip(heights).map(at).collect()
@@ -248,7 +285,7 @@ impl Mobo {
         let mut gain = |&slot: &usize| match acquisition {
             Acquisition::Ehvi if region.gain(&point(slot, &hope), &certain, &mut gains) <= 0.0 => 0.0,
             Acquisition::Ehvi => {
-                let deviations: Vec<f32> = beliefs.iter().map(|b| b.of(Kind::Plain, slot).1).collect();
+                let deviations: Vec<f32> = beliefs.iter().map(|b| b.at(slot).1).collect();
                 region.gain(&point(slot, &certain), &deviations, &mut gains)
             }
             _ => region.gain(&point(slot, &heights), &certain, &mut gains),
@@ -269,10 +306,44 @@ impl Mobo {
     }
 }
 
+/// A posterior in deviations of what was measured.
+struct View<'p> {
+    mean: Cow<'p, [f32]>,
+    deviation: Cow<'p, [f32]>,
+    /// What the posterior's unit is in them.
+    unit: f32,
+    /// Where a limit is.
+    nought: f32,
+}
+
+impl<'p> View<'p> {
+    /// The transfer posterior until there is something to judge the past by, then the plain one, about the past's mean where the
+    /// measurements follow it.
+    fn of(predictor: &'p mut Predictor) -> Self {
+        let about = predictor.about_the_past();
+        let judged = predictor.len() >= FIRST || !predictor.has_prior();
+        let beliefs = predictor.beliefs();
+        let nought = beliefs.standardise(0.0);
+        if let Some((mean, deviation)) = about {
+            return Self { mean: mean.into(), deviation: deviation.into(), unit: 1.0, nought };
+        }
+        let (mean, deviation, unit) = match judged {
+            true => (&beliefs.plain_mean, &beliefs.plain_deviation, 1.0),
+            false => (&beliefs.transfer_mean, &beliefs.transfer_deviation, 1.0 / beliefs.scale),
+        };
+        Self { mean: mean.into(), deviation: deviation.into(), unit, nought }
+    }
+
+    /// Mean and deviation of a slot.
+    fn at(&self, slot: usize) -> (f32, f32) {
+        (self.unit * self.mean[slot], self.unit * self.deviation[slot])
+    }
+}
+
 /// How probable it is, as a posterior has it, that a value is above 0.
-fn probability_above_zero(beliefs: &Beliefs, slot: usize) -> f64 {
-    let (mean, deviation) = beliefs.of(Kind::Plain, slot);
-    let above = f64::from(mean - beliefs.standardise(0.0));
+fn probability_above_zero(view: &View, slot: usize) -> f64 {
+    let (mean, deviation) = view.at(slot);
+    let above = f64::from(mean - view.nought);
     match deviation > 0.0 {
         true => Normal::standard().cdf(above / f64::from(deviation)),
         false => f64::from(u8::from(above >= 0.0)),
@@ -317,13 +388,13 @@ impl Method for Mobo {
     }
 }
 
-fn predictors(begin: &Begin, settings: PosteriorSettings) -> Vec<Predictor> {
-    let (space, points) = (&begin.space, begin.budget);
-    let one = |_| match &begin.whole {
-        Some(whole) => Predictor::whole(space.clone(), &whole.forms, settings, None, points),
-        None => Predictor::sampled(space.clone(), settings, None, points, SLOTS),
-    };
-    (0..begin.objectives + begin.limits).map(one).collect()
+/// The posterior of an objective or a limit, by its place.
+fn predictor(begin: &Begin, settings: PosteriorSettings, place: usize) -> Predictor {
+    let (space, points, past) = (begin.space.clone(), begin.budget, begin.past.of(place).cloned());
+    match &begin.whole {
+        Some(whole) => Predictor::whole(space, &whole.forms, settings, past, points),
+        None => Predictor::sampled(space, settings, past, points, SLOTS),
+    }
 }
 
 /// So many of the points of a front, those that are furthest from others.

@@ -26,7 +26,7 @@ fn begin(decisions: usize, objectives: usize, budget: usize, seed: u64) -> Begin
         seed,
         start_seed: seed,
         whole: Whole::new(&space, Count::Strings).map(Arc::new),
-        past: None,
+        past: Past::default(),
         space,
     }
 }
@@ -41,6 +41,7 @@ fn run(text: &str, begin: &Begin, workers: usize, values: impl Fn(&Choices) -> V
         shorter: 0,
         budget: begin.budget,
         past: &[],
+        known: &Past::default(),
         priors: &priors,
     };
     let spec: MethodSpec = text.parse().unwrap();
@@ -103,6 +104,37 @@ fn within_limits_it_finds_the_best_that_keeps_them_sooner_than_random_search() {
         let within = trace.iter().filter(|query| query.values[2] >= 0.0).count();
         assert!(if kept { within > 12 } else { within == 0 }, "{within} of 25 within");
     }
+}
+
+#[test]
+fn a_past_of_the_same_metrics_helps_also_where_only_one_is_known_and_one_that_says_nothing_does_no_harm() {
+    let whole = begin(6, 2, 20, 0).whole.unwrap();
+    let all: Vec<Vec<f32>> = whole.choices.chunks_exact(6).map(trade_off).collect();
+    let front = Front::new(&all).unwrap();
+    // Another task: the same in other units and a little otherwise; and one that has nothing to do with it.
+    let prior = |of: &dyn Fn(usize, &[f32]) -> f32| {
+        let values = all.iter().enumerate().map(|(rank, values)| of(rank, values)).collect();
+        let values = Prior::scaled(values, |_| true);
+        Some(Arc::new(Prior::new(vec!["past".into()], vec!["past".into()], 729, values).unwrap()))
+    };
+    let noise = |rank: usize| (rank as f32 * 12.9898).sin();
+    let first = prior(&|rank, values| 3.0 * values[0] + 0.3 * noise(rank));
+    let second = prior(&|rank, values| 0.1 * values[1] + 0.1 * noise(rank));
+    let unrelated = prior(&|rank, _| noise(rank));
+    let mean = |past: Past| {
+        let found = |seed| {
+            let begin = Begin { past: past.clone(), ..begin(6, 2, 20, seed) };
+            let trace = run("mobo", &begin, 1, trade_off);
+            front.hypervolume(&trace.into_iter().map(|query| query.values).collect::<Vec<_>>())
+        };
+        (0..8).map(found).sum::<f64>() / 8.0
+    };
+    let without = mean(Past::default());
+    let both = mean(Past::several(vec![first.clone(), second], Vec::new()));
+    let one = mean(Past::several(vec![first, None], Vec::new()));
+    let nothing = mean(Past::several(vec![unrelated, None], Vec::new()));
+    assert!(both > without + 0.02 && one > without, "{both} {one} {without}");
+    assert!(nothing > without - 0.03, "{nothing} {without}");
 }
 
 #[test]
