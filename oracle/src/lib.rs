@@ -14,6 +14,9 @@ pub mod importers;
 pub mod ranking;
 pub mod run_tasks;
 pub mod simulated;
+mod spec;
 pub mod tasks;
 pub mod training;
 pub mod verify;
+
+pub use spec::{OracleSpec, OracleSpecError};

@@ -4,9 +4,9 @@ use srnas_environment::{CandidateMode, Environment, EnvironmentConfig, Reach};
 use srnas_policy::{Acts, Policy, evaluation::Searcher};
 use srnas_predictor::{Kind, LearnedPriorError, Prior};
 use srnas_space::SearchSpace;
-use std::sync::Arc;
+use std::{str::FromStr, sync::Arc};
 
-/// Who searches with a policy file.
+/// Who searches with a policy file, by its name: `exported`, `rule`, `trained`, `plain` or `random`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Acting {
     /// What the run exported: the trained policy if it earned it, else the rule.
@@ -51,7 +51,39 @@ pub enum PolicySearchError {
     },
 }
 
+/// Why a text does not say who searches.
+#[derive(Clone, Debug, thiserror::Error, PartialEq)]
+#[error("it is exported, rule, trained, plain or random")]
+pub struct ActingError;
+
+impl FromStr for Acting {
+    type Err = ActingError;
+
+    fn from_str(text: &str) -> Result<Self, ActingError> {
+        Ok(match text {
+            "exported" => Self::Exported,
+            "rule" => Self::Rule,
+            "trained" => Self::Trained,
+            "plain" => Self::Plain,
+            "random" => Self::Random,
+            _ => return Err(ActingError),
+        })
+    }
+}
+
 impl Acting {
+    /// In words, of a policy.
+    pub fn in_words(self, policy: &Policy) -> &'static str {
+        match (self, policy.acts) {
+            (Self::Exported, Acts::Rule) => "the base rule (the trained part did not earn its export)",
+            (Self::Exported, Acts::Trained) => "the trained policy (it earned its export)",
+            (Self::Rule, _) => "the base rule",
+            (Self::Trained, _) => "the trained policy",
+            (Self::Plain, _) => "the plain posterior's best upper bound, no training tasks",
+            (Self::Random, _) => "random search",
+        }
+    }
+
     fn by_network(self, policy: &Policy) -> bool {
         match self {
             Self::Trained => true,

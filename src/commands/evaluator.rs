@@ -3,11 +3,7 @@
 use super::{
     Usage,
     actor::default_id,
-    live::{
-        FOLDERS, TRAININGS,
-        config::{PROGRAM, TRAIN, TrainingConfig},
-        trained,
-    },
+    live::{FOLDERS, TRAININGS, config::TrainingConfig, trained},
     patience::{Patience, patience},
     security::CallerSecurity,
     space::GivenSpace,
@@ -16,6 +12,7 @@ use anyhow::Context;
 use clap::Args;
 use srnas_actor::evaluator::{Evaluator, EvaluatorOptions};
 use srnas_oracle::{
+    OracleSpec,
     command::{CommandOptions, CommandOracle},
     costly::CostlyOracle,
 };
@@ -43,7 +40,7 @@ pub struct EvaluatorCommand {
     learner: String,
     /// What measures: `train` trains each network, `cmd:PROGRAM` asks a program of yours
     #[arg(long, value_name = "train|cmd:PROGRAM")]
-    oracle: String,
+    oracle: OracleSpec,
     /// With --oracle train, the images: digits (built in), mnist:DIR, idx:DIR, cifar10:DIR or cifar100:DIR
     #[arg(long, value_name = "DATA")]
     data: Option<String>,
@@ -73,15 +70,16 @@ pub struct EvaluatorCommand {
 impl EvaluatorCommand {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
-        let program = self.oracle.strip_prefix(PROGRAM).filter(|program| !program.trim().is_empty());
-        let training = match (&self.oracle[..], program) {
-            (TRAIN, _) => Some(TrainingConfig::given(self.data.as_deref(), self.recipe.as_deref())?),
-            (_, Some(_)) if self.data.is_some() || self.recipe.is_some() => {
+        let (program, training) = match &self.oracle {
+            OracleSpec::Train => {
+                (None, Some(TrainingConfig::given(self.data.as_deref(), self.recipe.as_deref())?))
+            }
+            OracleSpec::Program(_) if self.data.is_some() || self.recipe.is_some() => {
                 return Err(Usage("--data and --recipe go with --oracle train".into()).into());
             }
-            (_, Some(_)) => None,
-            (other, None) => {
-                return Err(Usage(format!("--oracle {other}: it is `train` or `cmd:PROGRAM`")).into());
+            OracleSpec::Program(program) => (Some(program), None),
+            OracleSpec::Remote => {
+                return Err(Usage("--oracle remote: it is `train` or `cmd:PROGRAM`".into()).into());
             }
         };
         let id = self.id.clone().unwrap_or_else(default_id);
@@ -110,7 +108,7 @@ impl EvaluatorCommand {
                 return Ok(Arc::new(oracle));
             }
             let options = CommandOptions {
-                command: program.unwrap_or_default().into(),
+                command: program.cloned().unwrap_or_default(),
                 metrics,
                 // The search has both.
                 timeout: None,

@@ -5,7 +5,7 @@
 
 use super::{
     Usage,
-    live::{self, LiveArguments, OracleArguments, past},
+    live::{LiveArguments, OracleArguments, past},
     space::GivenSpace,
 };
 use anyhow::Context;
@@ -16,6 +16,7 @@ use srnas_basics::text::shell;
 use srnas_config::Config;
 use srnas_environment::synthetic;
 use srnas_oracle::{
+    OracleSpec,
     benchmark::{BenchmarkWriter, Direction, EXTENSION, MetricInfo, SpaceDefinition, SpaceFormat},
     catalog::{Catalog, SURROGATES},
 };
@@ -62,8 +63,8 @@ pub struct OwnArguments {
     #[arg(long, value_name = "DIR|T", requires = "space")]
     prior: Vec<String>,
     /// Search by this oracle first, and learn from what it measured: `train` or `cmd:PROGRAM`
-    #[arg(long, value_name = "train|cmd:PROGRAM", value_parser = live::oracle, requires = "space")]
-    oracle: Option<String>,
+    #[arg(long, value_name = "train|cmd:PROGRAM", requires = "space")]
+    oracle: Option<OracleSpec>,
     /// With --oracle, the metric to search for
     #[arg(long, value_name = "METRIC", requires = "oracle", conflicts_with = "minimise")]
     maximise: Option<String>,
@@ -140,7 +141,7 @@ impl OwnArguments {
     /// The search by the oracle: made, gone on with, or done already.
     fn measure(&self, run_dir: &Path, seed: u64, catalog: &Catalog) -> anyhow::Result<Option<PathBuf>> {
         let Some(oracle) = &self.oracle else { return Ok(None) };
-        if oracle == live::config::REMOTE {
+        if *oracle == OracleSpec::Remote {
             let text = "--oracle remote goes with `srnas search`; give its run directory here as --prior";
             return Err(Usage(text.into()).into());
         }

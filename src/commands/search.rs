@@ -1,7 +1,7 @@
 //! `srnas search`: a trained policy alone on a task, or on what is measured on the spot.
 
 use super::{Usage, live::LiveArguments, tasks::TaskArguments};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use srnas_basics::{statistics::bootstrap_mean, text::number};
@@ -9,7 +9,7 @@ use srnas_config::Config;
 use srnas_environment::Environment;
 use srnas_oracle::tasks::{resolve_tasks, resolve_with_shorter};
 use srnas_policy::{
-    Acts, Policy,
+    Policy,
     evaluation::{Search, search},
 };
 use srnas_search::{Acting, policy_environment};
@@ -58,42 +58,16 @@ pub struct SearchCommand {
     /// Report after so many paid queries [default: 5,10,25,50 as far as the budget goes, and the budget]
     #[arg(long, value_delimiter = ',', value_name = "N,…", conflicts_with = "live")]
     at: Vec<usize>,
-    /// Who searches
-    #[arg(long, value_enum, default_value_t = By::Exported, conflicts_with = "live")]
-    by: By,
+    /// Who searches: exported (what the run exported: the trained policy if it earned it, else the rule), rule (best upper bound of
+    /// the transfer posterior), trained (exported or not), plain (best upper bound without training tasks) or random
+    #[arg(long, value_name = "WHO", default_value = "exported", conflicts_with = "live")]
+    by: Acting,
     /// Seed of the starts, the same for every --by; with --oracle, of everything random [default: 1]
     #[arg(long, value_name = "SEED")]
     seed: Option<u64>,
     /// Print one JSON object per task, then a summary
     #[arg(long)]
     json: bool,
-}
-
-/// Who searches.
-#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
-enum By {
-    /// What the run exported: the trained policy if it earned it, else the rule
-    Exported,
-    /// The base rule: best upper bound of the transfer posterior
-    Rule,
-    /// The trained policy, exported or not
-    Trained,
-    /// Best upper bound of the plain posterior: no training tasks at all
-    Plain,
-    /// Random search
-    Random,
-}
-
-impl From<By> for Acting {
-    fn from(by: By) -> Self {
-        match by {
-            By::Exported => Self::Exported,
-            By::Rule => Self::Rule,
-            By::Trained => Self::Trained,
-            By::Plain => Self::Plain,
-            By::Random => Self::Random,
-        }
-    }
 }
 
 impl SearchCommand {
@@ -127,7 +101,7 @@ impl SearchCommand {
         let tasks = resolve(&self.tasks.catalog(), &names, count)?;
         let budget = self.budget as usize;
         let at = self.report_at(budget)?;
-        let acting = Acting::from(self.by);
+        let acting = self.by;
         let searcher = acting.searcher(&policy);
         let mut done: Vec<(Arc<Task>, Vec<Search>)> = Vec::new();
         let progress = ProgressBar::new(tasks.len() as u64).with_style(
@@ -192,14 +166,7 @@ impl SearchCommand {
     }
 
     fn print(&self, policy: &Policy, done: &[(Arc<Task>, Vec<Search>)], at: &[usize]) {
-        let acts = match (self.by, policy.acts) {
-            (By::Exported, Acts::Rule) => "the base rule (the trained part did not earn its export)",
-            (By::Exported, Acts::Trained) => "the trained policy (it earned its export)",
-            (By::Rule, _) => "the base rule",
-            (By::Trained, _) => "the trained policy",
-            (By::Plain, _) => "the plain posterior's best upper bound, no training tasks",
-            (By::Random, _) => "random search",
-        };
+        let acts = self.by.in_words(policy);
         let (starts, unit) = (self.repeats, super::unit_of(policy));
         println!("Searched by {acts}; {starts} starts per task, {} {unit} each.", self.budget);
         println!("Normalised regret: 0 is the best of the table, 1 its median.\n");

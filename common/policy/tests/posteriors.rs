@@ -296,7 +296,7 @@ fn the_posterior_about_the_past_has_its_slope_and_leaves_a_past_that_says_nothin
     let told = |value: &dyn Fn(usize) -> f32, n: usize| told_by(1.0, value, n);
     // In other units: what was never measured is known.
     let value = |rank: usize| 90.0 + 4.0 * past(rank);
-    let mut errors = |cut: f32| {
+    let errors = |cut: f32| {
         let mut follows = told_by(cut, &value, 40);
         let (mean, deviation) = follows.about_the_past().unwrap();
         let beliefs = follows.beliefs();

@@ -17,16 +17,7 @@ pub fn prepare(spec: &MethodSpec, p: &Preparation) -> Result<Starter, SpecError>
     if file.is_empty() {
         return Err(spec.unfit("needs a file: policy:runs/latest"));
     }
-    let acting = match by {
-        "exported" => Acting::Exported,
-        "rule" => Acting::Rule,
-        "trained" => Acting::Trained,
-        "plain" => Acting::Plain,
-        other => {
-            let reason = format!("has by={other}, which is not exported, rule, trained or plain");
-            return Err(spec.unfit(reason));
-        }
-    };
+    let acting: Acting = by.parse().map_err(|e| spec.unfit(format!("has by={by}: {e}")))?;
     let policy = Policy::load(Path::new(file)).map_err(|e| spec.unfit(format!("cannot be used: {e}")))?;
     let environment = policy_environment(&policy, p.space, p.budget, acting)
         .map_err(|e| spec.unfit(format!("cannot be used: {e}")))?;

@@ -3,11 +3,7 @@
 use super::CompareCommand;
 use crate::commands::{
     Usage,
-    live::{
-        LiveArguments,
-        config::{LiveConfig, PROGRAM},
-        ledger::SearchLedger,
-    },
+    live::{LiveArguments, config::LiveConfig, ledger::SearchLedger},
     stop_flag,
 };
 use anyhow::Context;
@@ -15,6 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use sha2::{Digest, Sha256};
 use srnas_basics::text::hex;
 use srnas_learner::Start;
+use srnas_oracle::OracleSpec;
 use srnas_search::{
     Clock, Event, LiveComparison, LiveComparisonError, LiveError, MethodSpec, Plan, check_method, report,
 };
@@ -106,7 +103,7 @@ impl CompareCommand {
 
     /// What belongs to tables alone.
     fn refuse_tables(&self) -> anyhow::Result<()> {
-        let oracle = self.by.oracle.as_deref().unwrap_or_default();
+        let Some(oracle) = &self.by.oracle else { return Ok(()) };
         let tables = [
             ("--objectives", !self.objectives.is_empty()),
             ("--report", self.report.is_some()),
@@ -122,7 +119,7 @@ impl CompareCommand {
             );
             return Err(Usage(text).into());
         }
-        if !oracle.starts_with(PROGRAM) && oracle != crate::commands::live::config::TRAIN {
+        if *oracle == OracleSpec::Remote {
             let text = "--oracle remote goes with `srnas search`; compare with --oracle cmd:PROGRAM or train";
             return Err(Usage(text.into()).into());
         }

@@ -11,7 +11,7 @@ use srnas_basics::text::shell;
 use srnas_learner::RunDir;
 use srnas_ledger::Database;
 use srnas_oracle::{
-    digits,
+    OracleSpec, digits,
     training::{Recipe, measure::Questions},
 };
 use srnas_policy::Policy;
@@ -23,11 +23,6 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
 };
-
-/// The oracles there are: training, evaluators elsewhere, and what comes before a program's name.
-pub const TRAIN: &str = "train";
-pub const REMOTE: &str = "remote";
-pub const PROGRAM: &str = "cmd:";
 
 /// Where evaluators are listened for.
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7778);
@@ -43,8 +38,8 @@ const SEVERAL: &str = "mobo";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LiveConfig {
-    /// `train`, `remote`, or `cmd:` and a program.
-    pub oracle: String,
+    /// Who measures.
+    pub oracle: OracleSpec,
     /// With a program, the folder in which the search was begun: the program may name files from there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub folder: Option<PathBuf>,
@@ -126,11 +121,11 @@ impl LiveConfig {
     /// Measurements at a time.
     pub fn slots(&self) -> usize {
         self.parallel.map_or_else(
-            || match &self.oracle[..] {
-                TRAIN => std::thread::available_parallelism().map_or(1, usize::from),
-                REMOTE => MOST_EVALUATORS,
+            || match &self.oracle {
+                OracleSpec::Train => std::thread::available_parallelism().map_or(1, usize::from),
+                OracleSpec::Remote => MOST_EVALUATORS,
                 // Who knows what a program uses.
-                _ => 1,
+                OracleSpec::Program(_) => 1,
             },
             usize::from,
         )
@@ -171,8 +166,8 @@ impl LiveConfig {
         policy: Option<&Path>,
         seed: u64,
     ) -> anyhow::Result<(Self, GivenSpace)> {
-        let oracle = given.by.oracle.clone().unwrap_or_default();
-        let (train, remote) = (oracle == TRAIN, oracle == REMOTE);
+        let oracle = given.by.oracle.clone().ok_or_else(|| Usage("--oracle is missing".into()))?;
+        let (train, remote) = (oracle == OracleSpec::Train, oracle == OracleSpec::Remote);
         let others: [(&str, bool); 4] = [
             (
                 "--data and --recipe go with --oracle train",
@@ -197,7 +192,7 @@ impl LiveConfig {
             None => {
                 let text = format!(
                     "--oracle {} needs --space FILE: docs/your-own-search.md says how to write one",
-                    if remote { REMOTE } else { "cmd:PROGRAM" }
+                    if remote { "remote" } else { "cmd:PROGRAM" }
                 );
                 return Err(Usage(text).into());
             }
@@ -249,7 +244,7 @@ impl LiveConfig {
             )?;
         }
         let config = Self {
-            folder: oracle.starts_with(PROGRAM).then(std::env::current_dir).transpose()?,
+            folder: matches!(oracle, OracleSpec::Program(_)).then(std::env::current_dir).transpose()?,
             oracle,
             space: space.place.clone(),
             metric: goal.first().metric.clone(),
@@ -274,17 +269,13 @@ impl LiveConfig {
     /// Refuses to run a program from another folder than it was written for, unless it is named again.
     fn check_folder(&self, given: &LiveArguments, run_dir: &Path) -> anyhow::Result<()> {
         let here = std::env::current_dir()?;
-        let Some(folder) =
-            self.folder.as_ref().filter(|folder| **folder != here && given.by.oracle.is_none())
-        else {
-            return Ok(());
-        };
+        let folder = self.folder.as_ref().filter(|folder| **folder != here && given.by.oracle.is_none());
+        let (Some(folder), OracleSpec::Program(program)) = (folder, &self.oracle) else { return Ok(()) };
         let place = fs::canonicalize(run_dir).unwrap_or_else(|_| run_dir.to_path_buf());
         Err(Usage(format!(
-            "the search was begun in {}, and its program `{}` may name files from there; go on from there: cd {} && srnas search \
+            "the search was begun in {}, and its program `{program}` may name files from there; go on from there: cd {} && srnas search \
              --resume --run-dir {} (or give --oracle again, to run it from here)",
             folder.display(),
-            self.oracle.trim_start_matches(PROGRAM),
             shell(folder),
             shell(&place)
         ))

@@ -11,7 +11,7 @@ use super::{
 };
 use anyhow::bail;
 use clap::{ArgGroup, Args};
-use config::{LiveConfig, PROGRAM, REMOTE, RemoteConfig, TRAIN, TrainingConfig};
+use config::{LiveConfig, RemoteConfig, TrainingConfig};
 use display::{Display, More};
 use ledger::SearchLedger;
 use srnas_basics::text::{shell, with_causes};
@@ -20,6 +20,7 @@ use srnas_learner::{
     evaluate::{RemoteOptions, RemoteOracle, Terms},
 };
 use srnas_oracle::{
+    OracleSpec,
     catalog::Catalog,
     command::{CommandOptions, CommandOracle},
     costly::CostlyOracle,
@@ -47,8 +48,8 @@ const SHORTEST_LEASE: Duration = Duration::from_secs(1);
 pub struct OracleArguments {
     /// Make the measurements instead of looking them up: `train` trains each network, `cmd:PROGRAM` asks a program of yours,
     /// `remote` asks evaluators on this or other machines (docs/your-own-search.md)
-    #[arg(long, value_name = "train|cmd:PROGRAM|remote", value_parser = oracle)]
-    pub oracle: Option<String>,
+    #[arg(long, value_name = "train|cmd:PROGRAM|remote")]
+    pub oracle: Option<OracleSpec>,
     /// With --oracle, the space that is searched: a file (TOML, or a ConfigSpace in JSON) or a name [default: nb201]
     #[arg(long, value_name = "FILE|NAME", requires = "live")]
     pub space: Option<String>,
@@ -120,15 +121,6 @@ pub struct LiveArguments {
     pub resume: bool,
     #[command(flatten)]
     pub security: ListenerSecurity,
-}
-
-pub fn oracle(text: &str) -> Result<String, String> {
-    match text.strip_prefix(PROGRAM) {
-        Some(program) if !program.trim().is_empty() => Ok(text.into()),
-        Some(_) => Err("cmd: needs a program, such as 'cmd:python train.py'".into()),
-        None if matches!(text, TRAIN | REMOTE) => Ok(text.into()),
-        None => Err("it is `train`, `remote` or `cmd:PROGRAM`".into()),
-    }
 }
 
 impl LiveArguments {
@@ -265,7 +257,10 @@ impl LiveArguments {
                 Box::new(oracle)
             }
             (None, Some(oracle)) => Box::new(oracle),
-            (None, None) => Box::new(program(given, config, run_dir)?),
+            (None, None) => match &config.oracle {
+                OracleSpec::Program(command) => Box::new(program(command, given, config, run_dir)?),
+                other => return Err(Usage(format!("{other}: its configuration is not whole")).into()),
+            },
         };
         Ok((oracle, held, resumed))
     }
@@ -336,9 +331,14 @@ pub fn trained(
 }
 
 /// The oracle that asks a program.
-fn program(given: &GivenSpace, config: &LiveConfig, run_dir: &Path) -> anyhow::Result<CommandOracle> {
+fn program(
+    command: &str,
+    given: &GivenSpace,
+    config: &LiveConfig,
+    run_dir: &Path,
+) -> anyhow::Result<CommandOracle> {
     let options = CommandOptions {
-        command: config.oracle.trim_start_matches(PROGRAM).into(),
+        command: command.into(),
         metrics: config.metrics()?,
         timeout: duration("timeout", config.timeout.as_ref())?,
         retries: config.retries,
