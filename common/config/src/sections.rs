@@ -260,7 +260,7 @@ pub struct ActingConfig {
     pub epsilon_spread: f64,
     /// Least ε.
     pub epsilon_floor: f64,
-    /// Share of the episodes that walk synthetic tasks. In a space of more than 65,536 combinations none can be drawn, and all of
+    /// Share of the episodes that walk synthetic tasks. Over a table of more than 65,536 architectures none can be drawn, and all of
     /// these walk made-up spaces.
     pub synthetic: f64,
     /// Share of the synthetic episodes that walk a made-up space.

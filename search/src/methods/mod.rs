@@ -48,19 +48,22 @@ pub const METHODS: &[(&str, &str)] = &[
     ("evolution", "regularised evolution; population=100, tournament=10"),
     ("reinforce", "independent categoricals; rate=0.05, baseline=0.95"),
     ("ridge", "greedy ridge regression on choices and their pairs; initial=20, batch=10, alpha=1"),
-    ("gp", "plain posterior; acquisition=ucb|thompson, beta=3, kernel=counts|hamming"),
-    ("universal", "as srnas search does where it knows no past; beta=3, cut=1, first=4"),
+    (
+        "gp",
+        "Gaussian process, GP-UCB or Thompson sampling; acquisition=ucb|thompson, beta=3, kernel=counts|hamming",
+    ),
+    ("universal", "GP-UCB as srnas search does it where it knows no past; beta=3, cut=1, first=4"),
     (
         "transfer-gp",
-        "posterior that knows the past tasks; beta=3, slope=0.5|fixed, residual=0.06, n=all|N, cut=1",
+        "transfer Bayesian optimisation: a Gaussian process that knows the past tasks; beta=3, slope=0.5|fixed, residual=0.06, n=all|N, cut=1",
     ),
     (
         "two-phase",
-        "short trainings first, then full ones by what they say; short=100, beta=evidence|2, residual=evidence|1, slope=0.5, past=none|all, share=evidence|0.5",
+        "multi-fidelity Bayesian optimisation: short trainings first, then full ones by what they say; short=100, beta=evidence|2, residual=evidence|1, slope=0.5, past=none|all, share=evidence|0.5",
     ),
     (
         "screen",
-        "a full training only after a short one; first=64, beta=evidence|2, residual=evidence|1, slope=0.5, past=none|all, share=evidence|0.5",
+        "multi-fidelity screening: a full training only after a short one; first=64, beta=evidence|2, residual=evidence|1, slope=0.5, past=none|all, share=evidence|0.5",
     ),
     ("halving", "successive halving of shorter trainings, round after round"),
     ("hyperband", "successive halving, the rounds beginning at each level in turn"),
@@ -74,7 +77,7 @@ pub const METHODS: &[(&str, &str)] = &[
     ("linas", "several objectives: NSGA-II on predictors; population=50"),
     (
         "mobo",
-        "several objectives: a posterior for each, with past=all after what past tasks of the same metric say; acquisition=bound|ehvi|chebyshev|thompson, beta=3, cut=1, past=none|all",
+        "several objectives: Bayesian optimisation with a Gaussian process for each, with past=all after what past tasks of the same metric say; acquisition=bound|ehvi|chebyshev|thompson, beta=3, cut=1, past=none|all",
     ),
     ("policy", "policy:FILE, a trained srnas policy; policy:FILE,by=exported|rule|trained|plain"),
     ("cmd", "cmd:PROGRAM, anybody's method, asked and told by JSON lines"),
