@@ -200,7 +200,7 @@ fn who_may_not_come_is_told_why_and_what_does_not_fit_is_refused() {
     assert_eq!((search.ends(SOON), evaluator.ends(SOON)), (Some(0), Some(0)));
 
     for (arguments, expected) in [
-        (&["evaluator", "--learner", &url, "--oracle", "dog"][..], "it is `train` or `cmd:PROGRAM`"),
+        (&["evaluator", "--learner", &url, "--oracle", "dog"][..], "or `cmd:PROGRAM`"),
         (
             &["evaluator", "--learner", &url, "--oracle", "cmd:true", "--data", "digits"],
             "--data and --recipe go with",

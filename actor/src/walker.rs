@@ -14,7 +14,10 @@ use srnas_oracle::{
     run_tasks::RunTasks,
     simulated::{self, SimulationError},
 };
-use srnas_policy::{Policy, PolicyError, evaluation::best_of};
+use srnas_policy::{
+    Policy, PolicyError,
+    evaluation::{best_of, observe},
+};
 use srnas_predictor::{LearnedPriorError, PosteriorSettings, Prior, PriorError};
 use srnas_task::{Fidelity, Task};
 use srnas_wire::{Experience, SYNTHETIC_TASK};
@@ -104,7 +107,7 @@ impl Walker {
             prior,
             Reach::Pool,
         ));
-        let identity = config.network.identity;
+        let observations = ObservationBatch::new(config.network.identity);
         let mut walker = Self {
             environment,
             prior_version: None,
@@ -117,7 +120,7 @@ impl Walker {
             oracle: None,
             oracle_time: Duration::ZERO,
             batch: Experience::default(),
-            observations: ObservationBatch { identities: identity.then(Vec::new), ..Default::default() },
+            observations,
             layout: config.environment.layout(),
             config,
             tasks,
@@ -279,7 +282,10 @@ impl Walker {
     /// # Errors
     /// The network's, if its policy does not fit the observations; [`WalkerError::NothingToSearch`].
     pub fn step(&mut self) -> Result<Vec<Experience>, WalkerError> {
-        self.observe();
+        self.observations.clear();
+        for lane in &mut self.lanes {
+            observe(lane.episode.walk_mut(), &mut self.observations);
+        }
         let values = match &self.network {
             Some(network) => Some(network.q_values(&self.observations)?),
             None => None,
@@ -304,49 +310,22 @@ impl Walker {
         Ok(full)
     }
 
-    fn observe(&mut self) {
-        let width = self.config.environment.max_candidates();
-        let (n, d) = (self.lanes.len(), self.tasks.space().len());
-        let (features, context) = (self.layout.candidate_features(), self.layout.context_features());
-        let o = &mut self.observations;
-        (o.batch, o.width) = (n, width);
-        o.candidates.resize(n * width * features, 0.0);
-        o.contexts.resize(n * context, 0.0);
-        o.counts.resize(n, 0);
-        if let Some(identities) = &mut o.identities {
-            identities.resize(n * width * d, 0);
-        }
-        for (i, lane) in self.lanes.iter_mut().enumerate() {
-            lane.episode.walk_mut().observation(
-                &mut o.candidates[i * width * features..][..width * features],
-                &mut o.contexts[i * context..][..context],
-            );
-            let count = lane.episode.walk().candidates().len();
-            o.counts[i] = count as u32;
-            if let Some(identities) = &mut o.identities {
-                for c in 0..count {
-                    lane.episode.walk().choices_of(c, &mut identities[(i * width + c) * d..][..d]);
-                }
-            }
-        }
-    }
-
     fn step_lane(&mut self, i: usize, best: usize, values: Option<&[f32]>) -> Result<(), WalkerError> {
-        let (width, d) = (self.observations.width, self.tasks.space().len());
+        let d = self.tasks.space().len();
         let (features, context) = (self.layout.candidate_features(), self.layout.context_features());
-        let count = self.observations.counts[i] as usize;
+        let o = &self.observations;
+        let (rows, count) = (o.rows(i), o.rows(i).len());
         let lane = &mut self.lanes[i];
         let explores = self.rng.random_bool(lane.epsilon);
         let action = if explores { self.rng.random_range(0..count) } else { best };
         let uniform = lane.epsilon / count as f64;
         let probability = if action == best { 1.0 - lane.epsilon + uniform } else { uniform };
-        let value = |c: usize| values.map_or(0.0, |v| v[i * width + c]);
-        let o = &self.observations;
+        let value = |c: usize| values.map_or(0.0, |v| v[rows.start + c]);
         let mut seen = Seen {
             count,
-            candidates: &o.candidates[i * width * features..][..count * features],
+            candidates: &o.candidates[rows.start * features..rows.end * features],
             context: &o.contexts[i * context..][..context],
-            identities: o.identities.as_ref().map_or(&[], |id| &id[i * width * d..][..count * d]),
+            identities: o.identities.as_ref().map_or(&[], |id| &id[rows.start * d..rows.end * d]),
             chosen_value: value(best),
             best_value: value(best),
             version: self.policy_version,
@@ -385,27 +364,19 @@ impl Walker {
 
     /// Finishes a lane's segment with the last observation and starts another episode.
     fn end_episode(&mut self, i: usize) -> Result<(), WalkerError> {
-        let width = self.observations.width;
-        let d = self.tasks.space().len();
-        let identity = self.observations.identities.is_some();
+        let (d, features) = (self.tasks.space().len(), self.layout.candidate_features());
         let lane = &mut self.lanes[i];
-        let features = self.layout.candidate_features();
-        let mut rows = vec![0.0; width * features];
-        let mut context = vec![0.0; self.layout.context_features()];
-        lane.episode.walk_mut().observation(&mut rows, &mut context);
+        let mut last = ObservationBatch::new(self.observations.identities.is_some());
+        observe(lane.episode.walk_mut(), &mut last);
         // An exhausted space has no candidate left; an observation has at least one, here an empty row.
-        let count = lane.episode.walk().candidates().len().max(1);
-        let mut identities = vec![0; if identity { count * d } else { 0 }];
-        if identity {
-            for c in 0..lane.episode.walk().candidates().len() {
-                lane.episode.walk().choices_of(c, &mut identities[c * d..(c + 1) * d]);
-            }
-        }
+        let count = last.rows(0).len().max(1);
+        last.candidates.resize(count * features, 0.0);
+        last.identities.iter_mut().for_each(|choices| choices.resize(count * d, 0));
         lane.segment.see(&Seen {
             count,
-            candidates: &rows[..count * features],
-            context: &context,
-            identities: &identities,
+            candidates: &last.candidates,
+            context: &last.contexts,
+            identities: last.identities.as_deref().unwrap_or(&[]),
             chosen_value: 0.0,
             best_value: 0.0,
             version: self.policy_version,

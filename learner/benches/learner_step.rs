@@ -18,11 +18,9 @@ fn config(layers: usize) -> QNetworkConfig {
 fn observations(batch: usize, rng: &mut StdRng) -> ObservationBatch {
     let mut draw = |number: usize| (0..number).map(|_| rng.random_range(-1.0..1.0)).collect();
     ObservationBatch {
-        batch,
-        width: CANDIDATES,
+        offsets: (0..=batch).map(|i| i * CANDIDATES).collect(),
         candidates: draw(batch * CANDIDATES * 22),
         contexts: draw(batch * 12),
-        counts: vec![CANDIDATES as u32; batch],
         identities: None,
     }
 }

@@ -94,23 +94,25 @@ pub struct TransitionBatch {
 
 impl TransitionBatch {
     fn check(&self) -> Result<()> {
-        let batch = self.now.batch;
+        let batch = self.now.batch();
         let lengths = [
-            self.next.batch,
+            self.next.batch(),
             self.actions.len(),
             self.returns.len(),
             self.discounts.len(),
             self.weights.len(),
         ];
-        if batch == 0 || lengths != [batch; 5] || self.now.counts.len() != batch {
+        if batch == 0 || lengths != [batch; 5] {
             return Err(Error::Transitions(format!(
                 "{batch} observations; next observations, actions, returns, discounts and weights are {lengths:?}"
             )));
         }
-        match self.actions.iter().zip(&self.now.counts).position(|(action, count)| action >= count) {
+        let count = |index: usize| self.now.rows(index).len();
+        match (0..batch).find(|&index| self.actions[index] as usize >= count(index)) {
             Some(index) => Err(Error::Transitions(format!(
                 "transition {index} chose candidate {} of {}",
-                self.actions[index], self.now.counts[index]
+                self.actions[index],
+                count(index)
             ))),
             None => Ok(()),
         }
@@ -196,7 +198,7 @@ impl DqnUpdate {
     /// Where loss or gradient is not finite the step is skipped: nothing changes, and the outcome says so.
     pub fn step(&mut self, batch: &TransitionBatch) -> Result<StepOutcome> {
         batch.check()?;
-        let size = batch.now.batch;
+        let size = batch.now.batch();
         let acting = self.online.frozen()?;
         let parts: Vec<Range<usize>> =
             (0..size).step_by(PART).map(|start| start..size.min(start + PART)).collect();
@@ -244,23 +246,24 @@ impl DqnUpdate {
         let mut part = self.empty_part();
         for block in batch.now.blocks(range, self.online.config()) {
             let targets = self.targets(batch, block.clone(), acting)?;
-            let scores = self.online.forward_packed(&batch.now.pack(block.clone(), self.online.config())?)?;
-            let actions = &batch.actions[block.clone()];
-            let scale = 1.0 / batch.now.batch as f32;
+            let now = batch.now.pack(block.clone(), self.online.config())?;
+            let scores = self.online.forward_packed(&now)?;
+            let actions = now.ranges().zip(&batch.actions[block.clone()]);
+            let chosen: Vec<usize> = actions.map(|(rows, &action)| rows.start + action as usize).collect();
+            let scale = 1.0 / batch.now.batch() as f32;
             let weights = batch.weights[block].iter().map(|weight| weight * scale).collect();
-            let loss = huber(&scores, actions.to_vec(), targets.clone(), weights, self.config.huber_delta)
+            let loss = huber(&scores, chosen.clone(), targets.clone(), weights, self.config.huber_delta)
                 .map_err(network::Error::from)?;
             part.gradients.add_loss(&loss, self.online.parameters())?;
             part.loss += values(&loss)?[0] as f64;
-            let scores: Vec<f32> = values(&scores)?;
-            let rows = scores.chunks_exact(batch.now.width).zip(actions);
-            part.chosen.extend(rows.map(|(row, &action)| row[action as usize]));
+            let scores = values(&scores)?;
+            part.chosen.extend(chosen.into_iter().map(|place| scores[place]));
             part.targets.extend(targets);
         }
         Ok(part)
     }
 
-    /// Return plus discounted value of the next observation: the online network chooses among the valid
+    /// Return plus discounted value of the next observation: the online network chooses among its
     /// candidates, the target network says what the choice is worth.
     fn targets(
         &self,
@@ -274,12 +277,10 @@ impl DqnUpdate {
             return Ok(targets);
         }
         let next = batch.next.pack(going_on.iter().copied(), acting.config())?;
-        let width = batch.next.width;
         let (online, target) = (acting.q_values_packed(&next)?, self.target.q_values_packed(&next)?);
-        let observations = online.chunks_exact(width).zip(target.chunks_exact(width));
-        for (&index, (online, target)) in going_on.iter().zip(observations) {
-            let valid = &online[..batch.next.counts[index] as usize];
-            targets[index - range.start] += batch.discounts[index] * target[arg_max(valid)];
+        for (&index, rows) in going_on.iter().zip(next.ranges()) {
+            let choice = rows.start + arg_max(&online[rows]);
+            targets[index - range.start] += batch.discounts[index] * target[choice];
         }
         Ok(targets)
     }
@@ -346,28 +347,36 @@ mod tests {
 
     use super::*;
 
-    const WIDTH: usize = 6;
-
     fn network(layers: usize) -> QNetwork {
         let config = QNetworkConfig { width: 16, layers, base_feature: Some(0), ..QNetworkConfig::new(4, 2) };
         QNetwork::new(config, &mut StdRng::seed_from_u64(1)).unwrap()
     }
 
     fn observations(batch: usize, rng: &mut StdRng) -> ObservationBatch {
-        let mut draw = |number: usize| (0..number).map(|_| rng.random_range(-1.0..1.0)).collect();
-        let (candidates, contexts) = (draw(batch * WIDTH * 4), draw(batch * 2));
-        let counts = (0..batch).map(|_| rng.random_range(1..=WIDTH as u32)).collect();
-        ObservationBatch { batch, width: WIDTH, candidates, contexts, counts, identities: None }
+        let mut observations = ObservationBatch::default();
+        for _ in 0..batch {
+            let (rows, context, _) = observations.push(rng.random_range(1..=6), 4, 2, 0);
+            rows.iter_mut().chain(context).for_each(|value| *value = rng.random_range(-1.0..1.0));
+        }
+        observations
+    }
+
+    /// The same without the candidates of one observation.
+    fn emptied(observations: &ObservationBatch, which: usize) -> ObservationBatch {
+        let (mut emptied, rows) = (observations.clone(), observations.rows(which));
+        emptied.candidates.drain(rows.start * 4..rows.end * 4);
+        emptied.offsets[which + 1..].iter_mut().for_each(|offset| *offset -= rows.len());
+        emptied
     }
 
     /// Transitions that end at once, worth what feature 1 of the chosen candidate says.
     fn bandit(batch: usize, seed: u64) -> TransitionBatch {
         let mut rng = StdRng::seed_from_u64(seed);
         let now = observations(batch, &mut rng);
-        let actions: Vec<u32> = now.counts.iter().map(|&count| rng.random_range(0..count)).collect();
-        let chosen = actions.iter().enumerate().map(|(row, &action)| (row * WIDTH + action as usize) * 4 + 1);
-        let returns = chosen.map(|index| now.candidates[index]).collect();
-        let next = ObservationBatch { counts: vec![0; batch], ..now.clone() };
+        let chosen: Vec<usize> = (0..batch).map(|index| rng.random_range(now.rows(index))).collect();
+        let actions = chosen.iter().zip(&now.offsets).map(|(row, first)| (row - first) as u32).collect();
+        let returns = chosen.iter().map(|row| now.candidates[row * 4 + 1]).collect();
+        let next = ObservationBatch { offsets: vec![0; batch + 1], candidates: Vec::new(), ..now.clone() };
         TransitionBatch {
             now,
             actions,
@@ -414,20 +423,20 @@ mod tests {
         }
         let mut batch = walk(70, 99);
         batch.discounts[3] = 0.0;
-        batch.next.counts[3] = 0;
+        let after = std::mem::take(&mut batch.next);
+        batch.next = emptied(&after, 3);
         let online = update.online.frozen().unwrap();
         let outcome = update.step(&batch).unwrap();
-        batch.next.counts[3] = 1;
-        let [now, next, worth] = [(&online, &batch.now), (&online, &batch.next), (&target, &batch.next)]
+        let [now, next, worth] = [(&online, &batch.now), (&online, &after), (&target, &after)]
             .map(|(network, observations)| network.q_values(observations).unwrap());
         let mut choices_differ = 0;
-        for row in 0..70 {
-            let slots = row * WIDTH..row * WIDTH + batch.next.counts[row] as usize;
-            let choice = arg_max(&next[slots.clone()]);
-            choices_differ += (choice != arg_max(&worth[slots.clone()])) as usize;
-            let expected = batch.returns[row] + batch.discounts[row] * worth[slots.start + choice];
-            let error = now[row * WIDTH + batch.actions[row] as usize] - expected;
-            assert!((outcome.td_errors[row] - error).abs() < 1e-5);
+        for index in 0..70 {
+            let rows = after.rows(index);
+            let choice = arg_max(&next[rows.clone()]);
+            choices_differ += (choice != arg_max(&worth[rows.clone()])) as usize;
+            let expected = batch.returns[index] + batch.discounts[index] * worth[rows.start + choice];
+            let error = now[batch.now.offsets[index] + batch.actions[index] as usize] - expected;
+            assert!((outcome.td_errors[index] - error).abs() < 1e-5);
         }
         assert!(choices_differ > 0, "the batch does not tell double DQN from DQN");
     }
@@ -508,12 +517,10 @@ mod tests {
         let mut update = DqnUpdate::new(DqnConfig::default(), network(0)).unwrap();
         let good = walk(4, 0);
         let mut bad_action = good.clone();
-        bad_action.actions[2] = bad_action.now.counts[2];
-        let mut no_next = good.clone();
-        no_next.next.counts[1] = 0;
+        bad_action.actions[2] = bad_action.now.rows(2).len() as u32;
         let bad = [
             bad_action,
-            no_next,
+            TransitionBatch { next: emptied(&good.next, 1), ..good.clone() },
             TransitionBatch { returns: vec![0.0; 3], ..good.clone() },
             TransitionBatch { weights: vec![0.0; 5], ..good },
             TransitionBatch::default(),

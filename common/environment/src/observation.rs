@@ -313,6 +313,10 @@ pub(super) fn write(walk: &mut Walk, rows: &mut [f32], context: &mut [f32]) {
 
 /// What the candidates have besides where there are shorter trainings, and the base score: the rule's choice comes first.
 fn write_shorter(p: &mut Predictors, candidates: &[Candidate], rows: &mut [f32], features: usize) {
+    // A space may be exhausted.
+    if candidates.is_empty() {
+        return;
+    }
     let choice = p.rule_choice(candidates);
     let (kind, beta) = p.rule();
     let longest = p.levels.iter().rposition(|level| !level.known.is_empty());

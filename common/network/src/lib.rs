@@ -51,6 +51,3 @@ pub enum Error {
 
 /// The result of a network operation.
 pub type Result<T> = std::result::Result<T, Error>;
-
-/// What a padded slot scores: finite, so that arithmetic on it stays finite, and below any score.
-pub const INVALID_SCORE: f32 = -1e9;

@@ -128,7 +128,7 @@ impl PredictorNetwork {
         row_weights: &[f32],
         delta: f32,
     ) -> Result<Tensor> {
-        let (count, width) = (tasks.len(), self.config.inputs);
+        let (count, width, heads) = (tasks.len(), self.config.inputs, self.config.heads);
         if count == 0 || [inputs.len(), values.len(), row_weights.len()] != [count * width, count, count] {
             return Err(Error::Input(format!(
                 "{} inputs, {} values and {} weights do not fit {count} tasks",
@@ -137,12 +137,17 @@ impl PredictorNetwork {
                 row_weights.len()
             )));
         }
+        if let Some(task) = tasks.iter().find(|task| **task as usize >= heads) {
+            return Err(Error::Input(format!("task {task} of {heads}")));
+        }
         let total: f32 = row_weights.iter().sum();
         let block = |start: usize| -> Result<Tensor> {
             let rows = start..count.min(start + BLOCK);
             let estimates = self.forward(&inputs[rows.start * width..rows.end * width])?;
             let shares = row_weights[rows.clone()].iter().map(|weight| weight / total).collect();
-            Ok(huber(&estimates, tasks[rows.clone()].to_vec(), values[rows].to_vec(), shares, delta)?)
+            let tasks = tasks[rows.clone()].iter().enumerate();
+            let chosen = tasks.map(|(row, task)| row * heads + *task as usize).collect();
+            Ok(huber(&estimates, chosen, values[rows].to_vec(), shares, delta)?)
         };
         (BLOCK..count).step_by(BLOCK).try_fold(block(0)?, |sum, start| Ok((sum + block(start)?)?))
     }
@@ -268,6 +273,7 @@ mod tests {
         let expected: f32 = used.map(|(_, row)| ((row[1] - 3.0).abs() - 0.5) / 5.0).sum();
         assert!((loss(BLOCK + 3, &weights) - expected).abs() < 1e-5);
         assert!(network.loss(&inputs(3), &[0, 1], &[0.0; 3], &[1.0; 3], 1.0).is_err());
+        assert!(network.loss(&inputs(2), &[3, 0], &[0.0; 2], &[1.0; 2], 1.0).is_err());
     }
 
     #[test]

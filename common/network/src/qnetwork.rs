@@ -73,7 +73,7 @@ impl Scorer {
         })
     }
 
-    /// Scores, [B, M].
+    /// Scores, [R].
     fn forward(&self, batch: &PackedBatch) -> candle_core::Result<Tensor> {
         let segments = &batch.segments;
         let per_segment = || Sharing::PerSegment(segments.clone());
@@ -138,12 +138,12 @@ impl QNetwork {
         weights::parameter_count(&self.parameters)
     }
 
-    /// Scores of all candidates, [B, M]; padded slots hold [`super::INVALID_SCORE`] and pass no gradient.
+    /// Scores of all candidates, [R].
     pub fn forward(&self, batch: &ObservationBatch) -> Result<Tensor> {
-        self.forward_packed(&batch.pack(0..batch.batch, &self.config)?)
+        self.forward_packed(&batch.pack(0..batch.batch(), &self.config)?)
     }
 
-    /// Scores of all candidates of a packed batch, [B, M].
+    /// Scores of all candidates of a packed batch, [R].
     pub fn forward_packed(&self, batch: &PackedBatch) -> Result<Tensor> {
         Ok(self.scorer.forward(batch)?)
     }
@@ -192,16 +192,16 @@ impl FrozenQNetwork {
         &self.tensors
     }
 
-    /// Scores of all candidates, [B · M]; padded slots hold [`super::INVALID_SCORE`].
+    /// Scores of all candidates, [R].
     pub fn q_values(&self, batch: &ObservationBatch) -> Result<Vec<f32>> {
-        let mut scores = Vec::with_capacity(batch.batch * batch.width);
-        for block in batch.blocks(0..batch.batch, &self.config) {
+        let mut scores = Vec::with_capacity(batch.offsets.last().copied().unwrap_or(0));
+        for block in batch.blocks(0..batch.batch(), &self.config) {
             scores.extend(self.q_values_packed(&batch.pack(block, &self.config)?)?);
         }
         Ok(scores)
     }
 
-    /// Scores of all candidates of a packed batch, [B · M].
+    /// Scores of all candidates of a packed batch, [R].
     pub fn q_values_packed(&self, batch: &PackedBatch) -> Result<Vec<f32>> {
         Ok(copied(&self.scorer.forward(batch)?)?)
     }
@@ -211,10 +211,7 @@ impl FrozenQNetwork {
 mod tests {
     use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
 
-    use super::{
-        super::{Error, INVALID_SCORE},
-        *,
-    };
+    use super::{super::Error, *};
 
     fn config(layers: usize, identity: bool) -> QNetworkConfig {
         let identity = identity.then_some(IdentityConfig { decisions: 3, choices: 4 });
@@ -233,30 +230,22 @@ mod tests {
         [0, 2].into_iter().flat_map(|layers| [false, true].map(|identity| config(layers, identity)))
     }
 
-    /// Observations with these counts in slots of this width; what is padding is NaN, to see whether it is read.
-    fn observations(config: &QNetworkConfig, counts: &[u32], width: usize, seed: u64) -> ObservationBatch {
+    /// Observations with these counts.
+    fn observations(config: &QNetworkConfig, counts: &[usize], seed: u64) -> ObservationBatch {
         let mut rng = StdRng::seed_from_u64(seed);
         let mut draw =
             |number: usize| -> Vec<f32> { (0..number).map(|_| rng.random_range(-1.0..1.0)).collect() };
-        let (features, batch) = (config.candidate_features, counts.len());
-        let contexts = draw(batch * config.context_features);
-        let mut candidates = vec![f32::NAN; batch * width * features];
-        let mut identities = vec![255; batch * width * 3];
-        for (index, &count) in counts.iter().enumerate() {
-            let values = draw(count as usize * features);
-            candidates[index * width * features..][..values.len()].copy_from_slice(&values);
-            let choices: Vec<u8> =
-                draw(count as usize * 3).iter().map(|value| (value * 2.0 + 2.0) as u8).collect();
-            identities[index * width * 3..][..choices.len()].copy_from_slice(&choices);
+        let mut batch = ObservationBatch::new(true);
+        for &count in counts {
+            let (rows, context, choices) =
+                batch.push(count, config.candidate_features, config.context_features, 3);
+            rows.copy_from_slice(&draw(rows.len()));
+            context.copy_from_slice(&draw(context.len()));
+            choices.iter_mut().zip(draw(count * 3)).for_each(|(choice, value)| {
+                *choice = (value * 2.0 + 2.0) as u8;
+            });
         }
-        ObservationBatch {
-            batch,
-            width,
-            candidates,
-            contexts,
-            counts: counts.to_vec(),
-            identities: Some(identities),
-        }
+        batch
     }
 
     /// A network whose weights, those that start at zero too, are all random.
@@ -283,15 +272,14 @@ mod tests {
     fn an_untrained_network_ranks_as_the_base_rule() {
         for config in configs() {
             let network = QNetwork::new(config.clone(), &mut StdRng::seed_from_u64(1)).unwrap();
-            let batch = observations(&config, &[5, 1, 7], 7, 2);
+            let batch = observations(&config, &[5, 1, 7], 2);
             let scores = scores(&network, &batch);
-            for (index, &count) in batch.counts.iter().enumerate() {
-                let base: Vec<f32> = (0..count as usize)
-                    .map(|slot| batch.candidates[(index * 7 + slot) * config.candidate_features + 2])
-                    .collect();
+            for rows in (0..3).map(|index| batch.rows(index)) {
+                let base: Vec<f32> =
+                    rows.clone().map(|row| batch.candidates[row * config.candidate_features + 2]).collect();
                 let most = base.iter().copied().fold(f32::MIN, f32::max);
                 let expected: Vec<f32> = base.iter().map(|base| 0.5 * (base - most)).collect();
-                assert!(close(&scores[index * 7..][..count as usize], &expected));
+                assert!(close(&scores[rows], &expected));
             }
         }
     }
@@ -300,10 +288,10 @@ mod tests {
     fn every_parameter_gets_a_gradient() {
         for config in configs() {
             let network = perturbed(config.clone());
-            let batch = observations(&config, &[5, 1, 7], 7, 3);
+            let batch = observations(&config, &[5, 1, 7], 3);
             let scores = network.forward(&batch).unwrap();
             let loss =
-                super::super::huber(&scores, vec![4, 0, 2], vec![3.0, -3.0, 0.5], vec![1.0; 3], 1.0).unwrap();
+                super::super::huber(&scores, vec![4, 5, 8], vec![3.0, -3.0, 0.5], vec![1.0; 3], 1.0).unwrap();
             let gradients = loss.backward().unwrap();
             for (name, variable) in network.parameters() {
                 let gradient = gradients.get(variable).unwrap_or_else(|| panic!("{name} has no gradient"));
@@ -317,7 +305,7 @@ mod tests {
     fn scores_follow_a_permutation_of_the_candidates() {
         for config in configs() {
             let network = perturbed(config.clone());
-            let batch = observations(&config, &[9], 9, 4);
+            let batch = observations(&config, &[9], 4);
             let mut order: Vec<usize> = (0..9).collect();
             order.shuffle(&mut StdRng::seed_from_u64(6));
             assert_ne!(order, (0..9).collect::<Vec<_>>());
@@ -339,14 +327,18 @@ mod tests {
     }
 
     #[test]
-    fn padding_changes_nothing() {
+    fn more_observations_change_nothing() {
         for config in configs() {
             let network = perturbed(config.clone());
-            let tight = observations(&config, &[7, 4], 7, 7);
-            let wide = observations(&config, &[7, 4], 11, 7);
-            let (tight, wide) = (scores(&network, &tight), scores(&network, &wide));
-            assert!(close(&tight[..7], &wide[..7]) && close(&tight[7..11], &wide[11..15]));
-            assert!(wide[7..11].iter().chain(&wide[15..]).all(|score| *score == INVALID_SCORE));
+            let few = observations(&config, &[7, 4], 7);
+            let mut more = few.clone();
+            // What comes after them is not a number, to see whether it is read.
+            let (rows, context, _) = more.push(5, config.candidate_features, config.context_features, 3);
+            rows.fill(f32::NAN);
+            context.fill(f32::NAN);
+            let (few, more) = (scores(&network, &few), scores(&network, &more));
+            assert_eq!((few.len(), more.len()), (11, 16));
+            assert!(close(&few, &more[..11]) && more[11..].iter().all(|score| score.is_nan()));
         }
     }
 
@@ -354,12 +346,12 @@ mod tests {
     fn observations_do_not_influence_each_other() {
         for config in configs() {
             let network = perturbed(config.clone());
-            let batch = observations(&config, &[3, 1, 7, 2], 7, 8);
+            let batch = observations(&config, &[3, 1, 7, 2], 8);
             let together = scores(&network, &batch);
             for index in 0..4 {
                 let alone = batch.pack([index], &config).unwrap();
                 let alone = network.frozen().unwrap().q_values_packed(&alone).unwrap();
-                assert!(close(&alone, &together[index * 7..][..7]));
+                assert!(close(&alone, &together[batch.rows(index)]));
             }
         }
     }
@@ -368,7 +360,7 @@ mod tests {
     fn the_tracked_and_the_frozen_network_agree() {
         for config in configs() {
             let network = perturbed(config.clone());
-            let batch = observations(&config, &[3; 1500], 4, 9);
+            let batch = observations(&config, &[3; 1500], 9);
             let blocks = batch.blocks(0..1500, &config);
             assert!(blocks.len() > 1 && blocks.iter().map(|block| block.len()).sum::<usize>() == 1500);
             let tracked = copied(&network.forward(&batch).unwrap()).unwrap();
@@ -381,7 +373,7 @@ mod tests {
         let config = config(2, true);
         let (network, other) =
             (perturbed(config.clone()), QNetwork::new(config.clone(), &mut StdRng::seed_from_u64(8)));
-        let batch = observations(&config, &[3, 2], 3, 10);
+        let batch = observations(&config, &[3, 2], 10);
         let frozen = network.frozen().unwrap();
         let before = frozen.q_values(&batch).unwrap();
         network.copy_from(&other.unwrap()).unwrap();
@@ -393,7 +385,7 @@ mod tests {
     fn saved_weights_give_the_same_network() {
         for config in configs() {
             let network = perturbed(config.clone());
-            let batch = observations(&config, &[3, 2], 3, 11);
+            let batch = observations(&config, &[3, 2], 11);
             let loaded = QNetwork::from_tensors(config.clone(), &network.to_tensors().unwrap()).unwrap();
             assert_eq!(scores(&loaded, &batch), scores(&network, &batch));
             let names = |network: &QNetwork| {
@@ -422,16 +414,21 @@ mod tests {
     #[test]
     fn inputs_that_do_not_fit_are_refused() {
         let config = config(0, true);
-        let good = observations(&config, &[3, 2], 3, 12);
+        let good = observations(&config, &[3, 2], 12);
         assert!(good.pack(0..2, &config).is_ok());
+        assert!(matches!(good.pack(1..3, &config), Err(Error::Input(_))));
         let bad = [
-            ObservationBatch { counts: vec![3, 0], ..good.clone() },
-            ObservationBatch { counts: vec![3, 4], ..good.clone() },
-            ObservationBatch { counts: vec![3], ..good.clone() },
+            ObservationBatch { offsets: vec![0, 5, 5], ..good.clone() },
+            ObservationBatch { offsets: vec![0, 6, 5], ..good.clone() },
+            ObservationBatch { offsets: vec![0, 3, 6], ..good.clone() },
+            ObservationBatch { offsets: vec![1, 3, 5], ..good.clone() },
+            ObservationBatch { offsets: vec![0, 5], ..good.clone() },
+            ObservationBatch { offsets: vec![], ..good.clone() },
             ObservationBatch { contexts: vec![0.0; 5], ..good.clone() },
             ObservationBatch { candidates: vec![0.0; 5], ..good.clone() },
             ObservationBatch { identities: None, ..good.clone() },
-            ObservationBatch { identities: Some(vec![4; 18]), ..good.clone() },
+            ObservationBatch { identities: Some(vec![0; 14]), ..good.clone() },
+            ObservationBatch { identities: Some(vec![4; 15]), ..good.clone() },
         ];
         for batch in bad {
             assert!(matches!(batch.pack(0..2, &config), Err(Error::Input(_))));

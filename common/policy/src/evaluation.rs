@@ -91,8 +91,8 @@ fn search_group(
     while !going.is_empty() {
         let choices: Vec<usize> = match searcher {
             Searcher::Network(network, margin) => {
-                let mut walks: Vec<&mut Walk> = episodes.iter_mut().map(Episode::walk_mut).collect();
-                let batch = observe(env, network, going.iter().copied(), &mut walks);
+                let mut batch = ObservationBatch::new(network.config().identity.is_some());
+                going.iter().for_each(|&i| observe(episodes[i].walk_mut(), &mut batch));
                 cautious_best_of(&network.q_values(&batch)?, &batch, *margin)
             }
             other => {
@@ -135,8 +135,8 @@ pub fn choose(searcher: &Searcher, walk: &mut Walk) -> network::Result<usize> {
         Searcher::Bound(kind, beta) => walk.bound_choice(Some(*kind), *beta),
         Searcher::Random => random_choice(walk),
         Searcher::Network(network, margin) => {
-            let env = walk.environment().clone();
-            let batch = observe(&env, network, std::iter::once(0), &mut [walk]);
+            let mut batch = ObservationBatch::new(network.config().identity.is_some());
+            observe(walk, &mut batch);
             cautious_best_of(&network.q_values(&batch)?, &batch, *margin)[0]
         }
     })
@@ -148,49 +148,27 @@ fn random_choice(walk: &Walk) -> usize {
     new(CandidateKind::Random).or_else(|| new(CandidateKind::Edit)).unwrap_or(0)
 }
 
-/// Observations of some walks as one batch.
-pub fn observe(
-    env: &Environment,
-    network: &FrozenQNetwork,
-    which: impl Iterator<Item = usize>,
-    walks: &mut [&mut Walk],
-) -> ObservationBatch {
-    let width = env.config().max_candidates();
-    let layout = env.config().layout();
+/// Adds what a walk sees to a batch.
+pub fn observe(walk: &mut Walk, batch: &mut ObservationBatch) {
+    let (layout, d) = (walk.environment().config().layout(), walk.environment().space().len());
     let (features, context) = (layout.candidate_features(), layout.context_features());
-    let identity = network.config().identity.is_some();
-    let d = env.space().len();
-    let mut batch =
-        ObservationBatch { width, identities: identity.then(Vec::new), ..ObservationBatch::default() };
-    for i in which {
-        let at = batch.batch;
-        batch.batch += 1;
-        batch.candidates.resize(batch.batch * width * features, 0.0);
-        batch.contexts.resize(batch.batch * context, 0.0);
-        walks[i]
-            .observation(&mut batch.candidates[at * width * features..], &mut batch.contexts[at * context..]);
-        let count = walks[i].candidates().len();
-        batch.counts.push(count as u32);
-        if let Some(identities) = &mut batch.identities {
-            identities.resize(batch.batch * width * d, 0);
-            for c in 0..count {
-                walks[i].choices_of(c, &mut identities[(at * width + c) * d..][..d]);
-            }
-        }
+    let (rows, context, choices) = batch.push(walk.candidates().len(), features, context, d);
+    walk.observation(rows, context);
+    for (c, choices) in choices.chunks_exact_mut(d).enumerate() {
+        walk.choices_of(c, choices);
     }
-    batch
 }
 
 /// As [`best_of`], but the candidate of the highest base score stays the choice unless another's value is higher by more
 /// than `margin`: small differences between estimated values are noise, and the highest of many is the noisiest.
 pub fn cautious_best_of(values: &[f32], batch: &ObservationBatch, margin: f32) -> Vec<usize> {
     let mut choices = best_of(values, batch);
-    let features = batch.candidates.len() / (batch.batch * batch.width).max(1);
+    let features = batch.candidates.len() / values.len().max(1);
     for (i, choice) in choices.iter_mut().enumerate() {
-        let base = |c: usize| batch.candidates[(i * batch.width + c) * features + BASE];
-        let value = |c: usize| values[i * batch.width + c];
-        let by_rule =
-            (1..batch.counts[i] as usize).fold(0, |best, c| if base(c) > base(best) { c } else { best });
+        let rows = batch.rows(i);
+        let base = |c: usize| batch.candidates[(rows.start + c) * features + BASE];
+        let value = |c: usize| values[rows.start + c];
+        let by_rule = (1..rows.len()).fold(0, |best, c| if base(c) > base(best) { c } else { best });
         if value(*choice) - value(by_rule) <= margin {
             *choice = by_rule;
         }
@@ -198,19 +176,9 @@ pub fn cautious_best_of(values: &[f32], batch: &ObservationBatch, margin: f32) -
     choices
 }
 
-/// Index of the highest value among the valid candidates of each observation; the first of equals.
+/// Index of the highest value among the candidates of each observation; the first of equals.
 pub fn best_of(values: &[f32], batch: &ObservationBatch) -> Vec<usize> {
-    values
-        .chunks_exact(batch.width)
-        .zip(&batch.counts)
-        .map(|(row, &count)| {
-            let mut best = 0;
-            for (i, &v) in row[..count as usize].iter().enumerate() {
-                if v > row[best] {
-                    best = i;
-                }
-            }
-            best
-        })
-        .collect()
+    let best =
+        |values: &[f32]| (1..values.len()).fold(0, |best, i| if values[i] > values[best] { i } else { best });
+    (0..batch.batch()).map(|i| best(&values[batch.rows(i)])).collect()
 }

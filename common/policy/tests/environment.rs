@@ -10,7 +10,7 @@ use srnas_environment::{
 use srnas_network::{QNetwork, QNetworkConfig};
 use srnas_policy::evaluation::{Searcher, search};
 use srnas_predictor::{PosteriorSettings, Prior};
-use srnas_space::{Condition, Conditional, Decision, SearchSpace};
+use srnas_space::{Condition, Conditional, Decision, ListedBy, SearchSpace};
 use srnas_task::{Count, Fidelity, Measurable, Shorter, Task, Training};
 use std::{collections::HashSet, sync::Arc};
 
@@ -140,6 +140,35 @@ fn a_space_with_conditions_can_be_exhausted() {
     assert_eq!(episode.normalised_regret(), 0.0);
     // What is left may be walked over again, free.
     assert!(episode.step(0).measured.is_none());
+}
+
+#[test]
+fn a_table_of_architectures_without_neighbours_is_walked_to_its_end() {
+    let decision = |d: usize| Decision::new(format!("d{d}"), &["a", "b", "c"]);
+    let large = Arc::new(Conditional::space("large", (0..40).map(decision).collect(), vec![]).unwrap());
+    let rows: Vec<Vec<u8>> = (0..3).map(|c| vec![c; 40]).collect();
+    let space = large.listed(rows.iter().map(Vec::as_slice), ListedBy::Class).unwrap();
+    let task = |values: Vec<f32>| Task::new("t", "f", space.clone(), values, Count::Classes).unwrap();
+    let shorter = Shorter { task: Arc::new(task(vec![0.0, 2.0, 1.0])), cost: 0.1 };
+    let task = Arc::new(task(vec![1.0, 2.0, 3.0]).with_shorter(vec![shorter]).unwrap());
+    let config = EnvironmentConfig { horizon: 50, shorter: 40, ..EnvironmentConfig::default() };
+    let env = Environment::new(space.clone(), config, PosteriorSettings::default(), None, Reach::Whole);
+    let env = Arc::new(env);
+    let layout = env.config().layout();
+    let mut episode = Episode::new(env.clone(), task, &[], 1);
+    let mut context = vec![0.0; layout.context_features()];
+    loop {
+        let mut rows = vec![0.0; episode.walk().candidates().len() * layout.candidate_features()];
+        episode.walk_mut().observation(&mut rows, &mut context);
+        assert!(rows.iter().chain(&context).all(|v| v.is_finite()));
+        let Some(next) = episode.walk().candidates().iter().position(|c| !c.measured) else { break };
+        if episode.step(next).terminated {
+            let mut none = Vec::new();
+            episode.walk_mut().observation(&mut none, &mut context);
+            break;
+        }
+    }
+    assert_eq!(episode.normalised_regret(), 0.0);
 }
 
 #[test]

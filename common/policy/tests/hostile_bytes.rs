@@ -98,11 +98,9 @@ static POLICY: LazyLock<Vec<u8>> = LazyLock::new(|| fixtures::unchecked(&fixture
 fn adopt(bytes: &[u8]) -> bool {
     let Ok(policy) = bounded(bytes.len(), 40, || Policy::from_bytes(bytes)) else { return false };
     let batch = ObservationBatch {
-        batch: 1,
-        width: 2,
+        offsets: vec![0, 2],
         candidates: vec![0.5; 2 * CANDIDATE_FEATURES],
         contexts: vec![0.25; CONTEXT_FEATURES],
-        counts: vec![2],
         identities: None,
     };
     // It may refuse them, as a network with identities does.

@@ -18,11 +18,9 @@ fn it_goes_both_ways() {
         assert_eq!(after.validation, before.validation);
         assert_eq!(after.prior.unwrap().values(), before.prior.as_ref().unwrap().values());
         let batch = ObservationBatch {
-            batch: 1,
-            width: 2,
+            offsets: vec![0, 2],
             candidates: vec![0.5; 2 * CANDIDATE_FEATURES],
             contexts: vec![0.25; CONTEXT_FEATURES],
-            counts: vec![2],
             identities: None,
         };
         assert_eq!(after.network.q_values(&batch).unwrap(), before.network.q_values(&batch).unwrap());

@@ -10,11 +10,9 @@ pub fn policy(bytes: &[u8]) {
     let bytes = safetensors(bytes, "srnas_policy");
     let Ok(policy) = Policy::from_bytes(&bytes) else { return };
     let batch = ObservationBatch {
-        batch: 1,
-        width: 2,
+        offsets: vec![0, 2],
         candidates: vec![0.5; 2 * CANDIDATE_FEATURES],
         contexts: vec![0.25; CONTEXT_FEATURES],
-        counts: vec![2],
         identities: None,
     };
     // It may refuse them, as a network with identities does.

@@ -28,7 +28,8 @@ pub fn replay(bytes: &[u8]) {
             let mut draw = Draw::default();
             replay.draw(8, 0.5, &mut ChaCha8Rng::seed_from_u64(0), &mut draw);
             assert_eq!((draw.batch.actions.len(), draw.batch.returns.len()), (8, 8));
-            assert!(draw.batch.actions.iter().zip(&draw.batch.now.counts).all(|(a, n)| a < n));
+            let (now, actions) = (&draw.batch.now, &draw.batch.actions);
+            assert!((0..8).all(|i| (actions[i] as usize) < now.rows(i).len()));
             assert!(draw.batch.returns.iter().chain(&draw.batch.discounts).all(|v| !v.is_nan()));
             assert!(draw.batch.weights.iter().all(|w| (0.0..=1.0).contains(w)), "{:?}", draw.batch.weights);
             replay.reprioritise(&draw, &[1.0; 8]);

@@ -198,7 +198,10 @@ impl Replay {
         let Draw { batch, places } = draw;
         places.clear();
         for side in [&mut batch.now, &mut batch.next] {
-            self.clear(side);
+            if self.config.decisions > 0 {
+                side.identities.get_or_insert_default();
+            }
+            side.clear();
         }
         batch.actions.clear();
         batch.returns.clear();
@@ -224,34 +227,14 @@ impl Replay {
         batch.weights.iter_mut().for_each(|w| *w /= highest);
     }
 
-    fn clear(&self, side: &mut ObservationBatch) {
-        (side.batch, side.width) = (0, self.config.width);
-        side.candidates.clear();
-        side.contexts.clear();
-        side.counts.clear();
-        if self.config.decisions > 0 {
-            side.identities.get_or_insert_default().clear();
-        }
-    }
-
     fn push(&self, segment: &Segment, observation: usize, side: &mut ObservationBatch) {
         let (cf, xf, d) =
             (self.config.candidate_features, self.config.context_features, self.config.decisions);
         let rows = segment.offsets[observation] as usize..segment.offsets[observation + 1] as usize;
-        let widen = |from: &[f16], to: &mut Vec<f32>, padded: usize| {
-            let start = to.len();
-            to.resize(start + padded, 0.0);
-            from.convert_to_f32_slice(&mut to[start..start + from.len()]);
-        };
-        widen(&segment.candidates[rows.start * cf..rows.end * cf], &mut side.candidates, side.width * cf);
-        widen(&segment.contexts[observation * xf..(observation + 1) * xf], &mut side.contexts, xf);
-        side.counts.push(rows.len() as u32);
-        if let Some(identities) = &mut side.identities {
-            let start = identities.len();
-            identities.extend_from_slice(&segment.identities[rows.start * d..rows.end * d]);
-            identities.resize(start + side.width * d, 0);
-        }
-        side.batch += 1;
+        let (candidates, context, choices) = side.push(rows.len(), cf, xf, d);
+        segment.candidates[rows.start * cf..rows.end * cf].convert_to_f32_slice(candidates);
+        segment.contexts[observation * xf..(observation + 1) * xf].convert_to_f32_slice(context);
+        choices.copy_from_slice(&segment.identities[rows.start * d..rows.end * d]);
     }
 
     /// Takes the new |TD errors| of a draw. A place that was overwritten since gets the priority of another transition,
@@ -347,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn old_transitions_are_overwritten_and_draws_are_padded() {
+    fn old_transitions_are_overwritten_and_draws_are_packed() {
         let mut replay = Replay::new(config(4, TimeLimit::Terminal));
         replay.insert(&segment(3, 0));
         replay.insert(&segment(3, 0));
@@ -355,11 +338,13 @@ mod tests {
         let mut draw = Draw::default();
         replay.draw(64, 1.0, &mut ChaCha8Rng::seed_from_u64(2), &mut draw);
         let now = &draw.batch.now;
-        assert_eq!(now.candidates.len(), 64 * 4 * 2);
+        assert_eq!((now.batch(), now.candidates.len()), (64, 2 * now.offsets[64]));
         for i in 0..64 {
-            let t = now.contexts[i];
-            assert_eq!(now.counts[i], t as u32 % 3 + 1);
-            assert_eq!(now.candidates[i * 8], t);
+            let (t, rows) = (now.contexts[i], now.rows(i));
+            assert_eq!(rows.len(), t as usize % 3 + 1);
+            for (c, row) in rows.enumerate() {
+                assert_eq!(now.candidates[row * 2..][..2], [t, c as f32]);
+            }
         }
         assert!(draw.batch.weights.iter().all(|&w| w > 0.0 && w <= 1.0));
     }

@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn one_candidate_attends_to_itself() -> Result<()> {
-        let segments = Arc::new(Segments { offsets: vec![0, 1], width: 1 });
+        let segments = Arc::new(Segments { offsets: vec![0, 1] });
         let packed = check::variable(1, &[1, 12])?;
         let result = attention(&packed, 2, &segments)?;
         assert!(check::difference(&result, &packed.narrow(1, 8, 4)?)? < 1e-6);

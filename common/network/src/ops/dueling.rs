@@ -5,7 +5,6 @@ use std::sync::Arc;
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
 use super::{
-    super::INVALID_SCORE,
     Segments,
     simd::{dot, vectorised},
     tensor, values, with_values,
@@ -13,7 +12,7 @@ use super::{
 
 /// Q = value + base + advantage − mean advantage of the observation, where advantage = hidden · weight.
 ///
-/// hidden [R, H], weight [H], value [B, 1], base [R] → [B, M]; padded slots hold [`INVALID_SCORE`].
+/// hidden [R, H], weight [H], value [B, 1], base [R] → [R].
 pub fn dueling(
     hidden: &Tensor,
     weight: &Tensor,
@@ -51,10 +50,9 @@ impl CustomOp3 for Dueling {
         if weight.len() != width || value.len() != count || self.base.len() != rows {
             bail!("dueling: hidden [{rows}, {width}], weight {}, value {}", weight.len(), value.len());
         }
-        let mut result = vec![INVALID_SCORE; count * self.segments.width];
-        let observations = self.segments.ranges().zip(result.chunks_exact_mut(self.segments.width));
-        for ((range, scores), value) in observations.zip(value) {
-            let scores = &mut scores[..range.len()];
+        let mut result = vec![0.0; rows];
+        for (range, value) in self.segments.ranges().zip(value) {
+            let scores = &mut result[range.clone()];
             let rows = &hidden[range.start * width..range.end * width];
             vectorised!({
                 let rows = rows.chunks_exact(width).zip(scores.iter_mut());
@@ -65,7 +63,7 @@ impl CustomOp3 for Dueling {
                 *score += value + base - mean;
             }
         }
-        Ok((CpuStorage::F32(result), (count, self.segments.width).into()))
+        Ok((CpuStorage::F32(result), rows.into()))
     }
 
     fn bwd(
@@ -81,9 +79,8 @@ impl CustomOp3 for Dueling {
         let mut of_weight = vec![0.0; width];
         let mut of_value = Vec::with_capacity(self.segments.count());
         let mut visit = |hidden: &[f32], weight: &[f32], gradient: &[f32]| {
-            let observations = self.segments.ranges().zip(gradient.chunks_exact(self.segments.width));
-            for (range, gradient) in observations {
-                let gradient = &gradient[..range.len()];
+            for range in self.segments.ranges() {
+                let gradient = &gradient[range.clone()];
                 let sum: f32 = gradient.iter().sum();
                 of_value.push(sum);
                 let share = sum / range.len() as f32;
@@ -144,39 +141,37 @@ mod tests {
             let composed = advantage.broadcast_sub(&advantage.mean_all()?)?;
             let composed = composed.broadcast_add(&value.narrow(0, index, 1)?.flatten_all()?)?;
             let composed = (composed + base.narrow(0, range.start, count)?)?;
-            let scores = fused.narrow(0, index, 1)?.flatten_all()?;
-            let valid = scores.narrow(0, 0, count)?;
+            let scores = fused.narrow(0, range.start, count)?;
             let variables = [&hidden, &weight, &value];
             // With one candidate the advantage cancels out, and its gradients are zero.
             if count == 1 {
-                assert!(check::difference(&valid, &composed)? < 1e-6);
+                assert!(check::difference(&scores, &composed)? < 1e-6);
             } else {
-                check::same(&valid, &composed, &variables)?;
+                check::same(&scores, &composed, &variables)?;
             }
-            let padding = scores.narrow(0, count, segments.width - count)?.to_vec1::<f32>()?;
-            assert!(padding.iter().all(|score| *score == INVALID_SCORE));
         }
         Ok(())
     }
 
     #[test]
-    fn padding_passes_no_gradient() -> Result<()> {
-        let segments = Arc::new(Segments { offsets: vec![0, 2], width: 3 });
-        let hidden = check::variable(1, &[2, 6])?;
+    fn a_score_passes_no_gradient_to_other_observations() -> Result<()> {
+        let segments = Arc::new(Segments { offsets: vec![0, 2, 5] });
+        let hidden = check::variable(1, &[5, 6])?;
         let weight = check::variable(2, &[6])?;
-        let value = check::variable(3, &[1, 1])?;
-        let scores = dueling(&hidden, &weight, &value, vec![0.0; 2], &segments)?;
-        let gradients = scores.narrow(1, 2, 1)?.sum_all()?.backward()?;
-        for variable in [&hidden, &weight, &value] {
-            let gradient = gradients.get(variable).unwrap().abs()?.sum_all()?.to_scalar::<f32>()?;
-            assert_eq!(gradient, 0.0);
+        let value = check::variable(3, &[2, 1])?;
+        let scores = dueling(&hidden, &weight, &value, vec![0.0; 5], &segments)?;
+        let gradients = scores.narrow(0, 1, 1)?.sum_all()?.backward()?;
+        for (variable, own) in [(&hidden, 2), (&value, 1)] {
+            let gradient = gradients.get(variable).unwrap().abs()?.sum(1)?.to_vec1::<f32>()?;
+            assert!(gradient[..own].iter().all(|size| *size > 0.0));
+            assert!(gradient[own..].iter().all(|size| *size == 0.0));
         }
         Ok(())
     }
 
     #[test]
     fn the_best_of_an_observation_has_base_zero() {
-        let segments = Segments { offsets: vec![0, 1, 3], width: 2 };
+        let segments = Segments { offsets: vec![0, 1, 3] };
         assert_eq!(base_scores(&[5.0, 1.0, 3.0], 2.0, &segments), [0.0, -4.0, 0.0]);
     }
 }

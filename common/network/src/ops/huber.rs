@@ -1,25 +1,26 @@
-//! The loss of the networks: Huber on one chosen output per row.
+//! The loss of the networks: Huber on chosen outputs.
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 
 use super::{tensor, values, with_values};
 
-/// Σ weight × huber(output[column] − target) over the rows: half the square up to `delta`, straight beyond it
+/// Σ weight × huber(output − target) over the chosen outputs: half the square up to `delta`, straight beyond it
 /// (an infinite `delta` makes it half the square everywhere).
 ///
-/// outputs [B, M]; one column, target and weight per row, [B] each → a scalar. All other outputs get gradient 0.
+/// outputs of any shape; of each that is chosen its place among them (row after row), target and weight, [B] each →
+/// a scalar. All other outputs get gradient 0.
 pub fn huber(
     outputs: &Tensor,
-    columns: Vec<u32>,
+    chosen: Vec<usize>,
     targets: Vec<f32>,
     weights: Vec<f32>,
     delta: f32,
 ) -> Result<Tensor> {
-    outputs.apply_op1(Huber { columns, targets, weights, delta })
+    outputs.apply_op1(Huber { chosen, targets, weights, delta })
 }
 
 struct Huber {
-    columns: Vec<u32>,
+    chosen: Vec<usize>,
     targets: Vec<f32>,
     weights: Vec<f32>,
     delta: f32,
@@ -31,34 +32,30 @@ impl CustomOp1 for Huber {
     }
 
     fn cpu_fwd(&self, outputs: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (rows, width) = layout.shape().dims2()?;
         let outputs = values(outputs, layout)?;
-        let lengths = [self.columns.len(), self.targets.len(), self.weights.len()];
-        if lengths != [rows; 3] || self.columns.iter().any(|column| *column as usize >= width) {
-            bail!("huber: outputs [{rows}, {width}]; {lengths:?} columns, targets and weights");
+        let lengths = [self.chosen.len(), self.targets.len(), self.weights.len()];
+        if lengths != [self.chosen.len(); 3] || self.chosen.iter().any(|place| *place >= outputs.len()) {
+            bail!("huber: {} outputs; {lengths:?} chosen, targets and weights", outputs.len());
         }
         let mut loss = 0.0;
-        for (row, output) in outputs.chunks_exact(width).enumerate() {
-            let error = (output[self.columns[row] as usize] - self.targets[row]).abs();
+        for ((place, target), weight) in self.chosen.iter().zip(&self.targets).zip(&self.weights) {
+            let error = (outputs[*place] - target).abs();
             let inner = error.min(self.delta);
-            loss += self.weights[row] * inner * (error - 0.5 * inner);
+            loss += weight * inner * (error - 0.5 * inner);
         }
         Ok((CpuStorage::F32(vec![loss]), ().into()))
     }
 
     fn bwd(&self, outputs: &Tensor, _loss: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        let (rows, width) = outputs.dims2()?;
         let scale = gradient.to_scalar::<f32>()?;
-        let mut of_outputs = vec![0.0; rows * width];
+        let mut of_outputs = vec![0.0; outputs.elem_count()];
         with_values(outputs, |outputs| {
-            let rows = outputs.chunks_exact(width).zip(of_outputs.chunks_exact_mut(width));
-            for (row, (output, of_output)) in rows.enumerate() {
-                let column = self.columns[row] as usize;
-                let error = output[column] - self.targets[row];
-                of_output[column] = scale * self.weights[row] * error.clamp(-self.delta, self.delta);
+            for ((place, target), weight) in self.chosen.iter().zip(&self.targets).zip(&self.weights) {
+                let error = outputs[*place] - target;
+                of_outputs[*place] += scale * weight * error.clamp(-self.delta, self.delta);
             }
         })?;
-        Ok(Some(tensor(of_outputs, (rows, width))?))
+        Ok(Some(tensor(of_outputs, outputs.dims())?))
     }
 }
 
@@ -68,15 +65,16 @@ mod tests {
 
     fn agrees(delta: f32) -> Result<()> {
         let outputs = check::variable(1, &[4, 5])?;
-        let columns = vec![3, 0, 4, 1];
+        let columns = vec![3u32, 0, 4, 1];
+        let chosen = columns.iter().enumerate().map(|(row, column)| row * 5 + *column as usize).collect();
         let targets = vec![0.1, 2.5, -3.0, 0.4];
         let weights = vec![1.0, 0.5, 2.0, 0.25];
-        let index = Tensor::new(columns.clone(), outputs.device())?.reshape((4, 1))?;
+        let index = Tensor::new(columns, outputs.device())?.reshape((4, 1))?;
         let error = (outputs.gather(&index, 1)?.flatten_all()? - tensor(targets.clone(), 4)?)?.abs()?;
         let inner = error.clamp(0f32, delta)?;
         let loss = ((&error * &inner)? - (inner.sqr()? * 0.5)?)?;
         let composed = (loss * tensor(weights.clone(), 4)?)?.sum_all()?;
-        check::same(&huber(&outputs, columns, targets, weights, delta)?, &composed, &[&outputs])
+        check::same(&huber(&outputs, chosen, targets, weights, delta)?, &composed, &[&outputs])
     }
 
     #[test]
@@ -86,9 +84,11 @@ mod tests {
     }
 
     #[test]
-    fn refuses_a_column_that_is_not_there() -> Result<()> {
+    fn refuses_an_output_that_is_not_there() -> Result<()> {
         let outputs = check::variable(1, &[1, 5])?;
+        assert!(huber(&outputs, vec![4], vec![0.0], vec![1.0], 1.0).is_ok());
         assert!(huber(&outputs, vec![5], vec![0.0], vec![1.0], 1.0).is_err());
+        assert!(huber(&outputs, vec![4], vec![0.0; 2], vec![1.0], 1.0).is_err());
         Ok(())
     }
 }

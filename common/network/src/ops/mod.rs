@@ -1,7 +1,7 @@
 //! The few operations a network is made of, each with its own backward pass.
 //!
 //! Composed of candle's basic operations they cost twice the time, most of it in passes over memory. They work
-//! on *packed* rows: the valid candidates of all observations one after the other, told apart by [`Segments`].
+//! on *packed* rows: the candidates of all observations one after the other, told apart by [`Segments`].
 
 pub mod attention;
 pub mod dueling;
@@ -24,8 +24,6 @@ use candle_core::{CpuStorage, Device, Layout, Result, Shape, Storage, Tensor, ba
 pub struct Segments {
     /// Observation i has rows `offsets[i]..offsets[i + 1]`, at least one.
     pub offsets: Vec<usize>,
-    /// Candidate slots of an observation once it is padded.
-    pub width: usize,
 }
 
 impl Segments {
@@ -87,9 +85,9 @@ pub mod check {
 
     use super::{Segments, tensor};
 
-    /// Observations of 1, 5, 3 and 17 candidates, padded to 20.
+    /// Observations of 1, 5, 3 and 17 candidates.
     pub fn segments() -> Segments {
-        Segments { offsets: vec![0, 1, 6, 9, 26], width: 20 }
+        Segments { offsets: vec![0, 1, 6, 9, 26] }
     }
 
     /// A variable of this shape with entries in −1..1, the same for the same seed.

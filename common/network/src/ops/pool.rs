@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn the_first_of_equal_maxima_gets_the_gradient() -> Result<()> {
         let inputs = Var::from_tensor(&tensor(vec![1.0, 5.0, 5.0], (3, 1))?)?;
-        let segments = Arc::new(Segments { offsets: vec![0, 3], width: 3 });
+        let segments = Arc::new(Segments { offsets: vec![0, 3] });
         let most = pool(&inputs, &segments)?.narrow(1, 1, 1)?.sum_all()?;
         let gradients = most.backward()?;
         assert_eq!(gradients.get(&inputs).unwrap().flatten_all()?.to_vec1::<f32>()?, [0.0, 1.0, 0.0]);
