@@ -81,7 +81,12 @@ fn a_space_of_a_billion_combinations_goes_through_every_command() {
     assert!(trained.contains("own/policy.safetensors") || trained.contains("own/report"), "{trained}");
     let walked = format!("{search} --budget 6 --run-dir third --method policy:own,by=trained");
     assert!(done(folder, &walked).contains("6 architectures measured"));
-    assert_eq!(calls(folder).len(), 15 + 8 + 6);
+    // It goes on where it was, and trains nothing twice.
+    let more = done(folder, "search --resume --run-dir third --budget 10");
+    assert!(more.contains("10 architectures measured"), "{more}");
+    let all = calls(folder);
+    let of_the_third: HashSet<&String> = all[15 + 8..].iter().collect();
+    assert_eq!((all.len(), of_the_third.len()), (15 + 8 + 10, 10));
 }
 
 #[test]

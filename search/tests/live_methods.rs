@@ -236,7 +236,7 @@ fn what_a_method_cannot_search_is_refused_with_those_that_can() {
         (refused("halving", &accuracy(), 0), "--fidelity"),
         (refused("transfer-gp", &accuracy(), 0), "--prior"),
         (refused("screen:past=all", &accuracy(), 1), "--prior"),
-        (refused("policy:runs/latest", &accuracy(), 0), "--policy"),
+        (refused("policy:runs/none", &accuracy(), 0), "cannot read the policy runs/none"),
     ] {
         assert!(said.contains(expected), "{said}");
     }
