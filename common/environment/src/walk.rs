@@ -127,6 +127,10 @@ impl Walk {
     pub fn told(&mut self, choices: &Choices, fidelity: Fidelity, value: f32) {
         let rank = self.env.space.rank(choices);
         let key = self.what.key(&self.env.space, choices, rank);
+        self.take_in(choices, rank, key, fidelity, value);
+    }
+
+    fn take_in(&mut self, choices: &Choices, rank: u64, key: u64, fidelity: Fidelity, value: f32) {
         self.ended(key, choices, fidelity);
         let Fidelity::Shorter(place) = fidelity else {
             return self.arrive(choices, rank, key, value);
@@ -283,7 +287,7 @@ impl Walk {
         let mut choices = std::mem::take(&mut self.scratch);
         self.choices_of(candidate, &mut choices);
         let value = value(&chosen);
-        self.told(&choices, chosen.fidelity, value);
+        self.take_in(&choices, chosen.rank, chosen.key, chosen.fidelity, value);
         self.scratch = choices;
         Some(Measurement { rank: chosen.rank, key: chosen.key, value, fidelity: chosen.fidelity })
     }
