@@ -198,6 +198,11 @@ fn what_cannot_be_compared_by_an_oracle_is_refused_with_the_way() {
     let two = COMPARE.replace(" --method universal", "").replace("--budget 4,10", "--budget 3");
     done(folder, &two);
     let other = refused(folder, COMPARE);
+    // Nothing that was there is lost by what is refused.
+    let kept = fs::read_to_string(folder.join("report/space.toml")).unwrap();
+    let space = refused(folder, &two.replace("small.toml", "large.toml"));
+    assert!(space.contains("`content` differs"), "{space}");
+    assert_eq!(fs::read_to_string(folder.join("report/space.toml")).unwrap(), kept);
     assert!(other.contains("another comparison"), "{other}");
     let table = "compare --task digits/val/clean --method random --budget 3 --seeds 1 --out table";
     let out = run(folder, table);

@@ -47,6 +47,8 @@ impl CompareCommand {
         let (oracle, held, resumed) = arguments.oracle(&given, &config, &self.out, Start::Either)?;
         let (name, identity) = oracle.identity();
         let objectives = goal.objectives().iter().map(ToString::to_string).collect();
+        let sha = |text: &str| hex(&Sha256::digest(text));
+        let space = if given.definition.is_empty() { &given.place } else { &given.definition };
         let plan = Plan {
             software: env!("CARGO_PKG_VERSION").into(),
             methods: methods.iter().map(MethodSpec::to_string).collect(),
@@ -58,9 +60,10 @@ impl CompareCommand {
             seed: self.seed,
             past: Vec::new(),
             clock: Clock::default(),
-            content: BTreeMap::from([(name, hex(&Sha256::digest(identity)))]),
+            content: BTreeMap::from([(name, sha(&identity)), ("space".into(), sha(space))]),
         };
         self.check_plan(&plan, resumed)?;
+        given.keep(&self.out)?;
         let mut ledger = SearchLedger::open(&held, resumed, oracle.as_ref(), &config)?;
         let known = ledger.known(&goal)?;
         let searches = methods.len() * plan.seeds;

@@ -159,6 +159,7 @@ impl LiveArguments {
         let fidelities = config.fidelities();
         let start = if self.resume { Start::Resume } else { Start::New };
         let (oracle, held, resumed) = self.oracle(&given, &config, &run_dir, start)?;
+        given.keep(&run_dir)?;
         // So many fit into the budget at most.
         let cheapest = fidelities.costs().next().unwrap_or(1.0);
         let most = (budget as f64 / cheapest) as usize;
@@ -250,7 +251,6 @@ impl LiveArguments {
             None => None,
         };
         let (held, resumed) = RunDir::open(run_dir, start)?;
-        given.keep(run_dir)?;
         let oracle: Box<dyn CostlyOracle> = match (trains, asks) {
             (Some(mut oracle), _) => {
                 oracle.keep_in(run_dir.join(TRAININGS))?;
