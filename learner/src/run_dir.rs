@@ -7,6 +7,7 @@ use std::{
     fs::{self, File, TryLockError},
     io::{self, Read, Seek, Write},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 /// A run directory that this process holds.
@@ -192,7 +193,7 @@ impl RunDir {
         let file = path.join("learner.lock");
         let mut lock =
             File::options().read(true).write(true).create(true).truncate(false).open(file).map_err(io)?;
-        match lock.try_lock() {
+        match patiently(&lock) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
@@ -252,6 +253,19 @@ impl RunDir {
     }
 }
 
+/// Locks a file. Who was killed just when it started a program holds it for as long as that takes.
+fn patiently(lock: &File) -> Result<(), TryLockError> {
+    const PAUSE: Duration = Duration::from_millis(50);
+    const TRIES: usize = 10;
+    for _ in 1..TRIES {
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
+            other => return other,
+        }
+    }
+    lock.try_lock()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -306,5 +320,18 @@ mod tests {
         assert!(matches!(RunDir::open(path, Start::Either), Err(RunDirError::LedgerGone { .. })));
         fs::remove_file(path.join("ledger.sqlite-wal")).unwrap();
         assert!(!RunDir::open(path, Start::Either).unwrap().1);
+    }
+
+    #[test]
+    fn a_directory_that_is_let_go_of_in_a_moment_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let held = RunDir::hold(folder.path()).unwrap();
+        let soon = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(120));
+            drop(held);
+        });
+        let _held = RunDir::hold(folder.path()).unwrap();
+        soon.join().unwrap();
+        assert!(matches!(RunDir::hold(folder.path()), Err(RunDirError::Held { .. })));
     }
 }
