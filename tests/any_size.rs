@@ -137,6 +137,21 @@ fn a_table_that_is_a_sample_of_a_large_space_is_searched_compared_and_learned_fr
     let searched =
         "search --bench-dir tables --policy learned --task sample/sample/score --budget 20 --repeats 4";
     assert!(done(folder, searched).contains("sample/sample/score"));
+    // Not another sample of the space, of as many rows: what it knows by rank is of its own.
+    let others: Vec<&str> = rows.lines().collect();
+    let turned: Vec<String> = others[1..]
+        .iter()
+        .map(|row| {
+            let mut cells: Vec<&str> = row.split(',').collect();
+            cells[..DECISIONS].reverse();
+            cells.join(",")
+        })
+        .collect();
+    fs::write(folder.join("other.csv"), format!("{}\n{}\n", others[0], turned.join("\n"))).unwrap();
+    fs::write(folder.join("other.toml"), descriptor.replace("= \"sample\"", "= \"other\"")).unwrap();
+    done(folder, "bench import table other.csv --descriptor other.toml --bench-dir tables");
+    let said = harness::failure(&run(folder, &searched.replace("sample/sample", "other/sample")));
+    assert!(said.1.contains("has others here"), "{said:?}");
     // What was measured of an earlier task guides a search of the whole space.
     let guided = "search --bench-dir tables --oracle cmd:sh+measure.sh --space large.toml --maximise score --budget 4 --run-dir \
                   guided --prior sample/sample/score";

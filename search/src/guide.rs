@@ -103,11 +103,15 @@ impl Guide {
     pub(crate) fn policy_choice<'t>(
         &self,
         begin: &Begin,
-        known: impl Iterator<Item = (&'t Training, Option<f32>)>,
+        known: impl Iterator<Item = (&'t Training, Option<f32>)> + Clone,
         running: &[Training],
     ) -> Result<Option<Training>, MethodError> {
         let Some((policy, space)) = &self.trained else { return Ok(None) };
         let horizon = begin.budget.min(CONDITIONED);
+        // It would be told all of it to find that it is over.
+        if known.clone().filter(|(training, _)| training.fidelity.is_full()).count() >= horizon {
+            return Ok(None);
+        }
         let environment = policy_environment(policy, space, horizon, Acting::Trained)
             .map_err(|error| MethodError(error.to_string()))?;
         let mut walk = Trained::new(Arc::new(environment), Acting::Trained.searcher(policy), begin);
@@ -181,7 +185,7 @@ mod tests {
     struct Known(Vec<(Training, Option<f32>)>);
 
     impl Known {
-        fn iter(&self) -> impl Iterator<Item = (&Training, Option<f32>)> {
+        fn iter(&self) -> impl Iterator<Item = (&Training, Option<f32>)> + Clone {
             self.0.iter().map(|(training, value)| (training, *value))
         }
 

@@ -42,7 +42,9 @@ pub enum PolicySearchError {
         space: String,
     },
     /// Its prior is over something else.
-    #[error("the policy's prior is over {found} architectures, and {space} has others: train it again")]
+    #[error(
+        "the policy's prior is over {found} architectures, and {space} has others here: train it on these"
+    )]
     OtherSpace {
         /// Encodings of the prior.
         found: usize,
@@ -133,18 +135,21 @@ pub fn policy_environment(
         prior = policy.prior.clone();
         if let Some(learned) = policy.learned_prior.as_ref().filter(|_| prior.is_none()) {
             let (tasks, families) = (learned.tasks.clone(), learned.families.clone());
-            prior = Some(Prior::from_network(space, &learned.network, tasks, families)?);
+            let estimated = Prior::from_network(space, &learned.network, tasks, families)?;
+            prior = Some(estimated.of_list(space.list_hash()));
         }
     }
     if let (Some(known), Some(whole)) = (&prior, space.whole())
+        && known.list().is_none()
         && whole.size() == Some(known.encodings() as u64)
     {
         prior = Some(known.within(space));
     }
-    if let Some(found) = prior.as_ref().map(Prior::encodings)
-        && space.size() != Some(found as u64)
+    if let Some(known) = &prior
+        && (space.size(), space.list_hash()) != (Some(known.encodings() as u64), known.list())
     {
-        return Err(PolicySearchError::OtherSpace { found, space: space.name().into() });
+        let (found, space) = (known.encodings(), space.name().into());
+        return Err(PolicySearchError::OtherSpace { found, space });
     }
     Ok(Environment::new(space.clone(), config, policy.settings, prior.map(Arc::new), Reach::Whole))
 }

@@ -25,8 +25,10 @@ pub struct Walk {
     rng: ChaCha8Rng,
     /// Values of full trainings by key.
     measured: HashMap<u64, f32>,
-    /// What is under way, and keys of what has no value: no candidates.
-    under_way: Vec<Training>,
+    /// What is under way, with its keys, and keys of what has no value: no candidates.
+    under_way: Vec<(Training, u64)>,
+    failed: HashSet<u64>,
+    /// Keys of both, as of the last look.
     closed: HashSet<u64>,
     pub(super) current: Place,
     pub(super) incumbent: Place,
@@ -70,6 +72,7 @@ impl Walk {
         let mut walk = Self {
             measured: HashMap::with_capacity(env.config.horizon + 1),
             under_way: Vec::new(),
+            failed: HashSet::new(),
             closed: HashSet::new(),
             candidates: Vec::with_capacity(64),
             current: nowhere.clone(),
@@ -105,7 +108,7 @@ impl Walk {
         }
         self.measured.clear();
         self.under_way.clear();
-        self.closed.clear();
+        self.failed.clear();
         self.candidates.clear();
         (self.paid, self.full, self.free, self.points) = (0, 0, 0, 0);
         (self.spent, self.worst) = (0.0, f32::INFINITY);
@@ -131,7 +134,7 @@ impl Walk {
     }
 
     fn take_in(&mut self, choices: &Choices, rank: u64, key: u64, fidelity: Fidelity, value: f32) {
-        self.ended(key, choices, fidelity);
+        self.ended(choices, fidelity);
         let Fidelity::Shorter(place) = fidelity else {
             return self.arrive(choices, rank, key, value);
         };
@@ -150,8 +153,8 @@ impl Walk {
     pub fn infeasible(&mut self, choices: &Choices, fidelity: Fidelity) {
         let rank = self.env.space.rank(choices);
         let key = self.what.key(&self.env.space, choices, rank);
-        self.ended(key, choices, fidelity);
-        self.closed.insert(key);
+        self.ended(choices, fidelity);
+        self.failed.insert(key);
         self.paid += 1;
         match fidelity {
             Fidelity::Full => {
@@ -168,16 +171,12 @@ impl Walk {
     /// A training has begun: until it ends nothing of its architecture is a candidate.
     pub fn begun(&mut self, training: &Training) {
         let rank = self.env.space.rank(&training.choices);
-        self.closed.insert(self.what.key(&self.env.space, &training.choices, rank));
-        self.under_way.push(training.clone());
+        let key = self.what.key(&self.env.space, &training.choices, rank);
+        self.under_way.push((training.clone(), key));
     }
 
-    fn ended(&mut self, key: u64, choices: &Choices, fidelity: Fidelity) {
-        let was = self.under_way.iter().position(|t| t.fidelity == fidelity && t.choices == choices);
-        if let Some(was) = was {
-            self.under_way.remove(was);
-            self.closed.remove(&key);
-        }
+    fn ended(&mut self, choices: &Choices, fidelity: Fidelity) {
+        self.under_way.retain(|(t, _)| t.fidelity != fidelity || t.choices != choices);
     }
 
     /// Whether trainings are under way.
@@ -189,16 +188,15 @@ impl Walk {
     /// neighbours that say the same.
     pub fn imagined(&self) -> Self {
         let mut walk = self.clone();
-        for Training { choices, fidelity } in &self.under_way {
+        for (Training { choices, fidelity }, key) in &self.under_way {
             walk.spent += walk.what.cost(*fidelity);
             let Some(p) = &mut walk.predictors else { continue };
             let slot = walk.pool.hold(&walk.env, &walk.what, choices, p);
             let Some(mean) = p.mean(*fidelity, slot) else { continue };
             let rank = walk.env.space.rank(choices);
-            let key = walk.what.key(&walk.env.space, choices, rank);
             match fidelity {
-                Fidelity::Full => walk.observe(choices, rank, key, mean),
-                Fidelity::Shorter(place) => p.observe_shorter(&walk.env, *place, choices, rank, key, mean),
+                Fidelity::Full => walk.observe(choices, rank, *key, mean),
+                Fidelity::Shorter(place) => p.observe_shorter(&walk.env, *place, choices, rank, *key, mean),
             }
         }
         walk
@@ -238,6 +236,8 @@ impl Walk {
         if self.measured.is_empty() {
             return self.candidates.clear();
         }
+        self.closed.clone_from(&self.failed);
+        self.closed.extend(self.under_way.iter().map(|(_, key)| *key));
         let away = self.current.key != self.incumbent.key;
         let standing = Standing {
             env: &self.env,

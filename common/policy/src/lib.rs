@@ -185,6 +185,9 @@ struct PriorMeta {
     tasks: Vec<String>,
     families: Vec<String>,
     encodings: usize,
+    /// Hash of the list of architectures that its ranks are places in, if they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    list: Option<u64>,
 }
 
 impl Policy {
@@ -215,6 +218,7 @@ impl Policy {
                 tasks: p.tasks().to_vec(),
                 families: p.families().to_vec(),
                 encodings: p.encodings(),
+                list: p.list(),
             }),
             validation: self.validation.clone(),
         };
@@ -327,7 +331,7 @@ impl Policy {
                 }
                 let values =
                     view.data().chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect();
-                Ok(Prior::new(p.tasks, p.families, p.encodings, values)?)
+                Ok(Prior::new(p.tasks, p.families, p.encodings, values)?.of_list(p.list))
             })
             .transpose()?;
         Ok(Self {

@@ -352,6 +352,24 @@ fn short_trainings_help_the_rule_where_they_say_something() {
     assert!(with < 0.8 * without, "{with} with, {without} without");
 }
 
+#[test]
+fn what_failed_once_stays_closed_when_another_training_of_it_ends() {
+    let env = environment(shorter_config(8), None, Reach::Whole);
+    let mut walk = told(&env, &[(vec![0; 6], 1.0), (vec![1; 6], 3.0)], &[]);
+    let both = [Training::full(vec![2; 6]), Training::shorter(vec![2; 6], 0)];
+    both.iter().for_each(|training| walk.begun(training));
+    let closed = |walk: &mut Walk| {
+        walk.look();
+        walk.candidates().iter().all(|c| c.rank != env.space().rank(&[2; 6]))
+    };
+    walk.told(&[2; 6], Fidelity::Shorter(0), 9.0);
+    assert!(walk.waits() && closed(&mut walk), "the full one is still under way");
+    walk.infeasible(&[2; 6], Fidelity::Full);
+    assert!(!walk.waits() && closed(&mut walk));
+    walk.told(&[2; 6], Fidelity::Shorter(0), 9.0);
+    assert!(closed(&mut walk), "it has failed");
+}
+
 /// A walk that was told the trainings `full` and `shorter`.
 fn told(env: &Arc<Environment>, full: &[(Vec<u8>, f32)], shorter: &[(usize, Vec<u8>, f32)]) -> Walk {
     let what = Measurable::everything(Count::Strings, [0.1]);

@@ -14,6 +14,8 @@ pub struct Prior {
     tasks: Vec<String>,
     families: Vec<String>,
     encodings: usize,
+    /// Of the list of architectures that its ranks are places in, if they are.
+    list: Option<u64>,
     pub(super) values: Arc<[f32]>,
     /// Of the first tasks, instead of values.
     expectations: Arc<[Expectation]>,
@@ -66,7 +68,14 @@ impl Prior {
         if let Some(i) = values.iter().position(|v| !v.is_finite()) {
             return Err(PriorError::NotFinite { task: tasks[i / encodings].clone(), rank: i % encodings });
         }
-        Ok(Self { tasks, families, encodings, values: values.into(), expectations: Arc::from([]) })
+        Ok(Self {
+            tasks,
+            families,
+            encodings,
+            list: None,
+            values: values.into(),
+            expectations: Arc::from([]),
+        })
     }
 
     /// A prior that is computed where it is asked for: what is expected of each task, with its name. Only a predictor whose
@@ -77,6 +86,7 @@ impl Prior {
             families: tasks.clone(),
             tasks,
             encodings: 0,
+            list: None,
             values: Arc::from([]),
             expectations: expectations.into(),
         }
@@ -94,6 +104,7 @@ impl Prior {
             tasks: [&self.tasks[..], &other.tasks].concat(),
             families: [&self.families[..], &other.families].concat(),
             encodings: sizes[0].max(sizes[1]),
+            list: self.list.or(other.list),
             values: self.values.iter().chain(&other.values[..]).copied().collect(),
             expectations: self.expectations.iter().chain(&other.expectations[..]).cloned().collect(),
         }
@@ -140,7 +151,18 @@ impl Prior {
             values.extend((0..size).map(|rank| at(task, rank)));
         }
         let names = |f: fn(&Task) -> &str| tasks.iter().map(|t| f(t).to_string()).collect();
-        Self::new(names(Task::name), names(Task::family), size as usize, values)
+        Ok(Self::new(names(Task::name), names(Task::family), size as usize, values)?
+            .of_list(space.list_hash()))
+    }
+
+    /// The same prior, whose ranks are places in a list of this hash, see [`SearchSpace::list_hash`].
+    pub fn of_list(self, list: Option<u64>) -> Self {
+        Self { list, ..self }
+    }
+
+    /// The hash of the list that its ranks are places in; none where they are ranks of a whole space.
+    pub fn list(&self) -> Option<u64> {
+        self.list
     }
 
     /// The same prior over some architectures of its space, see [`SearchSpace::listed`].
@@ -159,7 +181,7 @@ impl Prior {
             .collect();
         let of = |task| ranks.iter().map(move |&rank| self.of_task(task)[rank]);
         let values = (0..self.tasks.len()).flat_map(of).collect();
-        Self { encodings: ranks.len(), values, ..self.clone() }
+        Self { encodings: ranks.len(), list: listed.list_hash(), values, ..self.clone() }
     }
 
     /// Values by rank as a task of a prior has them, see [`Task::prior_value`]: 0 is the median of those that are `valid`, 1 the best.

@@ -21,6 +21,7 @@ pub(super) struct List {
     /// u8 [architectures, decisions]
     choices: Box<[u8]>,
     places: HashMap<u64, u64>,
+    hash: u64,
 }
 
 impl List {
@@ -53,7 +54,7 @@ impl SearchSpace {
         by: ListedBy,
     ) -> Option<Arc<Self>> {
         let whole = self.whole().unwrap_or(self).clone();
-        let mut list = List { whole, by, choices: Box::default(), places: HashMap::new() };
+        let mut list = List { whole, by, choices: Box::default(), places: HashMap::new(), hash: 0 };
         let mut all = Vec::new();
         for choices in architectures.into_iter().filter(|choices| self.is_valid(choices)) {
             let next = list.places.len() as u64;
@@ -65,6 +66,9 @@ impl SearchSpace {
         if list.places.is_empty() {
             return None;
         }
+        list.hash = all.iter().fold(0xcbf2_9ce4_8422_2325, |h, &choice| {
+            (h ^ u64::from(choice)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
         list.choices = all.into();
         let (list, decisions) = (Arc::new(list), self.decisions().to_vec());
         let mut listed = Self::new(self.name(), decisions, Box::new(Listed(list.clone()))).ok()?;
@@ -74,12 +78,17 @@ impl SearchSpace {
         Some(Arc::new(listed))
     }
 
+    /// A hash of the list, in its order; none where nothing is left out. What is kept by rank belongs to one list.
+    pub fn list_hash(&self) -> Option<u64> {
+        self.list.as_ref().map(|list| list.hash)
+    }
+
     /// Whether ranks mean the same in another space of this name.
     pub fn shares_ranks(&self, other: &Self) -> bool {
         self.name == other.name
             && match (&self.list, &other.list) {
                 (None, None) => true,
-                (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+                (Some(a), Some(b)) => Arc::ptr_eq(a, b) || (a.hash == b.hash && a.choices == b.choices),
                 _ => false,
             }
     }

@@ -9,8 +9,7 @@ use crate::{
 };
 use hashbrown::HashSet;
 use srnas_space::SearchSpace;
-use srnas_task::Count;
-use srnas_task::Training;
+use srnas_task::{Count, Training};
 use std::sync::Arc;
 
 /// What a search is prepared with.
@@ -115,7 +114,7 @@ fn starter(
     past: &Past,
 ) -> Result<Starter, SpecError> {
     if spec.knows_a_past() && !past.is_known() {
-        let reason = "learns from past tasks, which a search that makes its measurements knows by --prior, without --method";
+        let reason = "learns from past tasks, which where measurements are made `srnas search` knows by --prior, without --method";
         return Err(spec.unfit(reason));
     }
     let preparation = Preparation {
