@@ -15,15 +15,20 @@ import sys
 import optuna
 
 
-def sampler(name, seed):
-    """The sampler with its published settings, and this seed."""
+BROKEN = "broken"
+
+
+def sampler(name, seed, limits):
+    """The sampler with its published settings, and this seed; where there are limits, it hears how far each is broken."""
     made = {
         "tpe": optuna.samplers.TPESampler,
         "gp": optuna.samplers.GPSampler,
         "nsga2": optuna.samplers.NSGAIISampler,
         "random": optuna.samplers.RandomSampler,
     }
-    return made[name](seed=seed)
+    if limits and name == "random":
+        limits = 0  # It looks at nothing.
+    return made[name](seed=seed, **({"constraints_func": lambda trial: trial.user_attrs[BROKEN]} if limits else {}))
 
 
 def main():
@@ -32,7 +37,7 @@ def main():
     arguments = arguments.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
 
-    study, names, distributions, asked = None, [], {}, None
+    study, names, distributions, objectives, asked = None, [], {}, 1, None
     for line in sys.stdin:
         said = json.loads(line)
         if said["type"] == "space":
@@ -43,11 +48,16 @@ def main():
             }
             study = optuna.create_study(
                 directions=["maximize"] * said["objectives"],
-                sampler=sampler(arguments.sampler, said["seed"]),
+                sampler=sampler(arguments.sampler, said["seed"], said.get("limits", 0)),
             )
+            objectives = said["objectives"]
         elif said["type"] == "tell":
+            values = said["values"][:objectives]
+            # Optuna's are kept where they are at most 0.
+            broken = [-slack for slack in said["values"][objectives:]]
             if asked is not None:
-                study.tell(asked, said["values"])
+                asked.set_user_attr(BROKEN, broken)
+                study.tell(asked, values)
                 asked = None
             else:
                 # The start, which was not asked for.
@@ -55,7 +65,9 @@ def main():
                     optuna.trial.create_trial(
                         params=dict(zip(names, said["architecture"])),
                         distributions=distributions,
-                        values=said["values"],
+                        values=values,
+                        user_attrs={BROKEN: broken},
+                        system_attrs={"constraints": broken} if broken else {},
                     )
                 )
         elif said["type"] == "ask":

@@ -309,6 +309,83 @@ fn what_is_minimised_keeps_its_sign_and_an_option_without_effect_is_refused() {
     assert_ne!(known, unknown, "the past changes nothing");
 }
 
+#[test]
+fn within_limits_the_best_of_a_table_is_the_best_that_keeps_them() {
+    let setup = Setup::new();
+    write_timed(&setup);
+    let space = SearchSpace::named("nb201").unwrap();
+    let mut choices = vec![0; space.len()];
+    // Brute force: the most of what takes no more than eight hours. Every choice counts for itself.
+    let all = (0..space.size().unwrap()).map(|rank| {
+        space.unrank(rank, &mut choices);
+        let sum = |worth: [f32; 5]| choices.iter().map(|&c| worth[c as usize]).sum::<f32>();
+        (sum([0.0, 6.0, 8.0, 10.0, 3.0]), sum([1.0, 1.2, 2.0, 3.0, 1.1]))
+    });
+    let kept: Vec<f32> = all.filter(|(_, hours)| *hours <= 8.0).map(|(value, _)| value).collect();
+    let best = kept.iter().copied().fold(f32::MIN, f32::max);
+    let compare = |objectives: &[&str], rest: &[&str], out: &str| {
+        let head = ["compare", "--count", "strings", "--seeds", "4", "--json", "--out", out];
+        setup.output(&[&head[..], objectives, rest].concat())
+    };
+    let methods =
+        ["--method", "random", "--method", "nsga2:population=10", "--method", "linas:population=10"];
+    let methods = [&methods[..], &["--method", "mobo"]].concat();
+    let limit = ["--require", "time <= 28800", "--budget", "10,60"];
+    let report = json(&compare(&["--task", "timed/d/val"], &[&limit[..], &methods].concat(), "one"));
+    let problem = &report["problems"][0];
+    assert_eq!(problem["best"].as_f64(), Some(f64::from(best)), "{problem}");
+    assert_eq!(problem["feasible"]["known"], kept.len(), "{problem}");
+    assert!(f64::from(best) < 60.0, "the limit excludes nothing");
+    let at =
+        |method: usize, n: &str| problem["methods"][method]["normalised_regret"][n]["mean"].as_f64().unwrap();
+    for method in 0..4 {
+        // Nothing that breaks the limit is ever an incumbent.
+        assert!(at(method, "60") >= 0.0 && at(method, "60") <= at(method, "10"), "{problem}");
+    }
+    assert!(at(3, "60") < at(0, "60"), "mobo is no better than random search: {problem}");
+    // The same command goes on with what is there, another limit does not.
+    let again = compare(&["--task", "timed/d/val"], &[&limit[..], &methods].concat(), "one");
+    assert_eq!(json(&again), report);
+    let other = ["--require", "time <= 30000", "--budget", "10,60"];
+    let refused = compare(&["--task", "timed/d/val"], &[&other[..], &methods].concat(), "one");
+    assert!(text(&refused.stderr).contains("holds another comparison"), "{}", text(&refused.stderr));
+    // A program is told of limits, too.
+    std::fs::write(setup.path().join("solver.py"), LIMITED).unwrap();
+    let program = ["--method", "cmd:python3 solver.py", "--require", "time <= 28800", "--budget", "5"];
+    let report = json(&compare(&["--task", "timed/d/val"], &program, "program"));
+    assert_eq!(report["problems"][0]["methods"][0]["failed"], serde_json::json!({}), "{report}");
+    let front =
+        json(&compare(&["--objectives", "timed/d/{val,time}"], &[&limit[..], &methods].concat(), "two"));
+    assert_eq!(front["problems"][0]["feasible"]["known"], kept.len());
+    for (arguments, says) in [
+        (["--require", "time <= 60"], "the loosest that some keep alone: time <= 21600"),
+        (["--require", "times <= 60"], "did you mean `d/time`"),
+        (["--require", "time < 60"], "is no limit"),
+    ] {
+        let refused = compare(&["--task", "timed/d/val"], &arguments, "refused");
+        assert_eq!(refused.status.code(), Some(2), "{arguments:?}");
+        assert!(text(&refused.stderr).contains(says), "{arguments:?}: {}", text(&refused.stderr));
+    }
+}
+
+/// A solver that dies where it is told anything but one objective and one limit, of which the start may break the limit.
+const LIMITED: &str = r#"
+import json, random, sys
+
+for line in sys.stdin:
+    said = json.loads(line)
+    if said["type"] == "space":
+        decisions, rng = said["decisions"], random.Random(said["seed"])
+        assert said["objectives"] == 1 and said["limits"] == 1, said
+    elif said["type"] == "tell":
+        value, slack = said["values"]
+        assert value <= 60 and slack <= 28800 - 21600, said
+    elif said["type"] == "ask":
+        print(json.dumps({"architecture": [rng.choice(d["choices"]) for d in decisions]}), flush=True)
+    elif said["type"] == "end":
+        break
+"#;
+
 /// The published tables as a benchmark; `None`, said so, where they are not at hand.
 fn published(setup: &Setup) -> Option<()> {
     let Some(sources) = env::var_os("SRNAS_BENCH_SOURCES").map(PathBuf::from) else {

@@ -207,7 +207,7 @@ fn what_cannot_be_searched_together_is_refused_before_anything_is_made() {
             "nothing can be within",
         ),
         (&["--maximise", "accuracy", "--minimise", "ms", "--method", "gp"], "for several there are"),
-        (&["--maximise", "accuracy", "--require", "ms <= 8", "--method", "linas"], "within limits search"),
+        (&["--maximise", "accuracy", "--require", "ms <= 8", "--method", "local"], "within limits search"),
         (&["--maximise", "accuracy", "--minimise", "ms", "--fidelity", "epochs=1,4"], "leave it out"),
         (&["--maximise", "accuracy", "--method", "evolutoin"], "did you mean `evolution`"),
         (&["--maximise", "accuracy", "--method", "halving"], "--fidelity"),

@@ -35,6 +35,9 @@ pub struct Plan {
     pub methods: Vec<String>,
     /// Problems: the objectives of each.
     pub problems: Vec<Vec<String>>,
+    /// Limits within which an architecture counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<String>,
     /// By which the incumbents are reported.
     pub report: Vec<String>,
     /// What counts as one architecture.
@@ -314,9 +317,9 @@ impl Comparison {
                 self.past.iter().filter(|t| t.space().name() == space.name()).cloned().collect();
             let preparation = Preparation {
                 space,
-                tasks: &problem.signals,
+                tasks: &problem.metrics(),
                 objectives: problem.signals.len(),
-                limits: 0,
+                limits: problem.limits().len(),
                 shorter: problem.shorter.len(),
                 budget,
                 past: &past,
@@ -347,7 +350,7 @@ impl Comparison {
             space: problem.space().clone(),
             count: self.plan.count,
             objectives: problem.signals.len(),
-            limits: 0,
+            limits: problem.limits().len(),
             budget,
             shorter: problem.shorter.iter().map(|shorter| shorter.cost).collect(),
             start,
@@ -359,9 +362,11 @@ impl Comparison {
         let mut method = (ready.methods[m].start)(&begin)?;
         // Of the start's seed: it takes as long for every method.
         let durations = self.durations[p].seeded(start_seed);
-        search(method.as_mut(), &begin, self.plan.clock.workers, durations, |training| {
-            problem.measure(training)
-        })
+        let workers = self.plan.clock.workers;
+        let measure = |training: &Training| problem.measure(training);
+        let mut trace = search(method.as_mut(), &begin, workers, durations, measure)?;
+        trace.iter_mut().for_each(|query| query.values = problem.counted(std::mem::take(&mut query.values)));
+        Ok(trace)
     }
 
     /// The queries of a line; `None` if it is damaged, or of a search that failed: both are made again, for what made a program
@@ -386,7 +391,7 @@ impl Comparison {
             let training = Training { choices, fidelity };
             let cost = problem.cost(&training)?;
             spent += cost;
-            let values = problem.measure(&training)?;
+            let values = problem.counted(problem.measure(&training)?);
             let (began, ended) = match plain {
                 true => (now, now + Duration::from_secs_f64(cost)),
                 false => {

@@ -58,7 +58,7 @@ pub fn compare_held_out(
         return Ok(None);
     }
     let problems = || -> Result<Vec<Problem>, ProblemError> {
-        tasks.iter().map(|task| Problem::single(catalog, task, None, config.tasks.count)).collect()
+        tasks.iter().map(|task| Problem::single(catalog, task, None, &[], config.tasks.count)).collect()
     };
     let policy = format!("policy:{}", run_dir.display());
     let texts = config.comparison.methods.iter().chain([&policy]);
@@ -71,6 +71,7 @@ pub fn compare_held_out(
         software: env!("CARGO_PKG_VERSION").into(),
         methods: methods.iter().map(ToString::to_string).collect(),
         problems: tasks.iter().map(|task| vec![task.to_string()]).collect(),
+        limits: Vec::new(),
         report: tasks.iter().map(ToString::to_string).collect(),
         count: config.tasks.count,
         budgets,

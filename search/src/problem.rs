@@ -1,7 +1,7 @@
 //! What is searched, and what is reported of it.
 
 use crate::{
-    goal::{Goal, Objective, Values},
+    goal::{Goal, GoalError, Limit, Objective, Values},
     live::Measured,
     method::{Fidelity, Training},
     pareto::Front,
@@ -24,8 +24,14 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 pub struct Problem {
     /// Its name in reports.
     pub name: String,
-    /// The objectives that are searched.
+    /// The objectives that are searched, of all that keeps the limits: best and median are theirs.
     pub signals: Arc<[Arc<Task>]>,
+    /// The same of every architecture, whether it keeps the limits or not: what methods are told.
+    searched: Arc<[Arc<Task>]>,
+    /// Within which limits an architecture counts.
+    limits: Arc<[Within]>,
+    /// Whether it is what was measured, and no table.
+    is_measured: bool,
     /// By which the incumbent is reported; the signal itself where nothing else is named.
     pub report: Arc<Task>,
     /// Unit of the report, such as `%`; empty for sums.
@@ -36,30 +42,67 @@ pub struct Problem {
     pub front: Option<Front>,
 }
 
-/// How many of a space's architectures have all the values that a problem needs, where some have not. Those are left out of it:
-/// they are neither drawn nor asked for, and best and median are those of the rest.
+/// A limit, and the metric that it is on.
+#[derive(Clone, Debug)]
+struct Within {
+    limit: Limit,
+    metric: Arc<Task>,
+}
+
+impl Within {
+    /// How far an architecture is within the limit; none where the table has no value.
+    fn slack(&self, choices: &[u8]) -> Option<f32> {
+        let value = self.metric.shown(self.metric.value(choices)?);
+        Some(self.limit.slack(value) as f32)
+    }
+}
+
+/// How many of a space's architectures a problem is about, where it is not about all: best and median are theirs.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Known {
-    /// With values.
+    /// So many are.
     pub known: usize,
     /// All; none where they are too many to be counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub all: Option<usize>,
+    /// Why not the others.
+    #[serde(default)]
+    pub for_they: Why,
+}
+
+/// Why some of a space's architectures count and others do not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Why {
+    /// They have all the values that a problem needs; others are neither drawn nor asked for.
+    #[default]
+    HaveAValue,
+    /// They were measured, have values and keep the limits.
+    WereMeasured,
+    /// They keep the limits.
+    KeepTheLimits,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::HaveAValue => "have a value",
+            Self::WereMeasured => "were measured and count",
+            Self::KeepTheLimits => "keep the limits",
+        })
+    }
 }
 
 impl fmt::Display for Known {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let known = self.known;
-        match self.all {
+        let Self { known, all, for_they } = self;
+        match all {
             Some(all) => {
-                write!(
-                    f,
-                    "{known} of {all} architectures have a value ({})",
-                    percent(known as f64 / all as f64)
-                )
+                let share = percent(*known as f64 / *all as f64);
+                write!(f, "{known} of {all} architectures {for_they} ({share})")
             }
             None => {
-                write!(f, "{known} architectures have a value, a sample of a space too large to be listed")
+                write!(f, "{known} architectures {for_they}, a sample of a space too large to be listed")
             }
         }
     }
@@ -102,6 +145,15 @@ pub enum ProblemError {
     /// Nothing can be found.
     #[error(transparent)]
     Values(#[from] TaskError),
+    /// A limit on something that is no metric.
+    #[error("a limit is on one metric of the data set that is searched, or on DATASET/METRIC, not on `{0}`")]
+    Limit(String),
+    /// Limits that do not go together.
+    #[error(transparent)]
+    Limits(#[from] GoalError),
+    /// Nothing is within the limits.
+    #[error("{0}: no architecture of the table keeps every limit; the loosest that some keep alone: {1}")]
+    Beyond(String, String),
     /// Objectives on different spaces.
     #[error("{0} and {1} are on different spaces, and no architecture has both")]
     Spaces(String, String),
@@ -118,8 +170,30 @@ impl ProblemError {
 }
 
 impl Problem {
+    /// Tasks on one space, as objectives to be searched together; of one, what its shorter trainings are, too.
+    ///
+    /// # Panics
+    /// Without tasks.
+    pub fn on(name: impl Into<String>, unit: impl Into<String>, tasks: Vec<Arc<Task>>) -> Self {
+        let size = tasks[0].space().size().unwrap_or(0);
+        let points = |rank| tasks.iter().map(|task| task.value_of_rank(rank)).collect();
+        let front = (tasks.len() > 1).then(|| Front::new(&(0..size).filter_map(points).collect::<Vec<_>>()));
+        let signals: Arc<[Arc<Task>]> = tasks.into();
+        Self {
+            name: name.into(),
+            report: signals[0].clone(),
+            unit: unit.into(),
+            shorter: if signals.len() == 1 { signals[0].shorter().clone() } else { Arc::from([]) },
+            front: front.flatten(),
+            searched: signals.clone(),
+            signals,
+            limits: Arc::from([]),
+            is_measured: false,
+        }
+    }
+
     /// One objective; `report` is what is to be reported in its place: another metric of the same data set, such as `test`,
-    /// or the same of another data set, such as `test/`.
+    /// or the same of another data set, such as `test/`. Limits are on metrics of the same data set, too, or name another.
     ///
     /// # Errors
     /// See [`ProblemError`].
@@ -127,19 +201,11 @@ impl Problem {
         catalog: &Catalog,
         task: &TaskName,
         report: Option<&str>,
+        limits: &[Limit],
         count: Count,
     ) -> Result<Self, ProblemError> {
         let mut names = vec![task.clone()];
-        if let Some(metric) = report {
-            let mut parts = task.as_str().splitn(3, '/').skip(1);
-            let (dataset, objective) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-            let reported = match metric.split_once('/') {
-                None => format!("{dataset}/{metric}"),
-                Some((_, "")) => format!("{metric}{objective}"),
-                Some(_) => metric.to_string(),
-            };
-            names.push(format!("{}/{reported}", task.benchmark).parse()?);
-        }
+        names.extend(report.map(|metric| beside(task, metric)).transpose()?);
         let tasks = resolve_with_shorter(catalog, &names, count)?;
         let unit = unit(catalog, task)?;
         if let Some(other) = names.get(1) {
@@ -154,52 +220,63 @@ impl Problem {
                 });
             }
         }
-        let tasks = with_values(tasks)?;
-        for task in &tasks {
+        let (searched, counted, limits) = within(catalog, task, tasks, limits, count)?;
+        for task in &counted {
             task.searchable()?;
         }
-        let report = tasks[tasks.len() - 1].clone();
+        // Methods that know limits know no shorter trainings.
+        let shorter = if limits.is_empty() { searched[0].shorter().clone() } else { Arc::from([]) };
         Ok(Self {
-            name: task.to_string(),
-            signals: Arc::from([tasks[0].clone()]),
-            report,
+            name: named(task, &limits),
+            report: counted[counted.len() - 1].clone(),
+            signals: Arc::from([counted[0].clone()]),
+            searched: Arc::from([searched[0].clone()]),
+            limits,
+            is_measured: false,
             unit,
-            shorter: tasks[0].shorter().clone(),
+            shorter,
             front: None,
         })
     }
 
-    /// Several objectives on one space.
+    /// Several objectives on one space; limits are on metrics of the first one's data set, or name another.
     ///
     /// # Errors
     /// See [`ProblemError`].
-    pub fn several(catalog: &Catalog, names: &[TaskName], count: Count) -> Result<Self, ProblemError> {
+    pub fn several(
+        catalog: &Catalog,
+        names: &[TaskName],
+        limits: &[Limit],
+        count: Count,
+    ) -> Result<Self, ProblemError> {
         let tasks = resolve_objectives(catalog, names, count)?;
         for task in &tasks {
             if task.space().name() != tasks[0].space().name() {
                 return Err(ProblemError::Spaces(tasks[0].name().into(), task.name().into()));
             }
         }
-        let tasks = with_values(tasks)?;
-        let size = tasks[0].space().size().unwrap_or(0);
+        let (searched, signals, limits) = within(catalog, &names[0], tasks, limits, count)?;
+        let size = signals[0].space().size().unwrap_or(0);
         let table: Vec<Vec<f32>> =
-            (0..size).filter_map(|rank| tasks.iter().map(|t| t.value_of_rank(rank)).collect()).collect();
-        let name = names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" & ");
+            (0..size).filter_map(|rank| signals.iter().map(|t| t.value_of_rank(rank)).collect()).collect();
+        let name = named(names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" & "), &limits);
         if table.windows(2).all(|pair| pair[0] == pair[1]) {
             return Err(ProblemError::Constant(name));
         }
         Ok(Self {
             name,
-            report: tasks[0].clone(),
+            report: signals[0].clone(),
             unit: String::new(),
             shorter: Arc::from([]),
             front: Front::new(&table),
-            signals: tasks.into(),
+            signals: signals.into(),
+            searched: searched.into(),
+            limits,
+            is_measured: false,
         })
     }
 
-    /// What a goal is in a space of which this was measured: a table of all that had a full training. What has no value or breaks a
-    /// limit has the worst values of the rest.
+    /// What a goal is in a space of which this was measured: a table of all that had a full training and counts.
     ///
     /// # Errors
     /// Where nothing has a value, and where all are equal.
@@ -210,30 +287,24 @@ impl Problem {
     ) -> Result<Self, ProblemError> {
         let name = goal.to_string();
         let full = measured.iter().filter(|m| m.training.fidelity.is_full());
-        let values = |m: &Measured| goal.values(&m.answer).ok().filter(Values::is_within);
-        // In order of their keys, each once.
-        let all: BTreeMap<u64, (&[u8], Option<Values>)> =
-            full.map(|m| (m.key, (&m.training.choices[..], values(m)))).collect();
+        // What has no value or breaks a limit counts as little as what was not measured. In order of their keys, each once.
+        let counts = |m: &Measured| goal.values(&m.answer).ok().filter(Values::is_within);
+        let all: BTreeMap<u64, (&[u8], Values)> =
+            full.filter_map(|m| Some((m.key, (&m.training.choices[..], counts(m)?)))).collect();
         let listed = space.listed(all.values().map(|(choices, _)| *choices), ListedBy::Class);
         let listed = listed.ok_or_else(|| ProblemError::Nothing(name.clone()))?;
-        let objective = |place: usize, objective: &Objective| {
-            let of = |(_, values): &(&[u8], Option<Values>)| values.as_ref().map(|v| v.maximised[place]);
-            let worst = all.values().filter_map(of).fold(f64::INFINITY, f64::min);
+        let objective = |(place, objective): (usize, &Objective)| {
             // As the metric has them; the task turns them again.
-            let shown = |maximised: f64| objective.maximised(maximised) as f32;
-            let values: Vec<f32> = all.values().map(|one| shown(of(one).unwrap_or(worst))).collect();
+            let shown = |(_, values): &(&[u8], Values)| objective.maximised(values.maximised[place]) as f32;
+            let values: Vec<f32> = all.values().map(shown).collect();
             let (metric, space) = (&objective.metric, listed.clone());
             Ok(Arc::new(match objective.minimise {
                 true => Task::minimising(metric, metric, space, values, Count::Classes)?,
                 false => Task::objective(metric, metric, space, values, Count::Classes)?,
             }))
         };
-        if all.values().all(|(_, values)| values.is_none()) {
-            return Err(ProblemError::Nothing(name));
-        }
-        let objectives = goal.objectives().iter().enumerate();
-        let signals: Vec<Arc<Task>> =
-            objectives.map(|(place, one)| objective(place, one)).collect::<Result<_, TaskError>>()?;
+        let signals: Arc<[Arc<Task>]> =
+            goal.objectives().iter().enumerate().map(objective).collect::<Result<_, TaskError>>()?;
         let points = |rank| signals.iter().filter_map(|task| task.value_of_rank(rank)).collect();
         let front = (signals.len() > 1)
             .then(|| Front::new(&(0..all.len() as u64).map(points).collect::<Vec<_>>()))
@@ -241,16 +312,38 @@ impl Problem {
         if front.is_none() {
             signals[0].searchable()?;
         }
-        let (report, shorter) = (signals[0].clone(), Arc::from([]));
-        Ok(Self { name, report, unit: String::new(), shorter, front, signals: signals.into() })
+        let (report, searched) = (signals[0].clone(), signals.clone());
+        Ok(Self {
+            name,
+            report,
+            unit: String::new(),
+            shorter: Arc::from([]),
+            front,
+            signals,
+            searched,
+            limits: Arc::from([]),
+            is_measured: true,
+        })
     }
 
-    /// What a training finds; none where the table has no value.
+    /// What a training finds: the objectives, and how far each limit is kept; none where the table has no value.
     pub(crate) fn measure(&self, training: &Training) -> Option<Vec<f32>> {
         match training.fidelity {
-            Fidelity::Full => self.signals.iter().map(|task| task.value(&training.choices)).collect(),
+            Fidelity::Full => {
+                let objectives = self.searched.iter().map(|task| task.value(&training.choices));
+                objectives.chain(self.limits.iter().map(|limit| limit.slack(&training.choices))).collect()
+            }
             Fidelity::Shorter(place) => Some(vec![self.shorter.get(place)?.task.value(&training.choices)?]),
         }
+    }
+
+    /// What counts of what was found: nothing of what breaks a limit.
+    pub(crate) fn counted(&self, mut found: Vec<f32>) -> Vec<f32> {
+        let slacks = found.split_off(found.len().min(self.searched.len()));
+        if slacks.iter().any(|slack| *slack < 0.0) {
+            found.fill(f32::NEG_INFINITY);
+        }
+        found
     }
 
     /// What a training costs, in full ones; none where there is no such training.
@@ -265,21 +358,107 @@ impl Problem {
     pub fn known(&self) -> Option<Known> {
         let whole = self.space().whole()?;
         let small = whole.size().is_some_and(|size| size <= Prior::LARGEST);
-        let count = |space: &SearchSpace| {
-            let mut choices = vec![0; space.len()];
-            let keys = valid(space).map(|rank| {
-                space.unrank(rank, &mut choices);
-                self.signals[0].count().key(space, &choices, rank)
-            });
-            keys.collect::<HashSet<u64>>().len()
-        };
-        Some(Known { known: count(self.space()), all: small.then(|| count(whole)) })
+        let count = |space: &SearchSpace| keys(space, self.searched[0].count());
+        let for_they = if self.is_measured { Why::WereMeasured } else { Why::HaveAValue };
+        Some(Known { known: count(self.space()), all: small.then(|| count(whole)), for_they })
     }
 
     /// The space searched.
     pub fn space(&self) -> &Arc<SearchSpace> {
-        self.signals[0].space()
+        self.searched[0].space()
     }
+
+    /// What methods are told the values of: the objectives, then the metrics of the limits; none for a limit that is the other way
+    /// round than its metric is searched.
+    pub(crate) fn metrics(&self) -> Vec<Option<Arc<Task>>> {
+        let same = |within: &Within| within.limit.at_most == within.metric.minimises();
+        let limits = self.limits.iter().map(|within| same(within).then(|| within.metric.clone()));
+        self.searched.iter().cloned().map(Some).chain(limits).collect()
+    }
+
+    /// Within which limits an architecture counts.
+    pub fn limits(&self) -> impl ExactSizeIterator<Item = &Limit> {
+        self.limits.iter().map(|within| &within.limit)
+    }
+
+    /// How many of the architectures searched keep the limits, where there are some.
+    pub fn feasible(&self) -> Option<Known> {
+        let count = |task: &Task| keys(task.space(), task.count());
+        (!self.limits.is_empty()).then(|| Known {
+            known: count(&self.signals[0]),
+            all: Some(count(&self.searched[0])),
+            for_they: Why::KeepTheLimits,
+        })
+    }
+}
+
+/// A metric of a task's data set; or what `DATASET/METRIC` names, and with `DATASET/` the task's own objective there.
+fn beside(task: &TaskName, metric: &str) -> Result<TaskName, ProblemError> {
+    let mut parts = task.as_str().splitn(3, '/').skip(1);
+    let (dataset, objective) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let named = match metric.split_once('/') {
+        None => format!("{dataset}/{metric}"),
+        Some((_, "")) => format!("{metric}{objective}"),
+        Some(_) => metric.to_string(),
+    };
+    Ok(format!("{}/{named}", task.benchmark).parse()?)
+}
+
+/// A problem's name with its limits.
+fn named(objectives: impl fmt::Display, limits: &[Within]) -> String {
+    let limits = limits.iter().map(|within| format!(", {}", within.limit));
+    format!("{objectives}{}", limits.collect::<String>())
+}
+
+/// Tasks of what they are known of together with what limits are on, the same of what keeps every limit, and the limits.
+type Limited = (Vec<Arc<Task>>, Vec<Arc<Task>>, Arc<[Within]>);
+
+fn within(
+    catalog: &Catalog,
+    first: &TaskName,
+    tasks: Vec<Arc<Task>>,
+    limits: &[Limit],
+    count: Count,
+) -> Result<Limited, ProblemError> {
+    if limits.is_empty() {
+        let tasks = with_values(tasks)?;
+        return Ok((tasks.clone(), tasks, Arc::from([])));
+    }
+    // Refuses what no architecture can keep.
+    Goal::new(vec![Objective { metric: first.to_string(), minimise: false }], limits.to_vec())?;
+    let name = |limit: &Limit| {
+        let name = beside(first, &limit.metric)?;
+        let is_metric = matches!(&name.terms[..], [term] if !term.log) && !limit.metric.ends_with('/');
+        if is_metric { Ok(name) } else { Err(ProblemError::Limit(limit.metric.clone())) }
+    };
+    let names = limits.iter().map(name).collect::<Result<Vec<_>, _>>()?;
+    let (n, mut all) = (tasks.len(), tasks);
+    all.extend(resolve_objectives(catalog, &names, count)?);
+    let mut searched = with_values(all)?;
+    let metrics = searched.split_off(n);
+    let limits: Arc<[Within]> =
+        limits.iter().cloned().zip(metrics).map(|(limit, metric)| Within { limit, metric }).collect();
+    let keeps = |choices: &[u8]| limits.iter().all(|within| within.slack(choices) >= Some(0.0));
+    let space = searched[0].space();
+    let kept = listed(space, |rank| {
+        let mut choices = vec![0; space.len()];
+        space.unrank(rank, &mut choices);
+        keeps(&choices)
+    });
+    let Some(kept) = kept else {
+        let loosest = |within: &Within| {
+            let best = match within.limit.at_most == within.metric.minimises() {
+                true => within.metric.best(),
+                false => within.metric.worst(),
+            };
+            Limit { bound: within.metric.shown(best), ..within.limit.clone() }.to_string()
+        };
+        let loosest = limits.iter().map(loosest).collect::<Vec<_>>().join(", ");
+        return Err(ProblemError::Beyond(named(first, &limits), loosest));
+    };
+    let counted = searched.iter().map(|task| Ok(Arc::new(task.within(&kept)?)));
+    let counted = counted.collect::<Result<Vec<_>, TaskError>>()?;
+    Ok((searched, counted, limits))
 }
 
 /// Unit of a task: of its metric, empty for a sum of scaled ones.
@@ -303,16 +482,30 @@ fn with_values(tasks: Vec<Arc<Task>>) -> Result<Vec<Arc<Task>>, ProblemError> {
     if valid(space).all(has_all) {
         return Ok(tasks);
     }
-    let mut all = Vec::new();
-    for rank in (0..space.size().unwrap_or(0)).filter(|&rank| has_all(rank)) {
+    let left = listed(space, has_all).ok_or_else(|| ProblemError::Nothing(task.name().into()))?;
+    tasks.iter().map(|task| Ok(Arc::new(task.within(&left)?))).collect()
+}
+
+/// The part of a space whose ranks are to be kept; none where that is nothing.
+fn listed(space: &Arc<SearchSpace>, keep: impl Fn(u64) -> bool) -> Option<Arc<SearchSpace>> {
+    let choices = |rank| {
         let mut choices = vec![0; space.len()];
         space.unrank(rank, &mut choices);
-        all.push(choices);
-    }
+        choices
+    };
+    let all: Vec<Vec<u8>> = (0..space.size().unwrap_or(0)).filter(|&r| keep(r)).map(choices).collect();
     let by = if space.whole().is_some() { ListedBy::Class } else { ListedBy::Encoding };
-    let left = space.listed(all.iter().map(Vec::as_slice), by);
-    let left = left.ok_or_else(|| ProblemError::Nothing(task.name().into()))?;
-    tasks.iter().map(|task| Ok(Arc::new(task.within(&left)?))).collect()
+    space.listed(all.iter().map(Vec::as_slice), by)
+}
+
+/// Number of distinct keys of a space's valid encodings.
+fn keys(space: &SearchSpace, count: Count) -> usize {
+    let mut choices = vec![0; space.len()];
+    let keys = valid(space).map(|rank| {
+        space.unrank(rank, &mut choices);
+        count.key(space, &choices, rank)
+    });
+    keys.collect::<HashSet<u64>>().len()
 }
 
 /// Ranks of the valid encodings.

@@ -33,7 +33,7 @@ impl Rivals {
         }
         let problems: Vec<Problem> = names
             .iter()
-            .map(|task| Problem::single(catalog, task, None, config.tasks.count))
+            .map(|task| Problem::single(catalog, task, None, &[], config.tasks.count))
             .collect::<Result<_, ProblemError>>()?;
         let texts = &config.comparison.baselines;
         let methods: Vec<MethodSpec> = texts.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
@@ -50,6 +50,7 @@ impl Rivals {
             software: env!("CARGO_PKG_VERSION").into(),
             methods: texts.clone(),
             problems: names.iter().map(|task| vec![task.to_string()]).collect(),
+            limits: Vec::new(),
             report: names.iter().map(ToString::to_string).collect(),
             count: config.tasks.count,
             budgets: vec![budget],

@@ -3,7 +3,7 @@
 use srnas_config::Latency;
 use srnas_oracle::{catalog::Catalog, simulated::Delays};
 use srnas_search::{
-    Clock, Comparison, ComparisonError, Durations, Front, MethodSpec, Outcome, Plan, Problem, report,
+    Clock, Comparison, ComparisonError, Durations, MethodSpec, Outcome, Plan, Problem, report,
 };
 use srnas_space::{Conditional, Decision, SearchSpace};
 use srnas_task::{Count, Task};
@@ -29,29 +29,12 @@ fn task(name: &str, weights: [f32; 5]) -> Arc<Task> {
 }
 
 fn single(name: &str, weights: [f32; 5]) -> Problem {
-    let task = task(name, weights);
-    Problem {
-        name: name.into(),
-        signals: Arc::from([task.clone()]),
-        report: task,
-        unit: "%".into(),
-        shorter: Arc::from([]),
-        front: None,
-    }
+    Problem::on(name, "%", vec![task(name, weights)])
 }
 
 fn several() -> Problem {
-    let tasks = [task("b/d/x", [1.0, 0.5, 0.2, 0.1, 0.4]), task("b/d/y", [-1.0, 0.5, -0.3, 0.2, -0.2])];
-    let table: Vec<Vec<f32>> =
-        (0..243).map(|rank| tasks.iter().map(|t| t.value_of_rank(rank).unwrap()).collect()).collect();
-    Problem {
-        name: "b/d/x & b/d/y".into(),
-        report: tasks[0].clone(),
-        unit: String::new(),
-        shorter: Arc::from([]),
-        front: Front::new(&table),
-        signals: Arc::from(tasks),
-    }
+    let tasks = vec![task("b/d/x", [1.0, 0.5, 0.2, 0.1, 0.4]), task("b/d/y", [-1.0, 0.5, -0.3, 0.2, -0.2])];
+    Problem::on("b/d/x & b/d/y", "", tasks)
 }
 
 fn comparison(dir: &Path, methods: &[&str], problems: Vec<Problem>, budget: usize) -> Comparison {
@@ -59,6 +42,7 @@ fn comparison(dir: &Path, methods: &[&str], problems: Vec<Problem>, budget: usiz
         software: "test".into(),
         methods: methods.iter().map(|m| (*m).to_string()).collect(),
         problems: problems.iter().map(|p| p.signals.iter().map(|t| t.name().into()).collect()).collect(),
+        limits: vec![],
         report: problems.iter().map(|p| p.report.name().into()).collect(),
         count: Count::Strings,
         budgets: vec![5, budget],

@@ -39,15 +39,10 @@ fn problem(seed: u64, says: Says) -> Problem {
     let task = |name: &str, values: Vec<f32>| {
         Arc::new(Task::new(format!("b/d{seed}/{name}"), name, space.clone(), values, Count::Classes).unwrap())
     };
-    let signal = task("val", full);
-    Problem {
-        name: signal.name().into(),
-        signals: Arc::from([signal.clone()]),
-        report: signal,
-        unit: String::new(),
-        shorter: Arc::from([Shorter { task: task("val_12", short), cost: COST }]),
-        front: None,
-    }
+    let full = Task::clone(&task("val", full));
+    let shorter = Shorter { task: task("val_12", short), cost: COST };
+    let signal = Arc::new(full.with_shorter(vec![shorter]).unwrap());
+    Problem::on(signal.name(), "", vec![signal.clone()])
 }
 
 fn compared(methods: &[&str], problems: Vec<Problem>, seeds: usize) -> (Vec<Vec<Outcome>>, Vec<Vec<f64>>) {
@@ -56,6 +51,7 @@ fn compared(methods: &[&str], problems: Vec<Problem>, seeds: usize) -> (Vec<Vec<
         software: "test".into(),
         methods: methods.iter().map(|m| (*m).to_string()).collect(),
         problems: problems.iter().map(|p| vec![p.name.clone()]).collect(),
+        limits: vec![],
         report: problems.iter().map(|p| p.name.clone()).collect(),
         count: Count::Classes,
         budgets: vec![10, 40],

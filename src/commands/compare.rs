@@ -25,6 +25,7 @@ const EXAMPLES: &str = "Examples:
   srnas compare --config configs/nb201-transfer.toml --task-set held-out --method transfer-gp \\
       --method gp --method policy:runs/latest --budget 5,10,25,50 --seeds 64 --out reports/transfer
   srnas compare --objectives 'nb201/cifar10/{val,edgegpu_latency}' --method nsga2 --method mobo --out reports/pareto
+  srnas compare --task nb201/cifar10/val --require 'edgegpu_latency <= 4' --method mobo --method nsga2 --out reports/fast
   srnas compare --task nb201/cifar10/val --method 'cmd:python3 examples/optuna_solver.py' --out reports/tpe
   srnas compare --oracle 'cmd:python train.py' --space space.toml --maximise accuracy --method random --method universal \
       --budget 10,20 --seeds 3 --out reports/mine";
@@ -106,7 +107,8 @@ impl CompareCommand {
         let count = self.tasks.count(&config);
         let mut problems = Vec::new();
         for name in self.tasks.names(&config)? {
-            problems.push(Problem::single(&catalog, &name, self.report.as_deref(), count)?);
+            let report = self.report.as_deref();
+            problems.push(Problem::single(&catalog, &name, report, &self.by.require, count)?);
         }
         if self.report.is_some() && problems.is_empty() && !self.objectives.is_empty() {
             let says = "--report has no effect on --objectives, which are reported by their hypervolume; leave it out";
@@ -119,7 +121,7 @@ impl CompareCommand {
                     format!("--objectives {pattern} names {} task; give two or more", objectives.len());
                 return Err(Usage(says).into());
             }
-            problems.push(Problem::several(&catalog, &objectives, count)?);
+            problems.push(Problem::several(&catalog, &objectives, &self.by.require, count)?);
         }
         if problems.is_empty() {
             let says = "nothing to compare on: give --task T, --task-set NAME or --objectives PATTERN";
@@ -128,6 +130,9 @@ impl CompareCommand {
         for problem in &problems {
             if let Some(known) = problem.known() {
                 tracing::warn!("{}: {known}; the comparison is on these", problem.name);
+            }
+            if let Some(feasible) = problem.feasible() {
+                tracing::info!("{}: {feasible}", problem.name);
             }
         }
         let methods = self.methods()?;
@@ -142,6 +147,7 @@ impl CompareCommand {
                 .iter()
                 .map(|p| p.signals.iter().map(|t| t.name().to_string()).collect())
                 .collect(),
+            limits: self.by.require.iter().map(ToString::to_string).collect(),
             report: problems.iter().map(|p| p.report.name().to_string()).collect(),
             count,
             budgets: self.budgets()?,
@@ -247,6 +253,9 @@ impl CompareCommand {
         for problem in &summary.problems {
             if let Some(known) = &problem.known {
                 println!("\n{}: {known}; the comparison is on these.", problem.problem);
+            }
+            if let Some(feasible) = &problem.feasible {
+                println!("\n{}: {feasible}.", problem.problem);
             }
             for m in problem.methods.iter().filter(|m| !m.failed.is_empty()) {
                 let why = m.failed.values().next().expect("not empty");

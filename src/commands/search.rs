@@ -88,6 +88,13 @@ impl SearchCommand {
             let (policy, catalog) = (self.policy.as_deref(), self.tasks.catalog());
             return self.live.run(policy, &catalog, self.budget as usize, self.seed, self.json);
         }
+        if let Some(limit) = self.live.by.require.first() {
+            let text = format!(
+                "--require '{limit}' goes with --oracle: a policy knows one objective without limits; on tables compare methods within \
+                 limits by `srnas compare --require`"
+            );
+            return Err(Usage(text).into());
+        }
         if self.budget > MOST_QUERIES {
             let text = format!("--budget {} is above {MOST_QUERIES}, the most without --oracle", self.budget);
             return Err(Usage(text).into());

@@ -64,6 +64,7 @@ pub struct Task {
     count: Count,
     best: f32,
     median: f32,
+    worst: f32,
     shorter: Arc<[Shorter]>,
     /// Whether less of what it measures is better: its values are turned, and people see them turned back.
     minimise: bool,
@@ -154,12 +155,13 @@ impl Task {
             return Err(error("none of its values is known".into()));
         }
         let best = known.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let worst = known.iter().copied().fold(f32::INFINITY, f32::min);
         let median = statistics::median(&mut known);
         if let Some((value, reason)) = known.iter().find_map(|&v| Some((v, beyond_search(v.into())?))) {
             return Err(error(format!("it has the value {value:e}, which {reason}")));
         }
         let shorter = Arc::from([]);
-        Ok(Self { name, family, space, values, count, best, median, shorter, minimise })
+        Ok(Self { name, family, space, values, count, best, median, worst, shorter, minimise })
     }
 
     /// Whether there is something to find in it alone.
@@ -259,6 +261,11 @@ impl Task {
     /// Median value of the table.
     pub fn median(&self) -> f32 {
         self.median
+    }
+
+    /// Lowest value of the table.
+    pub fn worst(&self) -> f32 {
+        self.worst
     }
 
     /// Whether less of what it measures is better.

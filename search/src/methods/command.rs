@@ -40,6 +40,8 @@ enum Said<'a> {
         space: &'a str,
         decisions: Vec<DecisionSaid<'a>>,
         objectives: usize,
+        #[serde(skip_serializing_if = "is_nought")]
+        limits: usize,
         budget: usize,
         seed: u64,
     },
@@ -49,6 +51,10 @@ enum Said<'a> {
     },
     Ask,
     End,
+}
+
+fn is_nought(number: &usize) -> bool {
+    *number == 0
 }
 
 #[derive(Serialize)]
@@ -123,6 +129,7 @@ impl Program {
             space: begin.space.name(),
             decisions: decisions.map(|d| DecisionSaid { name: &d.name, choices: &d.choices }).collect(),
             objectives: begin.objectives,
+            limits: begin.limits,
             budget: begin.budget,
             // What any language reads as a whole number.
             seed: begin.seed >> 32,

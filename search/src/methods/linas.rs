@@ -1,5 +1,5 @@
 //! LINAS: Cummings et al. (arXiv 2205.10358). A random population of 50; then, round after round, one predictor for each
-//! objective on everything measured, NSGA-II on the predictors alone (20,000 evaluations), and the next 50 measurements from its
+//! objective (and each limit) on everything measured, NSGA-II on the predictors alone (20,000 evaluations), and the next 50 measurements from its
 //! last population. Ridge regression is the predictor, its penalty chosen by cross-validation.
 
 use super::{
@@ -44,17 +44,18 @@ struct Linas {
 impl Linas {
     fn plan(&mut self) {
         let architectures: Vec<&[u8]> = self.told.iter().map(|i| i.choices.as_slice()).collect();
-        let models: Vec<Ridge> = (0..self.begin.objectives)
+        let told = |i: &Individual, m: usize| *i.values.iter().chain(&i.slacks).nth(m).expect("all are told");
+        let models: Vec<Ridge> = (0..self.begin.objectives + self.begin.limits)
             .map(|m| {
-                let values: Vec<f64> = self.told.iter().map(|i| f64::from(i.values[m])).collect();
+                let values: Vec<f64> = self.told.iter().map(|i| f64::from(told(i, m))).collect();
                 let error = |&penalty: &f64| cross_validated(&self.begin, &architectures, &values, penalty);
                 let best = PENALTIES.iter().map(|p| (error(p), *p)).min_by(|a, b| a.0.total_cmp(&b.0));
                 Ridge::fit(&self.begin, &architectures, &values, best.expect("some penalties").1)
             })
             .collect();
         let guess = |choices: Vec<u8>| {
-            let values = models.iter().map(|model| model.predict(&choices) as f32).collect();
-            Individual { choices, values }
+            let values: Vec<f32> = models.iter().map(|model| model.predict(&choices) as f32).collect();
+            Individual::told(&self.begin, &choices, &values)
         };
         let known = self.told.iter().map(|i| guess(i.choices.clone())).collect();
         let mut parents = survivors(known, self.population);
@@ -106,7 +107,7 @@ impl Method for Linas {
 
     fn tell(&mut self, choices: &Choices, values: &[f32]) -> Result<(), MethodError> {
         if self.measured.insert(self.begin.key(choices)) {
-            self.told.push(Individual { choices: choices.to_vec(), values: values.to_vec() });
+            self.told.push(Individual::told(&self.begin, choices, values));
         }
         Ok(())
     }

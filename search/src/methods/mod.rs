@@ -86,7 +86,7 @@ pub const METHODS: &[(&str, &str)] = &[
 /// Those that can search several objectives.
 const SEVERAL: &[&str] = &["random", "random-walk", "nsga2", "linas", "mobo", "cmd"];
 /// Those that can search within limits.
-const LIMITED: &[&str] = &["random", "random-walk", "mobo"];
+const LIMITED: &[&str] = SEVERAL;
 
 /// What a method that pays for shorter trainings says where there are none.
 const NO_SHORTER: &str = "needs shorter trainings: a task that has some, such as nb201/cifar10/val (a benchmark that was imported by \
@@ -96,8 +96,9 @@ const NO_SHORTER: &str = "needs shorter trainings: a task that has some, such as
 pub struct Preparation<'a> {
     /// The space.
     pub space: &'a Arc<SearchSpace>,
-    /// The objectives that are searched, where they are on a table.
-    pub tasks: &'a [Arc<Task>],
+    /// The objectives that are searched and the metrics of the limits, where they are on a table; none for a limit that is the other
+    /// way round than its metric is searched.
+    pub tasks: &'a [Option<Arc<Task>>],
     /// Number of objectives.
     pub objectives: usize,
     /// Number of limits.
@@ -398,7 +399,7 @@ mod tests {
         let (own, relative, other) = (task("b/d/x@1", "x"), task("b/d/x@2", "x"), task("b/d/y", "y"));
         let prepare = |text: &str, past: &[Arc<Task>]| {
             let spec: MethodSpec = text.parse().unwrap();
-            let tasks = [own.clone()];
+            let tasks = [Some(own.clone())];
             let priors = Priors::default();
             spec.prepare(&Preparation {
                 space: &space,

@@ -1,5 +1,7 @@
 //! NSGA-II for several objectives: Deb et al. 2002, with the operators and rates that LINAS uses (arXiv 2205.10358): simulated
 //! binary crossover 0.9 with index 15, polynomial mutation 0.02 with index 20, rounded to whole choices, population 50.
+//! Within limits by constrained domination (the same paper); of two that break some, the one that breaks none of them by more and
+//! one by less is better (Oyama et al. 2007), so that limits in different units need no scale.
 
 use super::{Begin, Method, MethodError, MethodSpec, SpecError, Starter, random::unmeasured};
 use crate::pareto::dominates;
@@ -34,6 +36,31 @@ pub fn prepare(spec: &MethodSpec) -> Result<Starter, SpecError> {
 pub(super) struct Individual {
     pub choices: Vec<u8>,
     pub values: Vec<f32>,
+    /// How far it keeps each limit; below 0 it breaks it.
+    pub slacks: Vec<f32>,
+}
+
+impl Individual {
+    /// What a method is told: the objectives, and then how far each limit is kept.
+    pub fn told(begin: &Begin, choices: &Choices, told: &[f32]) -> Self {
+        let (values, slacks) = told.split_at(begin.objectives.min(told.len()));
+        Self { choices: choices.to_vec(), values: values.to_vec(), slacks: slacks.to_vec() }
+    }
+
+    /// Whether it keeps every limit.
+    pub fn is_within(&self) -> bool {
+        self.slacks.iter().all(|slack| *slack >= 0.0)
+    }
+
+    /// Whether it is to be preferred to another.
+    fn dominates(&self, other: &Self) -> bool {
+        let broken = |one: &Self| -> Vec<f32> { one.slacks.iter().map(|slack| slack.min(0.0)).collect() };
+        match (self.is_within(), other.is_within()) {
+            (true, true) => dominates(&self.values, &other.values),
+            (false, false) => dominates(&broken(self), &broken(other)),
+            (within, _) => within,
+        }
+    }
 }
 
 struct Nsga2 {
@@ -65,7 +92,7 @@ impl Method for Nsga2 {
 
     fn tell(&mut self, choices: &Choices, values: &[f32]) -> Result<(), MethodError> {
         self.measured.insert(self.begin.key(choices));
-        self.children.push(Individual { choices: choices.to_vec(), values: values.to_vec() });
+        self.children.push(Individual::told(&self.begin, choices, values));
         Ok(())
     }
 }
@@ -160,8 +187,7 @@ pub(super) fn survivors(mut all: Vec<Individual>, n: usize) -> Vec<Individual> {
     let mut kept = Vec::new();
     while kept.len() < n && !all.is_empty() {
         let (mut front, rest): (Vec<Individual>, Vec<Individual>) = {
-            let first: Vec<bool> =
-                all.iter().map(|a| !all.iter().any(|b| dominates(&b.values, &a.values))).collect();
+            let first: Vec<bool> = all.iter().map(|a| !all.iter().any(|b| b.dominates(a))).collect();
             let mut first = first.into_iter();
             all.into_iter().partition(|_| first.next().unwrap_or(false))
         };
@@ -203,7 +229,11 @@ mod tests {
 
     #[test]
     fn survivors_are_the_front_then_what_it_hides_the_ends_first() {
-        let individual = |c: u8, values: [f32; 2]| Individual { choices: vec![c], values: values.to_vec() };
+        let individual = |c: u8, values: [f32; 2]| Individual {
+            choices: vec![c],
+            values: values.to_vec(),
+            slacks: Vec::new(),
+        };
         let all = vec![
             individual(0, [1.0, 1.0]),
             individual(1, [3.0, 0.0]),
@@ -215,5 +245,25 @@ mod tests {
         assert_eq!(order, [1, 2, 3, 0]);
         assert_eq!(survivors(all, 2).len(), 2);
         assert!(survivors(Vec::new(), 3).is_empty());
+    }
+
+    #[test]
+    fn what_keeps_the_limits_comes_first_then_what_breaks_them_less() {
+        let individual = |c: u8, value: f32, slacks: [f32; 2]| Individual {
+            choices: vec![c],
+            values: vec![value],
+            slacks: slacks.to_vec(),
+        };
+        // The last two break different limits, in different units: neither is better.
+        let all = vec![
+            individual(0, 9.0, [-0.1, -500.0]),
+            individual(1, 1.0, [0.0, 3.0]),
+            individual(2, 8.0, [-0.2, -500.0]),
+            individual(3, 2.0, [0.4, 0.0]),
+            individual(4, 7.0, [-0.1, 20.0]),
+        ];
+        let order: Vec<u8> = survivors(all.clone(), 5).iter().map(|i| i.choices[0]).collect();
+        assert_eq!(order, [3, 1, 4, 0, 2]);
+        assert!(!all[1].dominates(&all[1]) && !all[4].dominates(&all[4]));
     }
 }

@@ -45,11 +45,11 @@ pub(super) fn past_of(
     measurements: Option<usize>,
     filling: PosteriorSettings,
 ) -> Result<Option<Arc<Prior>>, SpecError> {
-    let task = &p.tasks[0];
     // What is searched must not be looked up in the past, nor must its nearest relatives.
-    let known = p.past.iter().any(|past| past.name() == task.name());
-    let past: Vec<Arc<Task>> =
-        p.past.iter().filter(|past| !known || past.family() != task.family()).cloned().collect();
+    let task = p.tasks.first().and_then(Option::as_ref);
+    let own = task.filter(|task| p.past.iter().any(|past| past.name() == task.name()));
+    let is_relative = |past: &Task| own.is_some_and(|own| past.family() == own.family());
+    let past: Vec<Arc<Task>> = p.past.iter().filter(|past| !is_relative(past)).cloned().collect();
     if past.is_empty() {
         return Ok(None);
     }

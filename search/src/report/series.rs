@@ -45,7 +45,8 @@ impl Series {
         let (best, gap) = (f64::from(report.best()), f64::from(report.best() - report.median()));
         let near = f64::from(signal.best()) - near(problem);
         let mut series = Self::empty(trace);
-        let (mut highest, mut incumbent) = (f32::NEG_INFINITY, f64::NAN);
+        // Until something keeps the limits there is no incumbent: it counts as the worst.
+        let (mut highest, mut incumbent) = (f32::NEG_INFINITY, f64::from(report.worst()));
         let push = |series: &mut Self, incumbent: f64| {
             series.push(report.shown(incumbent), best - incumbent, (best - incumbent) / gap);
         };

@@ -58,6 +58,8 @@ pub struct ProblemSummary {
     /// How many architectures have values, where not all have: the others are left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub known: Option<Known>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub feasible: Option<Known>,
     pub methods: Vec<MethodSummary>,
 }
 
@@ -151,6 +153,7 @@ impl Summary {
                 },
                 near: if problem.front.is_some() { 0.01 } else { near(problem) },
                 known: problem.known(),
+                feasible: problem.feasible(),
                 methods: methods.clone().map(of).collect(),
             }
         };
@@ -306,10 +309,18 @@ pub(super) fn document(summary: &Summary, plots: &[Plot]) -> Document {
     )));
     let partial: Vec<String> =
         summary.problems.iter().filter_map(|p| Some(format!("{}: {}", p.problem, p.known?))).collect();
+    let feasible: Vec<String> =
+        summary.problems.iter().filter_map(|p| Some(format!("{}: {}", p.problem, p.feasible?))).collect();
+    if !feasible.is_empty() {
+        blocks.push(Block::Paragraph(format!(
+            "What breaks a limit is paid for and told to the method, and does not count: best and median are those of what keeps every \
+             limit, and until a search has found something that does, it has the worst of them. {}.",
+            feasible.join("; ")
+        )));
+    }
     if !partial.is_empty() {
         blocks.push(Block::Paragraph(format!(
-            "Where a table has holes, the comparison is on the architectures that have a value: best and median are theirs, and \
-             nothing else is drawn or asked for. {}.",
+            "The comparison is on a part of the architectures: best and median are theirs, and nothing else is drawn or asked for. {}.",
             partial.join("; ")
         )));
     }

@@ -53,6 +53,7 @@ impl CompareCommand {
             software: env!("CARGO_PKG_VERSION").into(),
             methods: methods.iter().map(MethodSpec::to_string).collect(),
             problems: vec![objectives],
+            limits: Vec::new(),
             report: vec![goal.to_string()],
             count: Count::Classes,
             budgets,

@@ -67,8 +67,8 @@ pub struct OracleArguments {
     /// With --oracle, a metric of which less is better
     #[arg(long, value_name = "METRIC", requires = "live")]
     pub minimise: Vec<String>,
-    /// With --oracle, a limit within which an architecture counts, such as 'latency_ms <= 12'; may be given several times
-    #[arg(long, value_name = "LIMIT", requires = "live")]
+    /// A limit within which an architecture counts, such as 'latency_ms <= 12'; may be given several times
+    #[arg(long, value_name = "LIMIT")]
     pub require: Vec<Limit>,
     /// With --oracle, shorter trainings that may be paid for first, and the full one last: epochs=3,27 has trainings of 3 and of
     /// 27 epochs, and the short one costs a ninth of --budget's unit (docs/short-trainings.md)

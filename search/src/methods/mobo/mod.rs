@@ -79,12 +79,13 @@ pub fn prepare(spec: &MethodSpec, p: &Preparation) -> Result<(Starter, Past), Sp
     Ok((start, past))
 }
 
-/// What the past tasks of the same metric say of each objective.
+/// What the past tasks of the same metric say of each objective and of each limit.
 fn past_of(spec: &MethodSpec, p: &Preparation) -> Result<Past, SpecError> {
     if p.known.is_known() {
         return Ok(p.known.clone());
     }
-    let of = |objective: &Arc<Task>| {
+    let of = |metric: &Option<Arc<Task>>| {
+        let Some(objective) = metric else { return Ok(None) };
         let same = p.past.iter().filter(|past| past.family() == objective.family());
         // What is searched must not be looked up in the past.
         let past: Vec<Arc<Task>> = same.filter(|past| past.name() != objective.name()).cloned().collect();
@@ -197,16 +198,11 @@ impl Mobo {
         let values: Vec<Vec<f32>> = self.told.iter().map(|i| i.values.clone()).collect();
         let scale = Scale::of(&values, self.begin.objectives);
         // What breaks a limit is worth less than whatever keeps them all.
-        let broken = |i: &Individual| if self.keeps_limits(&i.values) { 0.0 } else { 1e3 };
+        let broken = |i: &Individual| if i.is_within() { 0.0 } else { 1e3 };
         let worth = |i: &Individual| (i.choices.clone(), scale.scalarise(&i.values, &weights) - broken(i));
         let told: Vec<(Vec<u8>, f32)> = self.told.iter().map(worth).collect();
         let favourites = self.begin.past.favourites();
         pool::unmeasured(&self.begin, &self.measured, &told, favourites, &mut self.rng)
-    }
-
-    /// Whether what was told keeps every limit.
-    fn keeps_limits(&self, values: &[f32]) -> bool {
-        values[self.begin.objectives..].iter().all(|slack| *slack >= 0.0)
     }
 
     /// Random weights of the objectives, uniform over those that sum to 1; of a single one nothing is drawn.
@@ -236,9 +232,8 @@ impl Mobo {
             }
         }
         if self.begin.limits > 0 {
-            let kept: Vec<bool> = self.told.iter().map(|told| self.keeps_limits(&told.values)).collect();
-            let mut kept = kept.into_iter();
-            known.retain(|_| kept.next().unwrap_or(true));
+            let mut told = self.told.iter();
+            known.retain(|_| told.next().is_none_or(Individual::is_within));
         }
         let beliefs: Vec<View> = self.predictors.iter_mut().map(View::of).collect();
         let (beliefs, limits) = beliefs.split_at(objectives);
@@ -374,7 +369,7 @@ impl Method for Mobo {
         self.running.retain(|running| running != choices);
         if self.measured.insert(self.begin.key(choices)) {
             self.learn(choices, values);
-            self.told.push(Individual { choices: choices.to_vec(), values: values.to_vec() });
+            self.told.push(Individual::told(&self.begin, choices, values));
         }
         Ok(())
     }
@@ -400,8 +395,11 @@ fn predictor(begin: &Begin, settings: PosteriorSettings, place: usize) -> Predic
 /// So many of the points of a front, those that are furthest from others.
 fn spread(front: Vec<Vec<f32>>, most: usize) -> Vec<Vec<f32>> {
     // Numbers stand for architectures, which have to differ.
-    let numbered =
-        |(at, values): (usize, Vec<f32>)| Individual { choices: at.to_be_bytes().to_vec(), values };
+    let numbered = |(at, values): (usize, Vec<f32>)| Individual {
+        choices: at.to_be_bytes().to_vec(),
+        values,
+        slacks: Vec::new(),
+    };
     let all = front.into_iter().enumerate().map(numbered).collect();
     survivors(all, most).into_iter().map(|individual| individual.values).collect()
 }
