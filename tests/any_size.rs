@@ -74,10 +74,10 @@ fn a_space_of_a_billion_combinations_goes_through_every_command() {
     assert!(
         done(folder, &format!("{search} --budget 15 --run-dir first")).contains("15 architectures measured")
     );
-    let guided = done(folder, &format!("{search} --budget 8 --run-dir second --prior first"));
+    let guided = done(folder, &format!("{search} --budget 8 --run-dir second --past first"));
     assert!(guided.contains("8 architectures measured"), "{guided}");
     // A policy for it is trained on functions that are made up over a part of it, and searches all of it.
-    let trained = done(folder, "run --space large.toml --prior first --steps 2500 --run-dir own");
+    let trained = done(folder, "run --space large.toml --past first --steps 2500 --run-dir own");
     assert!(trained.contains("own/policy.safetensors") || trained.contains("own/report"), "{trained}");
     let walked = format!("{search} --budget 6 --run-dir third --method policy:own,by=trained");
     assert!(done(folder, &walked).contains("6 architectures measured"));
@@ -135,7 +135,7 @@ fn a_table_that_is_a_sample_of_a_large_space_is_searched_compared_and_learned_fr
     let train = "run --bench-dir tables --task sample/sample/{score,none} --steps 2500 --run-dir learned";
     done(folder, train);
     let searched =
-        "search --bench-dir tables --policy learned --task sample/sample/score --budget 20 --repeats 4";
+        "search --bench-dir tables --policy learned --task sample/sample/score --budget 20 --seeds 4";
     assert!(done(folder, searched).contains("sample/sample/score"));
     // Not another sample of the space, of as many rows: what it knows by rank is of its own.
     let others: Vec<&str> = rows.lines().collect();
@@ -154,7 +154,7 @@ fn a_table_that_is_a_sample_of_a_large_space_is_searched_compared_and_learned_fr
     assert!(said.1.contains("has others here"), "{said:?}");
     // What was measured of an earlier task guides a search of the whole space.
     let guided = "search --bench-dir tables --oracle cmd:sh+measure.sh --space large.toml --maximise score --budget 4 --run-dir \
-                  guided --prior sample/sample/score";
+                  guided --past sample/sample/score";
     assert!(done(folder, guided).contains("4 architectures measured"));
 }
 

@@ -29,7 +29,7 @@ fn a_policy_is_compared_as_it_searches() {
         "foreign",
         "--budget",
         "12",
-        "--repeats",
+        "--seeds",
         "8",
         "--at",
         "4,12",

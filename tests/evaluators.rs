@@ -79,7 +79,7 @@ impl Setup {
 
     fn evaluator(&self, address: &str, id: &str, arguments: &[&str]) -> Process {
         let oracle = format!("cmd:sh measure.sh {id}");
-        let all = ["evaluator", "--learner", address, "--id", id, "--oracle", &oracle];
+        let all = ["evaluator", "--search", address, "--id", id, "--oracle", &oracle];
         Process::start(self.command(&[&all, arguments].concat()))
     }
 
@@ -193,19 +193,19 @@ fn who_may_not_come_is_told_why_and_what_does_not_fit_is_refused() {
     let (mut search, address) =
         setup.begin(&["--budget", "2", "--listen", "127.0.0.1:0", "--token-file", "token"]);
     let url = format!("http://{address}");
-    let bare = setup.output(&["evaluator", "--learner", &url, "--oracle", "cmd:true"]);
+    let bare = setup.output(&["evaluator", "--search", &url, "--oracle", "cmd:true"]);
     let (code, said) = failure(&bare);
     assert_eq!((code, said.contains("asks for a token")), (1, true), "{said}");
     let mut evaluator = setup.evaluator(&address, "good", &["--token-file", "token", "--parallel", "2"]);
     assert_eq!((search.ends(SOON), evaluator.ends(SOON)), (Some(0), Some(0)));
 
     for (arguments, expected) in [
-        (&["evaluator", "--learner", &url, "--oracle", "dog"][..], "or `cmd:PROGRAM`"),
+        (&["evaluator", "--search", &url, "--oracle", "dog"][..], "or `cmd:PROGRAM`"),
         (
-            &["evaluator", "--learner", &url, "--oracle", "cmd:true", "--data", "digits"],
+            &["evaluator", "--search", &url, "--oracle", "cmd:true", "--data", "digits"],
             "--data and --recipe go with",
         ),
-        (&["evaluator", "--learner", "nowhere", "--oracle", "cmd:true"], "a host and a port"),
+        (&["evaluator", "--search", "nowhere", "--oracle", "cmd:true"], "a host and a port"),
         (&["search", "--oracle", "remote", "--minimise", "loss"], "needs --space FILE"),
         (
             &["search", "--oracle", "remote", "--space", "space.toml", "--minimise", "loss", "--keep"],
@@ -238,7 +238,7 @@ fn who_may_not_come_is_told_why_and_what_does_not_fit_is_refused() {
         assert!(said.contains(expected), "{arguments:?}: {said}");
         assert_eq!(code, if expected.contains("host") { 1 } else { 2 }, "{said}");
     }
-    let patient = ["evaluator", "--learner", &url, "--oracle", "cmd:true", "--connect-timeout", "1"];
+    let patient = ["evaluator", "--search", &url, "--oracle", "cmd:true", "--connect-timeout", "1"];
     let (code, said) = failure(&setup.output(&patient));
     assert_eq!((code, said.contains("no search at")), (1, true), "{said}");
     // A search that is over is so when it is asked again.

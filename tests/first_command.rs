@@ -57,7 +57,7 @@ fn the_first_command_trains_and_says_what_it_learned() {
     assert!(std::fs::read_to_string(report.join("report.html")).unwrap().contains("digits/val/contrast"));
     // The second command it names.
     let next =
-        ["search", "--policy", "runs/latest", "--task-set", "held-out", "--budget", "10", "--repeats", "2"];
+        ["search", "--policy", "runs/latest", "--task-set", "held-out", "--budget", "10", "--seeds", "2"];
     let searched = output(folder.path(), &next);
     assert!(searched.status.success(), "{}", text(&searched.stderr));
 }

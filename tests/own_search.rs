@@ -144,7 +144,7 @@ fn a_search_by_a_program_is_killed_and_resumed_and_measures_nothing_twice() {
         "loss",
         "--budget",
         "4",
-        "--prior",
+        "--past",
         "s",
         "--run-dir",
         "t",
@@ -155,11 +155,10 @@ fn a_search_by_a_program_is_killed_and_resumed_and_measures_nothing_twice() {
     assert!(said.contains("knows earlier tasks") && said.contains("loss 4.0000"), "{said}");
     fs::write(folder.join("other.toml"), SPACE.replace("[8, 16, 32, 64]", "[8, 16, 32]")).unwrap();
     let other: Vec<&str> = next.iter().map(|a| if *a == "space.toml" { "other.toml" } else { a }).collect();
-    let (code, error) =
-        failure(&output(folder, &[&other[..9], &["--prior", "s", "--run-dir", "u"]].concat()));
+    let (code, error) = failure(&output(folder, &[&other[..9], &["--past", "s", "--run-dir", "u"]].concat()));
     assert!(code == 2 && error.contains("decision `width` has other choices"), "{error}");
     let (code, error) =
-        failure(&output(folder, &[&other[..9], &["--prior", "nowhere", "--run-dir", "u"]].concat()));
+        failure(&output(folder, &[&other[..9], &["--past", "nowhere", "--run-dir", "u"]].concat()));
     assert!(code == 2 && error.contains("nowhere"), "{error}");
 
     // More of the same, as it says; and all there is in the end, with nothing left to ask for.
@@ -432,7 +431,7 @@ fn a_search_without_a_value_fails_and_one_that_has_it_all_says_so() {
     let (code, said) = failure(&output(elsewhere.path(), &resume));
     let here = fs::canonicalize(folder).unwrap();
     assert!(code == 2 && said.contains(&format!("was begun in {}", here.display())), "{said}");
-    for (option, value) in [("--seed", "7"), ("--task", "nb201/a/b"), ("--repeats", "3"), ("--by", "rule")] {
+    for (option, value) in [("--seed", "7"), ("--task", "nb201/a/b"), ("--seeds", "3"), ("--by", "rule")] {
         let (code, said) = failure(&output(folder, &[&resume[..], &[option, value]].concat()));
         assert!(code == 2 && said.contains(option), "{option}: {said}");
     }

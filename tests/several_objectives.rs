@@ -174,7 +174,7 @@ fn an_earlier_search_of_the_same_metrics_guides_this_one() {
     let folder = setup.path();
     let first = search(folder, &["--maximise", "accuracy", "--budget", "20"]);
     assert!(first.status.success(), "{}", text(&first.stderr));
-    let begun = ["--oracle", "cmd:sh measure.sh", "--space", "space.toml", "--prior", "run", "--run-dir"];
+    let begun = ["--oracle", "cmd:sh measure.sh", "--space", "space.toml", "--past", "run", "--run-dir"];
     let both = ["--maximise", "accuracy", "--minimise", "ms", "--budget", "12", "--json"];
     let out = command(folder, &[&begun[..], &["next"], &both].concat()).output().unwrap();
     let front = summary(&out)["front"].as_array().unwrap().len();

@@ -132,7 +132,7 @@ fn a_search_is_killed_among_short_and_among_full_trainings_and_pays_for_nothing_
     assert!(page.contains("What the shorter trainings said") && page.contains("score after 2 of 20 epochs"));
 
     // The next search knows both kinds of training of this one.
-    let next = ["--prior", "s", "--budget", "2", "--run-dir", "next"];
+    let next = ["--past", "s", "--budget", "2", "--run-dir", "next"];
     let next = setup.search("cmd:sh measure.sh", &next).env("SRNAS_FIDELITY", "20").output().unwrap();
     let log = text(&next.stderr);
     assert!(next.status.success() && log.contains("trainings of 10.0 % of a full one"), "{log}");
@@ -156,7 +156,7 @@ fn evaluators_train_short_and_go_on_with_what_they_have() {
     let mut search = Process::start(setup.search("remote", &options));
     let address = search.wait_for(&["listening for evaluators"], SOON);
     let address = address.split("address=").nth(1).unwrap().trim().to_string();
-    let evaluator = ["evaluator", "--learner", &address, "--id", "one", "--oracle", "cmd:sh measure.sh"];
+    let evaluator = ["evaluator", "--search", &address, "--id", "one", "--oracle", "cmd:sh measure.sh"];
     let mut one = Process::start(setup.command(&evaluator));
     one.wait_for(&["attached"], SOON);
     (0..4).for_each(|_| drop(search.wait_for(&["2 of 20 epochs"], SOON)));
@@ -306,7 +306,7 @@ fn a_run_learns_how_long_to_train_and_what_it_learned_searches() {
     }
     assert!(journal.contains("@0"), "{journal}");
     // On a table, and where there is nothing to train short.
-    let search = ["search", "--policy", "r", "--budget", "4", "--repeats", "2"];
+    let search = ["search", "--policy", "r", "--budget", "4", "--seeds", "2"];
     for task in ["digits/val/clean", "digits/val/noise"] {
         let said = stdout(&setup.output(&[&search[..], &["--task", task]].concat()));
         assert!(said.contains("4 full trainings each"), "{said}");

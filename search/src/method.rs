@@ -272,6 +272,9 @@ pub enum SpecError {
     },
 }
 
+/// Methods that learn from past tasks, all but the first where they have the option `past=all`.
+const PAST: [&str; 4] = ["transfer-gp", "two-phase", "screen", "mobo"];
+
 /// A method by its name and options: `evolution`, `evolution:population=50,tournament=10`, `policy:runs/latest`,
 /// `cmd:python3 solver.py`.
 #[derive(Clone, Debug, PartialEq)]
@@ -313,7 +316,8 @@ impl MethodSpec {
         let joint = if self.rest.is_empty() { ":" } else { "," };
         match self.knows_a_past() {
             true => Ok(self.clone()),
-            false => format!("{}{joint}past=all", self.text).parse(),
+            false if PAST.contains(&self.name()) => format!("{}{joint}past=all", self.text).parse(),
+            false => Err(self.unfit(format!("knows no earlier tasks; {} do", PAST.join(", ")))),
         }
     }
 
@@ -331,8 +335,7 @@ impl MethodSpec {
     pub fn knows_a_past(&self) -> bool {
         match self.name() {
             "transfer-gp" => true,
-            "two-phase" | "screen" | "mobo" => self.rest.split(',').any(|option| option == "past=all"),
-            _ => false,
+            name => PAST.contains(&name) && self.rest.split(',').any(|option| option == "past=all"),
         }
     }
 

@@ -1,9 +1,11 @@
 //! Every method where measurements are made: it is killed and goes on, asks for nothing twice, and finds what there is.
 
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle};
 use srnas_search::{
     Event, Goal, Guide, Journal, LiveError, LiveSearch, METHODS, Measured, MethodSpec, Objective, Past,
-    Values, check_method, report::SearchReport,
+    PastSearch, Values, check_method, past_of, report::SearchReport,
 };
 use srnas_space::{Conditional, Decision, SearchSpace};
 use srnas_task::{Fidelities, Training};
@@ -108,13 +110,18 @@ fn stopped_and_resumed(
     budget: usize,
     parallel: usize,
 ) -> Vec<Measured> {
+    let search = search(oracle, method, goal, budget, parallel);
+    is_stopped_and_resumed(oracle, &search)
+}
+
+fn is_stopped_and_resumed(oracle: &Toy, search: &LiveSearch) -> Vec<Measured> {
+    let (method, budget) = (search.method.as_ref().unwrap(), search.budget);
     let (mut journal, stop) = (Kept::default(), AtomicBool::new(false));
     let after = |event: Event| {
         if matches!(event, Event::Ended { done, .. } if done == budget / 2) {
             stop.store(true, Ordering::Relaxed);
         }
     };
-    let search = search(oracle, method, goal, budget, parallel);
     let ended = search.run(vec![], &mut journal, &stop, &after);
     assert!(matches!(ended, Err(LiveError::Stopped { .. })), "{method}: {ended:?}");
     let known = journal.0.clone();
@@ -163,6 +170,48 @@ fn every_method_is_stopped_and_goes_on_and_asks_for_nothing_twice() {
 }
 
 #[test]
+fn a_method_that_knows_earlier_tasks_begins_where_they_were_good() {
+    // Earlier tasks: the same, with another choice best in the first decision, and partly measured.
+    let earlier = |space: &Arc<SearchSpace>| {
+        let search = |seed: u64| {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            let mut draw = || {
+                let mut choices = vec![0; space.len()];
+                space.sample(&mut rng, &mut choices);
+                let value = metrics(&choices)["accuracy"] - 0.3 * f64::from(choices[0]);
+                (choices, Some(value as f32))
+            };
+            PastSearch { name: format!("before {seed}"), measured: (0..40).map(|_| draw()).collect() }
+        };
+        past_of(space, &[vec![search(1), search(2)]]).unwrap()
+    };
+    let best = |found: Vec<Measured>| {
+        let feasible = found.iter().filter(|m| is_feasible(&m.training.choices));
+        feasible.map(|m| metrics(&m.training.choices)["accuracy"]).fold(f64::MIN, f64::max)
+    };
+    for decisions in [4, 24] {
+        for method in
+            ["transfer-gp", "two-phase:short=10,past=all", "screen:first=10,past=all", "mobo:past=all"]
+        {
+            let mean = |method: &str, knows: bool| {
+                let one = |seed| {
+                    let mut oracle = toy(decisions);
+                    if method.contains("10") {
+                        oracle.fidelities = "epochs=1,4".parse().unwrap();
+                    }
+                    let past = if knows { earlier(&oracle.space) } else { Past::default() };
+                    let search = LiveSearch { past, seed, ..search(&oracle, method, accuracy(), 6, 1) };
+                    best(is_stopped_and_resumed(&oracle, &search))
+                };
+                (0..5).map(one).sum::<f64>() / 5.0
+            };
+            let (knowing, chance) = (mean(method, true), mean("random", false));
+            assert!(knowing > chance, "{method} in {decisions}: {knowing}, and {chance} by chance");
+        }
+    }
+}
+
+#[test]
 fn a_method_searches_a_small_space_to_its_end_whatever_fails() {
     for method in ["random", "local", "gp", "universal", "ridge:initial=4,batch=2"] {
         let oracle = toy(3);
@@ -178,7 +227,7 @@ fn the_front_of_a_search_is_the_front_of_what_it_measured() {
         let goal = both(&[]);
         let spec: MethodSpec = method.parse().unwrap();
         let oracle = toy(5);
-        if check_method(&spec, &oracle.space, &goal, 0).is_err() {
+        if check_method(&spec, &oracle.space, &goal, 0, false).is_err() {
             continue;
         }
         searched.push(method);
@@ -227,15 +276,18 @@ fn limits_decide_what_is_best_and_where_nothing_keeps_them_the_nearest_is_named(
 fn what_a_method_cannot_search_is_refused_with_those_that_can() {
     let oracle = toy(3);
     let refused = |method: &str, goal: &Goal, shorter| {
-        check_method(&method.parse().unwrap(), &oracle.space, goal, shorter).unwrap_err().to_string()
+        check_method(&method.parse().unwrap(), &oracle.space, goal, shorter, false).unwrap_err().to_string()
     };
-    let limited = both(&["ms <= 4"]);
+    let past = check_method(&"evolution".parse().unwrap(), &oracle.space, &accuracy(), 0, true);
+    let limited_alone =
+        Goal::new(accuracy().objectives().to_vec(), vec!["ms <= 4".parse().unwrap()]).unwrap();
     for (said, expected) in [
         (refused("gp", &both(&[]), 0), "for several there are random"),
-        (refused("nsga2", &limited, 0), "within limits search random"),
+        (refused("local", &limited_alone, 0), "within limits search random"),
+        (past.unwrap_err().to_string(), "transfer-gp, two-phase, screen, mobo do"),
         (refused("halving", &accuracy(), 0), "--fidelity"),
-        (refused("transfer-gp", &accuracy(), 0), "--prior"),
-        (refused("screen:past=all", &accuracy(), 1), "--prior"),
+        (refused("transfer-gp", &accuracy(), 0), "--past"),
+        (refused("screen:past=all", &accuracy(), 1), "--past"),
         (refused("policy:runs/none", &accuracy(), 0), "cannot read the policy runs/none"),
     ] {
         assert!(said.contains(expected), "{said}");

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 const EXAMPLES: &str = "Examples:
   srnas actor --learner http://localhost:7777
-  srnas actor --learner http://learner:7777 --id rack2-7 --envs 48
+  srnas actor --learner http://learner:7777 --id rack2-7 --episodes 48
   srnas actor --learner https://learner:7777 --token-file token --tls-ca ca.crt";
 
 /// Run one actor for a learner
@@ -23,8 +23,8 @@ pub struct ActorCommand {
     #[arg(long, value_name = "URL")]
     learner: String,
     /// Episodes walked at the same time [default: as the run's configuration says]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
-    envs: Option<u32>,
+    #[arg(long, alias = "envs", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    episodes: Option<u32>,
     /// Name of the actor, its own [default: the machine's name and the process number]
     #[arg(long, value_name = "NAME")]
     id: Option<String>,
@@ -45,7 +45,7 @@ impl ActorCommand {
             security: self.security.load(&self.learner)?,
             learner: self.learner,
             id: self.id.unwrap_or_else(default_id),
-            episodes: self.envs.map(|n| n as usize),
+            episodes: self.episodes.map(|n| n as usize),
             catalog: Catalog::new(self.bench_dir),
             connect_timeout: self.connect_timeout.0,
             reports: true,

@@ -30,6 +30,9 @@ const EXAMPLES: &str = "Examples:
   srnas compare --oracle 'cmd:python train.py' --space space.toml --maximise accuracy --method random --method universal \
       --budget 10,20 --seeds 3 --out reports/mine";
 
+const PAST_OF_NO_USE: &str = "--past and --past-set have no effect: none of the methods learns from past tasks; transfer-gp does, and \
+     two-phase:past=all, screen:past=all and mobo:past=all";
+
 /// Compare search methods on tasks, under one protocol, and write a report
 #[derive(Debug, Args)]
 #[command(after_help = format!("{}\n\n{EXAMPLES}", described()), group = ArgGroup::new("live").args(["oracle"]))]
@@ -51,8 +54,8 @@ pub struct CompareCommand {
     /// The method that the others are paired with in the report [default: the last one]
     #[arg(long, value_name = "METHOD")]
     against: Option<String>,
-    /// Past task for methods that learn from some: transfer-gp, two-phase:past=all, screen:past=all; braces abbreviate, may be
-    /// repeated
+    /// Past task for methods that learn from some: transfer-gp, two-phase:past=all, screen:past=all, mobo:past=all; with --oracle
+    /// also the run directory of an earlier search; braces abbreviate, may be repeated
     #[arg(long, value_name = "T")]
     past: Vec<String>,
     /// Named task set of past tasks [default: what the configuration trains on]
@@ -194,9 +197,7 @@ impl CompareCommand {
     fn past_names(&self, config: &Config, known: bool) -> anyhow::Result<Vec<TaskName>> {
         let named = names(config, &self.past_set, &self.past)?;
         if !known && !named.is_empty() {
-            let says = "--past and --past-set have no effect: none of the methods learns from past tasks; transfer-gp does, and \
-                        two-phase:past=all and screen:past=all";
-            return Err(Usage(says.into()).into());
+            return Err(Usage(PAST_OF_NO_USE.into()).into());
         }
         Ok(if named.is_empty() && known && self.config.is_some() { config.train_tasks()? } else { named })
     }

@@ -27,17 +27,17 @@ use std::{
 
 const EXAMPLES: &str = "Examples:
   srnas search --oracle remote --space space.toml --minimise loss --budget 60     on one machine, and on others:
-  srnas evaluator --learner http://HOST:7778 --oracle 'cmd:python train.py'
-  srnas evaluator --learner http://HOST:7778 --oracle 'cmd:python train.py' --parallel 4 --id rack2-7
-  srnas evaluator --learner https://HOST:7778 --token-file token --tls-ca ca.crt --oracle train --data digits";
+  srnas evaluator --search http://HOST:7778 --oracle 'cmd:python train.py'
+  srnas evaluator --search http://HOST:7778 --oracle 'cmd:python train.py' --parallel 4 --id rack2-7
+  srnas evaluator --search https://HOST:7778 --token-file token --tls-ca ca.crt --oracle train --data digits";
 
 /// Measure architectures for a search on another machine
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct EvaluatorCommand {
     /// Address of the search, which runs with --oracle remote
-    #[arg(long, value_name = "URL")]
-    learner: String,
+    #[arg(long, alias = "learner", value_name = "URL")]
+    search: String,
     /// What measures: `train` trains each network, `cmd:PROGRAM` asks a program of yours
     #[arg(long, value_name = "train|cmd:PROGRAM")]
     oracle: OracleSpec,
@@ -84,8 +84,8 @@ impl EvaluatorCommand {
         };
         let id = self.id.clone().unwrap_or_else(default_id);
         let options = EvaluatorOptions {
-            security: self.security.load(&self.learner)?,
-            learner: self.learner.clone(),
+            security: self.security.load(&self.search)?,
+            learner: self.search.clone(),
             parallel: self.parallel.into(),
             connect_timeout: self.connect_timeout.0,
             id: id.clone(),

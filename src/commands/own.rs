@@ -60,8 +60,8 @@ pub struct OwnArguments {
     #[arg(long, value_name = "FILE|NAME", conflicts_with_all = ["config", "task", "resume"])]
     space: Option<String>,
     /// An earlier task on the space, as for `srnas search`; may be given several times
-    #[arg(long, value_name = "DIR|T", requires = "space")]
-    prior: Vec<String>,
+    #[arg(long, alias = "prior", value_name = "DIR|T", requires = "space")]
+    past: Vec<String>,
     /// Search by this oracle first, and learn from what it measured: `train` or `cmd:PROGRAM`
     #[arg(long, value_name = "train|cmd:PROGRAM", requires = "space")]
     oracle: Option<OracleSpec>,
@@ -114,7 +114,7 @@ impl OwnArguments {
         if self.oracle.is_none() {
             given.say_notice();
         }
-        let mut past = past::searches(&self.prior, space, catalog)?;
+        let mut past = past::searches(&self.past, space, catalog)?;
         if run_dir.join("ledger.sqlite").exists() {
             let text = format!(
                 "{} holds a run already: give another --run-dir, or go on with `srnas run --resume --run-dir {}`",
@@ -142,7 +142,7 @@ impl OwnArguments {
     fn measure(&self, run_dir: &Path, seed: u64, catalog: &Catalog) -> anyhow::Result<Option<PathBuf>> {
         let Some(oracle) = &self.oracle else { return Ok(None) };
         if *oracle == OracleSpec::Remote {
-            let text = "--oracle remote goes with `srnas search`; give its run directory here as --prior";
+            let text = "--oracle remote goes with `srnas search`; give its run directory here as --past";
             return Err(Usage(text.into()).into());
         }
         let folder = run_dir.join(MEASURED);
@@ -156,7 +156,7 @@ impl OwnArguments {
                 data: self.data.clone(),
                 ..OracleArguments::default()
             },
-            prior: self.prior.clone(),
+            past: self.past.clone(),
             resume: folder.join("ledger.sqlite").is_file(),
             run_dir: Some(folder.clone()),
             ..LiveArguments::default()
@@ -268,7 +268,7 @@ fn configuration(names: &[String], architectures: usize, seed: u64) -> String {
     };
     let families: Vec<toml::Value> = (0..RANDOM.validation).map(|i| format!("v{i}").into()).collect();
     let text = toml::toml! {
-        // What is known of a space beforehand is the plain posterior; the past of a real task comes by --prior.
+        // What is known of a space beforehand is the plain posterior; the past of a real task comes by --past.
         prior = "none"
         [run]
         minutes = 3.0

@@ -31,7 +31,7 @@ const EXAMPLES: &str = "Examples:
   srnas run --config configs/nb201-transfer.toml --deterministic --steps 200000
   srnas run --task 'nb201/{cifar10,cifar100}/val' --minutes 1
   srnas run --config configs/nb201-transfer.toml --set learning.batch=256
-  srnas run --space space.toml --prior runs/search-1 --prior runs/search-2     a policy for a space of your own
+  srnas run --space space.toml --past runs/search-1 --past runs/search-2     a policy for a space of your own
   srnas run --space space.toml --oracle 'cmd:python train.py' --minimise loss --budget 40";
 
 /// Train a search policy: a learner and its actors in one command, then a comparison on the held-out tasks

@@ -22,12 +22,12 @@ use std::{
 const EXAMPLES: &str = "Examples:
   srnas search --policy runs/latest --task nb201/imagenet16/val --budget 25
   srnas search --policy policy.safetensors --config configs/nb201-transfer.toml --task-set held-out \\
-      --budget 50 --repeats 64 --at 5,10,25,50
+      --budget 50 --seeds 64 --at 5,10,25,50
   srnas search --policy runs/latest --task 'nb201/{cifar10,cifar100}/apgd@1' --by plain --json
   srnas search --oracle train --data digits --budget 40
   srnas search --oracle 'cmd:python train.py' --space space.toml --minimise loss --budget 60 --parallel 4
   srnas search --resume --run-dir runs/search-1 --budget 100
-  srnas search --oracle 'cmd:python train.py' --space space.toml --maximise accuracy --prior runs/search-1
+  srnas search --oracle 'cmd:python train.py' --space space.toml --maximise accuracy --past runs/search-1
   srnas search --oracle 'cmd:python train.py' --space space.toml --maximise accuracy --minimise ms --require 'mb <= 8'
   srnas search --oracle 'cmd:python train.py' --space space.toml --minimise loss --method evolution:population=20
   srnas search --oracle train --data cifar10:~/cifar --minimise val/loss --policy runs/latest --run-dir runs/cifar";
@@ -53,8 +53,8 @@ pub struct SearchCommand {
     #[arg(long, default_value_t = 25, value_name = "B", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     budget: u32,
     /// Random starts per task
-    #[arg(long, default_value_t = 16, value_name = "R", conflicts_with = "live", value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    repeats: u32,
+    #[arg(long, alias = "repeats", default_value_t = 16, value_name = "R", conflicts_with = "live", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    seeds: u32,
     /// Report after so many paid queries [default: 5,10,25,50 as far as the budget goes, and the budget]
     #[arg(long, value_delimiter = ',', value_name = "N,…", conflicts_with = "live")]
     at: Vec<usize>,
@@ -123,7 +123,7 @@ impl SearchCommand {
             };
             let weights = env.prior().map_or_else(Vec::new, |p| p.all());
             let searches =
-                search(&env, &task, &weights, &searcher, self.repeats as usize, self.seed.unwrap_or(1))?;
+                search(&env, &task, &weights, &searcher, self.seeds as usize, self.seed.unwrap_or(1))?;
             if self.json {
                 println!("{}", task_json(&task, &searches, &at));
             }
@@ -174,7 +174,7 @@ impl SearchCommand {
 
     fn print(&self, policy: &Policy, done: &[(Arc<Task>, Vec<Search>)], at: &[usize]) {
         let acts = self.by.in_words(policy);
-        let (starts, unit) = (self.repeats, super::unit_of(policy));
+        let (starts, unit) = (self.seeds, super::unit_of(policy));
         println!("Searched by {acts}; {starts} starts per task, {} {unit} each.", self.budget);
         println!("Normalised regret: 0 is the best of the table, 1 its median.\n");
         let wide = done.iter().map(|(t, _)| t.name().len()).max().unwrap_or(4).max(4);

@@ -23,7 +23,7 @@ fn the_wrong_server_is_named_with_the_right_one() {
     let mut search = Process::start(setup.command(&[&search[..], &more].concat()));
     let search_at = address_in(&search.wait_for(&["listening for evaluators"], SOON));
 
-    let evaluator = |at: &str| setup.output(&["evaluator", "--learner", at, "--oracle", "cmd:true"]);
+    let evaluator = |at: &str| setup.output(&["evaluator", "--search", at, "--oracle", "cmd:true"]);
     let (code, said) = failure(&evaluator(&learner_at));
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("no search at") && said.contains("a learner answers there"), "{said}");

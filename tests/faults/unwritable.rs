@@ -115,7 +115,7 @@ fn a_run_whose_output_goes_nowhere_trains_to_its_end() {
     assert!(setup.path().join("out/policy.safetensors").is_file());
     let policy = setup.path().join("out");
     let search = ["search", "--policy", policy.to_str().unwrap(), "--task", "nb201/made/other"];
-    let search = [&search[..], &["--budget", "5", "--repeats", "2"]].concat();
+    let search = [&search[..], &["--budget", "5", "--seeds", "2"]].concat();
     for more in [&[][..], &["--json"]] {
         let search = [&search[..], more].concat();
         assert_eq!(code(setup.command(&search), gone(), gone()), Some(0), "{more:?}");
@@ -144,7 +144,7 @@ fn learner_actor_and_evaluator_hear_sigterm_whatever_becomes_of_their_logs() {
         let learner = ["learner", "--config", "quick.toml", "--run-dir", "out", "--listen", &address];
         let mut learner = start(&[&learner[..], &["--resume=auto"]].concat());
         let mut actor = start(&["actor", "--learner", &address]);
-        let mut evaluator = start(&["evaluator", "--learner", &free_address(), "--oracle", "cmd:true"]);
+        let mut evaluator = start(&["evaluator", "--search", &free_address(), "--oracle", "cmd:true"]);
         let deadline = Instant::now() + SOON;
         let status = ["status", "--learner", &address, "--json"];
         while !text(&setup.output(&status).stdout).contains("\"policy_lag\"") {

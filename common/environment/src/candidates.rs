@@ -1,12 +1,9 @@
 //! Candidates, the actions of a step, and the pool in which the predictor looks for its proposals.
 
-use super::{
-    CandidateMode, Environment,
-    predictors::{OWN_BETA, Predictors},
-};
+use super::{CandidateMode, Environment, predictors::Predictors};
 use hashbrown::{HashMap, HashSet};
 use rand::{Rng, seq::SliceRandom};
-use srnas_predictor::{Beliefs, Kind};
+use srnas_predictor::{Beliefs, Kind, TwoPhase};
 use srnas_space::SearchSpace;
 use srnas_task::{Fidelity, Measurable};
 use std::sync::Arc;
@@ -441,7 +438,7 @@ impl Pool {
             };
             let own = level.predictor.beliefs();
             let bounds: [&dyn Fn(usize) -> f32; 3] = [
-                &|slot| own.plain_mean[slot] + OWN_BETA * own.plain_deviation[slot],
+                &|slot| own.plain_mean[slot] + TwoPhase::BETA * own.plain_deviation[slot],
                 &|slot| {
                     let (mean, deviation) = beliefs.of(kind, slot);
                     mean + beta * deviation

@@ -1,19 +1,16 @@
 //! The posteriors of an episode: over full trainings, and where a task has shorter ones, over each of these.
 //!
 //! What a shorter training says is a past task of the full ones, beside the real past, each as far as the evidence is for it
-//! ([`Joint`]). The rule is *two-phase*: first shorter trainings, half of them uniform and half by the upper bound of their own
-//! posterior; then full ones by the upper bound of theirs.
+//! ([`Joint`]). The rule is *two-phase* ([`TwoPhase`]).
 
 use super::{Candidate, CandidateKind, Environment};
 use hashbrown::HashMap;
 use srnas_basics::statistics::rank_correlation;
-use srnas_predictor::{Besides, Counted, Joint, Kind, Predictor, Prior, first_shorter};
+use srnas_predictor::{Besides, Counted, Joint, Kind, Predictor, Prior, Turn, TwoPhase};
 use srnas_task::{Fidelity, Measurable};
 
 /// Full trainings that are taken in before everything is computed again.
 const ROOM: usize = 8;
-/// β of the bound by which the second half of the first shorter trainings is chosen.
-pub(super) const OWN_BETA: f32 = 3.0;
 
 /// Everything that predicts in an episode.
 #[derive(Clone, Debug)]
@@ -35,8 +32,7 @@ pub(super) struct Predictors {
     besides: Besides,
     joint: Joint,
     room: usize,
-    /// Shorter trainings of the rule before anything else.
-    first: usize,
+    two_phase: TwoPhase,
     stale: bool,
 }
 
@@ -75,7 +71,7 @@ impl Level {
     /// Upper bound of a slot in this level's own posterior.
     pub fn bound(&mut self, slot: usize) -> f32 {
         let (mean, deviation) = self.predictor.beliefs().of(Kind::Plain, slot);
-        mean + OWN_BETA * deviation
+        mean + TwoPhase::BETA * deviation
     }
 }
 
@@ -100,7 +96,7 @@ impl Predictors {
             besides: Besides::default(),
             joint: Joint::default(),
             room: 0,
-            first: 0,
+            two_phase: TwoPhase::default(),
             stale: false,
         }
     }
@@ -118,8 +114,8 @@ impl Predictors {
             self.levels = shorter.map(|place| Level::new(env, cost(place), slots)).collect();
             self.weights = weights.to_vec();
             let cheapest = self.levels.first().map_or(1.0, |level| level.cost);
-            self.first =
-                first_shorter(env.config.shorter.min(super::FIRST_SHORTER), cheapest, env.config.horizon);
+            let most = env.config.shorter.min(super::FIRST_SHORTER);
+            self.two_phase = TwoPhase::new(most, cheapest, env.config.horizon);
         }
     }
 
@@ -246,7 +242,10 @@ impl Predictors {
         let (mut names, mut values) = (Vec::new(), Vec::new());
         for (place, level) in told {
             names.push(name(place));
-            values.extend(completed(env, what, place, level));
+            let Level { predictor, known, .. } = level;
+            let known = |rank| known.get(&env.whole_key(what.count(), rank as u64)).copied();
+            let valid = |rank| what.has(Fidelity::Shorter(place), rank as u64);
+            values.extend(Prior::completed(predictor, Kind::Plain, known, valid));
         }
         let encodings = self.full.slots();
         let prior = (!names.is_empty()).then(|| {
@@ -269,7 +268,8 @@ impl Predictors {
     /// Share of the rule's first shorter trainings that is still to come; 0 where there are none.
     pub fn first_left(&self) -> f32 {
         let done = self.levels.first().map_or(usize::MAX, |level| level.known.len());
-        self.first.saturating_sub(done) as f32 / self.first.max(1) as f32
+        let first = self.two_phase.first();
+        first.saturating_sub(done) as f32 / first.max(1) as f32
     }
 
     /// Rank correlation of the full trainings and the longest shorter ones of the same architectures, less sure the fewer there are;
@@ -294,23 +294,25 @@ impl Predictors {
         if self.says_nothing {
             return full;
         }
-        // What is worth a full training gets those of middle length first.
-        let middle = candidates.iter().position(|c| {
-            c.rank == candidates[full].rank && c.fidelity.place().is_some_and(|level| level > 0)
-        });
-        middle.unwrap_or(full)
+        let at = |fidelity: Fidelity| {
+            candidates.iter().position(|c| c.rank == candidates[full].rank && c.fidelity == fidelity)
+        };
+        let length = TwoPhase::length(self.levels.len(), |place| at(Fidelity::Shorter(place)).is_some());
+        if length.is_full() { full } else { at(length).unwrap_or(full) }
     }
 
     /// One of the first shorter trainings.
     fn first_choice(&mut self, candidates: &[Candidate]) -> Option<usize> {
-        let level = self.levels.first_mut().filter(|level| level.known.len() < self.first)?;
-        let cheapest = candidates.iter().enumerate().filter(|(_, c)| c.fidelity == Fidelity::Shorter(0));
-        if level.known.len() < self.first.div_ceil(2) {
-            let random = cheapest.clone().find(|(_, c)| c.kind == CandidateKind::Random);
-            return random.map(|(i, _)| i);
+        let level = self.levels.first_mut()?;
+        let mut cheapest = candidates.iter().enumerate().filter(|(_, c)| c.fidelity == Fidelity::Shorter(0));
+        match self.two_phase.turn(level.known.len()) {
+            Turn::Full => None,
+            Turn::Random => cheapest.find(|(_, c)| c.kind == CandidateKind::Random).map(|(i, _)| i),
+            Turn::Bound => {
+                let bounds = cheapest.filter_map(|(i, c)| Some((level.bound(c.slot?), i)));
+                bounds.reduce(|a, b| if b.0 > a.0 { b } else { a }).map(|(_, i)| i)
+            }
         }
-        let bounds = cheapest.filter_map(|(i, c)| Some((level.bound(c.slot?), i)));
-        bounds.reduce(|a, b| if b.0 > a.0 { b } else { a }).map(|(_, i)| i)
     }
 }
 
@@ -327,18 +329,4 @@ pub(super) fn bound_choice(full: &mut Predictor, candidates: &[Candidate], kind:
         }
     }
     best.1
-}
-
-/// Values of a shorter training by rank over a whole space: what was measured, else what its posterior expects; 0 is their median,
-/// 1 the best.
-fn completed(env: &Environment, what: &Measurable, place: usize, level: &mut Level) -> Vec<f32> {
-    let beliefs = level.predictor.beliefs();
-    let value = |z: f32| (beliefs.centre + beliefs.spread * f64::from(z)) as f32;
-    let mut values: Vec<f32> = beliefs.plain_mean.iter().map(|&z| value(z)).collect();
-    for (value, rank) in values.iter_mut().zip(0..) {
-        if let Some(measured) = level.known.get(&env.whole_key(what.count(), rank)) {
-            *value = *measured;
-        }
-    }
-    Prior::scaled(values, |rank| what.has(Fidelity::Shorter(place), rank as u64))
 }

@@ -16,17 +16,6 @@ const RESIDUALS: [(f32, f64); 3] = [(0.6, 0.0), (3.0, 0.0), (0.06, -1.0)];
 const LOOSE: f32 = 3.0;
 /// The bound's height where full trainings follow what is known besides, and where they do not.
 const BETAS: [f32; 2] = [1.5, 3.0];
-/// Of the budget, the first short trainings take so much at most.
-const SHORT_SHARE: f64 = 0.6;
-
-/// How many short trainings of this cost there are before anything else, with a budget of so many full ones: `most`, and what a
-/// part of the budget pays. What costs much of a full training must say much to be worth it.
-pub fn first_shorter(most: usize, cost: f64, budget: usize) -> usize {
-    let share = SHORT_SHARE * (1.0 - 2.0 * cost).max(0.1);
-    let affordable = share * budget as f64 / cost + 1e-6;
-    most.min(affordable as usize).max(1)
-}
-
 /// What is not left to the evidence.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counted {

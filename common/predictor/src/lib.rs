@@ -17,15 +17,17 @@ mod prior;
 mod process;
 mod settings;
 mod transfer;
+mod two_phase;
 
 pub use expectation::Expectation;
 pub use fit::fit;
-pub use joint::{Besides, Counted, Joint, first_shorter};
+pub use joint::{Besides, Counted, Joint};
 pub use kernel::{Form, Forms, Kernel};
 pub use learned::{LearnedPriorError, predictor_inputs, write_predictor_inputs};
 pub use prior::{Prior, PriorError};
 pub use process::Process;
 pub use settings::{PlainSettings, PosteriorSettings, TransferSettings};
+pub use two_phase::{Turn, TwoPhase};
 
 use cut::Cut;
 use transfer::TransferRow;

@@ -1,6 +1,6 @@
 //! What the training tasks say before anything of the new task is measured.
 
-use super::{Expectation, Form};
+use super::{Expectation, Form, Kind, Predictor};
 use srnas_basics::statistics;
 use srnas_space::SearchSpace;
 use srnas_task::Task;
@@ -194,6 +194,19 @@ impl Prior {
         let scale = |v: f32| if gap > 0.0 { ((v - median) / gap).clamp(-3.0, 1.0) } else { 0.0 };
         values.iter_mut().for_each(|v| *v = scale(*v));
         values
+    }
+
+    /// Values by rank as a task of a prior has them of which only some are `known`: of the others what a posterior expects.
+    pub fn completed(
+        predictor: &mut Predictor,
+        kind: Kind,
+        known: impl Fn(usize) -> Option<f32>,
+        valid: impl Fn(usize) -> bool,
+    ) -> Vec<f32> {
+        let ranks = predictor.slots();
+        let beliefs = predictor.beliefs();
+        let value = |rank: usize| known(rank).unwrap_or_else(|| beliefs.value(kind, rank));
+        Self::scaled((0..ranks).map(value).collect(), valid)
     }
 
     /// Names of the tasks.

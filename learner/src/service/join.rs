@@ -106,7 +106,7 @@ fn check(service: &Service, request: &v1::JoinRequest) -> Result<(), Status> {
     if request.incarnation == 0 || !(1..=MAX_EPISODES).contains(&episodes(&service.config, request)) {
         return Err(Status::invalid_argument(format!(
             "actor `{id}` has incarnation {} and {} episodes; the first must not be 0, the second be 1 to \
-             {MAX_EPISODES} (--envs)",
+             {MAX_EPISODES} (--episodes)",
             request.incarnation, request.episodes
         )));
     }

@@ -8,6 +8,7 @@ use crate::{
     search::Next,
 };
 use hashbrown::HashSet;
+use srnas_predictor::Prior;
 use srnas_space::SearchSpace;
 use srnas_task::{Count, Training};
 use std::sync::Arc;
@@ -87,12 +88,21 @@ impl LiveSearch<'_> {
     /// What begins the method that is named.
     pub(super) fn starter(&self) -> Result<Option<Starter>, SpecError> {
         let (space, shorter) = (self.oracle.space(), self.oracle.fidelities().shorter());
-        let start = |spec| starter(spec, space, &self.goal, shorter, self.budget, &self.past);
+        let start = |spec: &MethodSpec| {
+            if spec.knows_a_past() && !self.past.is_known() {
+                return Err(spec.unfit(NO_PAST));
+            }
+            starter(spec, space, &self.goal, shorter, self.budget, &self.past)
+        };
         self.method.as_ref().map(start).transpose()
     }
 }
 
-/// Whether a method can search for this where measurements are made; `shorter` is the number of shorter trainings.
+/// What a method that learns from past tasks says where there are none.
+const NO_PAST: &str = "learns from past tasks: give --past DIR to `srnas search`, as often as there are some";
+
+/// Whether a method can search for this where measurements are made; `shorter` is the number of shorter trainings, and `past` whether
+/// something is known of earlier tasks.
 ///
 /// # Errors
 /// Says why not, and which methods can.
@@ -101,8 +111,18 @@ pub fn check_method(
     space: &Arc<SearchSpace>,
     goal: &Goal,
     shorter: usize,
+    past: bool,
 ) -> Result<(), SpecError> {
-    starter(spec, space, goal, shorter, 1, &Past::default()).map(|_| ())
+    let spec = if past { spec.knowing_the_past()? } else { spec.clone() };
+    match spec.knows_a_past() {
+        true if !past => Err(spec.unfit(NO_PAST)),
+        // Which past is known later; whatever it is, the method is the same.
+        true => {
+            starter(&spec, space, goal, shorter, 1, &Past::one(Some(Arc::new(Prior::expected(Vec::new())))))
+                .map(|_| ())
+        }
+        false => starter(&spec, space, goal, shorter, 1, &Past::default()).map(|_| ()),
+    }
 }
 
 fn starter(
@@ -113,10 +133,6 @@ fn starter(
     budget: usize,
     past: &Past,
 ) -> Result<Starter, SpecError> {
-    if spec.knows_a_past() && !past.is_known() {
-        let reason = "learns from past tasks, which where measurements are made `srnas search` knows by --prior, without --method";
-        return Err(spec.unfit(reason));
-    }
     let preparation = Preparation {
         space,
         tasks: &[],

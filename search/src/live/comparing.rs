@@ -29,6 +29,8 @@ pub struct LiveComparison<'a> {
     pub plan: Plan,
     /// By what is searched.
     pub methods: Vec<MethodSpec>,
+    /// What is known of earlier tasks, for methods that learn from them.
+    pub past: Past,
     /// Measurements at a time.
     pub parallel: usize,
 }
@@ -79,7 +81,7 @@ impl LiveComparison<'_> {
                     goal: self.goal.clone(),
                     guide: Guide::default(),
                     method: Some(method.clone()),
-                    past: Past::default(),
+                    past: if method.knows_a_past() { self.past.clone() } else { Past::default() },
                     budget,
                     parallel: self.parallel,
                     most_failures: None,

@@ -1,13 +1,15 @@
 //! Gaussian-process search: what both posteriors of [`srnas_predictor`] say about the whole of a small space, or
 //! about a pool in a large one.
 
-use super::{Begin, Method, MethodError, MethodSpec, SpecError, Starter, pool, random::several_unmeasured};
+use super::{
+    Begin, Method, MethodError, MethodSpec, SpecError, Starter, Whole, pool, random::several_unmeasured,
+};
 use crate::method::{Options, Training};
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
-use srnas_predictor::{Kind, PosteriorSettings, Predictor};
+use srnas_predictor::{Kind, PosteriorSettings, Predictor, Prior};
 use srnas_space::{Choices, SearchSpace};
 use std::sync::Arc;
 
@@ -142,6 +144,12 @@ impl Gp {
         let (kind, slots) = (self.kind, self.predictor.slots());
         let beliefs = self.predictor.beliefs();
         (0..slots).map(|slot| beliefs.value(kind, slot)).collect()
+    }
+
+    /// What it makes of a task of which these values are `known`, by their keys, as a past task ([`Prior::completed`]).
+    pub fn completed(&mut self, whole: &Whole, known: &HashMap<u64, f32>) -> Vec<f32> {
+        let value = |rank: usize| known.get(&whole.keys[rank]).copied();
+        Prior::completed(&mut self.predictor, self.kind, value, |rank| whole.valid[rank])
     }
 
     /// Mean of the posterior at one architecture, in units of the measured values.

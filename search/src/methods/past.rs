@@ -58,9 +58,10 @@ pub fn prior_of(space: &Arc<SearchSpace>, past: &[PastSearch]) -> Result<Prior, 
     for search in past {
         let Some(distinct) = distinct(space, search) else { continue };
         let mut gp = expectation(&whole, space, &distinct, universal());
-        let known = distinct.iter().map(|(choices, value)| (space.canonical_key(choices), *value)).collect();
+        let known: HashMap<u64, f32> =
+            distinct.iter().map(|(choices, value)| (space.canonical_key(choices), *value)).collect();
         names.push(search.name.clone());
-        values.extend(completed(&mut gp, &whole, &known));
+        values.extend(gp.completed(&whole, &known));
     }
     Prior::new(names.clone(), names, whole.keys.len(), values)
 }
@@ -130,18 +131,6 @@ fn conditioned(mut distinct: Vec<(&[u8], f32)>) -> Vec<(&[u8], f32)> {
     let rest = distinct.split_off(half);
     distinct.extend((0..half).map(|i| rest[i * rest.len() / half]));
     distinct
-}
-
-/// A task's values by rank, scaled as [`srnas_task::Task::prior_value`]: 0 is the median of the valid encodings, 1
-/// the best. What is not `known` by its key is what the posterior expects.
-pub(super) fn completed(gp: &mut Gp, whole: &Whole, known: &HashMap<u64, f32>) -> Vec<f32> {
-    let mut values = gp.means();
-    for (value, key) in values.iter_mut().zip(&whole.keys) {
-        if let Some(measured) = known.get(key) {
-            *value = *measured;
-        }
-    }
-    Prior::scaled(values, |rank| whole.valid[rank])
 }
 
 #[cfg(test)]

@@ -1,22 +1,21 @@
 //! Short trainings first: what they say is a past task of the full ones ([`super::past`]), and one of two rules says which to
-//! pay for. *Two-phase* spends a number of short trainings, then full ones only, each after the trainings of middle length, if
-//! there are such. *Screen first* takes the highest upper bound among all architectures, and gives it a short training if it
+//! pay for. *Two-phase* ([`TwoPhase`]) spends a number of short trainings, then full ones only, each after the trainings of middle
+//! length, if there are such. *Screen first* begins alike and then takes the highest upper bound among all architectures, and gives it a short training if it
 //! has had none, else the full one.
 //!
 //! Both look at what the full trainings say about the short ones: where these are seen to say nothing, they are left alone and
 //! paid for no more. Real past tasks count beside the short trainings as far as the evidence is for them.
 
 use super::{
-    Begin, MethodSpec, Past, Preparation, SpecError, Starter,
+    Begin, MethodSpec, Past, Preparation, SLOPE_OF_PART, SpecError, Starter,
     gp::{Acquisition, Gp, universal},
-    past::completed,
     random::unmeasured,
     transfer::{NO_PAST, past_of},
 };
 use crate::method::{Method, MethodError};
 use hashbrown::{HashMap, HashSet};
 use rand_chacha::ChaCha8Rng;
-use srnas_predictor::{Besides, Counted, Expectation, Joint, Kind, PosteriorSettings, Prior, first_shorter};
+use srnas_predictor::{Besides, Counted, Expectation, Joint, Kind, PosteriorSettings, Prior, Turn, TwoPhase};
 use srnas_space::Choices;
 use srnas_task::{Fidelity, Training};
 use std::sync::Arc;
@@ -70,6 +69,9 @@ pub fn prepare(
     let mut settings = ScreeningSettings::of(rule);
     let mut options = spec.options()?;
     let transfer = &mut settings.posterior.transfer;
+    if p.known.is_known() {
+        transfer.slope = SLOPE_OF_PART;
+    }
     transfer.slope = options.number("slope", transfer.slope.into(), 0.0)? as f32;
     let past = options.word("past", &["none", "all"])? == "all";
     // A number, or what the evidence is for.
@@ -93,8 +95,10 @@ pub fn prepare(
     };
     let known = past.clone();
     let start: Starter = Box::new(move |begin| {
-        let begin = Begin { past: Past::one(known.clone()), ..begin.clone() };
-        Ok(Box::new(Screening::new(&begin, settings)))
+        let past = Past::several(vec![known.clone()], begin.past.favourites().to_vec());
+        let begin = Begin { past, ..begin.clone() };
+        let favourites = begin.past.favourites().to_vec();
+        Ok(Box::new(Screening::new(&begin, settings).near(favourites)))
     });
     Ok((start, past))
 }
@@ -114,7 +118,7 @@ impl Level {
     fn new(begin: &Begin) -> Self {
         // Room for as many as are ever asked for; a short training costs little, so there may be many.
         let begin = Begin { budget: MOST, past: Past::default(), ..begin.clone() };
-        let gp = Gp::new(&begin, universal(), Kind::Plain, Acquisition::Bound(3.0));
+        let gp = Gp::new(&begin, universal(), Kind::Plain, Acquisition::Bound(TwoPhase::BETA));
         Self { gp, known: HashMap::new(), told: Vec::new(), failed: HashSet::new(), running: HashSet::new() }
     }
 
@@ -146,6 +150,7 @@ pub(crate) struct Screening {
     begin: Begin,
     rng: ChaCha8Rng,
     settings: ScreeningSettings,
+    two_phase: TwoPhase,
     levels: Vec<Level>,
     full: Vec<(Vec<u8>, f32)>,
     /// Full trainings under way.
@@ -160,11 +165,10 @@ pub(crate) struct Screening {
 }
 
 impl Screening {
-    pub fn new(begin: &Begin, mut settings: ScreeningSettings) -> Self {
-        if let Some(cheapest) = begin.shorter.first() {
-            settings.first = first_shorter(settings.first, *cheapest, begin.budget);
-        }
+    pub fn new(begin: &Begin, settings: ScreeningSettings) -> Self {
+        let cheapest = begin.shorter.first().copied().unwrap_or(1.0);
         Self {
+            two_phase: TwoPhase::new(settings.first.min(MOST), cheapest, begin.budget),
             rng: begin.rng(),
             levels: begin.shorter.iter().map(|_| Level::new(begin)).collect(),
             begin: begin.clone(),
@@ -207,13 +211,14 @@ impl Screening {
         Ok(level(&mut self.levels, place)?.gp.mean_of(choices))
     }
 
-    /// The cheapest training: half of the first ones uniform, half by the upper bound of their own posterior.
+    /// One of the first short trainings.
     fn first_short(&mut self) -> Option<Training> {
-        let level = &mut self.levels[0];
+        let level = self.levels.first_mut().filter(|level| !level.is_hopeless())?;
         let known = level.tried();
-        let choices = match known.len() < self.settings.first.div_ceil(2) {
-            true => unmeasured(&self.begin, &known, &mut self.rng),
-            false => level.gp.ask_next(),
+        let choices = match self.two_phase.turn(known.len()) {
+            Turn::Random => unmeasured(&self.begin, &known, &mut self.rng),
+            Turn::Bound => level.gp.ask_next(),
+            Turn::Full => None,
         };
         choices.map(|choices| Training::shorter(choices, 0))
     }
@@ -225,7 +230,7 @@ impl Screening {
             let name = format!("shorter {place}");
             match &self.begin.whole {
                 Some(whole) => {
-                    rows.extend(completed(&mut level.gp, whole, &level.known));
+                    rows.extend(level.gp.completed(whole, &level.known));
                     names.push(name);
                 }
                 None => {
@@ -300,31 +305,28 @@ impl Method for Screening {
     }
 
     fn ask_training(&mut self) -> Result<Option<Training>, MethodError> {
-        let hopeless = self.is_hopeless();
-        let beginning = !hopeless && self.levels[0].tried().len() < self.settings.first.min(MOST);
-        if let Some(training) = beginning.then(|| self.first_short()).flatten() {
+        if let Some(training) = self.first_short() {
             return Ok(Some(training));
         }
         let mut posterior = self.posterior()?;
-        let says_nothing = hopeless || self.says_nothing;
+        let says_nothing = self.is_hopeless() || self.says_nothing;
         if self.says_nothing {
             posterior.follow(Kind::Plain);
         }
         // Of what is new there is always something that promises more.
-        let later = self.levels[0].tried().len().saturating_sub(self.settings.first);
+        let later = self.levels[0].tried().len().saturating_sub(self.two_phase.first());
         let enough = later >= TO_A_FULL * (self.full.len() + self.running.len() + 1);
         let enough = enough && self.settings.rule == Rule::ScreenFirst && !says_nothing;
         let known = enough.then(|| self.levels[0].told.iter().map(|(choices, _)| choices.clone()).collect());
         let known = known.and_then(|known| posterior.ask_among(known));
         let Some(choices) = known.or_else(|| posterior.ask_for(1).pop()) else { return Ok(None) };
         let key = self.begin.key(&choices);
-        let screened = match self.settings.rule {
-            Rule::TwoPhase => 1,
-            Rule::ScreenFirst => 0,
+        let is_open = |place: usize| !self.levels[place].has(key) && self.levels[place].told.len() < MOST;
+        let fidelity = match self.settings.rule {
+            _ if says_nothing => Fidelity::Full,
+            Rule::ScreenFirst if is_open(0) => Fidelity::Shorter(0),
+            _ => TwoPhase::length(self.levels.len(), is_open),
         };
-        let open = |level: &Level| !level.has(key) && level.told.len() < MOST;
-        let shorter = (screened..self.levels.len()).find(|place| open(&self.levels[*place]));
-        let fidelity = shorter.filter(|_| !says_nothing).map_or(Fidelity::Full, Fidelity::Shorter);
         Ok(Some(Training { choices, fidelity }))
     }
 

@@ -2,9 +2,8 @@
 //! residual ([`srnas_predictor::Predictor`]).
 
 use super::{
-    Begin, MethodSpec, Past, Preparation, SpecError, Starter, Whole,
+    Begin, MethodSpec, Past, Preparation, SLOPE_OF_PART, SpecError, Starter, Whole,
     gp::{Acquisition, Gp, acquisition, universal},
-    past::completed,
     random::unmeasured,
 };
 use crate::method::Method;
@@ -24,6 +23,9 @@ pub fn prepare(spec: &MethodSpec, p: &Preparation) -> Result<(Starter, Arc<Prior
     let mut options = spec.options()?;
     let acquisition = acquisition(&mut options)?;
     let mut settings = PosteriorSettings::default();
+    if p.known.is_known() {
+        settings.transfer.slope = SLOPE_OF_PART;
+    }
     let slope = options.word_or_number("slope", "fixed", settings.transfer.slope.into())?;
     settings.transfer.slope = slope.unwrap_or(0.0) as f32;
     settings.transfer.residual = options.number("residual", settings.transfer.residual.into(), 0.0)? as f32;
@@ -33,8 +35,10 @@ pub fn prepare(spec: &MethodSpec, p: &Preparation) -> Result<(Starter, Arc<Prior
     options.end()?;
     let prior = past_of(spec, p, measurements.map(|n| n as usize), filling)?;
     let prior = prior.ok_or_else(|| spec.unfit(NO_PAST))?;
-    let start: Starter =
-        Box::new(move |begin| Ok(Box::new(Gp::new(begin, settings, Kind::Transfer, acquisition))));
+    let start: Starter = Box::new(move |begin| {
+        let favourites = begin.past.favourites().to_vec();
+        Ok(Box::new(Gp::new(begin, settings, Kind::Transfer, acquisition).near(favourites)))
+    });
     Ok((start, prior))
 }
 
@@ -45,6 +49,9 @@ pub(super) fn past_of(
     measurements: Option<usize>,
     filling: PosteriorSettings,
 ) -> Result<Option<Arc<Prior>>, SpecError> {
+    if p.known.is_known() {
+        return Ok(p.known.of(0).cloned());
+    }
     // What is searched must not be looked up in the past, nor must its nearest relatives.
     let task = p.tasks.first().and_then(Option::as_ref);
     let own = task.filter(|task| p.past.iter().any(|past| past.name() == task.name()));
@@ -125,5 +132,5 @@ fn filled(
         known.push((begin.key(&choices), value));
         gp.tell(&choices, &[value]).expect("a Gaussian process does not fail");
     }
-    completed(&mut gp, whole, &known.into_iter().collect())
+    gp.completed(whole, &known.into_iter().collect())
 }

@@ -1,9 +1,9 @@
 //! `srnas compare --oracle`: methods under one protocol where measurements are made.
 
-use super::CompareCommand;
+use super::{CompareCommand, PAST_OF_NO_USE};
 use crate::commands::{
     Usage,
-    live::{LiveArguments, config::LiveConfig, ledger::SearchLedger},
+    live::{LiveArguments, config::LiveConfig, ledger::SearchLedger, past},
     stop_flag,
 };
 use anyhow::Context;
@@ -13,7 +13,8 @@ use srnas_basics::text::hex;
 use srnas_learner::Start;
 use srnas_oracle::OracleSpec;
 use srnas_search::{
-    Clock, Event, LiveComparison, LiveComparisonError, LiveError, MethodSpec, Plan, check_method, report,
+    Clock, Event, LiveComparison, LiveComparisonError, LiveError, MethodSpec, Past, Plan, check_method,
+    report,
 };
 use srnas_task::Count;
 use std::collections::BTreeMap;
@@ -38,11 +39,20 @@ impl CompareCommand {
         let goal = config.goal()?;
         let shorter = config.fidelities().shorter();
         for (i, method) in methods.iter().enumerate() {
-            check_method(method, &given.space, &goal, shorter)?;
+            let knows = method.knows_a_past() && !self.past.is_empty();
+            check_method(method, &given.space, &goal, shorter, knows)?;
             if methods[..i].contains(method) {
                 return Err(Usage(format!("method `{method}` is given twice")).into());
             }
         }
+        let knowing = methods.iter().any(MethodSpec::knows_a_past);
+        if !knowing && !self.past.is_empty() {
+            return Err(Usage(PAST_OF_NO_USE.into()).into());
+        }
+        let past = match knowing {
+            true => past::of_goal(&self.past, &goal, &given.space, &self.tasks.catalog())?,
+            false => Past::default(),
+        };
         let most = budgets.iter().copied().max().unwrap_or(0);
         let (oracle, held, resumed) = arguments.oracle(&given, &config, &self.out, Start::Either)?;
         let (name, identity) = oracle.identity();
@@ -59,7 +69,7 @@ impl CompareCommand {
             budgets,
             seeds: self.seeds as usize,
             seed: self.seed,
-            past: Vec::new(),
+            past: self.past.clone(),
             clock: Clock::default(),
             content: BTreeMap::from([(name, sha(&identity)), ("space".into(), sha(space))]),
         };
@@ -77,6 +87,7 @@ impl CompareCommand {
             goal,
             plan,
             methods,
+            past,
             parallel: config.slots().min(most),
         };
         let stop = stop_flag()?;
@@ -111,7 +122,7 @@ impl CompareCommand {
         let tables = [
             ("--objectives", !self.objectives.is_empty()),
             ("--report", self.report.is_some()),
-            ("--past or --past-set", !self.past.is_empty() || !self.past_set.is_empty()),
+            ("--past-set", !self.past_set.is_empty()),
             ("--simulate-latency", self.latency.is_some()),
             ("--workers", self.workers > 1),
             ("--config", self.config.is_some()),

@@ -60,8 +60,8 @@ pub struct LiveConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PathBuf>,
     /// Run directories, and tasks on benchmarks, that say something about earlier tasks.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub prior: Vec<String>,
+    #[serde(default, alias = "prior", skip_serializing_if = "Vec::is_empty")]
+    pub past: Vec<String>,
     /// How long may be trained, such as epochs=3,27; the last amount is a full training.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fidelity: Option<Fidelities>,
@@ -222,26 +222,16 @@ impl LiveConfig {
         if let Some(method) = &method {
             let without = [
                 ("--policy", policy.is_some()),
-                ("--prior", !given.prior.is_empty() && method.name() != SEVERAL),
                 ("--fidelity", given.by.fidelity.is_some() && given.method.is_none()),
             ];
             if let Some((option, _)) = without.iter().find(|(_, given)| *given) {
-                let text = match (*option, given.method.is_some()) {
-                    ("--prior", true) => format!(
-                        "--prior guides the predictor and `{SEVERAL}`, not `{method}`; leave out one of --prior and --method"
-                    ),
-                    _ => format!(
-                        "{option} knows one objective without limits; leave it out, or search one metric without --require"
-                    ),
-                };
+                let text = format!(
+                    "{option} knows one objective without limits; leave it out, or search one metric without --require"
+                );
                 return Err(Usage(text).into());
             }
-            check_method(
-                method,
-                &space.space,
-                &goal,
-                given.by.fidelity.as_ref().map_or(0, Fidelities::shorter),
-            )?;
+            let shorter = given.by.fidelity.as_ref().map_or(0, Fidelities::shorter);
+            check_method(method, &space.space, &goal, shorter, !given.past.is_empty())?;
         }
         let config = Self {
             folder: matches!(oracle, OracleSpec::Program(_)).then(std::env::current_dir).transpose()?,
@@ -254,7 +244,7 @@ impl LiveConfig {
             method: method.map(|method| method.to_string()),
             seed,
             policy: policy.map(|path| Policy::file(path).to_path_buf()),
-            prior: absolute(&given.prior)?,
+            past: absolute(&given.past)?,
             fidelity: given.by.fidelity.clone(),
             parallel: given.by.parallel,
             timeout: given.by.timeout.map(|t| t.to_string()),
@@ -324,7 +314,7 @@ impl LiveConfig {
             ),
             ("--seed", seed.is_some_and(|seed| seed != config.seed)),
             ("--fidelity", given.by.fidelity.is_some() && given.by.fidelity != config.fidelity),
-            ("--prior", !given.prior.is_empty() && absolute(&given.prior)? != config.prior),
+            ("--past", !given.past.is_empty() && absolute(&given.past)? != config.past),
             ("--maximise or --minimise", !objectives.is_empty() && objectives != goal.objectives()),
             ("--require", !given.by.require.is_empty() && given.by.require != goal.limits()),
             ("--method", given.method.as_ref().is_some_and(|m| Some(m.as_str()) != config.method.as_deref())),
@@ -377,7 +367,7 @@ fn absolute(named: &[String]) -> anyhow::Result<Vec<String>> {
     let of = |name: &String| match Path::new(name).exists() {
         true => fs::canonicalize(name)
             .map(|path| path.display().to_string())
-            .map_err(|e| Usage(format!("--prior {name}: {e}")).into()),
+            .map_err(|e| Usage(format!("--past {name}: {e}")).into()),
         false => Ok(name.clone()),
     };
     named.iter().map(of).collect()

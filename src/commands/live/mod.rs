@@ -97,8 +97,8 @@ pub struct LiveArguments {
     pub by: OracleArguments,
     /// With --oracle, an earlier task on the same space that guides this search: the run directory of a search, whatever it
     /// searched for, or of `srnas run`, or a task on a benchmark; may be given several times
-    #[arg(long, value_name = "DIR|T", requires = "live", conflicts_with = "policy")]
-    pub prior: Vec<String>,
+    #[arg(long, alias = "prior", value_name = "DIR|T", requires = "live", conflicts_with = "policy")]
+    pub past: Vec<String>,
     /// With --oracle, the method that searches: any of those of `srnas compare`, with its options, such as
     /// evolution:population=20 [default: the predictor]
     #[arg(long, value_name = "METHOD", requires = "live", conflicts_with = "policy")]
@@ -145,11 +145,11 @@ impl LiveArguments {
         };
         let guide = match &config.policy {
             Some(file) => Guide::of_policy(&Policy::load(file)?, &given.space)?,
-            None if config.prior.is_empty() || config.method.is_some() => Guide::default(),
-            None => past::guide(&config.prior, &given.space, catalog)?,
+            None if config.past.is_empty() || config.method.is_some() => Guide::default(),
+            None => past::guide(&config.past, &given.space, catalog)?,
         };
-        let past = match config.method.is_some() && !config.prior.is_empty() {
-            true => past::of_goal(&config.prior, &config.goal()?, &given.space, catalog)?,
+        let past = match config.method.is_some() && !config.past.is_empty() {
+            true => past::of_goal(&config.past, &config.goal()?, &given.space, catalog)?,
             false => Past::default(),
         };
         let mut method = config.method()?;

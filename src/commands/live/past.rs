@@ -20,22 +20,27 @@ struct SpaceOf {
 /// What is known of earlier tasks on the space as a guide, see [`searches`].
 pub fn guide(named: &[String], space: &Arc<SearchSpace>, catalog: &Catalog) -> anyhow::Result<Guide> {
     let past = searches(named, space, catalog)?;
-    Ok(Guide::of_past(space, &past).map_err(|e| Usage(format!("--prior: {e}")))?)
+    Ok(Guide::of_past(space, &past).map_err(|e| Usage(format!("--past: {e}")))?)
 }
 
-/// What is known of each objective and each limit of a goal, by what earlier tasks measured of the same metric.
+/// What is known of each objective and each limit of a goal, by what earlier tasks measured of the same metric; of one objective
+/// without limits, by whatever they searched for.
 pub fn of_goal(
     named: &[String],
     goal: &Goal,
     space: &Arc<SearchSpace>,
     catalog: &Catalog,
 ) -> anyhow::Result<Past> {
+    if goal.is_single() && goal.limits().is_empty() {
+        let past = [searches(named, space, catalog)?];
+        return Ok(past_of(space, &past).map_err(|e| Usage(format!("--past: {e}")))?);
+    }
     let limits =
         goal.limits().iter().map(|limit| Objective { metric: limit.metric.clone(), minimise: limit.at_most });
     let each = goal.objectives().iter().cloned().chain(limits);
     let of_each = each.map(|metric| searches_of(named, space, catalog, Some(&metric)));
     let of_each = of_each.collect::<anyhow::Result<Vec<_>>>()?;
-    Ok(past_of(space, &of_each).map_err(|e| Usage(format!("--prior: {e}")))?)
+    Ok(past_of(space, &of_each).map_err(|e| Usage(format!("--past: {e}")))?)
 }
 
 /// What is known of earlier tasks on the space: `named` are run directories, of searches or of `srnas run`, and tasks on
@@ -77,7 +82,7 @@ fn searches_of(
 }
 
 fn wrong(name: &str, reason: impl std::fmt::Display) -> anyhow::Error {
-    Usage(format!("--prior {name}: {reason}")).into()
+    Usage(format!("--past {name}: {reason}")).into()
 }
 
 fn check_space(name: &str, other: &SearchSpace, space: &SearchSpace) -> anyhow::Result<()> {
