@@ -3,6 +3,7 @@
 use crate::{
     benchmark::{BUILT_IN, Benchmark, BenchmarkError, EXTENSION},
     digits,
+    importers::Kind,
 };
 use srnas_basics::names;
 use std::{
@@ -26,7 +27,7 @@ pub struct Catalog {
 /// Names that mean one benchmark everywhere, and so may not be those of tables of one's own: what is built in, what the importers
 /// of published tables make, and what `srnas run --space` makes.
 fn reserved() -> impl Iterator<Item = &'static str> {
-    let published = crate::importers::KINDS.iter().map(|kind| kind.benchmark);
+    let published = crate::importers::KINDS.iter().flat_map(|kind| kind.benchmarks).copied();
     [digits::BENCHMARK, SURROGATES].into_iter().chain(published)
 }
 
@@ -137,7 +138,7 @@ impl Catalog {
     /// [`CatalogError::Reserved`].
     pub fn check_own_name(name: &str) -> Result<(), CatalogError> {
         let Some(of) = reserved().find(|of| of.eq_ignore_ascii_case(name)) else { return Ok(()) };
-        let what = match crate::importers::KINDS.iter().find(|kind| kind.benchmark == of) {
+        let what = match Kind::of(of) {
             Some(kind) => format!("the benchmark that `srnas bench import {}` makes", kind.name),
             None if of == SURROGATES => "what `srnas run --space` trains on".into(),
             None => "the benchmark that is built in".into(),
@@ -219,15 +220,15 @@ impl Catalog {
         if self.folders.is_empty() {
             return CatalogError::NoFolder;
         }
-        let advice = match crate::importers::KINDS.iter().find(|k| k.benchmark == name) {
+        let advice = match Kind::of(name) {
             Some(kind) => format!(
                 "make it with `srnas bench import {} DIR…`, DIR… the folders of its tables",
                 kind.name
             ),
             None => {
-                let known = entries.iter().map(|e| e.name.as_str());
-                let importable = crate::importers::KINDS.iter().map(|k| k.benchmark);
-                let hint = names::did_you_mean(name, known.chain(importable));
+                let mut known: Vec<&str> = entries.iter().map(|e| e.name.as_str()).collect();
+                reserved().for_each(|own| known.push(own));
+                let hint = names::did_you_mean(name, known);
                 format!(
                     "a table of yours becomes one with `srnas bench import table FILE --descriptor D.toml`{hint}"
                 )

@@ -26,6 +26,10 @@ const NB201_BEST: [(&str, f64); 6] = [
     ("imagenet16/val", 46.733),
 ];
 
+/// HW-GPT-Bench by size: how many perplexities were measured, and by how much the published network is off in the mean.
+const HWGPT: [(&str, usize, f64); 3] =
+    [("hwgpt-s", 10_000, 0.013), ("hwgpt-m", 5_245, 0.036), ("hwgpt-l", 429, 0.048)];
+
 /// Checks the structure of any benchmark, and the published facts of those that have some.
 pub fn verify(benchmark: &Benchmark) -> Vec<Check> {
     let mut checks = vec![content_hash(benchmark), rows(benchmark), values(benchmark)];
@@ -33,6 +37,10 @@ pub fn verify(benchmark: &Benchmark) -> Vec<Check> {
         checks.push(exactly("cells", 15_625, benchmark.rows()));
         checks.push(exactly("classes by the published rule", 6_466, classes(benchmark)));
         checks.extend(NB201_BEST.map(|(metric, best)| best_mean(benchmark, metric, best)));
+    }
+    if let Some((_, measured, off)) = HWGPT.iter().find(|(name, ..)| *name == benchmark.name()) {
+        checks.push(exactly("architectures", 10_000, benchmark.rows()));
+        checks.extend(perplexities(benchmark, *measured, *off));
     }
     if benchmark.name() == crate::digits::BENCHMARK {
         checks.push(exactly("cells", 15_625, benchmark.rows()));
@@ -74,6 +82,25 @@ fn values(benchmark: &Benchmark) -> Check {
         false => format!("{}, but none of {}", metrics - empty.len(), empty.join(", ")),
     };
     Check { what: "metrics with values".into(), expected: metrics.to_string(), found, ok: empty.is_empty() }
+}
+
+/// How many perplexities were measured, and how near the published network is to them.
+fn perplexities(benchmark: &Benchmark, measured: usize, off: f64) -> Vec<Check> {
+    let (Ok(found), Ok(network)) =
+        (benchmark.metric("owt/perplexity"), benchmark.metric("owt/perplexity_net"))
+    else {
+        return vec![exactly("perplexities measured", measured, 0)];
+    };
+    let known: Vec<usize> = (0..benchmark.rows()).filter(|&row| found.mean(row).is_finite()).collect();
+    let sum: f64 = known.iter().map(|&row| (found.mean(row) - network.mean(row)).abs()).sum();
+    let mean = sum / known.len().max(1) as f64;
+    let near = Check {
+        what: "mean error of the published network".into(),
+        expected: format!("{off:.3}"),
+        found: format!("{mean:.3}"),
+        ok: (mean - off).abs() < 1e-3,
+    };
+    vec![exactly("perplexities measured", measured, known.len()), near]
 }
 
 fn classes(benchmark: &Benchmark) -> usize {

@@ -170,7 +170,7 @@ fn benchmark(files: &[File]) -> (TempDir, Benchmark) {
     let folder = TempDir::new().unwrap();
     files.iter().for_each(|f| drop(f.write(folder.path())));
     let path = folder.path().join("nb201.safetensors");
-    import(folder.path()).unwrap().benchmark.write(&path).unwrap();
+    import(folder.path()).unwrap().benchmarks.remove(0).write(&path).unwrap();
     let benchmark = Benchmark::open(&path).unwrap();
     (folder, benchmark)
 }
@@ -253,7 +253,7 @@ fn compressed_files_byte_order_marks_and_crlf_make_no_difference() {
     assert_eq!(imported.files, [below.join("nb201_main.csv.gz")]);
     assert_eq!(imported.absent.len(), 7);
     let path = folder.path().join("nb201.safetensors");
-    imported.benchmark.write(&path).unwrap();
+    imported.benchmarks[0].clone().write(&path).unwrap();
     assert_eq!(Benchmark::open(&path).unwrap().content_hash(), plain.content_hash());
 }
 

@@ -36,7 +36,7 @@ fn imported() -> Option<&'static Path> {
         let path = folder.path().join("nb201.safetensors");
         let imported = nasbench201::import(&[sources], &mut |_, _, _| {}).unwrap();
         assert_eq!(imported.absent, [""; 0]);
-        imported.benchmark.write(&path).unwrap();
+        imported.benchmarks[0].clone().write(&path).unwrap();
         (folder, path)
     });
     Some(path)

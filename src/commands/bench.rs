@@ -27,6 +27,7 @@ use std::{
 
 const EXAMPLES: &str = "Examples:
   srnas bench import nasbench201 tables/nasbench201 tables/robustness tables/hw
+  srnas bench import hwgpt tables/hw-gpt-bench
   srnas bench import table results.csv.gz --suggest --descriptor results.toml
   srnas bench import table results.csv.gz --descriptor results.toml
   srnas bench list
@@ -258,10 +259,15 @@ fn list(catalog: &Catalog, out: &mut Output) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Where a benchmark of this name is imported to.
+fn place(catalog: &Catalog, name: &str) -> anyhow::Result<PathBuf> {
+    Ok(catalog.import_dir()?.join(format!("{name}.{EXTENSION}")))
+}
+
 /// Writes a benchmark where imports go, over another of its name only where that is wanted. Returns its file and size.
 fn write(catalog: &Catalog, benchmark: BenchmarkWriter, replace: bool) -> anyhow::Result<(PathBuf, u64)> {
     let name = benchmark.name().to_string();
-    let path = catalog.import_dir()?.join(format!("{name}.{EXTENSION}"));
+    let path = place(catalog, &name)?;
     let bytes = if replace { benchmark.write(&path)? } else { benchmark.write_new(&path)? };
     for hidden in catalog.hidden()?.iter().filter(|hidden| hidden.by == path) {
         tracing::warn!("{} has the same name, `{name}`, and is hidden by it", hidden.path.display());
@@ -288,24 +294,34 @@ fn import(
     });
     bar.finish_and_clear();
     let imported = imported?;
-
-    let (rows, metrics) = (imported.benchmark.rows(), imported.benchmark.metrics());
-    let (path, bytes) = write(catalog, imported.benchmark, replace)?;
-    let seconds = began.elapsed().as_secs_f64();
-    if out.json {
-        return out.line(json!({
-            "benchmark": kind.benchmark, "path": path, "rows": rows, "metrics": metrics, "bytes": bytes,
-            "seconds": seconds, "files": imported.files, "absent": imported.absent,
-        }));
+    if !out.json {
+        for file in &imported.files {
+            out.line(format!("read   {}", file.display()))?;
+        }
+        for file in &imported.absent {
+            out.line(format!("absent {file} (what it has is left out)"))?;
+        }
     }
-    for file in &imported.files {
-        out.line(format!("read   {}", file.display()))?;
+    // All of them or none.
+    for benchmark in imported.benchmarks.iter().filter(|_| !replace) {
+        benchmark.check_new(&place(catalog, benchmark.name())?)?;
     }
-    for file in &imported.absent {
-        out.line(format!("absent {file} (its metrics are left out)"))?;
+    for benchmark in imported.benchmarks {
+        let (name, rows, metrics) = (benchmark.name().to_string(), benchmark.rows(), benchmark.metrics());
+        let (path, bytes) = write(catalog, benchmark, replace)?;
+        let seconds = began.elapsed().as_secs_f64();
+        if out.json {
+            out.line(json!({
+                "benchmark": name, "path": path, "rows": rows, "metrics": metrics, "bytes": bytes,
+                "seconds": seconds, "files": imported.files, "absent": imported.absent,
+            }))?;
+            continue;
+        }
+        let (rows, size) = (thousands(rows), megabytes(bytes as usize));
+        let what = format!("{rows} rows, {metrics} metrics, {size}, in {seconds:.1} s");
+        out.line(format!("wrote  {}: {what}", path.display()))?;
     }
-    let (rows, size) = (thousands(rows), megabytes(bytes as usize));
-    out.line(format!("wrote  {}: {rows} rows, {metrics} metrics, {size}, in {seconds:.1} s", path.display()))
+    Ok(())
 }
 
 fn generate(path: &Path, replace: bool, threads: usize, out: &mut Output) -> anyhow::Result<()> {

@@ -54,6 +54,16 @@ impl View for &Tensor {
     }
 }
 
+/// Whether a file has these bytes already; refuses one that has others.
+fn is_there(path: &Path, bytes: &[u8]) -> Result<bool, BenchmarkError> {
+    match fs::read(path) {
+        Ok(there) if there == bytes => Ok(true),
+        Ok(_) => Err(BenchmarkError::Present { path: path.into() }),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(BenchmarkError::Write { path: path.into(), source }),
+    }
+}
+
 impl BenchmarkWriter {
     /// A benchmark over `choices`, u8 [rows, decisions] row by row. `provenance` says where the numbers come from,
     /// `licence` under which terms. What is not a benchmark is refused by [`Self::write`].
@@ -170,15 +180,19 @@ impl BenchmarkWriter {
     /// As [`Self::write`]; and [`BenchmarkError::Present`] for a file that is there and differs, which is left as it is.
     pub fn write_new(mut self, path: &Path) -> Result<u64, BenchmarkError> {
         let bytes = self.signed()?;
-        let failed = |source| BenchmarkError::Write { path: path.into(), source };
-        match fs::read(path) {
-            Ok(there) if there == bytes => return Ok(bytes.len() as u64),
-            Ok(_) => return Err(BenchmarkError::Present { path: path.into() }),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            Err(e) => return Err(failed(e)),
+        if !is_there(path, &bytes)? {
+            write_whole(path, &bytes)
+                .map_err(|source| BenchmarkError::Write { path: path.into(), source })?;
         }
-        write_whole(path, &bytes).map_err(failed)?;
         Ok(bytes.len() as u64)
+    }
+
+    /// Refuses what [`Self::write_new`] would refuse, without writing it.
+    ///
+    /// # Errors
+    /// As [`Self::write_new`].
+    pub fn check_new(&self, path: &Path) -> Result<(), BenchmarkError> {
+        is_there(path, &self.clone().signed()?).map(drop)
     }
 
     /// Refuses what [`Self::write`] would refuse, without writing it.

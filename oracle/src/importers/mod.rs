@@ -2,6 +2,7 @@
 
 pub mod csv;
 mod diagnosis;
+pub mod hwgpt;
 pub mod nasbench201;
 pub mod table;
 
@@ -22,21 +23,30 @@ pub type Import = fn(&[PathBuf], &mut dyn FnMut(usize, usize, &Path)) -> Result<
 pub struct Kind {
     /// Name of the kind on the command line.
     pub name: &'static str,
-    /// Name of the benchmark that it makes.
-    pub benchmark: &'static str,
+    /// Names of the benchmarks that it makes.
+    pub benchmarks: &'static [&'static str],
     /// Makes it.
     pub import: Import,
 }
 
 /// The kinds there are.
-pub const KINDS: &[Kind] =
-    &[Kind { name: "nasbench201", benchmark: nasbench201::BENCHMARK, import: nasbench201::import }];
+pub const KINDS: &[Kind] = &[
+    Kind { name: "nasbench201", benchmarks: &[nasbench201::BENCHMARK], import: nasbench201::import },
+    Kind { name: "hwgpt", benchmarks: hwgpt::BENCHMARKS, import: hwgpt::import },
+];
+
+impl Kind {
+    /// The kind that makes a benchmark of this name.
+    pub fn of(benchmark: &str) -> Option<&'static Self> {
+        KINDS.iter().find(|kind| kind.benchmarks.contains(&benchmark))
+    }
+}
 
 /// What an import made, and of what.
 #[derive(Debug)]
 pub struct Imported {
-    /// The benchmark, ready to be written.
-    pub benchmark: BenchmarkWriter,
+    /// The benchmarks, ready to be written.
+    pub benchmarks: Vec<BenchmarkWriter>,
     /// The files read.
     pub files: Vec<PathBuf>,
     /// Names of the files that would have added metrics and were not there.

@@ -81,7 +81,11 @@ pub fn import(
     for fidelity in columns::fidelities() {
         benchmark.fidelity(fidelity);
     }
-    Ok(Imported { benchmark, files: present.into_iter().map(|(_, path)| path).collect(), absent })
+    Ok(Imported {
+        benchmarks: vec![benchmark],
+        files: present.into_iter().map(|(_, path)| path).collect(),
+        absent,
+    })
 }
 
 /// Metrics of all files, joined by the index of the cell. Rows are the ranks of the space.

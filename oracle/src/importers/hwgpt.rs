@@ -1,0 +1,278 @@
+//! HW-GPT-Bench (Sukthanker et al., NeurIPS Datasets and Benchmarks 2024): sub-networks of three GPT-2 super-networks on OpenWebText,
+//! ten thousand of each size, with their perplexity and what they cost on thirteen devices.
+//!
+//! A size's main file says which architecture an id is; the hardware file numbers its rows with the same ids. Both are samples of a space
+//! that is too large to be listed, so a benchmark of them is one, too.
+
+use super::{
+    Folders, ImportError, Imported,
+    csv::{Column, CsvError, CsvTable},
+};
+use crate::benchmark::{BenchmarkWriter, Direction, MetricInfo, SpaceDefinition, SpaceFormat};
+use srnas_space::SearchSpace;
+use std::{
+    collections::HashMap,
+    fmt::Write,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// Names of the benchmarks made.
+pub const BENCHMARKS: &[&str] = &["hwgpt-s", "hwgpt-m", "hwgpt-l"];
+
+const PROVENANCE: &str = "HW-GPT-Bench (Sukthanker et al., NeurIPS D&B 2024), github automl/HW-GPT-Bench: perplexities and accuracies of \
+    sub-networks with inherited weights and hardware measurements from the repository's history (2024-05), perplexity_net by the authors' \
+    published network. The final release's perplexities differ a little from this first collection.";
+const LICENCE: &str = "Apache-2.0";
+
+/// A size of the super-network.
+struct Size {
+    benchmark: &'static str,
+    architectures: &'static str,
+    hardware: &'static str,
+    widths: [u32; 3],
+    depths: [u32; 3],
+    heads: [u32; 3],
+}
+
+const SIZES: [Size; 3] = [
+    Size {
+        benchmark: BENCHMARKS[0],
+        architectures: "hwgpt_s_archs",
+        hardware: "hwgpt_s_hardware",
+        widths: [192, 384, 768],
+        depths: [10, 11, 12],
+        heads: [4, 8, 12],
+    },
+    Size {
+        benchmark: BENCHMARKS[1],
+        architectures: "hwgpt_m_archs",
+        hardware: "hwgpt_m_hardware",
+        widths: [256, 512, 1024],
+        depths: [22, 23, 24],
+        heads: [8, 12, 16],
+    },
+    Size {
+        benchmark: BENCHMARKS[2],
+        architectures: "hwgpt_l_archs",
+        hardware: "hwgpt_l_hardware",
+        widths: [320, 640, 1280],
+        depths: [34, 35, 36],
+        heads: [8, 16, 20],
+    },
+];
+
+const MLP_RATIOS: [u32; 3] = [2, 3, 4];
+
+/// Column, metric, unit, direction and description of what the main file has.
+const MAIN: [(&str, &str, &str, Direction, &str); 6] = [
+    ("perplexity", "perplexity", "", Direction::Minimise, "perplexity with inherited weights, as measured"),
+    (
+        "perplexity_mlp",
+        "perplexity_net",
+        "",
+        Direction::Minimise,
+        "perplexity as the authors' network predicts it; where it was measured, too",
+    ),
+    ("accuracy", "accuracy", "", Direction::Maximise, "share of next tokens that are the most probable ones"),
+    ("params", "params", "", Direction::Minimise, "weights"),
+    ("macs", "macs", "", Direction::Minimise, "multiply-adds of a forward pass"),
+    ("flops", "flops", "", Direction::Minimise, "floating-point operations of a forward pass"),
+];
+
+/// Reads the files of the sizes that `folders` and the folders right below them have; one must be there.
+///
+/// # Errors
+/// Refuses a folder without any, any value that is not what its column holds, an architecture outside its space or twice, and hardware
+/// of an architecture that is not in the main file; with file, line and column.
+pub fn import(
+    folders: &[PathBuf],
+    progress: &mut dyn FnMut(usize, usize, &Path),
+) -> Result<Imported, ImportError> {
+    let folders = Folders::new(folders)?;
+    let (mut benchmarks, mut files, mut absent) = (Vec::new(), Vec::new(), Vec::new());
+    let there: Vec<(&Size, PathBuf)> =
+        SIZES.iter().filter_map(|size| Some((size, folders.find(size.architectures)?))).collect();
+    if there.is_empty() {
+        folders.require(SIZES[0].architectures)?;
+    }
+    let missing =
+        SIZES.iter().filter(|size| !there.iter().any(|(found, _)| found.benchmark == size.benchmark));
+    absent.extend(missing.map(|size| format!("{}.csv.gz", size.architectures)));
+    let total = 2 * there.len();
+    for (place, (size, path)) in there.into_iter().enumerate() {
+        progress(2 * place, total, &path);
+        let main = Main::read(size, &path)?;
+        let mut benchmark = main.benchmark()?;
+        files.push(path);
+        match folders.find(size.hardware) {
+            None => absent.push(format!("{}.csv.gz", size.hardware)),
+            Some(path) => {
+                progress(2 * place + 1, total, &path);
+                main.add_hardware(&path, &mut benchmark)?;
+                files.push(path);
+            }
+        }
+        benchmarks.push(benchmark);
+    }
+    Ok(Imported { benchmarks, files, absent })
+}
+
+impl Size {
+    /// The space in the words of a file: width, depth and bias of the whole, heads and MLP ratio of each layer that there is.
+    fn definition(&self) -> SpaceDefinition {
+        let mut text = format!("name = \"{}\"\n", self.benchmark);
+        let mut decision = |name: &str, choices: &[u32; 3], active_if: &[u32]| {
+            let [a, b, c] = choices;
+            write!(text, "\n[[decisions]]\nname = \"{name}\"\nchoices = [{a}, {b}, {c}]\nordered = true\n")
+                .expect("writing to a text does not fail");
+            if active_if.len() < self.depths.len() {
+                writeln!(text, "active_if = {{ layers = {active_if:?} }}").expect("as above");
+            }
+        };
+        decision("embed", &self.widths, &self.depths);
+        decision("layers", &self.depths, &self.depths);
+        for (what, choices) in [("heads", &self.heads), ("mlp", &MLP_RATIOS)] {
+            for layer in 1..=self.depths[2] {
+                let first = self.depths.iter().position(|depth| *depth >= layer).unwrap_or(0);
+                decision(&format!("{what}{layer}"), choices, &self.depths[first..]);
+            }
+        }
+        text += "\n[[decisions]]\nname = \"bias\"\nchoices = [\"no\", \"yes\"]\n";
+        SpaceDefinition { format: SpaceFormat::Toml, text }
+    }
+
+    /// The choices of a row. What does not count gets the first choice.
+    fn choices(&self, table: &CsvTable, row: usize) -> Result<Vec<u8>, CsvError> {
+        let of = |column: Column, text: &str, choices: &[u32]| {
+            let place = text.parse().ok().and_then(|value: u32| choices.iter().position(|c| *c == value));
+            let known: Vec<String> = choices.iter().map(u32::to_string).collect();
+            place
+                .map(|place| place as u8)
+                .ok_or_else(|| column.error(row, format!("`{text}` is not one of {}", known.join(", "))))
+        };
+        let whole = |name: &str, choices: &[u32]| {
+            let column = table.column(name)?;
+            of(column, column.text(row), choices)
+        };
+        let depth = whole("n_layer", &self.depths)?;
+        let layers = self.depths[usize::from(depth)] as usize;
+        let mut all = vec![whole("embed_dim", &self.widths)?, depth];
+        for (name, choices) in [("n_head", &self.heads), ("mlp_ratio", &MLP_RATIOS)] {
+            let column = table.column(name)?;
+            let each: Vec<&str> = column.text(row).split('-').collect();
+            if each.len() != layers {
+                return Err(column.error(row, format!("{} values for {layers} layers", each.len())));
+            }
+            let before = all.len();
+            for text in each {
+                all.push(of(column, text, choices)?);
+            }
+            all.resize(before + self.depths[2] as usize, 0);
+        }
+        all.push(whole("bias", &[0, 1])?);
+        Ok(all)
+    }
+}
+
+/// The main file of a size.
+struct Main<'a> {
+    size: &'a Size,
+    table: CsvTable,
+    space: Arc<SearchSpace>,
+    definition: SpaceDefinition,
+    choices: Vec<u8>,
+    /// Row by id.
+    ids: HashMap<String, usize>,
+}
+
+impl<'a> Main<'a> {
+    fn read(size: &'a Size, path: &Path) -> Result<Self, ImportError> {
+        let table = CsvTable::read(path)?;
+        let definition = size.definition();
+        let space = Arc::new(definition.space(size.benchmark).expect("the definition is a space"));
+        let (mut choices, mut first, mut ids) = (Vec::new(), HashMap::new(), HashMap::new());
+        let id = table.column("arch_id")?;
+        for row in 0..table.rows() {
+            let own = size.choices(&table, row)?;
+            if let Some(line) = first.insert(own.clone(), id.line(row)) {
+                return Err(id.error(row, format!("the same architecture as in line {line}")).into());
+            }
+            if let Some(before) = ids.insert(id.text(row).to_string(), row) {
+                return Err(id.error(row, format!("the id of line {} again", id.line(before))).into());
+            }
+            choices.extend(own);
+        }
+        Ok(Self { size, table, space, definition, choices, ids })
+    }
+
+    fn benchmark(&self) -> Result<BenchmarkWriter, ImportError> {
+        let mut benchmark =
+            BenchmarkWriter::new(self.size.benchmark, &self.space, self.choices.clone(), PROVENANCE, LICENCE);
+        benchmark.define_space(self.definition.clone());
+        for (column, name, unit, direction, description) in MAIN {
+            let column = self.table.column(column)?;
+            let values: Vec<f64> =
+                (0..self.table.rows()).map(|row| column.number(row)).collect::<Result<_, _>>()?;
+            let info = MetricInfo { unit: unit.into(), direction, description: description.into() };
+            benchmark.exact_metric(format!("owt/{name}"), info, 1, &values);
+        }
+        Ok(benchmark)
+    }
+
+    /// Adds latency, energy and memory of each device.
+    fn add_hardware(&self, path: &Path, benchmark: &mut BenchmarkWriter) -> Result<(), ImportError> {
+        let table = CsvTable::read(path)?;
+        let id = table.column("arch_id")?;
+        let mut seen = vec![None; self.table.rows()];
+        let mut rows = Vec::with_capacity(table.rows());
+        for row in 0..table.rows() {
+            let Some(&at) = self.ids.get(id.text(row)) else {
+                let reason = format!("`{}` is no architecture of {}", id.text(row), self.size.architectures);
+                return Err(id.error(row, reason).into());
+            };
+            if let Some(line) = seen[at].replace(id.line(row)) {
+                return Err(id.error(row, format!("the id of line {line} again")).into());
+            }
+            rows.push(at);
+        }
+        for name in table.header().filter(|name| *name != "arch_id") {
+            let Some((metric, unit, factor, description)) = hardware(name) else { continue };
+            let column = table.column(name)?;
+            let mut values = vec![f64::NAN; self.table.rows()];
+            for (row, &at) in rows.iter().enumerate() {
+                values[at] = column.number(row)? * factor;
+            }
+            let info = MetricInfo { unit: unit.into(), direction: Direction::Minimise, description };
+            let values: Vec<f32> = values.iter().map(|&value| value as f32).collect();
+            benchmark.metric(format!("owt/{metric}"), info, 1, &values);
+        }
+        Ok(())
+    }
+}
+
+/// Metric, unit, factor and description of a column of the hardware files; none for what is left out: spreads, and the second of two
+/// protocols of energy.
+fn hardware(column: &str) -> Option<(String, &'static str, f64, String)> {
+    const ENERGY: &str = "in a unit that upstream labels doubtfully: for ranking only";
+    let device = |suffix: &str| column.strip_suffix(suffix).map(str::to_lowercase);
+    if let Some(device) = device("_gpu_lat_p50") {
+        return Some((
+            format!("{device}_latency"),
+            "ms",
+            1.0,
+            format!("median latency on {device}, ten runs"),
+        ));
+    }
+    if let Some(device) = device("_cpu_lat_p50") {
+        return Some((format!("{device}_latency"), "ms", 1e3, format!("latency on {device}, one run")));
+    }
+    if let Some(device) = device("_gpu_energy_p50") {
+        return Some((format!("{device}_energy"), "", 1.0, format!("median energy on {device}, {ENERGY}")));
+    }
+    if let Some(device) = device("_cpu_energy_mean") {
+        return Some((format!("{device}_energy"), "", 1.0, format!("mean energy on {device}, {ENERGY}")));
+    }
+    let device = device("_mem_MB")?;
+    Some((format!("{device}_memory"), "MB", 1.0, format!("memory on {device}")))
+}
