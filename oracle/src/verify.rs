@@ -38,6 +38,15 @@ pub fn verify(benchmark: &Benchmark) -> Vec<Check> {
         checks.push(exactly("classes by the published rule", 6_466, classes(benchmark)));
         checks.extend(NB201_BEST.map(|(metric, best)| best_mean(benchmark, metric, best)));
     }
+    if benchmark.name() == crate::importers::nasbench101::BENCHMARK {
+        // The official files have every cell of the space.
+        let official = benchmark.metric("cifar10/test").is_ok();
+        checks.push(exactly("cells", if official { 423_624 } else { 30_001 }, benchmark.rows()));
+        checks.push(exactly("cells up to the numbers of vertices", benchmark.rows(), classes(benchmark)));
+        if !official {
+            checks.push(best_mean(benchmark, "cifar10/val", 94.912));
+        }
+    }
     if let Some((_, measured, off)) = HWGPT.iter().find(|(name, ..)| *name == benchmark.name()) {
         checks.push(exactly("architectures", 10_000, benchmark.rows()));
         checks.extend(perplexities(benchmark, *measured, *off));

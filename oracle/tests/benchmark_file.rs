@@ -223,7 +223,10 @@ fn every_broken_rule_of_the_format_is_named() {
         (|f| f.key = "other", "without the metadata `srnas_benchmark`"),
         (|f| f.descriptor = serde_json::json!("text"), "cannot be read"),
         (|f| f.descriptor["format_version"] = 3.into(), "format version 3, and this srnas reads up to 2"),
-        (|f| f.descriptor["space"] = "nb21".into(), "unknown search space `nb21`; did you mean `nb201`?"),
+        (
+            |f| f.descriptor["space"] = "nb21".into(),
+            "unknown search space `nb21`; did you mean `nb201` or `nb101`?",
+        ),
         (|f| f.descriptor["name"] = "../nb201".into(), "`../nb201` cannot name a benchmark"),
         (|f| f.descriptor["licence"].take().as_str().map_or((), drop), "invalid type: null"),
         (|f| f.descriptor["metrics"]["d/val"]["direction"] = "up".into(), "unknown variant `up`"),

@@ -12,6 +12,7 @@ mod custom;
 mod file;
 mod formula;
 mod listed;
+pub mod nb101;
 mod nb201;
 mod notation;
 mod range;
@@ -93,6 +94,14 @@ pub trait Rules: Send + Sync + fmt::Debug {
         None
     }
 
+    /// Reads the space's own form of a JSON object; `None` means that it is not in it.
+    fn parse_json(
+        &self,
+        _object: &serde_json::Map<String, serde_json::Value>,
+    ) -> Option<Result<Vec<u8>, String>> {
+        None
+    }
+
     /// Reads the space's own notation; `None` means that the space has none.
     fn parse(&self, _space: &SearchSpace, _text: &str) -> Option<Result<Vec<u8>, SpaceError>> {
         None
@@ -152,7 +161,7 @@ pub struct SearchSpace {
 }
 
 /// Names of the spaces that [`SearchSpace::named`] knows.
-pub const SPACES: &[&str] = &["nb201"];
+pub const SPACES: &[&str] = &["nb101", "nb201"];
 
 impl SearchSpace {
     /// Most decisions that a space may have.
@@ -216,6 +225,7 @@ impl SearchSpace {
     /// An unknown name is refused with the nearest known ones.
     pub fn named(name: &str) -> Result<Arc<Self>, SpaceError> {
         match name {
+            "nb101" => Ok(nb101::space()),
             "nb201" => Ok(nb201::space()),
             _ => Err(SpaceError::UnknownSpace {
                 name: name.into(),
@@ -373,6 +383,11 @@ impl SearchSpace {
             self.activate(&mut active);
             self.rank(&active)
         })
+    }
+
+    /// Whether encodings are one class by a published rule, and not because their active forms are the same.
+    pub fn has_published_classes(&self) -> bool {
+        self.rules.published_key(self, &vec![0; self.len()]).is_some()
     }
 
     /// Calls `visit(decision, choice)` for each edit that leads to a valid neighbour. `choices` is restored.

@@ -65,7 +65,12 @@ impl SearchSpace {
     }
 
     fn parse_object(&self, text: &str) -> Result<Vec<u8>, String> {
-        let Pairs(pairs) = serde_json::from_str(text).map_err(|e| format!("it is no JSON object: {e}"))?;
+        let wrong = |e| format!("it is no JSON object: {e}");
+        let own = serde_json::from_str(text).map(|object| self.rules.parse_json(&object)).map_err(wrong)?;
+        if let Some(own) = own {
+            return own;
+        }
+        let Pairs(pairs) = serde_json::from_str(text).map_err(wrong)?;
         let mut choices = vec![None; self.len()];
         for (name, value) in pairs {
             self.choose(&mut choices, &name, |d| self.choice_of(d, &value))?;

@@ -286,7 +286,20 @@ impl Benchmark {
             return None;
         }
         // Choices that are not of the space may share a rank with some that are.
-        self.layout.index.get(self.space().rank(choices)).filter(|&row| self.choices(row) == choices)
+        let row_of = |choices: &[u8]| {
+            self.layout.index.get(self.space().rank(choices)).filter(|&row| self.choices(row) == choices)
+        };
+        // Where what does not count is all that tells encodings of a class apart, one stands for all.
+        let by_form = || {
+            let space = self.space();
+            let own = space.is_valid(choices) && !space.has_published_classes();
+            let mut active = choices.to_vec();
+            own.then(|| {
+                space.activate(&mut active);
+                row_of(&active)
+            })
+        };
+        row_of(choices).or_else(|| by_form().flatten())
     }
 
     /// A metric by its full name, such as `cifar10/val`.

@@ -3,6 +3,7 @@
 pub mod csv;
 mod diagnosis;
 pub mod hwgpt;
+pub mod nasbench101;
 pub mod nasbench201;
 pub mod table;
 
@@ -32,6 +33,7 @@ pub struct Kind {
 /// The kinds there are.
 pub const KINDS: &[Kind] = &[
     Kind { name: "nasbench201", benchmarks: &[nasbench201::BENCHMARK], import: nasbench201::import },
+    Kind { name: "nasbench101", benchmarks: &[nasbench101::BENCHMARK], import: nasbench101::import },
     Kind { name: "hwgpt", benchmarks: hwgpt::BENCHMARKS, import: hwgpt::import },
 ];
 
@@ -79,6 +81,14 @@ pub enum ImportError {
     /// A file is not as it should be.
     #[error(transparent)]
     Csv(#[from] CsvError),
+    /// A file of records is not as it should be.
+    #[error("{}: {reason}", path.display())]
+    Records {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and in which record.
+        reason: String,
+    },
     /// The space is not known.
     #[error(transparent)]
     Space(#[from] SpaceError),
@@ -111,6 +121,11 @@ impl Folders {
         let candidates =
             |folder: &PathBuf| ["csv.gz", "csv"].map(|ending| folder.join(format!("{stem}.{ending}")));
         self.searched.iter().flat_map(candidates).find(|path| path.is_file())
+    }
+
+    /// The first file of this name.
+    fn find_named(&self, name: &str) -> Option<PathBuf> {
+        self.searched.iter().map(|folder| folder.join(name)).find(|path| path.is_file())
     }
 
     fn require(&self, stem: &'static str) -> Result<PathBuf, ImportError> {
