@@ -168,7 +168,11 @@ fn a_comparison_is_on_the_architectures_that_have_a_value() {
     let said = stdout(&found);
     let summary: Value = serde_json::from_str(&said).unwrap();
     let problem = &summary["problems"][0];
-    assert_eq!(problem["known"], serde_json::json!({ "known": 25, "all": 27 }), "{said}");
+    assert_eq!(
+        problem["known"],
+        serde_json::json!({ "known": 25, "all": 27, "why": "have-a-value" }),
+        "{said}"
+    );
     assert_eq!((problem["best"].as_f64(), problem["median"].as_f64()), (Some(11.0), Some(6.0)));
     for method in problem["methods"].as_array().unwrap() {
         assert_eq!((&method["searches"], &method["failed"]), (&5.into(), &serde_json::json!({})), "{method}");
@@ -476,18 +480,24 @@ fn sources() -> Option<PathBuf> {
 fn published_tables_are_read_by_the_descriptors_that_are_shipped() {
     let Some(sources) = sources() else { return };
     let setup = Setup::new();
-    for (file, benchmark, facts) in [
+    for (kind, file, benchmark, facts) in [
         (
+            "transnas",
             "transnas-bench-101/transbench101_micro_val.csv.gz",
             "transnas-micro",
             &["4,096, the whole space", "54.9363", "95.3722"][..],
         ),
-        ("nasbench-macro/nasbench_macro_cifar10.csv.gz", "nasbench-macro", &["6,561, the whole space"]),
+        (
+            "macro",
+            "nasbench-macro/nasbench_macro_cifar10.csv.gz",
+            "nasbench-macro",
+            &["6,561, the whole space"],
+        ),
     ] {
-        let descriptor =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("examples/tables/{benchmark}.toml"));
         let file = sources.join(file);
-        stdout(&setup.import(file.to_str().unwrap(), descriptor.to_str().unwrap()));
+        stdout(&setup.srnas(&["bench", "import", kind, sources.to_str().unwrap()]));
+        let checks = stdout(&setup.srnas(&["bench", "verify", benchmark]));
+        assert!(!checks.contains("FAILED") && checks.contains("best mean"), "{checks}");
         let info = stdout(&setup.srnas(&["bench", "info", benchmark]));
         assert!(facts.iter().all(|fact| info.contains(fact)), "{info}");
         // What is guessed from the published file can be imported too.

@@ -26,6 +26,27 @@ const NB201_BEST: [(&str, f64); 6] = [
     ("imagenet16/val", 46.733),
 ];
 
+/// What is known of a published table: how many architectures differ, and the best means of some metrics.
+struct Known {
+    benchmark: &'static str,
+    architectures: usize,
+    best: &'static [(&'static str, f64)],
+}
+
+const OTHERS: [Known; 3] = [
+    Known {
+        benchmark: "transnas-micro",
+        architectures: 4_096,
+        best: &[("class_scene/val", 54.936), ("jigsaw/val", 95.372)],
+    },
+    Known { benchmark: "nasbench-macro", architectures: 6_561, best: &[("cifar10/test", 93.127)] },
+    Known {
+        benchmark: "graph",
+        architectures: 26_206,
+        best: &[("cora/test", 83.133), ("pubmed/test", 78.6)],
+    },
+];
+
 /// HW-GPT-Bench by size: how many perplexities were measured, and by how much the published network is off in the mean.
 const HWGPT: [(&str, usize, f64); 3] =
     [("hwgpt-s", 10_000, 0.013), ("hwgpt-m", 5_245, 0.036), ("hwgpt-l", 429, 0.048)];
@@ -46,6 +67,10 @@ pub fn verify(benchmark: &Benchmark) -> Vec<Check> {
         if !official {
             checks.push(best_mean(benchmark, "cifar10/val", 94.912));
         }
+    }
+    if let Some(known) = OTHERS.iter().find(|known| known.benchmark == benchmark.name()) {
+        checks.push(exactly("architectures that differ", known.architectures, classes(benchmark)));
+        checks.extend(known.best.iter().map(|(metric, best)| best_mean(benchmark, metric, *best)));
     }
     if let Some((_, measured, off)) = HWGPT.iter().find(|(name, ..)| *name == benchmark.name()) {
         checks.push(exactly("architectures", 10_000, benchmark.rows()));

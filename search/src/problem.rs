@@ -67,7 +67,7 @@ pub struct Known {
     pub all: Option<usize>,
     /// Why not the others.
     #[serde(default)]
-    pub for_they: Why,
+    pub why: Why,
 }
 
 /// Why some of a space's architectures count and others do not.
@@ -95,14 +95,14 @@ impl fmt::Display for Why {
 
 impl fmt::Display for Known {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { known, all, for_they } = self;
+        let Self { known, all, why } = self;
         match all {
             Some(all) => {
                 let share = percent(*known as f64 / *all as f64);
-                write!(f, "{known} of {all} architectures {for_they} ({share})")
+                write!(f, "{known} of {all} architectures {why} ({share})")
             }
             None => {
-                write!(f, "{known} architectures {for_they}, a sample of a space too large to be listed")
+                write!(f, "{known} architectures {why}, a sample of a space too large to be listed")
             }
         }
     }
@@ -359,8 +359,8 @@ impl Problem {
         let whole = self.space().whole()?;
         let small = whole.size().is_some_and(|size| size <= Prior::LARGEST);
         let count = |space: &SearchSpace| keys(space, self.searched[0].count());
-        let for_they = if self.is_measured { Why::WereMeasured } else { Why::HaveAValue };
-        Some(Known { known: count(self.space()), all: small.then(|| count(whole)), for_they })
+        let why = if self.is_measured { Why::WereMeasured } else { Why::HaveAValue };
+        Some(Known { known: count(self.space()), all: small.then(|| count(whole)), why })
     }
 
     /// The space searched.
@@ -387,7 +387,7 @@ impl Problem {
         (!self.limits.is_empty()).then(|| Known {
             known: count(&self.signals[0]),
             all: Some(count(&self.searched[0])),
-            for_they: Why::KeepTheLimits,
+            why: Why::KeepTheLimits,
         })
     }
 }

@@ -11,6 +11,7 @@ mod configspace;
 mod custom;
 mod file;
 mod formula;
+pub mod graph;
 mod listed;
 pub mod nb101;
 mod nb201;
@@ -161,7 +162,7 @@ pub struct SearchSpace {
 }
 
 /// Names of the spaces that [`SearchSpace::named`] knows.
-pub const SPACES: &[&str] = &["nb101", "nb201"];
+pub const SPACES: &[&str] = &["graph", "nb101", "nb201"];
 
 impl SearchSpace {
     /// Most decisions that a space may have.
@@ -225,6 +226,7 @@ impl SearchSpace {
     /// An unknown name is refused with the nearest known ones.
     pub fn named(name: &str) -> Result<Arc<Self>, SpaceError> {
         match name {
+            "graph" => Ok(graph::space()),
             "nb101" => Ok(nb101::space()),
             "nb201" => Ok(nb201::space()),
             _ => Err(SpaceError::UnknownSpace {

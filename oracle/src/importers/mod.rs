@@ -1,10 +1,12 @@
 //! Importers: from published tables to benchmark files.
 
 pub mod csv;
+pub mod described;
 mod diagnosis;
 pub mod hwgpt;
 pub mod nasbench101;
 pub mod nasbench201;
+pub mod nasbenchgraph;
 pub mod table;
 
 use crate::benchmark::BenchmarkWriter;
@@ -34,6 +36,9 @@ pub struct Kind {
 pub const KINDS: &[Kind] = &[
     Kind { name: "nasbench201", benchmarks: &[nasbench201::BENCHMARK], import: nasbench201::import },
     Kind { name: "nasbench101", benchmarks: &[nasbench101::BENCHMARK], import: nasbench101::import },
+    Kind { name: "transnas", benchmarks: &[described::TRANSNAS_MICRO], import: described::transnas_micro },
+    Kind { name: "macro", benchmarks: &[described::MACRO], import: described::nasbench_macro },
+    Kind { name: "graph", benchmarks: &[nasbenchgraph::BENCHMARK], import: nasbenchgraph::import },
     Kind { name: "hwgpt", benchmarks: hwgpt::BENCHMARKS, import: hwgpt::import },
 ];
 
@@ -89,6 +94,9 @@ pub enum ImportError {
         /// What is wrong, and in which record.
         reason: String,
     },
+    /// A table that a descriptor tells is not as it should be.
+    #[error(transparent)]
+    Table(#[from] table::TableError),
     /// The space is not known.
     #[error(transparent)]
     Space(#[from] SpaceError),

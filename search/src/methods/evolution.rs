@@ -56,7 +56,11 @@ impl Method for Evolution {
                 parent = other;
             }
         }
-        Ok(Some(mutate(&self.begin, &self.alive[parent].0, &mut self.rng)))
+        let child = mutate(&self.begin, &self.alive[parent].0, &mut self.rng);
+        // In a table that is a sample of a large space hardly any child is listed: the parent would be told again until it is all there is.
+        let known = self.begin.space.whole().is_some() && self.measured.contains(&self.begin.key(&child));
+        let random = known.then(|| unmeasured(&self.begin, &self.measured, &mut self.rng)).flatten();
+        Ok(Some(random.unwrap_or(child)))
     }
 
     fn tell(&mut self, choices: &Choices, values: &[f32]) -> Result<(), MethodError> {

@@ -14,7 +14,7 @@ pub use descriptor::Descriptor;
 pub use suggest::{Suggestion, suggest};
 
 use super::csv::{Column, CsvError, CsvTable};
-use crate::benchmark::{BenchmarkWriter, Rows, SpaceDefinition};
+use crate::benchmark::{BenchmarkWriter, Rows, SpaceDefinition, SpaceFormat};
 use descriptor::{ArchitectureColumns, Duplicates};
 use findings::Findings;
 use pattern::{Pattern, Unread};
@@ -100,6 +100,19 @@ pub fn import(file: &Path, descriptor: &Descriptor, folder: &Path) -> Result<Imp
     let mut table = cells(file, descriptor.delimiter)?;
     let left_out = leave_out(&mut table, descriptor)?;
     of_cells(&table, descriptor, &space, definition, left_out)
+}
+
+/// As [`import`], with the space's definition in TOML at hand.
+///
+/// # Errors
+/// As [`import`].
+pub fn import_with(file: &Path, descriptor: &Descriptor, space: &str) -> Result<ImportedTable, TableError> {
+    let definition = SpaceDefinition { format: SpaceFormat::Toml, text: space.into() };
+    let wrong = |reason| TableError::Space { space: descriptor.space.clone(), reason };
+    let space = Arc::new(descriptor::space_of(&definition, &descriptor.benchmark).map_err(wrong)?);
+    let mut table = cells(file, descriptor.delimiter)?;
+    let left_out = leave_out(&mut table, descriptor)?;
+    of_cells(&table, descriptor, &space, Some(definition), left_out)
 }
 
 /// The same of a table that was read already, and of which some rows were left out.
