@@ -190,6 +190,29 @@ fn methods_are_compared_by_a_program_that_is_asked_once_also_after_a_kill() {
 }
 
 #[test]
+fn methods_that_learn_from_the_past_are_compared_by_a_program_and_go_on_with_the_same_past() {
+    let setup = setup();
+    let folder = setup.path();
+    let search = "search --oracle cmd:sh+measure.sh --space small.toml --maximise score --budget";
+    done(folder, &format!("{search} 12 --run-dir first"));
+    let compare = "compare --oracle cmd:sh+measure.sh --space small.toml --maximise score --budget 2,6 --seeds 2 --past first";
+    for (methods, out) in [
+        ("--method transfer-gp --method random", "one"),
+        ("--method random --method transfer-gp", "two"),
+        ("--method mobo:past=all", "three"),
+    ] {
+        let said = done(folder, &format!("{compare} {methods} --out {out}"));
+        assert!(!said.contains("failed"), "{said}");
+    }
+    let alone = refused(folder, &format!("{compare} --method random --out four"));
+    assert!(alone.contains("none of the methods learns from past tasks"), "{alone}");
+    // The past has grown since.
+    done(folder, "search --resume --run-dir first --budget 20");
+    let other = refused(folder, &format!("{compare} --method mobo:past=all --out three"));
+    assert!(other.contains("`content` differs"), "{other}");
+}
+
+#[test]
 fn what_cannot_be_compared_by_an_oracle_is_refused_with_the_way() {
     let setup = setup();
     let folder = setup.path();

@@ -357,6 +357,13 @@ fn within_limits_the_best_of_a_table_is_the_best_that_keeps_them() {
     let front =
         json(&compare(&["--objectives", "timed/d/{val,time}"], &[&limit[..], &methods].concat(), "two"));
     assert_eq!(front["problems"][0]["feasible"]["known"], kept.len());
+    // What a limit leaves is all the same.
+    let refused = compare(&["--task", "timed/d/val"], &["--require", "val <= 0"], "refused");
+    assert!(
+        text(&refused.stderr).contains("keep every limit, and these are all equal"),
+        "{}",
+        text(&refused.stderr)
+    );
     for (arguments, says) in [
         (["--require", "time <= 60"], "the loosest that some keep alone: time <= 21600"),
         (["--require", "times <= 60"], "did you mean `d/time`"),

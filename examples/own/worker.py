@@ -1,7 +1,7 @@
 """The training of train.py for a search on another machine, with the Python package (`pip install ./python`).
 
     srnas search --oracle remote --space examples/own/space.toml --minimise loss --budget 40
-    python3 examples/own/worker.py --learner http://localhost:7778        # three times, on any machines
+    python3 examples/own/worker.py --search http://localhost:7778        # three times, on any machines
 """
 
 import srnas

@@ -82,9 +82,9 @@ fn what_is_wrong_is_named_with_its_place() {
     }
     let nothing = TempDir::new().unwrap();
     assert!(
-        import(nothing.path())
-            .unwrap_err()
-            .contains("hwgpt_s_archs.csv.gz (or hwgpt_s_archs.csv) is required")
+        import(nothing.path()).unwrap_err().contains(
+            "hwgpt_s_archs.csv.gz (or hwgpt_s_archs.csv), or that of hwgpt_m or hwgpt_l, is required"
+        )
     );
 }
 

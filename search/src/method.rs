@@ -316,6 +316,10 @@ impl MethodSpec {
         let joint = if self.rest.is_empty() { ":" } else { "," };
         match self.knows_a_past() {
             true => Ok(self.clone()),
+            false if self.rest.split(',').any(|option| option == "past=none") => {
+                Err(self
+                    .unfit("is to know no past (past=none), and --past gives it one; leave out one of them"))
+            }
             false if PAST.contains(&self.name()) => format!("{}{joint}past=all", self.text).parse(),
             false => Err(self.unfit(format!("knows no earlier tasks; {} do", PAST.join(", ")))),
         }

@@ -52,8 +52,10 @@ struct Within {
 impl Within {
     /// How far an architecture is within the limit; none where the table has no value.
     fn slack(&self, choices: &[u8]) -> Option<f32> {
-        let value = self.metric.shown(self.metric.value(choices)?);
-        Some(self.limit.slack(value) as f32)
+        let value = self.metric.shown(self.metric.value(choices)?) as f32;
+        // As precise as tables are: a value that was copied from one is at the bound and not beyond it.
+        let bound = self.limit.bound as f32;
+        Some(if self.limit.at_most { bound - value } else { value - bound })
     }
 }
 
@@ -154,6 +156,21 @@ pub enum ProblemError {
     /// Nothing is within the limits.
     #[error("{0}: no architecture of the table keeps every limit; the loosest that some keep alone: {1}")]
     Beyond(String, String),
+    /// What keeps the limits is all the same.
+    #[error(
+        "{name}: {feasible} of the table's architectures keep every limit, and these are all equal, so nothing can be found; loosen a limit"
+    )]
+    Equal {
+        /// The problem.
+        name: String,
+        /// How many.
+        feasible: usize,
+    },
+    /// Nothing that was measured keeps the limits.
+    #[error(
+        "{0}: {1} architectures were measured, and none that has a value keeps every limit; loosen a limit, or give a larger budget"
+    )]
+    Unmet(String, usize),
     /// Objectives on different spaces.
     #[error("{0} and {1} are on different spaces, and no architecture has both")]
     Spaces(String, String),
@@ -222,7 +239,10 @@ impl Problem {
         }
         let (searched, counted, limits) = within(catalog, task, tasks, limits, count)?;
         for task in &counted {
-            task.searchable()?;
+            task.searchable().map_err(|error| match limits.is_empty() {
+                true => ProblemError::Values(error),
+                false => equal(named(task.name(), &limits), task),
+            })?;
         }
         // Methods that know limits know no shorter trainings.
         let shorter = if limits.is_empty() { searched[0].shorter().clone() } else { Arc::from([]) };
@@ -261,7 +281,10 @@ impl Problem {
             (0..size).filter_map(|rank| signals.iter().map(|t| t.value_of_rank(rank)).collect()).collect();
         let name = named(names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" & "), &limits);
         if table.windows(2).all(|pair| pair[0] == pair[1]) {
-            return Err(ProblemError::Constant(name));
+            return Err(match limits.is_empty() {
+                true => ProblemError::Constant(name),
+                false => equal(name, &signals[0]),
+            });
         }
         Ok(Self {
             name,
@@ -292,7 +315,10 @@ impl Problem {
         let all: BTreeMap<u64, (&[u8], Values)> =
             full.filter_map(|m| Some((m.key, (&m.training.choices[..], counts(m)?)))).collect();
         let listed = space.listed(all.values().map(|(choices, _)| *choices), ListedBy::Class);
-        let listed = listed.ok_or_else(|| ProblemError::Nothing(name.clone()))?;
+        let listed = listed.ok_or_else(|| match goal.limits().is_empty() {
+            true => ProblemError::Nothing(name.clone()),
+            false => ProblemError::Unmet(name.clone(), measured.len()),
+        })?;
         let objective = |(place, objective): (usize, &Objective)| {
             // As the metric has them; the task turns them again.
             let shown = |(_, values): &(&[u8], Values)| objective.maximised(values.maximised[place]) as f32;
@@ -410,6 +436,10 @@ fn named(objectives: impl fmt::Display, limits: &[Within]) -> String {
     format!("{objectives}{}", limits.collect::<String>())
 }
 
+fn equal(name: String, task: &Task) -> ProblemError {
+    ProblemError::Equal { name, feasible: keys(task.space(), task.count()) }
+}
+
 /// Tasks of what they are known of together with what limits are on, the same of what keeps every limit, and the limits.
 type Limited = (Vec<Arc<Task>>, Vec<Arc<Task>>, Arc<[Within]>);
 
@@ -451,7 +481,9 @@ fn within(
                 true => within.metric.best(),
                 false => within.metric.worst(),
             };
-            Limit { bound: within.metric.shown(best), ..within.limit.clone() }.to_string()
+            // In as many digits as tell it from others of a table.
+            let bound = (within.metric.shown(best) as f32).to_string();
+            format!("{} {} {bound}", within.limit.metric, if within.limit.at_most { "<=" } else { ">=" })
         };
         let loosest = limits.iter().map(loosest).collect::<Vec<_>>().join(", ");
         return Err(ProblemError::Beyond(named(first, &limits), loosest));
@@ -515,4 +547,25 @@ fn valid(space: &SearchSpace) -> impl Iterator<Item = u64> {
         space.unrank(rank, &mut choices);
         space.is_valid(&choices)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use srnas_space::{Conditional, Decision};
+
+    #[test]
+    fn a_value_that_was_copied_from_a_table_is_at_the_bound_and_not_beyond_it() {
+        let decisions = vec![Decision::new("d", &["a", "b", "c"])];
+        let space = Arc::new(Conditional::space("made-up", decisions, vec![]).unwrap());
+        let values = vec![0.073_306_f32, 0.079_156, 0.080_456];
+        let metric = Arc::new(Task::minimising("params", "params", space, values, Count::Strings).unwrap());
+        let kept = |limit: &str| {
+            let within = Within { limit: limit.parse().unwrap(), metric: metric.clone() };
+            (0..3u8).map(|choice| within.slack(&[choice]).unwrap() >= 0.0).collect::<Vec<_>>()
+        };
+        assert_eq!(kept("params <= 0.073306"), [true, false, false]);
+        assert_eq!(kept("params >= 0.079156"), [false, true, true]);
+        assert_eq!(kept("params <= 0.079"), [true, false, false]);
+    }
 }

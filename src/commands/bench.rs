@@ -303,8 +303,11 @@ fn import(
         }
     }
     // All of them or none.
-    for benchmark in imported.benchmarks.iter().filter(|_| !replace) {
-        benchmark.check_new(&place(catalog, benchmark.name())?)?;
+    for benchmark in &imported.benchmarks {
+        match replace {
+            true => benchmark.check()?,
+            false => benchmark.check_new(&place(catalog, benchmark.name())?)?,
+        }
     }
     for benchmark in imported.benchmarks {
         let (name, rows, metrics) = (benchmark.name().to_string(), benchmark.rows(), benchmark.metrics());

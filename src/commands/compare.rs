@@ -48,14 +48,15 @@ pub struct CompareCommand {
     /// such as test/ [default: what is searched]
     #[arg(long, value_name = "METRIC|DATASET/")]
     report: Option<String>,
-    /// Method, such as local or evolution:population=50; may be repeated [default: random, local, evolution, ridge, gp]
+    /// Method, such as local or evolution:population=50; may be repeated [default: random, local, evolution, ridge, gp; for several
+    /// objectives and within limits random, nsga2, linas, mobo]
     #[arg(long, value_name = "METHOD")]
     method: Vec<String>,
     /// The method that the others are paired with in the report [default: the last one]
     #[arg(long, value_name = "METHOD")]
     against: Option<String>,
     /// Past task for methods that learn from some: transfer-gp, two-phase:past=all, screen:past=all, mobo:past=all; with --oracle
-    /// also the run directory of an earlier search; braces abbreviate, may be repeated
+    /// also the run directory of an earlier search; may be repeated, and braces abbreviate names of tasks
     #[arg(long, value_name = "T")]
     past: Vec<String>,
     /// Named task set of past tasks [default: what the configuration trains on]
@@ -176,9 +177,16 @@ impl CompareCommand {
     }
 
     fn methods(&self) -> anyhow::Result<Vec<MethodSpec>> {
-        const DEFAULT: [&str; 5] = ["random", "local", "evolution", "ridge", "gp"];
+        const DEFAULT: &[&str] = &["random", "local", "evolution", "ridge", "gp"];
+        const SEVERAL: &[&str] = &["random", "nsga2", "linas", "mobo"];
+        let one = self.objectives.is_empty()
+            && self.by.require.is_empty()
+            && self.by.maximise.len() + self.by.minimise.len() < 2;
         let methods = match self.method.is_empty() {
-            true => DEFAULT.iter().map(|text| text.parse()).collect::<Result<Vec<_>, _>>()?,
+            true => (if one { DEFAULT } else { SEVERAL })
+                .iter()
+                .map(|text| text.parse())
+                .collect::<Result<Vec<_>, _>>()?,
             false => self.method.iter().map(|text| text.parse()).collect::<Result<Vec<MethodSpec>, _>>()?,
         };
         Ok(methods)
@@ -246,7 +254,11 @@ impl CompareCommand {
                 let mean = o.normalised_regret.get(b).map_or(f64::NAN, |e| e.mean);
                 print!("  {mean:>9.4}");
             }
-            println!("  {:>4.2}", o.average_rank.values().next_back().unwrap_or(&f64::NAN));
+            // Where a method has failed everywhere nothing is ranked.
+            println!(
+                "  {:>4}",
+                o.average_rank.values().next_back().map_or("–".into(), |r| format!("{r:.2}"))
+            );
         }
         if let Some(clock) = &summary.clock {
             self.print_clock(clock, wide);

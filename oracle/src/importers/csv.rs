@@ -180,6 +180,17 @@ impl CsvTable {
         self.lines.retain(|_| row.next().is_some_and(&keep));
     }
 
+    /// The table, if it has rows.
+    ///
+    /// # Errors
+    /// [`CsvError::NoRows`].
+    pub fn with_rows(self) -> Result<Self, CsvError> {
+        match self.rows() {
+            0 => Err(CsvError::NoRows { path: self.path }),
+            _ => Ok(self),
+        }
+    }
+
     /// Refuses another number of rows.
     ///
     /// # Errors

@@ -94,7 +94,7 @@ pub fn import(
     let there: Vec<(&Size, PathBuf)> =
         SIZES.iter().filter_map(|size| Some((size, folders.find(size.architectures)?))).collect();
     if there.is_empty() {
-        folders.require(SIZES[0].architectures)?;
+        return Err(folders.absent(SIZES[0].architectures, ", or that of hwgpt_m or hwgpt_l,"));
     }
     let missing =
         SIZES.iter().filter(|size| !there.iter().any(|(found, _)| found.benchmark == size.benchmark));
@@ -188,7 +188,7 @@ struct Main<'a> {
 
 impl<'a> Main<'a> {
     fn read(size: &'a Size, path: &Path) -> Result<Self, ImportError> {
-        let table = CsvTable::read(path)?;
+        let table = CsvTable::read(path)?.with_rows()?;
         let definition = size.definition();
         let space = Arc::new(definition.space(size.benchmark).expect("the definition is a space"));
         let (mut choices, mut first, mut ids) = (Vec::new(), HashMap::new(), HashMap::new());
@@ -242,6 +242,10 @@ impl<'a> Main<'a> {
             let mut values = vec![f64::NAN; self.table.rows()];
             for (row, &at) in rows.iter().enumerate() {
                 values[at] = column.number(row)? * factor;
+            }
+            // One column of energies is 0 throughout: nothing was measured.
+            if values.iter().all(|value| *value == 0.0) {
+                continue;
             }
             let info = MetricInfo { unit: unit.into(), direction: Direction::Minimise, description };
             let values: Vec<f32> = values.iter().map(|&value| value as f32).collect();

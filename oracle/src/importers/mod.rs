@@ -73,13 +73,15 @@ pub enum ImportError {
     },
     /// A file that must be there is in none of the folders.
     #[error(
-        "{stem}.csv.gz (or {stem}.csv) is required and is neither in {} nor one folder below; give the folder that \
+        "{stem}.csv.gz (or {stem}.csv){others} is required and is neither in {} nor one folder below; give the folder that \
          has it",
         folders.iter().map(|f| f.display().to_string()).collect::<Vec<_>>().join(" nor in ")
     )]
     RequiredFile {
         /// The file's name without its ending.
         stem: &'static str,
+        /// What would do as well, ready to print.
+        others: &'static str,
         /// Where it was looked for.
         folders: Vec<PathBuf>,
     },
@@ -137,6 +139,10 @@ impl Folders {
     }
 
     fn require(&self, stem: &'static str) -> Result<PathBuf, ImportError> {
-        self.find(stem).ok_or_else(|| ImportError::RequiredFile { stem, folders: self.given.clone() })
+        self.find(stem).ok_or_else(|| self.absent(stem, ""))
+    }
+
+    fn absent(&self, stem: &'static str, others: &'static str) -> ImportError {
+        ImportError::RequiredFile { stem, others, folders: self.given.clone() }
     }
 }

@@ -38,14 +38,14 @@ pub fn import(
     let there: Vec<(&str, PathBuf)> =
         DATASETS.iter().filter_map(|name| Some((*name, folders.find(name)?))).collect();
     if there.is_empty() {
-        folders.require(DATASETS[0])?;
+        return Err(folders.absent(DATASETS[0], ", or that of citeseer, pubmed or arxiv,"));
     }
     let space = SearchSpace::named(BENCHMARK)?;
     let (mut choices, mut places): (Vec<u8>, HashMap<u64, usize>) = (Vec::new(), HashMap::new());
     let mut read = Vec::new();
     for (done, (dataset, path)) in there.iter().enumerate() {
         progress(done, there.len(), path);
-        let table = CsvTable::read(path)?;
+        let table = CsvTable::read(path)?.with_rows()?;
         let hash = table.column("hash")?;
         let mut lines = HashMap::new();
         let mut rows = Vec::with_capacity(table.rows());

@@ -16,7 +16,7 @@ def main(evaluator: "Evaluator[Any]", arguments: Optional[Sequence[str]] = None)
     """Runs an evaluator with options from the command line."""
     parser = argparse.ArgumentParser(description=(evaluator.__doc__ or "Measures architectures.").split("\n\n")[0])
     add = parser.add_argument
-    add("--learner", metavar="URL", required=True, help="address of the search, such as http://host:7778")
+    add("--search", "--learner", dest="learner", metavar="URL", required=True, help="address of the search, such as http://host:7778")
     add("--id", metavar="NAME", help="name of its own [default: the machine's name and the process number]")
     add("--parallel", metavar="N", type=int, default=1, help="measurements at a time [default: 1]")
     add(

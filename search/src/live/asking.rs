@@ -99,7 +99,7 @@ impl LiveSearch<'_> {
 }
 
 /// What a method that learns from past tasks says where there are none.
-const NO_PAST: &str = "learns from past tasks: give --past DIR to `srnas search`, as often as there are some";
+const NO_PAST: &str = "learns from past tasks: give --past DIR, as often as there are some";
 
 /// Whether a method can search for this where measurements are made; `shorter` is the number of shorter trainings, and `past` whether
 /// something is known of earlier tasks.

@@ -4,7 +4,7 @@
 
 use super::{
     Begin, Method, MethodError, MethodSpec, SpecError, Starter,
-    random::{mutate, unmeasured},
+    random::{child_or_random, mutate, unmeasured},
 };
 use crate::method::Training;
 use hashbrown::HashSet;
@@ -57,10 +57,7 @@ impl Method for Evolution {
             }
         }
         let child = mutate(&self.begin, &self.alive[parent].0, &mut self.rng);
-        // In a table that is a sample of a large space hardly any child is listed: the parent would be told again until it is all there is.
-        let known = self.begin.space.whole().is_some() && self.measured.contains(&self.begin.key(&child));
-        let random = known.then(|| unmeasured(&self.begin, &self.measured, &mut self.rng)).flatten();
-        Ok(Some(random.unwrap_or(child)))
+        Ok(Some(child_or_random(&self.begin, &self.measured, child, &mut self.rng)))
     }
 
     fn tell(&mut self, choices: &Choices, values: &[f32]) -> Result<(), MethodError> {

@@ -3,7 +3,10 @@
 //! Within limits by constrained domination (the same paper); of two that break some, the one that breaks none of them by more and
 //! one by less is better (Oyama et al. 2007), so that limits in different units need no scale.
 
-use super::{Begin, Method, MethodError, MethodSpec, SpecError, Starter, random::unmeasured};
+use super::{
+    Begin, Method, MethodError, MethodSpec, SpecError, Starter,
+    random::{child_or_random, unmeasured},
+};
 use crate::pareto::dominates;
 use hashbrown::HashSet;
 use rand::Rng;
@@ -87,7 +90,8 @@ impl Method for Nsga2 {
             all.append(&mut self.children);
             self.parents = survivors(all, self.population);
         }
-        Ok(Some(child(&self.begin.space, &self.parents, &self.children, &mut self.rng)))
+        let next = child(&self.begin.space, &self.parents, &self.children, &mut self.rng);
+        Ok(Some(child_or_random(&self.begin, &self.measured, next, &mut self.rng)))
     }
 
     fn tell(&mut self, choices: &Choices, values: &[f32]) -> Result<(), MethodError> {

@@ -17,7 +17,8 @@ pub fn prepare(spec: &MethodSpec) -> Result<Starter, SpecError> {
 pub fn prepare_walk(spec: &MethodSpec) -> Result<Starter, SpecError> {
     spec.options()?.end()?;
     Ok(Box::new(|begin| {
-        Ok(Box::new(Walk { rng: begin.rng(), current: begin.start.clone(), begin: begin.clone() }))
+        let (current, measured) = (begin.start.clone(), HashSet::new());
+        Ok(Box::new(Walk { rng: begin.rng(), current, begin: begin.clone(), measured }))
     }))
 }
 
@@ -101,19 +102,34 @@ pub(super) fn mutate(begin: &Begin, of: &Choices, rng: &mut impl Rng) -> Vec<u8>
     })
 }
 
+/// A child as it is; but in a table that is a sample of a large space, where hardly any child is listed and a method would be told its
+/// parents again and again, a random architecture in the place of one that was measured.
+pub(super) fn child_or_random(
+    begin: &Begin,
+    measured: &HashSet<u64>,
+    child: Vec<u8>,
+    rng: &mut impl Rng,
+) -> Vec<u8> {
+    let known = begin.space.whole().is_some() && measured.contains(&begin.key(&child));
+    known.then(|| unmeasured(begin, measured, rng)).flatten().unwrap_or(child)
+}
+
 struct Walk {
     begin: Begin,
     rng: ChaCha8Rng,
     current: Vec<u8>,
+    measured: HashSet<u64>,
 }
 
 impl Method for Walk {
     fn ask(&mut self) -> Result<Option<Vec<u8>>, MethodError> {
-        self.current = mutate(&self.begin, &self.current, &mut self.rng);
+        let next = mutate(&self.begin, &self.current, &mut self.rng);
+        self.current = child_or_random(&self.begin, &self.measured, next, &mut self.rng);
         Ok(Some(self.current.clone()))
     }
 
-    fn tell(&mut self, _choices: &Choices, _values: &[f32]) -> Result<(), MethodError> {
+    fn tell(&mut self, choices: &Choices, _values: &[f32]) -> Result<(), MethodError> {
+        self.measured.insert(self.begin.key(choices));
         Ok(())
     }
 }

@@ -28,12 +28,7 @@ impl CompareCommand {
         self.refuse_tables()?;
         let (methods, budgets) = (self.methods()?, self.budgets()?);
         let against = self.against(&methods)?;
-        let arguments = LiveArguments {
-            by: self.by.clone(),
-            // What a method cannot do is said as a search says it.
-            method: methods.first().cloned(),
-            ..LiveArguments::default()
-        };
+        let arguments = LiveArguments { by: self.by.clone(), ..LiveArguments::default() };
         let (mut config, given) = LiveConfig::begun(&arguments, None, self.seed)?;
         config.method = None;
         let goal = config.goal()?;
@@ -49,8 +44,13 @@ impl CompareCommand {
         if !knowing && !self.past.is_empty() {
             return Err(Usage(PAST_OF_NO_USE.into()).into());
         }
+        let (catalog, mut content) = (self.tasks.catalog(), BTreeMap::new());
         let past = match knowing {
-            true => past::of_goal(&self.past, &goal, &given.space, &self.tasks.catalog())?,
+            true => {
+                let all = past::searches(&self.past, &given.space, &catalog)?;
+                content.insert("past".to_string(), past::digest(&all));
+                past::of_goal(&self.past, &goal, &given.space, &catalog)?
+            }
             false => Past::default(),
         };
         let most = budgets.iter().copied().max().unwrap_or(0);
@@ -59,6 +59,7 @@ impl CompareCommand {
         let objectives = goal.objectives().iter().map(ToString::to_string).collect();
         let sha = |text: &str| hex(&Sha256::digest(text));
         let space = if given.definition.is_empty() { &given.place } else { &given.definition };
+        content.extend([(name, sha(&identity)), ("space".into(), sha(space))]);
         let plan = Plan {
             software: env!("CARGO_PKG_VERSION").into(),
             methods: methods.iter().map(MethodSpec::to_string).collect(),
@@ -71,7 +72,7 @@ impl CompareCommand {
             seed: self.seed,
             past: self.past.clone(),
             clock: Clock::default(),
-            content: BTreeMap::from([(name, sha(&identity)), ("space".into(), sha(space))]),
+            content,
         };
         self.check_plan(&plan, resumed)?;
         given.keep(&self.out)?;

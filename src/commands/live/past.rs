@@ -3,12 +3,19 @@
 use super::Usage;
 use crate::commands::space::GivenSpace;
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use srnas_basics::text::hex;
 use srnas_ledger::Database;
 use srnas_oracle::{catalog::Catalog, tasks::resolve_tasks};
 use srnas_search::{Goal, Guide, Objective, Past, PastSearch, past_of};
 use srnas_space::{SPACES, SearchSpace};
 use srnas_task::{Count, TaskName, expand_braces};
-use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fs,
+    path::Path,
+    sync::Arc,
+};
 use tracing::{info, warn};
 
 /// The part of a search's config.toml that says on which space it was.
@@ -53,6 +60,19 @@ pub fn searches(
     searches_of(named, space, catalog, None)
 }
 
+/// SHA-256 of what is known of earlier tasks: the same folders may hold more tomorrow.
+pub fn digest(past: &[PastSearch]) -> String {
+    let mut hash = Sha256::new();
+    for search in past {
+        hash.update(format!("{} {}", search.name.len(), search.measured.len()));
+        for (choices, value) in &search.measured {
+            hash.update(choices);
+            hash.update(value.map_or([0xff; 4], f32::to_le_bytes));
+        }
+    }
+    hex(&hash.finalize())
+}
+
 /// As [`searches`], of one metric; of whatever was searched where none is named.
 fn searches_of(
     named: &[String],
@@ -60,8 +80,12 @@ fn searches_of(
     catalog: &Catalog,
     metric: Option<&Objective>,
 ) -> anyhow::Result<Vec<PastSearch>> {
-    let mut past = Vec::new();
+    let (mut past, mut seen) = (Vec::new(), HashSet::new());
     for name in named {
+        // The same twice says no more than once.
+        if !seen.insert(fs::canonicalize(name).unwrap_or_else(|_| name.into())) {
+            continue;
+        }
         let found = match Path::new(name).is_dir() {
             true => of_folder(Path::new(name), space, metric)?,
             false => of_tasks(name, space, catalog, metric)?,

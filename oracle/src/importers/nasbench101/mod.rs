@@ -55,12 +55,14 @@ pub fn import(
     let official = OFFICIAL.iter().find_map(|name| folders.find_named(name));
     let path = match official {
         Some(path) => path,
-        None => folders.require(SUBSET)?,
+        None => folders
+            .find(SUBSET)
+            .ok_or_else(|| folders.absent(SUBSET, ", nasbench_full.tfrecord or nasbench_only108.tfrecord"))?,
     };
     progress(0, 1, &path);
     let benchmark = match path.extension().is_some_and(|ending| ending == "tfrecord") {
         true => of_records(&path)?,
-        false => of_table(&CsvTable::read(&path)?)?,
+        false => of_table(&CsvTable::read(&path)?.with_rows()?)?,
     };
     Ok(Imported { benchmarks: vec![benchmark], files: vec![path], absent: Vec::new() })
 }

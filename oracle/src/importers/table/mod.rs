@@ -216,12 +216,8 @@ fn leave_out(table: &mut CsvTable, descriptor: &Descriptor) -> Result<usize, Csv
 /// The cells of a file: Parquet by its ending, else text; tabs are between fields where the ending is `.tsv`.
 fn cells(file: &Path, delimiter: Option<char>) -> Result<CsvTable, TableError> {
     let name = file.file_name().map(|n| n.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
-    let some_rows = |table: CsvTable| match table.rows() {
-        0 => Err(CsvError::NoRows { path: file.into() }),
-        _ => Ok(table),
-    };
     if name.ends_with(".parquet") {
-        return Ok(some_rows(parquet::read(file)?)?);
+        return Ok(parquet::read(file)?.with_rows()?);
     }
     let usual = if name.trim_end_matches(".gz").ends_with(".tsv") { '\t' } else { ',' };
     let delimiter = delimiter.unwrap_or(usual);
@@ -229,7 +225,7 @@ fn cells(file: &Path, delimiter: Option<char>) -> Result<CsvTable, TableError> {
         let reason = format!("`{delimiter}` cannot be a delimiter: one ASCII character can");
         TableError::Csv(CsvError::Line { path: file.into(), line: 1, reason })
     })?;
-    Ok(some_rows(CsvTable::read_separated(file, byte)?)?)
+    Ok(CsvTable::read_separated(file, byte)?.with_rows()?)
 }
 
 /// One column of a metric.
