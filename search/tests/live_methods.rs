@@ -189,7 +189,8 @@ fn a_method_that_knows_earlier_tasks_begins_where_they_were_good() {
         let feasible = found.iter().filter(|m| is_feasible(&m.training.choices));
         feasible.map(|m| metrics(&m.training.choices)["accuracy"]).fold(f64::MIN, f64::max)
     };
-    for decisions in [4, 24] {
+    // Few enough that a search without a past has not found the best.
+    for (decisions, budget) in [(4, 3), (24, 6)] {
         for method in
             ["transfer-gp", "two-phase:short=10,past=all", "screen:first=10,past=all", "mobo:past=all"]
         {
@@ -200,13 +201,19 @@ fn a_method_that_knows_earlier_tasks_begins_where_they_were_good() {
                         oracle.fidelities = "epochs=1,4".parse().unwrap();
                     }
                     let past = if knows { earlier(&oracle.space) } else { Past::default() };
-                    let search = LiveSearch { past, seed, ..search(&oracle, method, accuracy(), 6, 1) };
+                    let search = LiveSearch { past, seed, ..search(&oracle, method, accuracy(), budget, 1) };
                     best(is_stopped_and_resumed(&oracle, &search))
                 };
                 (0..5).map(one).sum::<f64>() / 5.0
             };
-            let (knowing, chance) = (mean(method, true), mean("random", false));
-            assert!(knowing > chance, "{method} in {decisions}: {knowing}, and {chance} by chance");
+            // In a small space the same without a past (what learns from nothing else has one beside it), in a large one chance.
+            let without = match method {
+                _ if decisions > 4 => "random",
+                "transfer-gp" => "universal",
+                _ => method.trim_end_matches("past=all").trim_end_matches([',', ':']),
+            };
+            let (knowing, blank) = (mean(method, true), mean(without, false));
+            assert!(knowing > blank, "{method} in {decisions}: {knowing}, and {blank} of {without}");
         }
     }
 }

@@ -1,5 +1,5 @@
 //! HW-GPT-Bench (Sukthanker et al., NeurIPS Datasets and Benchmarks 2024): sub-networks of three GPT-2 super-networks on OpenWebText,
-//! ten thousand of each size, with their perplexity and what they cost on thirteen devices.
+//! ten thousand of each size, with their perplexity and what they cost on fourteen devices.
 //!
 //! A size's main file says which architecture an id is; the hardware file numbers its rows with the same ids. Both are samples of a space
 //! that is too large to be listed, so a benchmark of them is one, too.

@@ -1,5 +1,5 @@
 //! LINAS: Cummings et al. (arXiv 2205.10358). A random population of 50; then, round after round, one predictor for each
-//! objective (and each limit) on everything measured, NSGA-II on the predictors alone (20,000 evaluations), and the next 50 measurements from its
+//! objective (and each limit) on everything measured, NSGA-II on the predictors alone (20,000 evaluations), and the next 50 from its
 //! last population. Ridge regression is the predictor, its penalty chosen by cross-validation.
 
 use super::{

@@ -320,7 +320,7 @@ pub(super) fn document(summary: &Summary, plots: &[Plot]) -> Document {
     }
     if !partial.is_empty() {
         blocks.push(Block::Paragraph(format!(
-            "The comparison is on a part of the architectures: best and median are theirs, and nothing else is drawn or asked for. {}.",
+            "The comparison is on a part of the architectures: best and median are theirs, and of a table nothing else is drawn or asked for. {}.",
             partial.join("; ")
         )));
     }
