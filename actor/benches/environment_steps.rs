@@ -88,6 +88,7 @@ fn actor_loop(criterion: &mut Criterion) {
         margin: 0.0,
         learned_prior: None,
         prior: None,
+        observed: Vec::new(),
         validation: None,
     };
     let mut walker = Walker::new(config, run_tasks, EPISODES, (0, EPISODES), 1).unwrap();

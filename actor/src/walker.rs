@@ -94,7 +94,9 @@ impl Walker {
     ) -> Result<Self, WalkerError> {
         let space = tasks.space().clone();
         let prior = match config.prior {
-            PriorSource::Table => Some(Arc::new(Prior::from_tables(&space, &tasks.all)?)),
+            PriorSource::Table => {
+                Some(Arc::new(Prior::of_tasks(&space, &config.posterior.settings.plain, &tasks.all)?))
+            }
             // The network's estimates come with the policy.
             PriorSource::Network | PriorSource::None => None,
         };
@@ -411,7 +413,7 @@ impl Walker {
             let mut choices = vec![0; space.len()];
             space.sample(&mut self.rng, &mut choices);
             let rank = space.rank(&choices);
-            if let Some(value) = task.value_of_rank(rank) {
+            if let Some(value) = task.value(&choices) {
                 let measurement =
                     Measurement { rank, key: task.key(&choices, rank), value, fidelity: Fidelity::Full };
                 self.record(index as u16, measurement, 1.0, &choices);

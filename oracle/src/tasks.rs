@@ -1,10 +1,15 @@
-//! Tasks on benchmarks: the values of an objective, computed for every architecture of a table.
+//! Tasks on benchmarks: the values of an objective, computed for every architecture of a table, or where they are asked for by the
+//! benchmark's network.
+
+mod answer;
+mod scaling;
 
 use crate::{
     benchmark::{Benchmark, BenchmarkError, Direction, MetricView},
     catalog::{Catalog, CatalogError},
 };
-use srnas_basics::statistics;
+use answer::{Answer, answers};
+use scaling::Scaling;
 use srnas_predictor::Prior;
 use srnas_space::{ListedBy, SearchSpace};
 use srnas_task::{Count, LARGEST_VALUE, Shorter, Task, TaskError, TaskName, Term, beyond_search};
@@ -147,17 +152,20 @@ fn resolve(
         }
         benchmarks.insert(&name.benchmark, open);
     }
-    // Tasks of one space share their ranks.
+    // Tasks of one space share their ranks: all of it where a network answers for each of them.
     let mut spaces: HashMap<&str, Arc<SearchSpace>> = HashMap::new();
     for benchmark in benchmarks.values() {
-        let name = benchmark.space().name();
-        if !spaces.contains_key(name) {
-            let same = benchmarks.values().map(Arc::as_ref).filter(|other| other.space().name() == name);
-            spaces.insert(name, table_space(&same.collect::<Vec<_>>()));
+        let space = benchmark.space();
+        if !spaces.contains_key(space.name()) {
+            let same = |other: &&Arc<Benchmark>| other.space().name() == space.name();
+            let mut of_space = names.iter().map(|name| (name, &benchmarks[name.benchmark.as_str()]));
+            let everywhere = of_space.all(|(name, other)| !same(&other) || answers(other, name));
+            let tables = benchmarks.values().filter(same).map(Arc::as_ref).collect::<Vec<_>>();
+            spaces.insert(space.name(), if everywhere { space.clone() } else { table_space(&tables) });
         }
     }
     let task = |name: &TaskName| {
-        let benchmark = &*benchmarks[name.benchmark.as_str()];
+        let benchmark = &benchmarks[name.benchmark.as_str()];
         let space = spaces[benchmark.space().name()].clone();
         Ok(Arc::new(build(&Table { benchmark, space }, name, count)?))
     };
@@ -166,8 +174,15 @@ fn resolve(
 
 /// A benchmark, and the space over which its rows are looked up.
 struct Table<'b> {
-    benchmark: &'b Benchmark,
+    benchmark: &'b Arc<Benchmark>,
     space: Arc<SearchSpace>,
+}
+
+impl Table<'_> {
+    /// Whether the space is too large to be looked at whole, and not a list.
+    fn is_boundless(&self) -> bool {
+        self.space.whole().is_none() && self.space.size().is_none_or(|size| size > Prior::LARGEST)
+    }
 }
 
 /// The shorter trainings that a benchmark has of a task, the cheapest first: each with the same objective over what the metrics
@@ -182,15 +197,14 @@ fn shorter_trainings(table: &Table, name: &TaskName, count: Count) -> Result<Vec
     };
     let costs = benchmark.fidelities(&first.metric).into_iter().map(|fidelity| fidelity.cost());
     let shared = costs.filter(|cost| name.terms.iter().filter(trained).all(|term| of(term, *cost).is_some()));
-    shared
-        .map(|cost| {
-            let after = |term: &Term| {
-                of(term, cost).filter(|_| !term.log).map_or(&term.metric, |f| &f.metric).clone()
-            };
-            let shorter = name.over(after).expect("the metrics of a benchmark have names");
-            Ok(Shorter { task: Arc::new(searchable(table, &shorter, count)?), cost })
-        })
-        .collect()
+    let shorter = shared.map(|cost| {
+        let after =
+            |term: &Term| of(term, cost).filter(|_| !term.log).map_or(&term.metric, |f| &f.metric).clone();
+        (cost, name.over(after).expect("the metrics of a benchmark have names"))
+    });
+    // Of what is searched everywhere, what is known everywhere.
+    let known = shorter.filter(|(_, name)| !table.is_boundless() || answers(benchmark, name));
+    known.map(|(cost, name)| Ok(Shorter { task: Arc::new(searchable(table, &name, count)?), cost })).collect()
 }
 
 /// A task from a benchmark and an objective over its metrics.
@@ -200,11 +214,15 @@ fn shorter_trainings(table: &Table, name: &TaskName, count: Count) -> Result<Vec
 /// weight always asks for better; and for `log(…)` the natural logarithm, standardised over the table and *not* turned, so
 /// that a negative weight asks for less. A term that is the same everywhere adds nothing.
 ///
+/// Where the benchmark's network gives every metric, the task is on the whole space, and best and median are those of the rows.
+///
 /// # Errors
 /// Refuses unknown metrics and seeds, numbers that a search cannot hold, logarithms of what is not positive, and objectives that
 /// are the same everywhere.
-pub fn build_task(benchmark: &Benchmark, name: &TaskName, count: Count) -> Result<Task, TaskBuildError> {
-    searchable(&Table { benchmark, space: table_space(&[benchmark]) }, name, count)
+pub fn build_task(benchmark: &Arc<Benchmark>, name: &TaskName, count: Count) -> Result<Task, TaskBuildError> {
+    let everywhere = answers(benchmark, name);
+    let space = if everywhere { benchmark.space().clone() } else { table_space(&[benchmark]) };
+    searchable(&Table { benchmark, space }, name, count)
 }
 
 fn searchable(table: &Table, name: &TaskName, count: Count) -> Result<Task, TaskBuildError> {
@@ -222,36 +240,43 @@ fn build_objective(table: &Table, name: &TaskName, count: Count) -> Result<Task,
             benchmark: benchmark.name().into(),
         });
     }
-    let mut minimise = false;
-    let objective: Vec<f64> = match &name.terms[..] {
-        [alone] => {
-            let (metric, values) = measured(benchmark, name, alone)?;
-            minimise = metric.info().direction == Direction::Minimise;
-            if alone.log { standardised_log(benchmark, name, alone, &values)? } else { values }
-        }
-        terms => {
-            let mut sum = vec![0.0; benchmark.rows()];
-            for term in terms {
-                let (metric, values) = measured(benchmark, name, term)?;
-                let scaled = match term.log {
-                    true => standardised_log(benchmark, name, term, &values)?,
-                    false => scaled(metric.info().direction, &values),
-                };
-                sum.iter_mut().zip(scaled).for_each(|(s, v)| *s += term.weight * v);
-            }
-            sum
-        }
-    };
+    let (mut minimise, mut scalings) = (false, Vec::with_capacity(name.terms.len()));
+    let mut objective = vec![0.0; benchmark.rows()];
+    for term in &name.terms {
+        let (metric, values) = measured(benchmark, name, term)?;
+        let direction = metric.info().direction;
+        let scaling = match (term.log, name.terms.len()) {
+            (true, _) => Scaling::of_logarithms(&values)
+                .map_err(|row| no_logarithm(benchmark, name, term, row, &values))?,
+            (false, 1) => Scaling::AsItIs,
+            (false, _) => Scaling::of_gap(direction, &values),
+        };
+        // One alone is as its metric has it.
+        let weight = if name.terms.len() == 1 { 1.0 } else { term.weight };
+        minimise = name.terms.len() == 1 && direction == Direction::Minimise;
+        objective.iter_mut().zip(&values).for_each(|(sum, value)| *sum += weight * scaling.apply(*value));
+        scalings.push((weight, scaling));
+    }
     // Weights may make too much of what the metrics have.
     if let Some(value) = objective.iter().copied().find(|v| v.abs() > LARGEST_VALUE) {
         return Err(TaskBuildError::Weights { task: name.to_string(), value });
     }
-    let (space, values) = (table.space.clone(), by_rank(benchmark, &table.space, &objective));
-    let task = match minimise {
-        true => Task::minimising(name.as_str(), name.family(), space, values, count),
-        false => Task::objective(name.as_str(), name.family(), space, values, count),
+    let (space, family) = (table.space.clone(), name.family());
+    let objective_of = |space, values: Vec<f32>| match minimise {
+        true => Task::minimising(name.as_str(), &family, space, values, count),
+        false => Task::objective(name.as_str(), &family, space, values, count),
     };
-    Ok(task?)
+    if !answers(benchmark, name) {
+        return Ok(objective_of(space.clone(), by_rank(benchmark, &space, &objective))?);
+    }
+    let known: Vec<f32> = objective.iter().map(|&v| v as f32).collect();
+    let answer = Arc::new(Answer::new(benchmark.clone(), name, scalings));
+    if space.whole().is_none() && !table.is_boundless() {
+        return Ok(objective_of(space.clone(), answer.everywhere(&space))?);
+    }
+    let whole = benchmark.space().clone();
+    let task = Task::of_function(name.as_str(), &family, whole, answer, &known, minimise)?;
+    Ok(if table.is_boundless() { task } else { task.within(&space)? })
 }
 
 /// The values of a term's metric by row, NaN where missing.
@@ -290,42 +315,15 @@ fn measured<'b>(
     Ok((metric, values))
 }
 
-/// (value − median)/(best − median). Where the best is the median, as where most architectures have all the points there are,
-/// (value − best)/(best − worst); 0 where it is the same everywhere.
-fn scaled(direction: Direction, values: &[f64]) -> Vec<f64> {
-    let sign = direction.sign();
-    let mut known: Vec<f32> = values.iter().filter(|v| !v.is_nan()).map(|&v| (sign * v) as f32).collect();
-    let median = f64::from(statistics::median(&mut known));
-    let best = known.iter().copied().map(f64::from).fold(f64::NEG_INFINITY, f64::max);
-    let worst = known.iter().copied().map(f64::from).fold(f64::INFINITY, f64::min);
-    let scale = match best - median {
-        gap if gap > 0.0 => gap,
-        // Of one value, 0 over anything.
-        _ if best > worst => best - worst,
-        _ => return values.iter().map(|v| v * 0.0).collect(),
-    };
-    values.iter().map(|v| (sign * v - median) / scale).collect()
-}
-
-/// (ln v − mean)/sd over the table; 0 where it is the same everywhere.
-fn standardised_log(
+fn no_logarithm(
     benchmark: &Benchmark,
     task: &TaskName,
     term: &Term,
+    row: usize,
     values: &[f64],
-) -> Result<Vec<f64>, TaskBuildError> {
-    if let Some(row) = values.iter().position(|&v| v <= 0.0) {
-        let architecture = benchmark.space().format(benchmark.choices(row));
-        let reason = format!("is {} for {architecture}, which has no logarithm", values[row]);
-        return Err(refused(task, term, reason));
-    }
-    let logs: Vec<f64> = values.iter().map(|v| v.ln()).collect();
-    let known: Vec<f64> = logs.iter().copied().filter(|v| !v.is_nan()).collect();
-    let mean = statistics::mean(&known);
-    let sd = statistics::mean(&known.iter().map(|v| (v - mean).powi(2)).collect::<Vec<_>>()).sqrt();
-    // Rounding leaves a trace of deviation in equal values.
-    let same = sd.is_nan() || sd < 1e-9;
-    Ok(logs.iter().map(|v| if same { v * 0.0 } else { (v - mean) / sd }).collect())
+) -> TaskBuildError {
+    let architecture = benchmark.space().format(benchmark.choices(row));
+    refused(task, term, format!("is {} for {architecture}, which has no logarithm", values[row]))
 }
 
 fn refused(task: &TaskName, term: &Term, reason: String) -> TaskBuildError {

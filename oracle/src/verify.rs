@@ -47,6 +47,9 @@ const OTHERS: [Known; 3] = [
     },
 ];
 
+/// (180 · 7⁸)²: two cells of four nodes, each with two of its 2 to 5 predecessors and two of seven operations.
+const NB301_SPACE: usize = 1_076_746_950_455_072_400;
+
 /// HW-GPT-Bench by size: how many perplexities were measured, and by how much the published network is off in the mean.
 const HWGPT: [(&str, usize, f64); 3] =
     [("hwgpt-s", 10_000, 0.013), ("hwgpt-m", 5_245, 0.036), ("hwgpt-l", 429, 0.048)];
@@ -74,8 +77,18 @@ pub fn verify(benchmark: &Benchmark) -> Vec<Check> {
         let there = known.best.iter().filter(|(metric, _)| benchmark.metric(metric).is_ok());
         checks.extend(there.map(|(metric, best)| best_mean(benchmark, metric, *best)));
     }
+    if benchmark.name() == crate::importers::nasbench301::BENCHMARK {
+        let size = benchmark.space().size().unwrap_or(0) as usize;
+        checks.push(exactly("architectures of the space", NB301_SPACE, size));
+    }
+    checks.extend(network(benchmark));
     if let Some((_, measured, off)) = HWGPT.iter().find(|(name, ..)| *name == benchmark.name()) {
-        checks.push(exactly("architectures", 10_000, benchmark.rows()));
+        let known = |m: crate::benchmark::MetricView| m.values().filter(|v| !v.is_nan()).count();
+        checks.push(exactly(
+            "architectures measured",
+            10_000,
+            benchmark.metric("owt/params").map_or(0, known),
+        ));
         checks.extend(perplexities(benchmark, *measured, *off));
     }
     if benchmark.name() == crate::digits::BENCHMARK {
@@ -137,6 +150,24 @@ fn perplexities(benchmark: &Benchmark, measured: usize, off: f64) -> Vec<Check> 
         ok: (mean - off).abs() < 1e-3,
     };
     vec![exactly("perplexities measured", measured, known.len()), near]
+}
+
+/// Where rows are predictions of the file's network: every one is what it says.
+fn network(benchmark: &Benchmark) -> Option<Check> {
+    let network = benchmark.network().filter(|network| !network.info().rows_are_measured)?;
+    let architectures: Vec<u8> =
+        (0..benchmark.rows()).flat_map(|row| benchmark.choices(row)).copied().collect();
+    let (mut values, mut equal) = (0, 0);
+    for (place, output) in network.info().outputs.iter().enumerate() {
+        let Ok(metric) = benchmark.metric(&output.metric) else { continue };
+        let known = network.values(place, &architectures).into_iter().enumerate();
+        let known = known.map(|(row, found)| (f64::from(found), metric.mean(row)));
+        for (found, stated) in known.filter(|(_, stated)| !stated.is_nan()) {
+            values += 1;
+            equal += usize::from((found - stated).abs() <= 1e-4 * stated.abs().max(1.0));
+        }
+    }
+    Some(exactly("predictions that are the network's, to 1e-4", values, equal))
 }
 
 fn classes(benchmark: &Benchmark) -> usize {

@@ -33,7 +33,7 @@ fn folder(rows: &[&str], hardware: Option<&str>) -> TempDir {
 fn layers_that_there_are_not_do_not_count_and_hardware_is_joined_by_its_id() {
     let folder = folder(&[SMALL, LARGE], Some(HARDWARE));
     let imported = import(folder.path()).unwrap();
-    assert_eq!(imported.absent, ["hwgpt_m_archs.csv.gz", "hwgpt_l_archs.csv.gz"]);
+    assert_eq!(imported.absent, ["hwgpt_m_archs.csv.gz", "hwgpt_l_archs.csv.gz", "hwgpt_s_ppl_mlp.json.gz"]);
     let path = folder.path().join("hwgpt-s.safetensors");
     imported.benchmarks[0].clone().write(&path).unwrap();
     let benchmark = Benchmark::open(&path).unwrap();

@@ -83,7 +83,7 @@ fn canonical_keys_are_the_published_classes() {
 #[test]
 fn every_metric_is_a_task_and_its_numbers_are_the_published_ones() {
     let Some(path) = imported() else { return };
-    let benchmark = Benchmark::open(path).unwrap();
+    let benchmark = std::sync::Arc::new(Benchmark::open(path).unwrap());
     for metric in benchmark.metrics() {
         let name: TaskName = format!("nb201/{}", metric.name()).parse().unwrap();
         let task = build_task(&benchmark, &name, Count::Classes).unwrap_or_else(|e| panic!("{name}: {e}"));

@@ -159,6 +159,7 @@ mod tests {
             margin: 0.0,
             learned_prior: None,
             prior: None,
+            observed: Vec::new(),
             validation: None,
         };
         (policy, space)

@@ -133,6 +133,15 @@ pub fn policy_environment(
     let mut prior = None;
     if policy.space == space.name() && matches!(acting, Acting::Exported | Acting::Rule | Acting::Trained) {
         prior = policy.prior.clone();
+        if prior.is_none() && !policy.observed.is_empty() {
+            // What was observed elsewhere says nothing here.
+            let own = |choices: &[u8]| space.whole().unwrap_or(space).is_valid(choices);
+            if !policy.observed.iter().all(|o| o.choices.chunks(space.len()).all(own)) {
+                let (found, space) = (policy.observed[0].values.len(), space.name().into());
+                return Err(PolicySearchError::OtherSpace { found, space });
+            }
+            prior = Some(Prior::of_observed(space, &policy.settings.plain, policy.observed.clone()));
+        }
         if let Some(learned) = policy.learned_prior.as_ref().filter(|_| prior.is_none()) {
             let (tasks, families) = (learned.tasks.clone(), learned.families.clone());
             let estimated = Prior::from_network(space, &learned.network, tasks, families)?;
@@ -145,7 +154,7 @@ pub fn policy_environment(
     {
         prior = Some(known.within(space));
     }
-    if let Some(known) = &prior
+    if let Some(known) = prior.as_ref().filter(|known| known.is_tabulated())
         && (space.size(), space.list_hash()) != (Some(known.encodings() as u64), known.list())
     {
         let (found, space) = (known.encodings(), space.name().into());

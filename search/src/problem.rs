@@ -171,6 +171,12 @@ pub enum ProblemError {
         "{0}: {1} architectures were measured, and none that has a value keeps every limit; loosen a limit, or give a larger budget"
     )]
     Unmet(String, usize),
+    /// Best, median and front of it are not known.
+    #[error(
+        "{0}: a network answers for every architecture of a space that cannot be listed, and what its front is, or the best within limits, \
+         nobody knows; search one objective without limits, or a table (a metric with a seed, such as `:0`, is the table of the rows)"
+    )]
+    NoTable(String),
     /// Objectives on different spaces.
     #[error("{0} and {1} are on different spaces, and no architecture has both")]
     Spaces(String, String),
@@ -192,7 +198,7 @@ impl Problem {
     /// # Panics
     /// Without tasks.
     pub fn on(name: impl Into<String>, unit: impl Into<String>, tasks: Vec<Arc<Task>>) -> Self {
-        let size = tasks[0].space().size().unwrap_or(0);
+        let size = tasks[0].tabulated().unwrap_or(0);
         let points = |rank| tasks.iter().map(|task| task.value_of_rank(rank)).collect();
         let front = (tasks.len() > 1).then(|| Front::new(&(0..size).filter_map(points).collect::<Vec<_>>()));
         let signals: Arc<[Arc<Task>]> = tasks.into();
@@ -276,7 +282,10 @@ impl Problem {
             }
         }
         let (searched, signals, limits) = within(catalog, &names[0], tasks, limits, count)?;
-        let size = signals[0].space().size().unwrap_or(0);
+        let Some(size) = signals[0].tabulated() else {
+            let names = names.iter().map(ToString::to_string).collect::<Vec<_>>();
+            return Err(ProblemError::NoTable(names.join(" & ")));
+        };
         let table: Vec<Vec<f32>> =
             (0..size).filter_map(|rank| signals.iter().map(|t| t.value_of_rank(rank)).collect()).collect();
         let name = named(names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" & "), &limits);
@@ -465,6 +474,9 @@ fn within(
     let (n, mut all) = (tasks.len(), tasks);
     all.extend(resolve_objectives(catalog, &names, count)?);
     let mut searched = with_values(all)?;
+    if searched[0].tabulated().is_none() {
+        return Err(ProblemError::NoTable(first.to_string()));
+    }
     let metrics = searched.split_off(n);
     let limits: Arc<[Within]> =
         limits.iter().cloned().zip(metrics).map(|(limit, metric)| Within { limit, metric }).collect();
@@ -506,7 +518,15 @@ fn unit(catalog: &Catalog, task: &TaskName) -> Result<String, ProblemError> {
 
 /// The tasks over the architectures that have all their values and those of the first one's shorter trainings. A whole table is left
 /// as it is.
-fn with_values(tasks: Vec<Arc<Task>>) -> Result<Vec<Arc<Task>>, ProblemError> {
+fn with_values(mut tasks: Vec<Arc<Task>>) -> Result<Vec<Arc<Task>>, ProblemError> {
+    // What is known of a list alone restricts what is known everywhere.
+    let Some(list) = tasks.iter().find(|task| task.tabulated().is_some()).map(|task| task.space().clone())
+    else {
+        return Ok(tasks);
+    };
+    for task in tasks.iter_mut().filter(|task| task.tabulated().is_none()) {
+        *task = Arc::new(task.within(&list)?);
+    }
     let (task, space) = (&tasks[0], tasks[0].space());
     let needed: Vec<&Task> =
         tasks.iter().chain(task.shorter().iter().map(|shorter| &shorter.task)).map(Arc::as_ref).collect();

@@ -40,7 +40,9 @@ impl Rivals {
         let trained = resolve_tasks(catalog, &config.train_tasks()?, config.tasks.count);
         let trained: Vec<Arc<Task>> = trained.map_err(ProblemError::from)?;
         let prior = match config.prior {
-            PriorSource::Table => Prior::from_tables(problems[0].space(), &trained).ok(),
+            PriorSource::Table => {
+                Prior::of_tasks(problems[0].space(), &config.posterior.settings.plain, &trained).ok()
+            }
             PriorSource::Network | PriorSource::None => None,
         };
         let mut budgets = config.comparison.budgets.clone();
@@ -106,8 +108,9 @@ impl Rivals {
     /// A policy that does not fit the space.
     pub fn policy(&self, policy: &mut Policy, task: usize) -> Result<Vec<f64>, PolicySearchError> {
         let searched = &self.comparison.problems()[task].signals[0];
-        if policy.prior.is_none() && policy.learned_prior.is_none() {
-            policy.prior.clone_from(&self.prior);
+        if policy.prior.is_none() && policy.observed.is_empty() && policy.learned_prior.is_none() {
+            policy.prior = self.prior.clone().filter(Prior::is_tabulated);
+            policy.observed = self.prior.as_ref().map_or_else(Vec::new, |prior| prior.observed().to_vec());
         }
         let environment = policy_environment(policy, searched.space(), self.budget, Acting::Trained)?;
         let weights = environment.prior().map_or_else(Vec::new, |prior| prior.all());

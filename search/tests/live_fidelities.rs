@@ -305,6 +305,7 @@ fn policy(shorter: usize, space: &SearchSpace) -> Policy {
         margin: 0.0,
         learned_prior: None,
         prior: None,
+        observed: Vec::new(),
         validation: None,
     }
 }

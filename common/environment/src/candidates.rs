@@ -143,12 +143,12 @@ impl Pool {
         let d = env.space.len();
         let best = fixed / 3;
         let mut filled = 0;
-        for &(t, rank) in &env.prior_best {
+        for (t, choices) in &env.prior_best {
             if filled == best {
                 break;
             }
-            if weights[t] > 0.0 && !self.ranks[..filled].contains(&rank) {
-                env.space.unrank(rank, &mut self.choices[filled * d..(filled + 1) * d]);
+            if weights[*t] > 0.0 && !self.ranks[..filled].contains(&env.space.rank(choices)) {
+                self.choices[filled * d..(filled + 1) * d].copy_from_slice(choices);
                 self.enter(filled, &env.space, what);
                 filled += 1;
             }

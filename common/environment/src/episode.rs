@@ -1,6 +1,7 @@
 //! One episode of training: a walk on a task whose values are known, and what its steps earn.
 
 use super::{Environment, Walk, reward::shaped_quality};
+use srnas_space::Choices;
 use srnas_task::{Fidelity, Task};
 use std::sync::Arc;
 
@@ -71,8 +72,8 @@ impl Episode {
     pub fn step(&mut self, candidate: usize) -> Outcome {
         let (task, cost) = (&self.task, self.walk.candidates()[candidate].cost as f32);
         let before = self.normalised_regret();
-        let value = |chosen: &super::Candidate| {
-            task.value_after(chosen.fidelity, chosen.rank).expect("candidates have values")
+        let value = |chosen: &super::Candidate, choices: &Choices| {
+            task.value_after(chosen.fidelity, choices).expect("candidates have values")
         };
         let measured = self.walk.step(candidate, value);
         let here = measured.unwrap_or_else(|| self.walk.current_measurement());

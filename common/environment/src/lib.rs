@@ -149,8 +149,8 @@ pub struct Environment {
     whole: Option<Arc<WholeSpace>>,
     /// Keys by rank for [`Reach::Whole`].
     class_keys: Option<Arc<[u64]>>,
-    /// Ranks of the training tasks' best, interleaved over tasks: the pool takes the first of them.
-    prior_best: Vec<(usize, u64)>,
+    /// The training tasks' best, interleaved over tasks: the pool takes the first of them.
+    prior_best: Vec<(usize, Vec<u8>)>,
 }
 
 impl Environment {
@@ -175,13 +175,13 @@ impl Environment {
                 })
                 .collect()
         });
-        let prior_best = prior.as_ref().map_or_else(Vec::new, |p| interleaved_best(p, 8));
+        let prior_best = prior.as_ref().map_or_else(Vec::new, |p| interleaved_best(&space, p, 8));
         Self { space, config, settings, prior, whole, class_keys, prior_best }
     }
 
     /// The same environment with another prior, such as newer predictions of the network.
     pub fn with_prior(&self, settings: PosteriorSettings, prior: Option<Arc<Prior>>) -> Self {
-        let prior_best = prior.as_ref().map_or_else(Vec::new, |p| interleaved_best(p, 8));
+        let prior_best = prior.as_ref().map_or_else(Vec::new, |p| interleaved_best(&self.space, p, 8));
         Self {
             space: self.space.clone(),
             config: self.config.clone(),
@@ -222,24 +222,11 @@ impl Environment {
     }
 }
 
-/// The `depth` best ranks of each task: first every task's best, then every task's second, …
-fn interleaved_best(prior: &Prior, depth: usize) -> Vec<(usize, u64)> {
-    let best: Vec<Vec<u64>> = (0..prior.tasks().len())
-        .map(|t| {
-            let values = prior.of_task(t);
-            let mut ranks: Vec<u64> = (0..values.len() as u64).collect();
-            let by_value =
-                |a: &u64, b: &u64| values[*b as usize].total_cmp(&values[*a as usize]).then(a.cmp(b));
-            let depth = depth.min(ranks.len());
-            if depth < ranks.len() {
-                ranks.select_nth_unstable_by(depth, by_value);
-            }
-            ranks.truncate(depth);
-            ranks.sort_by(by_value);
-            ranks
-        })
-        .collect();
-    (0..depth)
-        .flat_map(|k| best.iter().enumerate().filter_map(move |(t, r)| r.get(k).map(|&rank| (t, rank))))
-        .collect()
+/// The `depth` best architectures of each task: first every task's best, then every task's second, …
+fn interleaved_best(space: &SearchSpace, prior: &Prior, depth: usize) -> Vec<(usize, Vec<u8>)> {
+    let best: Vec<Vec<Vec<u8>>> =
+        (0..prior.tasks().len()).map(|task| prior.best(space, task, depth)).collect();
+    let of_place =
+        |k: usize| best.iter().enumerate().filter_map(move |(t, own)| Some((t, own.get(k)?.clone())));
+    (0..depth).flat_map(of_place).collect()
 }

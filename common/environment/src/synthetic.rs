@@ -281,7 +281,12 @@ fn mix(values: &mut [f32], relative: &Task, rng: &mut impl Rng) {
     let share = rng.random_range(0.1..0.9f32);
     let sign = if rng.random_bool(0.85) { 1.0 } else { -1.0 };
     let deviation = standard_deviation(values);
-    let other: Vec<f32> = (0..values.len() as u64).map(|r| sign * relative.prior_value(r)).collect();
+    let (space, mut choices) = (relative.space(), vec![0; relative.space().len()]);
+    let of = |rank| {
+        space.unrank(rank, &mut choices);
+        sign * relative.prior_value(&choices)
+    };
+    let other: Vec<f32> = (0..values.len() as u64).map(of).collect();
     let other_deviation = standard_deviation(&other);
     for (v, o) in values.iter_mut().zip(other) {
         *v = (1.0 - share) * *v / deviation + share * o / other_deviation;

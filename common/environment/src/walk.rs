@@ -277,7 +277,7 @@ impl Walk {
     pub(super) fn step(
         &mut self,
         candidate: usize,
-        value: impl FnOnce(&Candidate) -> f32,
+        value: impl FnOnce(&Candidate, &Choices) -> f32,
     ) -> Option<Measurement> {
         let chosen = self.candidates[candidate];
         if chosen.measured {
@@ -286,7 +286,7 @@ impl Walk {
         }
         let mut choices = std::mem::take(&mut self.scratch);
         self.choices_of(candidate, &mut choices);
-        let value = value(&chosen);
+        let value = value(&chosen, &choices);
         self.take_in(&choices, chosen.rank, chosen.key, chosen.fidelity, value);
         self.scratch = choices;
         Some(Measurement { rank: chosen.rank, key: chosen.key, value, fidelity: chosen.fidelity })

@@ -16,7 +16,7 @@ use srnas_environment::EnvironmentConfig;
 use srnas_network::{
     self as network, FrozenPredictor, FrozenQNetwork, Named, PredictorConfig, QNetworkConfig,
 };
-use srnas_predictor::{PosteriorSettings, Prior, PriorError};
+use srnas_predictor::{Observed, PosteriorSettings, Prior, PriorError};
 use srnas_wire::{MAX_SNAPSHOT_BYTES, fnv1a};
 use std::{
     collections::{BTreeMap, HashMap},
@@ -97,6 +97,8 @@ pub struct Policy {
     pub learned_prior: Option<LearnedPrior>,
     /// The prior's values; in exported files, so that a search needs no training task's table.
     pub prior: Option<Prior>,
+    /// Of each training task some measurements, which are the prior in a space that is too large for a table.
+    pub observed: Vec<Observed>,
     /// What the check found.
     pub validation: Option<ValidationReport>,
 }
@@ -169,6 +171,8 @@ struct Meta {
     margin: f32,
     predictor: Option<PredictorMeta>,
     prior: Option<PriorMeta>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    observed: Vec<ObservedMeta>,
     validation: Option<ValidationReport>,
 }
 
@@ -178,6 +182,13 @@ struct PredictorMeta {
     config: PredictorConfig,
     tasks: Vec<String>,
     families: Vec<String>,
+}
+
+/// Its choices and values are tensors `observed/N/choices` and `observed/N/values`, N its place.
+#[derive(Serialize, Deserialize)]
+struct ObservedMeta {
+    task: String,
+    family: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -220,6 +231,11 @@ impl Policy {
                 encodings: p.encodings(),
                 list: p.list(),
             }),
+            observed: self
+                .observed
+                .iter()
+                .map(|o| ObservedMeta { task: o.task.clone(), family: o.family.clone() })
+                .collect(),
             validation: self.validation.clone(),
         };
         let mut tensors: BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)> = BTreeMap::new();
@@ -240,6 +256,12 @@ impl Policy {
             // Half floats: their rounding is far below the noise of any measurement.
             let bytes = p.values().iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect();
             tensors.insert("prior".into(), (Dtype::F16, vec![p.tasks().len(), p.encodings()], bytes));
+        }
+        for (place, o) in self.observed.iter().enumerate() {
+            let (n, bytes) = (o.values.len(), o.values.iter().flat_map(|v| v.to_le_bytes()).collect());
+            let shape = vec![n, o.choices.len() / n.max(1)];
+            tensors.insert(format!("observed/{place}/choices"), (Dtype::U8, shape, o.choices.clone()));
+            tensors.insert(format!("observed/{place}/values"), (Dtype::F32, vec![n], bytes));
         }
         let views: Result<Vec<(&String, TensorView)>, _> = tensors
             .iter()
@@ -334,6 +356,8 @@ impl Policy {
                 Ok(Prior::new(p.tasks, p.families, p.encodings, values)?.of_list(p.list))
             })
             .transpose()?;
+        let observed = meta.observed.into_iter().enumerate();
+        let observed = observed.map(|(place, meta)| read_observed(&file, place, meta));
         Ok(Self {
             version: meta.version,
             space: meta.space,
@@ -344,6 +368,7 @@ impl Policy {
             margin: meta.margin,
             learned_prior,
             prior,
+            observed: observed.collect::<Result<_, _>>()?,
             validation: meta.validation,
         })
     }
@@ -408,6 +433,25 @@ fn checksum<'a>(meta: &str, tensors: impl Iterator<Item = (&'a str, &'a TensorVi
         let _ = write!(all, "\n{name} {:?} {:?} {hash:016x}", view.dtype(), view.shape());
     }
     format!("{:016x}", fnv1a(all.as_bytes()))
+}
+
+/// The measurements of a training task.
+fn read_observed(file: &SafeTensors, place: usize, meta: ObservedMeta) -> Result<Observed, PolicyError> {
+    let ObservedMeta { task, family } = meta;
+    let choices = file.tensor(&format!("observed/{place}/choices"))?;
+    let values = file.tensor(&format!("observed/{place}/values"))?;
+    let rows = match (choices.dtype(), values.dtype(), choices.shape(), values.shape()) {
+        (Dtype::U8, Dtype::F32, [rows, _], [n]) if rows == n => *n,
+        _ => return Err(PolicyError::Foreign(format!("what it observed of {task} has another shape"))),
+    };
+    let values: Vec<f32> =
+        values.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+    if rows == 0 || values.iter().any(|v| !v.is_finite()) {
+        return Err(PolicyError::Foreign(format!(
+            "what it observed of {task} is nothing, or is not a number"
+        )));
+    }
+    Ok(Observed { task, family, choices: choices.data().to_vec(), values })
 }
 
 /// The f32 tensors whose names start with `prefix`, without it.

@@ -209,14 +209,23 @@ fn an_untrained_policy_acts_as_the_rule() {
     }
 }
 
+/// Every encoding of nb201, by rank.
+fn all() -> impl Iterator<Item = Vec<u8>> {
+    let space = SearchSpace::named("nb201").unwrap();
+    (0..15_625).map(move |rank| {
+        let mut choices = vec![0; 6];
+        space.unrank(rank, &mut choices);
+        choices
+    })
+}
+
 #[test]
 fn the_rule_with_a_past_beats_the_one_without_and_both_beat_chance() {
     // Relatives: the same function with another disturbance each.
     let base = nb201_task(7, Count::Strings);
     let relative = |s: u64| {
         let other = nb201_task(50 + s, Count::Strings);
-        let values: Vec<f32> =
-            (0..15_625).map(|r| base.prior_value(r) + 0.15 * other.prior_value(r)).collect();
+        let values: Vec<f32> = all().map(|c| base.prior_value(&c) + 0.15 * other.prior_value(&c)).collect();
         let space = SearchSpace::named("nb201").unwrap();
         Arc::new(Task::new(format!("r{s}"), "f", space, values, Count::Strings).unwrap())
     };
@@ -238,8 +247,8 @@ fn the_rule_with_a_past_beats_the_one_without_and_both_beat_chance() {
 fn with_shorter(seed: u64, levels: &[(f64, f32)]) -> Arc<Task> {
     let (task, other) = (nb201_task(seed, Count::Strings), nb201_task(seed + 1_000, Count::Strings));
     let shorter = levels.iter().map(|&(cost, share)| {
-        let value = |rank| share * task.prior_value(rank) + (1.0 - share) * other.prior_value(rank);
-        let values: Vec<f32> = (0..15_625).map(value).collect();
+        let value = |c: Vec<u8>| share * task.prior_value(&c) + (1.0 - share) * other.prior_value(&c);
+        let values: Vec<f32> = all().map(value).collect();
         let space = task.space().clone();
         let name = format!("{} at {cost}", task.name());
         let short = Task::new(name, task.family(), space, values, Count::Strings);
@@ -292,7 +301,7 @@ fn walk_with_shorter(
             assert!(!paid.contains(&(measured.key, measured.fidelity)), "paid for twice");
             paid.push((measured.key, measured.fidelity));
             spent += candidate.cost;
-            assert_eq!(task.value_after(measured.fidelity, candidate.rank), Some(measured.value));
+            assert_eq!(task.value_after(measured.fidelity, &choices), Some(measured.value));
             match measured.fidelity {
                 // What a short training says is no value of the architecture, and the walk stays.
                 Fidelity::Shorter(_) => assert!(episode.walk().current() == here && outcome.reward == 0.0),

@@ -33,7 +33,8 @@ const NUMBERS: [Number; 7] = [
 struct Set {
     task: Arc<Task>,
     weights: Vec<f32>,
-    ranks: Vec<u64>,
+    /// Rank and choices of each architecture.
+    points: Vec<(u64, Vec<u8>)>,
 }
 
 /// Settings near `start` under which `tasks`, each without its family in the prior, are most likely. Only tasks of the
@@ -112,29 +113,28 @@ fn draw_sets(
             let past = &others[..rng.random_range(1..=others.len())];
             let weights = prior.weights(|t| past.contains(&&prior.families()[t]));
             // Half uniform, half near the better of them, as a search visits.
-            let mut ranks: Vec<u64> = Vec::with_capacity(size);
+            let mut points: Vec<(u64, Vec<u8>)> = Vec::with_capacity(size);
             let mut tries = 0;
-            while ranks.len() < size && tries < 100 * size {
+            while points.len() < size && tries < 100 * size {
                 tries += 1;
-                if ranks.len() < size.div_ceil(2) {
+                if points.len() < size.div_ceil(2) {
                     space.sample(&mut rng, &mut choices);
                 } else {
-                    let best = ranks.iter().copied().max_by(|&a, &b| {
-                        let value = |r| task.value_of_rank(r).unwrap_or(f32::NEG_INFINITY);
-                        value(a).total_cmp(&value(b))
-                    });
-                    space.unrank(best.expect("the uniform half came first"), &mut choices);
+                    let value = |point: &(u64, Vec<u8>)| task.value(&point.1).unwrap_or(f32::NEG_INFINITY);
+                    let best = points.iter().max_by(|a, b| value(a).total_cmp(&value(b)));
+                    choices.copy_from_slice(&best.expect("the uniform half came first").1);
                     for _ in 0..2 {
                         let d = rng.random_range(0..space.len());
                         choices[d] = rng.random_range(0..space.arity(d));
                     }
                 }
                 let rank = space.rank(&choices);
-                if space.is_valid(&choices) && task.value_of_rank(rank).is_some() && !ranks.contains(&rank) {
-                    ranks.push(rank);
+                let new = points.iter().all(|(known, _)| *known != rank);
+                if space.is_valid(&choices) && task.value(&choices).is_some() && new {
+                    points.push((rank, choices.clone()));
                 }
             }
-            sets.push(Set { task: task.clone(), weights, ranks });
+            sets.push(Set { task: task.clone(), weights, points });
         }
     }
     sets
@@ -149,14 +149,12 @@ fn mean_evidence(
 ) -> f64 {
     let points = SETS.iter().copied().max().unwrap_or(1);
     let mut predictor = Predictor::sampled(space.clone(), *settings, Some(prior.clone()), points, 0);
-    let mut choices = vec![0; space.len()];
     let total: f64 = sets
         .iter()
         .map(|set| {
             predictor.restart(&set.weights);
-            for &rank in &set.ranks {
-                space.unrank(rank, &mut choices);
-                predictor.observe(&choices, rank, set.task.value_of_rank(rank).expect("drawn with a value"));
+            for (rank, choices) in &set.points {
+                predictor.observe(choices, *rank, set.task.value(choices).expect("drawn with a value"));
             }
             predictor.log_evidence()
         })

@@ -1,6 +1,6 @@
 //! What the training tasks say before anything of the new task is measured.
 
-use super::{Expectation, Form, Kind, Predictor};
+use super::{Expectation, Form, Kind, Observed, PlainSettings, Predictor};
 use srnas_basics::statistics;
 use srnas_space::SearchSpace;
 use srnas_task::Task;
@@ -19,6 +19,8 @@ pub struct Prior {
     pub(super) values: Arc<[f32]>,
     /// Of the first tasks, instead of values.
     expectations: Arc<[Expectation]>,
+    /// What these are expected from, where that is kept.
+    observed: Arc<[Observed]>,
 }
 
 /// Why values are not a prior.
@@ -75,6 +77,7 @@ impl Prior {
             list: None,
             values: values.into(),
             expectations: Arc::from([]),
+            observed: Arc::from([]),
         })
     }
 
@@ -89,7 +92,82 @@ impl Prior {
             list: None,
             values: Arc::from([]),
             expectations: expectations.into(),
+            observed: Arc::from([]),
         }
+    }
+
+    /// The same from some measurements of each task, which are kept. What is expected of each is its plain posterior's mean.
+    pub fn of_observed(space: &SearchSpace, settings: &PlainSettings, observed: Vec<Observed>) -> Self {
+        let known: Vec<Observed> = observed.into_iter().filter(|task| !task.values.is_empty()).collect();
+        let expectation = |task: &Observed| {
+            (task.task.clone(), Expectation::new(space, settings, &task.measured(space.len())))
+        };
+        let mut prior = Self::expected(known.iter().map(expectation).collect());
+        prior.families = known.iter().map(|task| task.family.clone()).collect();
+        prior.observed = known.into();
+        match space.size().filter(|&size| size <= Self::LARGEST) {
+            Some(size) => prior.tabulated(space, size),
+            None => prior,
+        }
+    }
+
+    /// The same with tables, over all of a space.
+    fn tabulated(self, space: &SearchSpace, size: u64) -> Self {
+        let (mut choices, mut form, mut row) = (vec![0; space.len()], Form::new(space), Vec::new());
+        let mut values = Vec::with_capacity(self.tasks.len() * size as usize);
+        for task in 0..self.tasks.len() {
+            for rank in 0..size {
+                space.unrank(rank, &mut choices);
+                form.assign(space, &choices);
+                values.push(self.at(task, &form, rank, &mut row));
+            }
+        }
+        let (encodings, list) = (size as usize, space.list_hash());
+        Self { encodings, list, values: values.into(), expectations: Arc::from([]), ..self }
+    }
+
+    /// What the training tasks say: their tables, or in a space that is too large for one, what is expected from
+    /// [`Observed::ENOUGH`] measurements of each.
+    ///
+    /// # Errors
+    /// Values that are no prior.
+    pub fn of_tasks(
+        space: &SearchSpace,
+        settings: &PlainSettings,
+        tasks: &[Arc<Task>],
+    ) -> Result<Self, PriorError> {
+        if space.size().is_some_and(|size| size <= Self::LARGEST) {
+            return Self::from_tables(space, tasks);
+        }
+        let observed = tasks.iter().map(|task| Observed::of_task(task, Observed::ENOUGH));
+        Ok(Self::of_observed(space, settings, observed.collect()))
+    }
+
+    /// What its expectations are from, where that is kept.
+    pub fn observed(&self) -> &[Observed] {
+        &self.observed
+    }
+
+    /// The `depth` best architectures of a task that it knows, the best first.
+    pub fn best(&self, space: &SearchSpace, task: usize, depth: usize) -> Vec<Vec<u8>> {
+        if !self.has_table(task) {
+            return self.observed.get(task).map_or_else(Vec::new, |known| known.best(space.len(), depth));
+        }
+        let values = self.of_task(task);
+        let mut ranks: Vec<u64> = (0..values.len() as u64).collect();
+        let by_value = |a: &u64, b: &u64| values[*b as usize].total_cmp(&values[*a as usize]).then(a.cmp(b));
+        let depth = depth.min(ranks.len());
+        if depth < ranks.len() {
+            ranks.select_nth_unstable_by(depth, by_value);
+        }
+        ranks.truncate(depth);
+        ranks.sort_by(by_value);
+        let unranked = ranks.into_iter().map(|rank| {
+            let mut choices = vec![0; space.len()];
+            space.unrank(rank, &mut choices);
+            choices
+        });
+        unranked.collect()
     }
 
     /// The tasks of this prior, then those of another one over the same space.
@@ -107,6 +185,7 @@ impl Prior {
             list: self.list.or(other.list),
             values: self.values.iter().chain(&other.values[..]).copied().collect(),
             expectations: self.expectations.iter().chain(&other.expectations[..]).cloned().collect(),
+            observed: self.observed.iter().chain(&other.observed[..]).cloned().collect(),
         }
     }
 
@@ -140,11 +219,8 @@ impl Prior {
         // Ranks may differ: a task may be on another list of the space's architectures.
         let mut choices = vec![0; space.len()];
         let mut at = |task: &Task, rank| {
-            if task.space().shares_ranks(space) {
-                return task.prior_value(rank);
-            }
             space.unrank(rank, &mut choices);
-            task.prior_value(task.space().rank(&choices))
+            task.prior_value(&choices)
         };
         let mut values = Vec::with_capacity(tasks.len() * size as usize);
         for task in tasks {

@@ -9,6 +9,7 @@
 mod conditional;
 mod configspace;
 mod custom;
+pub mod darts;
 mod file;
 mod formula;
 pub mod graph;
@@ -162,7 +163,7 @@ pub struct SearchSpace {
 }
 
 /// Names of the spaces that [`SearchSpace::named`] knows.
-pub const SPACES: &[&str] = &["graph", "nb101", "nb201"];
+pub const SPACES: &[&str] = &["darts", "graph", "nb101", "nb201"];
 
 impl SearchSpace {
     /// Most decisions that a space may have.
@@ -226,6 +227,7 @@ impl SearchSpace {
     /// An unknown name is refused with the nearest known ones.
     pub fn named(name: &str) -> Result<Arc<Self>, SpaceError> {
         match name {
+            "darts" => Ok(darts::space()),
             "graph" => Ok(graph::space()),
             "nb101" => Ok(nb101::space()),
             "nb201" => Ok(nb201::space()),

@@ -9,19 +9,20 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod fidelity;
+mod function;
 mod measurable;
 mod name;
 mod range;
 mod within;
 
 pub use fidelity::{Fidelities, FidelitiesError, Fidelity, Training};
+pub use function::Function;
 pub use measurable::Measurable;
 pub use name::{TaskName, TaskNameError, Term, expand_braces};
 pub use range::{LARGEST_VALUE, SMALLEST_VALUE, beyond_search};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use srnas_basics::statistics;
 use srnas_space::{Choices, SearchSpace};
 use std::{fmt, sync::Arc};
 
@@ -46,15 +47,29 @@ impl Count {
     }
 }
 
-/// Values by rank; NaN is a value that is missing.
-pub(crate) type Values = Arc<[f32]>;
-
-/// The value of a rank; none where it is missing, or there is no such rank.
-fn value_of(values: &[f32], rank: u64) -> Option<f32> {
-    values.get(usize::try_from(rank).ok()?).copied().filter(|value| value.is_finite())
+/// Where the values of a task are.
+#[derive(Clone)]
+pub(crate) enum Values {
+    /// By rank; NaN is a value that is missing.
+    Table(Arc<[f32]>),
+    /// Everywhere.
+    Function(Arc<dyn Function>),
 }
 
-/// A task whose oracle answers in microseconds: objective values by architecture, with their best and median.
+impl Values {
+    /// The value of a rank in a table; none where it is missing, there is no such rank, or there is no table.
+    fn of_rank(&self, rank: u64) -> Option<f32> {
+        let Self::Table(values) = self else { return None };
+        values.get(usize::try_from(rank).ok()?).copied().filter(|value| value.is_finite())
+    }
+
+    /// Whether there is a value.
+    fn has(&self, rank: u64) -> bool {
+        matches!(self, Self::Function(_)) || self.of_rank(rank).is_some()
+    }
+}
+
+/// A task whose oracle answers in microseconds: objective values by architecture, of a table or a function, with their best and median.
 #[derive(Clone)]
 pub struct Task {
     name: String,
@@ -138,7 +153,7 @@ impl Task {
         name: String,
         family: String,
         space: Arc<SearchSpace>,
-        mut values: Values,
+        mut values: Arc<[f32]>,
         count: Count,
         minimise: bool,
     ) -> Result<Self, TaskError> {
@@ -150,17 +165,9 @@ impl Task {
         if count == Count::Classes {
             values = class_means(&space, &values);
         }
-        let mut known: Vec<f32> = values.iter().copied().filter(|v| v.is_finite()).collect();
-        if known.is_empty() {
-            return Err(error("none of its values is known".into()));
-        }
-        let best = known.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let worst = known.iter().copied().fold(f32::INFINITY, f32::min);
-        let median = statistics::median(&mut known);
-        if let Some((value, reason)) = known.iter().find_map(|&v| Some((v, beyond_search(v.into())?))) {
-            return Err(error(format!("it has the value {value:e}, which {reason}")));
-        }
+        let (best, median, worst) = function::extent(&name, values.to_vec())?;
         let shorter = Arc::from([]);
+        let values = Values::Table(values);
         Ok(Self { name, family, space, values, count, best, median, worst, shorter, minimise })
     }
 
@@ -212,10 +219,10 @@ impl Task {
     }
 
     /// Its value after a training; none where the table has none.
-    pub fn value_after(&self, fidelity: Fidelity, rank: u64) -> Option<f32> {
+    pub fn value_after(&self, fidelity: Fidelity, choices: &Choices) -> Option<f32> {
         match fidelity {
-            Fidelity::Full => self.value_of_rank(rank),
-            Fidelity::Shorter(place) => self.shorter.get(place)?.task.value_of_rank(rank),
+            Fidelity::Full => self.value(choices),
+            Fidelity::Shorter(place) => self.shorter.get(place)?.task.value(choices),
         }
     }
 
@@ -223,7 +230,7 @@ impl Task {
     /// are those of the new values. Encodings that share a key are to get the same.
     ///
     /// # Errors
-    /// As [`Task::new`].
+    /// As [`Task::new`], and of a task that answers by a function.
     pub fn map_values(&self, mut f: impl FnMut(u64, f32) -> Option<f32>) -> Result<Self, TaskError> {
         let mut choices = vec![0; self.space.len()];
         let mut map = |rank: u64, value: f32| {
@@ -231,7 +238,11 @@ impl Task {
             let known = value.is_finite().then_some(value);
             known.and_then(|value| f(self.key(&choices, rank), value)).unwrap_or(f32::NAN)
         };
-        let values = self.values.iter().zip(0..).map(|(&v, rank)| map(rank, v)).collect();
+        let Values::Table(values) = &self.values else {
+            let reason = "it answers by a function, and only the values of a table can be changed".into();
+            return Err(TaskError { name: self.name.clone(), reason });
+        };
+        let values = values.iter().zip(0..).map(|(&v, rank)| map(rank, v)).collect();
         let (name, family) = (self.name.clone(), self.family.clone());
         let task = Self::build(name, family, self.space.clone(), values, self.count, self.minimise)?;
         task.searchable()?;
@@ -287,12 +298,34 @@ impl Task {
 
     /// Value of an architecture; `None` where the table has none.
     pub fn value(&self, choices: &Choices) -> Option<f32> {
-        self.value_of_rank(self.space.rank(choices))
+        match &self.values {
+            Values::Table(_) => self.value_of_rank(self.space.rank(choices)),
+            Values::Function(function) => Some(function.value(choices)),
+        }
     }
 
-    /// Value by rank.
+    /// Values of several architectures, u8 [architectures, decisions]; NaN where the table has none.
+    pub fn values(&self, architectures: &[u8]) -> Vec<f32> {
+        let d = self.space.len();
+        match &self.values {
+            Values::Table(_) => {
+                architectures.chunks_exact(d).map(|choices| self.value(choices).unwrap_or(f32::NAN)).collect()
+            }
+            Values::Function(function) => function.values(architectures, d),
+        }
+    }
+
+    /// Value by rank, of a table; none of a task that answers by a function, whose architectures may have no rank of their own.
     pub fn value_of_rank(&self, rank: u64) -> Option<f32> {
-        value_of(&self.values, rank)
+        self.values.of_rank(rank)
+    }
+
+    /// How many encodings have a place in its table; none where a function answers.
+    pub fn tabulated(&self) -> Option<u64> {
+        match &self.values {
+            Values::Table(values) => Some(values.len() as u64),
+            Values::Function(_) => None,
+        }
     }
 
     /// The key by which a measurement is paid for.
@@ -306,8 +339,8 @@ impl Task {
     }
 
     /// How the task looks in a prior: clip((value − median)/(best − median), −3, 1). A missing value counts as the median.
-    pub fn prior_value(&self, rank: u64) -> f32 {
-        self.value_of_rank(rank).map_or(0.0, |v| (1.0 - self.normalised_regret(v)).clamp(-3.0, 1.0))
+    pub fn prior_value(&self, choices: &Choices) -> f32 {
+        self.value(choices).map_or(0.0, |v| (1.0 - self.normalised_regret(v)).clamp(-3.0, 1.0))
     }
 }
 
@@ -317,7 +350,7 @@ impl fmt::Debug for Task {
     }
 }
 
-fn class_means(space: &SearchSpace, values: &[f32]) -> Values {
+fn class_means(space: &SearchSpace, values: &[f32]) -> Arc<[f32]> {
     let mut choices = vec![0; space.len()];
     let keys = (0..values.len() as u64).map(|rank| {
         space.unrank(rank, &mut choices);

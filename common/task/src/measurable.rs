@@ -1,6 +1,6 @@
 //! What a search may know of what it searches.
 
-use super::{Count, Fidelity, Values, value_of};
+use super::{Count, Fidelity, Values};
 use srnas_space::{Choices, SearchSpace};
 
 /// What counts as one architecture, which of them can be measured, and what trainings cost: everything but the values.
@@ -46,7 +46,7 @@ impl Measurable {
                 None => return false,
             },
         };
-        values.as_ref().is_none_or(|values| value_of(values, rank).is_some())
+        values.as_ref().is_none_or(|values| values.has(rank))
     }
 
     /// The key by which an architecture is paid for.

@@ -1,6 +1,6 @@
 //! A task of some architectures of its space.
 
-use super::{Shorter, Task, TaskError, value_of};
+use super::{Shorter, Task, TaskError};
 use srnas_space::SearchSpace;
 use std::sync::Arc;
 
@@ -11,20 +11,25 @@ impl Task {
     /// # Errors
     /// As [`Task::objective`].
     pub fn within(&self, space: &Arc<SearchSpace>) -> Result<Self, TaskError> {
-        let mut choices = vec![0; space.len()];
-        let values = (0..space.size().unwrap_or(0)).map(|rank| {
-            space.unrank(rank, &mut choices);
-            value_of(&self.values, self.space.rank(&choices)).unwrap_or(f32::NAN)
-        });
-        let values = values.collect();
+        let (d, size) = (space.len(), space.size().unwrap_or(0) as usize);
+        let mut all = vec![0; d * size];
+        all.chunks_exact_mut(d).zip(0..).for_each(|(choices, rank)| space.unrank(rank, choices));
+        let values: Vec<f32> = self.values(&all);
         let shorter = self
             .shorter
             .iter()
             .map(|shorter| Ok(Shorter { task: Arc::new(shorter.task.within(space)?), cost: shorter.cost }));
         let shorter = shorter.collect::<Result<_, TaskError>>()?;
         // Its values are turned already, if less is better.
-        Self::build(self.name.clone(), self.family.clone(), space.clone(), values, self.count, self.minimise)?
-            .with_shorter(shorter)
+        Self::build(
+            self.name.clone(),
+            self.family.clone(),
+            space.clone(),
+            values.into(),
+            self.count,
+            self.minimise,
+        )?
+        .with_shorter(shorter)
     }
 }
 

@@ -3,7 +3,7 @@
 use super::sections::safetensors;
 use srnas_oracle::{agreement::agreement, benchmark::Benchmark, tasks::build_task, verify::verify};
 use srnas_task::{Count, TaskName};
-use std::fs;
+use std::{fs, sync::Arc};
 
 /// A file is refused, or everything in it can be asked for.
 pub fn benchmark(bytes: &[u8]) {
@@ -11,12 +11,12 @@ pub fn benchmark(bytes: &[u8]) {
     let path = folder.path().join("b.safetensors");
     fs::write(&path, safetensors(bytes, "srnas_benchmark")).expect("a file");
     if let Ok(benchmark) = Benchmark::open(&path) {
-        sound(&benchmark);
+        sound(&Arc::new(benchmark));
     }
 }
 
 /// Every row is found by its architecture, and every metric is a task or says why it is none.
-pub fn sound(benchmark: &Benchmark) {
+pub fn sound(benchmark: &Arc<Benchmark>) {
     let space = benchmark.space();
     assert!(benchmark.rows() > 0 && benchmark.metrics().len() > 0);
     for row in 0..benchmark.rows().min(200) {

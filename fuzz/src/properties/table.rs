@@ -54,7 +54,7 @@ fn imported(folder: &TempDir, descriptor: &str, table: &str) -> Result<(), Strin
         return Err(reason.to_string());
     }
     let benchmark = Benchmark::open(&written).expect("what is written can be opened");
-    sound(&benchmark);
+    sound(&std::sync::Arc::new(benchmark));
     answers(&benchmark, &descriptor, &file);
     Ok(())
 }

@@ -32,6 +32,7 @@ impl Trainer {
             margin: validation.as_ref().map_or(0.0, |v| v.margin),
             learned_prior: self.learned.clone(),
             prior: None,
+            observed: Vec::new(),
             validation,
         })
     }
@@ -39,9 +40,17 @@ impl Trainer {
     /// Writes a policy that acts as the rule.
     pub(super) fn save_rule(&self, network: FrozenQNetwork, path: &Path) -> Result<Policy, TrainerError> {
         let mut policy = self.policy(network, Acts::Rule, None)?;
-        policy.prior = self.prior()?.map(Arc::unwrap_or_clone);
+        self.tell_prior(&mut policy)?;
         policy.save(path)?;
         Ok(policy)
+    }
+
+    /// Puts what the training tasks say into a policy that is to search without their tables.
+    fn tell_prior(&self, policy: &mut Policy) -> Result<(), TrainerError> {
+        let prior = self.prior()?;
+        policy.observed = prior.as_ref().map_or_else(Vec::new, |prior| prior.observed().to_vec());
+        policy.prior = prior.filter(|prior| prior.is_tabulated()).map(Arc::unwrap_or_clone);
+        Ok(())
     }
 
     /// The averaged network under a new version, for all actors.
@@ -144,7 +153,7 @@ impl Trainer {
             );
         }
         let mut policy = self.policy(network, acts, report)?;
-        policy.prior = self.prior()?.map(Arc::unwrap_or_clone);
+        self.tell_prior(&mut policy)?;
         policy.save(path)?;
         Ok((policy, Ending::Finished))
     }

@@ -195,7 +195,9 @@ impl Trainer {
         let space = tasks.space().clone();
         let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
         let table = match config.prior {
-            PriorSource::Table => Some(Arc::new(Prior::from_tables(&space, &tasks.all)?)),
+            PriorSource::Table => {
+                Some(Arc::new(Prior::of_tasks(&space, &config.posterior.settings.plain, &tasks.all)?))
+            }
             PriorSource::Network | PriorSource::None => None,
         };
         let settings = match (&resumed, &table) {

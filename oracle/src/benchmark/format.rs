@@ -3,9 +3,13 @@
 //! A safetensors file with a u8 tensor `choices` `[N, decisions]` and one f64, f32 or f16 tensor per metric, `[N]` or
 //! `[N, seeds]`, NaN where a value is missing. Its one metadata entry, `srnas_benchmark`, is the [`Descriptor`] in JSON.
 //! Where that says `"rows": "classes"`, a row stands for every encoding of its class, and the file is read as if each
-//! encoding had a row of its own. The reader and the writer go through the same check, so what is written can be opened.
+//! encoding had a row of its own. Where it describes a `network`, the file answers for every architecture of its space, and has the numbers
+//! of the network in f32 tensors `network.first`, `network.bias`, and `network.B.L.weight` and `network.B.L.bias` of each later layer L of
+//! a branch B. The reader and the writer go through the same check, so what is written can be opened.
 
-use super::{Direction, Fidelity, Metric, MetricInfo, Precision, fidelity};
+use super::{
+    Direction, Fidelity, Metric, MetricInfo, Network, NetworkInfo, Precision, fidelity, network::Weights,
+};
 use hashbrown::HashMap;
 use safetensors::{Dtype, SafeTensorError, SafeTensors, tensor::TensorInfo};
 use serde::{Deserialize, Serialize};
@@ -19,11 +23,13 @@ pub(super) const METADATA_KEY: &str = "srnas_benchmark";
 /// Name of the tensor of architectures.
 pub(super) const CHOICES: &str = "choices";
 /// The newest version of the format that this program reads.
-pub(super) const FORMAT_VERSION: u32 = 2;
+pub(super) const FORMAT_VERSION: u32 = 3;
 /// The first version, which is written wherever nothing of a later one is needed.
 pub(super) const FIRST_VERSION: u32 = 1;
 /// The first version in which a metric may be in double precision.
 pub(super) const DOUBLE_VERSION: u32 = 2;
+/// The first version in which a file may have a network.
+pub(super) const NETWORK_VERSION: u32 = 3;
 /// Spaces with up to this many encodings get a dense table from rank to row (16 MB at most), others a hash map.
 pub(super) const DENSE_ROWS: u64 = 4_000_000;
 /// Marks an encoding that the benchmark does not have.
@@ -45,6 +51,9 @@ pub(super) struct Descriptor {
     /// Metrics that say early what others say at the end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) fidelities: Vec<Fidelity>,
+    /// What answers for what has no row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) network: Option<NetworkInfo>,
     pub(super) provenance: String,
     pub(super) licence: String,
     /// Of name, space, directions and tensors; files made by other programs may leave it out.
@@ -123,6 +132,7 @@ pub(super) struct Layout {
     /// In order of their names.
     pub(super) metrics: Vec<Metric>,
     pub(super) index: RowIndex,
+    pub(super) network: Option<Arc<Network>>,
     pub(super) content_hash: [u8; 32],
 }
 
@@ -316,19 +326,36 @@ pub(super) fn read(bytes: &[u8]) -> Result<Layout, Refusal> {
     if metrics.is_empty() {
         return Err(Refusal::Damaged("it has no metrics".into()));
     }
+    let mut numbers = Vec::new();
+    let network = match &descriptor.network {
+        None => None,
+        Some(info) => {
+            let mut take = |name: &str| -> Result<Vec<f32>, Refusal> {
+                let tensor = tensors.remove(name).filter(|tensor| tensor.dtype == Dtype::F32);
+                let place = tensor.map(place).ok_or_else(|| {
+                    Refusal::Damaged(format!("its network is described but has no f32 tensor `{name}`"))
+                })?;
+                let values = bytes[place.clone()].chunks_exact(4);
+                let values = values.map(|v| f32::from_le_bytes(v.try_into().expect("four bytes"))).collect();
+                numbers.push(place);
+                Ok(values)
+            };
+            Some(Arc::new(read_network(info, &space, &descriptor.metrics, &mut take)?))
+        }
+    };
     if let Some(name) = tensors.keys().min() {
         return Err(Refusal::Damaged(format!("tensor `{name}` is not described in its metadata")));
     }
     check_values(bytes, &metrics)?;
     fidelity::check_all(&descriptor.fidelities, &descriptor.metrics).map_err(Refusal::Damaged)?;
 
-    let content_hash = content_hash(bytes, &descriptor, &choices, &metrics);
+    let content_hash = content_hash(bytes, &descriptor, &choices, &metrics, &numbers);
     match &descriptor.content_sha256 {
         Some(stated) if *stated != hex(&content_hash) => Err(Refusal::Damaged(format!(
             "its content has SHA-256 {} where its metadata says {stated}",
             hex(&content_hash)
         ))),
-        _ => Ok(Layout { descriptor, space, architectures, metrics, index, content_hash }),
+        _ => Ok(Layout { descriptor, space, architectures, metrics, index, network, content_hash }),
     }
 }
 
@@ -409,6 +436,7 @@ fn content_hash(
     descriptor: &Descriptor,
     choices: &Range<usize>,
     metrics: &[Metric],
+    network: &[Range<usize>],
 ) -> [u8; 32] {
     let mut sha = Sha256::new();
     // With its length before each part, two different contents never hash the same bytes.
@@ -437,5 +465,37 @@ fn content_hash(
                 .as_bytes(),
         );
     }
+    if let Some(info) = &descriptor.network {
+        part(&serde_json::to_vec(info).expect("a description is plain data"));
+        network.iter().for_each(|numbers| part(&bytes[numbers.clone()]));
+    }
     sha.finalize().into()
+}
+
+/// The network that metadata describe; `take` takes a tensor's numbers by its name.
+fn read_network(
+    info: &NetworkInfo,
+    space: &Arc<SearchSpace>,
+    metrics: &BTreeMap<String, MetricInfo>,
+    take: &mut dyn FnMut(&str) -> Result<Vec<f32>, Refusal>,
+) -> Result<Network, Refusal> {
+    if let Some(output) = info.outputs.iter().find(|output| !metrics.contains_key(&output.metric)) {
+        let reason = format!("its network gives `{}`, which is no metric of it", output.metric);
+        return Err(Refusal::Damaged(reason));
+    }
+    let (first, bias) = (take(&network_tensor("first"))?, take(&network_tensor("bias"))?);
+    let mut layers = Vec::with_capacity(info.branches.len());
+    for (b, branch) in info.branches.iter().enumerate() {
+        let mut layer = |l| {
+            let name = |what| network_tensor(&format!("{b}.{l}.{what}"));
+            Ok((take(&name("weight"))?, take(&name("bias"))?))
+        };
+        layers.push((0..branch.hidden.len()).map(&mut layer).collect::<Result<Vec<_>, Refusal>>()?);
+    }
+    Network::new(info.clone(), space.clone(), Weights { first, bias, layers }).map_err(Refusal::Damaged)
+}
+
+/// Name of a tensor of a network.
+pub(super) fn network_tensor(part: &str) -> String {
+    format!("network.{part}")
 }

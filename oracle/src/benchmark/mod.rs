@@ -6,12 +6,14 @@
 mod fidelity;
 mod format;
 mod map;
+mod network;
 mod precision;
 mod writer;
 
 pub use fidelity::Fidelity;
 pub use format::{Rows, SpaceDefinition, SpaceFormat};
 pub use map::MappedFile;
+pub use network::{Activation, Branch, HeldOut, Network, NetworkInfo, Output, Weights};
 pub use precision::Precision;
 pub use writer::BenchmarkWriter;
 
@@ -328,7 +330,17 @@ impl Benchmark {
         all
     }
 
-    /// SHA-256 of what tasks depend on: name, space, architectures and metrics. Two processes with the same hash agree
+    /// The network that answers for what has no row, if the file has one.
+    pub fn network(&self) -> Option<&Arc<Network>> {
+        self.layout.network.as_ref()
+    }
+
+    /// Whether rows have what was measured of a metric; else they are predictions of the file's own network.
+    pub fn is_measured(&self, metric: &str) -> bool {
+        self.network().is_none_or(|n| n.info().rows_are_measured || n.output(metric).is_none())
+    }
+
+    /// SHA-256 of what tasks depend on: name, space, architectures, metrics and network. Two processes with the same hash agree
     /// on every task.
     pub fn content_hash(&self) -> &[u8; 32] {
         &self.layout.content_hash

@@ -1,10 +1,10 @@
 //! Makes benchmark files.
 
 use super::{
-    BenchmarkError, Fidelity, MetricInfo,
+    BenchmarkError, Fidelity, MetricInfo, Network,
     format::{
-        self, CHOICES, DOUBLE_VERSION, Descriptor, FIRST_VERSION, METADATA_KEY, Refusal, Rows,
-        SpaceDefinition,
+        self, CHOICES, DOUBLE_VERSION, Descriptor, FIRST_VERSION, METADATA_KEY, NETWORK_VERSION, Refusal,
+        Rows, SpaceDefinition, network_tensor,
     },
     precision::Precision,
 };
@@ -82,6 +82,7 @@ impl BenchmarkWriter {
             rows: Rows::Encodings,
             metrics: BTreeMap::new(),
             fidelities: Vec::new(),
+            network: None,
             provenance: provenance.into(),
             licence: licence.into(),
             content_sha256: None,
@@ -139,8 +140,37 @@ impl BenchmarkWriter {
         let shape = if seeds == 1 { vec![values] } else { vec![self.rows, seeds] };
         self.descriptor.metrics.insert(name.clone(), info);
         self.tensors.insert(name, Tensor { dtype, shape, bytes });
+        self.set_version();
+    }
+
+    /// The least that has what the file needs.
+    fn set_version(&mut self) {
         let double = self.tensors.values().any(|tensor| tensor.dtype == Dtype::F64);
-        self.descriptor.format_version = if double { DOUBLE_VERSION } else { FIRST_VERSION };
+        self.descriptor.format_version = match (&self.descriptor.network, double) {
+            (Some(_), _) => NETWORK_VERSION,
+            (None, true) => DOUBLE_VERSION,
+            (None, false) => FIRST_VERSION,
+        };
+    }
+
+    /// Adds a network, which answers for what has no row.
+    pub fn network(&mut self, network: &Network) {
+        let (info, weights) = (network.info(), network.weights());
+        let mut add = |part: &str, values: &[f32], columns: Option<usize>| {
+            let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+            let shape = columns.map_or(vec![values.len()], |columns| vec![values.len() / columns, columns]);
+            self.tensors.insert(network_tensor(part), Tensor { dtype: Dtype::F32, shape, bytes });
+        };
+        add("first", &weights.first, Some(info.width()));
+        add("bias", &weights.bias, Some(info.width()));
+        for (b, layers) in weights.layers.iter().enumerate() {
+            for (l, (weight, bias)) in layers.iter().enumerate() {
+                add(&format!("{b}.{l}.weight"), weight, Some(bias.len()));
+                add(&format!("{b}.{l}.bias"), bias, None);
+            }
+        }
+        self.descriptor.network = Some(info.clone());
+        self.set_version();
     }
 
     /// Says that one metric is another after a shorter training.

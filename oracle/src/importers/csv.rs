@@ -293,7 +293,7 @@ fn check_header(path: &Path, header: &csv::StringRecord) -> Result<(), CsvError>
     Ok(())
 }
 
-fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
+pub(super) fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
     let bytes = fs::read(path)?;
     if !bytes.starts_with(&[0x1f, 0x8b]) {
         return Ok(bytes);

@@ -1,11 +1,13 @@
 //! Importers: from published tables to benchmark files.
 
+mod climb;
 pub mod csv;
 pub mod described;
 mod diagnosis;
 pub mod hwgpt;
 pub mod nasbench101;
 pub mod nasbench201;
+pub mod nasbench301;
 pub mod nasbenchgraph;
 pub mod table;
 
@@ -36,6 +38,7 @@ pub struct Kind {
 pub const KINDS: &[Kind] = &[
     Kind { name: "nasbench201", benchmarks: &[nasbench201::BENCHMARK], import: nasbench201::import },
     Kind { name: "nasbench101", benchmarks: &[nasbench101::BENCHMARK], import: nasbench101::import },
+    Kind { name: "nasbench301", benchmarks: &[nasbench301::BENCHMARK], import: nasbench301::import },
     Kind { name: "transnas", benchmarks: &[described::TRANSNAS_MICRO], import: described::transnas_micro },
     Kind { name: "macro", benchmarks: &[described::MACRO], import: described::nasbench_macro },
     Kind { name: "graph", benchmarks: &[nasbenchgraph::BENCHMARK], import: nasbenchgraph::import },
@@ -85,6 +88,25 @@ pub enum ImportError {
         /// Where it was looked for.
         folders: Vec<PathBuf>,
     },
+    /// The same of a file whose whole name is known.
+    #[error(
+        "{name} is required and is neither in {} nor one folder below; give the folder that has it",
+        folders.iter().map(|f| f.display().to_string()).collect::<Vec<_>>().join(" nor in ")
+    )]
+    RequiredName {
+        /// The file's name.
+        name: &'static str,
+        /// Where it was looked for.
+        folders: Vec<PathBuf>,
+    },
+    /// A file cannot be read.
+    #[error("cannot read {}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// A file is not as it should be.
     #[error(transparent)]
     Csv(#[from] CsvError),
@@ -128,8 +150,12 @@ impl Folders {
 
     /// The first file of this name, compressed or not.
     fn find(&self, stem: &str) -> Option<PathBuf> {
-        let candidates =
-            |folder: &PathBuf| ["csv.gz", "csv"].map(|ending| folder.join(format!("{stem}.{ending}")));
+        self.find_ending(stem, ["csv.gz", "csv"])
+    }
+
+    /// The first file of this name with one of these endings.
+    fn find_ending(&self, stem: &str, endings: [&str; 2]) -> Option<PathBuf> {
+        let candidates = |folder: &PathBuf| endings.map(|ending| folder.join(format!("{stem}.{ending}")));
         self.searched.iter().flat_map(candidates).find(|path| path.is_file())
     }
 

@@ -65,7 +65,9 @@ pub(super) fn past_of(
     let known = p.priors.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get(&key).cloned();
     let prior = match (known, measurements) {
         (Some(prior), _) => prior,
-        (None, None) => Arc::new(Prior::from_tables(p.space, &past).map_err(|e| spec.unfit(e.to_string()))?),
+        (None, None) => {
+            Arc::new(Prior::of_tasks(p.space, &filling.plain, &past).map_err(|e| spec.unfit(e.to_string()))?)
+        }
         (None, Some(n)) => {
             Arc::new(sampled_prior(p, &past, n, filling).map_err(|e| spec.unfit(e.to_string()))?)
         }

@@ -6,7 +6,7 @@ use super::{
 };
 use serde_json::json;
 use srnas_basics::text::percent;
-use srnas_oracle::benchmark::{Benchmark, MetricView};
+use srnas_oracle::benchmark::{Benchmark, MetricView, NetworkInfo};
 
 /// Shows a benchmark and its metrics.
 pub(super) fn info(benchmark: &Benchmark, out: &mut Output) -> anyhow::Result<()> {
@@ -19,6 +19,7 @@ pub(super) fn info(benchmark: &Benchmark, out: &mut Output) -> anyhow::Result<()
             "counting": space.counting(), "provenance": benchmark.provenance(),
             "licence": benchmark.licence(), "bytes": benchmark.file_size(),
             "content_sha256": benchmark.content_hash_hex(), "path": benchmark.path(),
+            "network": benchmark.network().map(|network| network.info()),
             "shorter": benchmark.metrics().flat_map(|m| benchmark.fidelities(m.name())).collect::<Vec<_>>(),
         }))?;
     } else {
@@ -42,6 +43,9 @@ pub(super) fn info(benchmark: &Benchmark, out: &mut Output) -> anyhow::Result<()
             ("file", format!("{}, {}", benchmark.path().display(), megabytes(benchmark.file_size()))),
         ] {
             out.line(format!("{what:<12}{is}"))?;
+        }
+        if let Some(network) = benchmark.network() {
+            out.line(format!("{:<12}{}", "network", answers(network.info())))?;
         }
         for metric in benchmark.metrics() {
             for shorter in benchmark.fidelities(metric.name()) {
@@ -85,6 +89,22 @@ pub(super) fn info(benchmark: &Benchmark, out: &mut Output) -> anyhow::Result<()
     }
     out.table(&["metric", "unit", "direction", "seeds", "known", "min", "median", "max", "what"], &rows)?;
     out.line("\nKnown: share of the architectures with a value; min, median and max are over architectures, of their means over seeds.")
+}
+
+/// What a network answers for, and how well.
+fn answers(network: &NetworkInfo) -> String {
+    let metrics: Vec<&str> = network.outputs.iter().map(|output| output.metric.as_str()).collect();
+    let rows = if network.rows_are_measured { "rows were measured" } else { "rows are its predictions" };
+    let held_out = network.held_out.map_or_else(String::new, |found| {
+        format!(
+            "; on {} rows held out Kendall's τ {:.3}, Spearman's ρ {:.3}, mean error {}",
+            thousands(found.rows),
+            found.kendall,
+            found.spearman,
+            number(found.mean_error)
+        )
+    });
+    format!("predicts {} of any architecture; {rows}{held_out}", metrics.join(", "))
 }
 
 /// The distribution of a metric over what was measured of it, each architecture with its mean over seeds.

@@ -4,7 +4,7 @@ use super::{
     Output, Usage,
     numbers::{number, thousands},
 };
-use anyhow::{Context, bail};
+use anyhow::bail;
 use serde_json::json;
 use srnas_oracle::{
     benchmark::{Benchmark, MetricView},
@@ -21,9 +21,10 @@ pub(super) fn query(
     let space = benchmark.space();
     let choices = space.parse(architecture).map_err(|e| Usage(e.to_string()))?;
     let architecture = space.format(&choices);
-    let row = benchmark
-        .row_of(&choices)
-        .with_context(|| format!("{architecture} is not in the table of {}", benchmark.name()))?;
+    let (row, network) = (benchmark.row_of(&choices), benchmark.network());
+    if row.is_none() && network.is_none() {
+        bail!("{architecture} is not in the table of {}", benchmark.name());
+    }
     let asked: Vec<MetricView> = match metrics {
         [] => benchmark.metrics().collect(),
         names => {
@@ -33,18 +34,35 @@ pub(super) fn query(
     };
     let mut rows = Vec::new();
     for metric in asked {
-        let seeds: Vec<f64> = (0..metric.seeds()).map(|seed| metric.value(row, seed)).collect();
-        let (mean, info) = (metric.mean(row), metric.info());
+        let info = metric.info();
+        let known = row.filter(|&row| !metric.mean(row).is_nan());
+        let predicted = || network.and_then(|n| Some(n.value(n.output(metric.name())?, &choices)));
+        let (seeds, mean): (Vec<f64>, f64) = match known {
+            Some(row) => {
+                ((0..metric.seeds()).map(|seed| metric.value(row, seed)).collect(), metric.mean(row))
+            }
+            None => (Vec::new(), predicted().map_or(f64::NAN, f64::from)),
+        };
+        // A prediction never passes for a measurement.
+        let source = match known {
+            _ if mean.is_nan() => "unknown",
+            Some(_) if benchmark.is_measured(metric.name()) => "measured",
+            _ => "predicted",
+        };
         if out.json {
             out.line(json!({
                 "benchmark": benchmark.name(), "architecture": architecture, "metric": metric.name(),
                 "value": metric.written(mean),
                 "seeds": seeds.iter().map(|&v| metric.written(v)).collect::<Vec<_>>(),
-                "unit": info.unit, "direction": info.direction,
+                "unit": info.unit, "direction": info.direction, "source": source,
             }))?;
         } else {
             let apart: Vec<String> = seeds.iter().map(|&v| number(v)).collect();
-            let apart = if seeds.len() > 1 { format!("mean of {}", apart.join(", ")) } else { String::new() };
+            let apart = match source {
+                "predicted" => source.to_string(),
+                _ if seeds.len() > 1 => format!("mean of {}", apart.join(", ")),
+                _ => String::new(),
+            };
             rows.push(vec![metric.name().into(), number(mean), info.unit.clone(), apart]);
         }
     }

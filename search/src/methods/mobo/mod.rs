@@ -89,7 +89,8 @@ fn past_of(spec: &MethodSpec, p: &Preparation) -> Result<Past, SpecError> {
         let same = p.past.iter().filter(|past| past.family() == objective.family());
         // What is searched must not be looked up in the past.
         let past: Vec<Arc<Task>> = same.filter(|past| past.name() != objective.name()).cloned().collect();
-        let prior = (!past.is_empty()).then(|| Prior::from_tables(p.space, &past).map(Arc::new));
+        let prior =
+            (!past.is_empty()).then(|| Prior::of_tasks(p.space, &universal().plain, &past).map(Arc::new));
         prior.transpose().map_err(|e| spec.unfit(e.to_string()))
     };
     let priors = p.tasks.iter().map(of).collect::<Result<Vec<_>, _>>()?;

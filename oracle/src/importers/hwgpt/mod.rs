@@ -4,11 +4,14 @@
 //! A size's main file says which architecture an id is; the hardware file numbers its rows with the same ids. Both are samples of a space
 //! that is too large to be listed, so a benchmark of them is one, too.
 
+mod network;
+
 use super::{
     Folders, ImportError, Imported,
+    climb::climb,
     csv::{Column, CsvError, CsvTable},
 };
-use crate::benchmark::{BenchmarkWriter, Direction, MetricInfo, SpaceDefinition, SpaceFormat};
+use crate::benchmark::{BenchmarkWriter, Direction, MetricInfo, Network, SpaceDefinition, SpaceFormat};
 use srnas_space::SearchSpace;
 use std::{
     collections::HashMap,
@@ -30,6 +33,7 @@ struct Size {
     benchmark: &'static str,
     architectures: &'static str,
     hardware: &'static str,
+    network: &'static str,
     widths: [u32; 3],
     depths: [u32; 3],
     heads: [u32; 3],
@@ -40,6 +44,7 @@ const SIZES: [Size; 3] = [
         benchmark: BENCHMARKS[0],
         architectures: "hwgpt_s_archs",
         hardware: "hwgpt_s_hardware",
+        network: "hwgpt_s_ppl_mlp",
         widths: [192, 384, 768],
         depths: [10, 11, 12],
         heads: [4, 8, 12],
@@ -48,6 +53,7 @@ const SIZES: [Size; 3] = [
         benchmark: BENCHMARKS[1],
         architectures: "hwgpt_m_archs",
         hardware: "hwgpt_m_hardware",
+        network: "hwgpt_m_ppl_mlp",
         widths: [256, 512, 1024],
         depths: [22, 23, 24],
         heads: [8, 12, 16],
@@ -56,6 +62,7 @@ const SIZES: [Size; 3] = [
         benchmark: BENCHMARKS[2],
         architectures: "hwgpt_l_archs",
         hardware: "hwgpt_l_hardware",
+        network: "hwgpt_l_ppl_mlp",
         widths: [320, 640, 1280],
         depths: [34, 35, 36],
         heads: [8, 16, 20],
@@ -64,12 +71,17 @@ const SIZES: [Size; 3] = [
 
 const MLP_RATIOS: [u32; 3] = [2, 3, 4];
 
+/// The column of what the published network says, the metric that it becomes, and how near the file's four digits are to the network.
+const PREDICTIONS: &str = "perplexity_mlp";
+const PREDICTED: &str = "perplexity_net";
+const NEAR: f64 = 1e-4;
+
 /// Column, metric, unit, direction and description of what the main file has.
 const MAIN: [(&str, &str, &str, Direction, &str); 6] = [
     ("perplexity", "perplexity", "", Direction::Minimise, "perplexity with inherited weights, as measured"),
     (
-        "perplexity_mlp",
-        "perplexity_net",
+        PREDICTIONS,
+        PREDICTED,
         "",
         Direction::Minimise,
         "perplexity as the authors' network predicts it; where it was measured, too",
@@ -102,7 +114,14 @@ pub fn import(
     let total = 2 * there.len();
     for (place, (size, path)) in there.into_iter().enumerate() {
         progress(2 * place, total, &path);
-        let main = Main::read(size, &path)?;
+        let mut main = Main::read(size, &path)?;
+        match folders.find_ending(size.network, ["json.gz", "json"]) {
+            None => absent.push(format!("{}.json.gz", size.network)),
+            Some(path) => {
+                main.add_network(&path)?;
+                files.push(path);
+            }
+        }
         let mut benchmark = main.benchmark()?;
         files.push(path);
         match folders.find(size.hardware) {
@@ -181,7 +200,9 @@ struct Main<'a> {
     table: CsvTable,
     space: Arc<SearchSpace>,
     definition: SpaceDefinition,
+    /// Of the table's rows, and then of what the network thinks best, if there is a network and that is none of them.
     choices: Vec<u8>,
+    network: Option<Network>,
     /// Row by id.
     ids: HashMap<String, usize>,
 }
@@ -203,17 +224,58 @@ impl<'a> Main<'a> {
             }
             choices.extend(own);
         }
-        Ok(Self { size, table, space, definition, choices, ids })
+        Ok(Self { size, table, space, definition, choices, network: None, ids })
+    }
+
+    /// Reads the published network, which must say what the table says of it, and climbs with it to the best that it knows.
+    fn add_network(&mut self, path: &Path) -> Result<(), ImportError> {
+        let wrong = |reason| ImportError::Records { path: path.into(), reason };
+        let metric = format!("owt/{PREDICTED}");
+        let network = network::read(path, &self.space, self.size.depths, &metric).map_err(wrong)?;
+        let (column, d) = (self.table.column(PREDICTIONS)?, self.space.len());
+        let (mut best, mut least) = (0, f32::INFINITY);
+        for (row, found) in network.values(0, &self.choices).into_iter().enumerate() {
+            let said = column.number(row)?;
+            if (f64::from(found) - said).abs() > NEAR {
+                let reason = format!("the network says {found}, not {said}: the two are not of one version");
+                return Err(column.error(row, reason).into());
+            }
+            if found < least {
+                (best, least) = (row, found);
+            }
+        }
+        let start = &self.choices[best * d..][..d];
+        let mut top = climb(&network, 0, Direction::Minimise, &self.space, start);
+        self.space.activate(&mut top);
+        if self.choices.chunks_exact(d).all(|known| known != top) {
+            self.choices.extend(top);
+        }
+        self.network = Some(network);
+        Ok(())
+    }
+
+    /// Rows, that of the network's best among them.
+    fn rows(&self) -> usize {
+        self.choices.len() / self.space.len()
     }
 
     fn benchmark(&self) -> Result<BenchmarkWriter, ImportError> {
         let mut benchmark =
             BenchmarkWriter::new(self.size.benchmark, &self.space, self.choices.clone(), PROVENANCE, LICENCE);
         benchmark.define_space(self.definition.clone());
+        if let Some(network) = &self.network {
+            benchmark.network(network);
+        }
         for (column, name, unit, direction, description) in MAIN {
             let column = self.table.column(column)?;
-            let values: Vec<f64> =
+            let mut values: Vec<f64> =
                 (0..self.table.rows()).map(|row| column.number(row)).collect::<Result<_, _>>()?;
+            values.resize(self.rows(), f64::NAN);
+            if let Some(network) = self.network.as_ref().filter(|_| name == PREDICTED) {
+                // In all digits, and of its best.
+                let predicted = network.values(0, &self.choices).into_iter().map(f64::from);
+                values = predicted.collect();
+            }
             let info = MetricInfo { unit: unit.into(), direction, description: description.into() };
             benchmark.exact_metric(format!("owt/{name}"), info, 1, &values);
         }
@@ -239,7 +301,7 @@ impl<'a> Main<'a> {
         for name in table.header().filter(|name| *name != "arch_id") {
             let Some((metric, unit, factor, description)) = hardware(name) else { continue };
             let column = table.column(name)?;
-            let mut values = vec![f64::NAN; self.table.rows()];
+            let mut values = vec![f64::NAN; self.rows()];
             for (row, &at) in rows.iter().enumerate() {
                 values[at] = column.number(row)? * factor;
             }

@@ -1,0 +1,92 @@
+//! An objective that a benchmark's network answers for any architecture of its space.
+
+use super::Scaling;
+use crate::benchmark::Benchmark;
+use srnas_space::{Choices, SearchSpace};
+use srnas_task::{Function, TaskName};
+use std::{fmt, sync::Arc};
+
+/// Whether a benchmark's network gives everything that a task asks for. One run of several is a thing of tables.
+pub(super) fn answers(benchmark: &Benchmark, name: &TaskName) -> bool {
+    let Some(network) = benchmark.network().filter(|_| benchmark.name() == name.benchmark) else {
+        return false;
+    };
+    name.terms.iter().all(|term| term.seed.is_none() && network.output(&term.metric).is_some())
+}
+
+/// The sum of some metrics, each as the benchmark's row has it where there is one, else as the network says.
+pub(super) struct Answer {
+    benchmark: Arc<Benchmark>,
+    terms: Vec<Part>,
+}
+
+struct Part {
+    metric: String,
+    /// Place among the network's outputs.
+    output: usize,
+    weight: f64,
+    scaling: Scaling,
+}
+
+impl Answer {
+    /// Of a task that the benchmark [`answers`]; `scalings` are weight and scaling of each of its terms.
+    pub fn new(benchmark: Arc<Benchmark>, name: &TaskName, scalings: Vec<(f64, Scaling)>) -> Self {
+        let network = benchmark.network().expect("it answers").clone();
+        let part = |(term, (weight, scaling)): (&srnas_task::Term, (f64, Scaling))| Part {
+            metric: term.metric.clone(),
+            output: network.output(&term.metric).expect("it answers"),
+            weight,
+            scaling,
+        };
+        let terms = name.terms.iter().zip(scalings).map(part).collect();
+        Self { benchmark, terms }
+    }
+
+    /// The values of every encoding of a small space; NaN of what is not valid.
+    pub fn everywhere(&self, space: &SearchSpace) -> Vec<f32> {
+        let (d, size) = (space.len(), space.size().unwrap_or(0));
+        let (mut all, mut ranks) = (Vec::new(), Vec::new());
+        let mut choices = vec![0; d];
+        for rank in 0..size {
+            space.unrank(rank, &mut choices);
+            if space.is_valid(&choices) {
+                all.extend_from_slice(&choices);
+                ranks.push(rank as usize);
+            }
+        }
+        let mut values = vec![f32::NAN; size as usize];
+        ranks.into_iter().zip(self.values(&all, d)).for_each(|(rank, value)| values[rank] = value);
+        values
+    }
+}
+
+impl Function for Answer {
+    fn value(&self, choices: &Choices) -> f32 {
+        self.values(choices, choices.len())[0]
+    }
+
+    fn values(&self, architectures: &[u8], decisions: usize) -> Vec<f32> {
+        let network = self.benchmark.network().expect("it answers");
+        let mut sums = vec![0.0; architectures.len() / decisions];
+        let rows: Vec<Option<usize>> =
+            architectures.chunks_exact(decisions).map(|choices| self.benchmark.row_of(choices)).collect();
+        for Part { metric, output, weight, scaling } in &self.terms {
+            let metric = self.benchmark.metric(metric).expect("a metric of it");
+            let mut values: Vec<f64> =
+                network.values(*output, architectures).into_iter().map(f64::from).collect();
+            for (value, row) in values.iter_mut().zip(&rows) {
+                let known = row.map(|row| metric.mean(row)).filter(|known| !known.is_nan());
+                *value = known.unwrap_or(*value);
+            }
+            sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += weight * scaling.apply(value));
+        }
+        sums.into_iter().map(|sum| sum as f32).collect()
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let metrics: Vec<&str> = self.terms.iter().map(|part| part.metric.as_str()).collect();
+        write!(f, "Answer({}, {})", self.benchmark.name(), metrics.join(" + "))
+    }
+}
