@@ -7,9 +7,11 @@
 pub mod agreement;
 pub mod benchmark;
 pub mod catalog;
+mod climb;
 pub mod command;
 pub mod costly;
 pub mod digits;
+pub mod fit;
 pub mod importers;
 pub mod ranking;
 pub mod run_tasks;

@@ -3,14 +3,14 @@
 use crate::{
     catalog::{Catalog, CatalogError},
     simulated::SimulationError,
-    tasks::{TaskBuildError, resolve_tasks, resolve_with_shorter},
+    tasks::{TaskBuildError, onto, resolve_tasks, resolve_with_shorter},
 };
 use srnas_basics::check::WrongValue;
 use srnas_basics::names;
 use srnas_config::{Config, ConfigError};
 use srnas_predictor::Prior;
 use srnas_space::SearchSpace;
-use srnas_task::Task;
+use srnas_task::{Task, TaskName};
 use std::sync::Arc;
 
 /// The training tasks of a run, in the order in which the wire numbers them.
@@ -69,16 +69,21 @@ impl RunTasks {
         }
         let resolve = if config.environment.shorter > 0 { resolve_with_shorter } else { resolve_tasks };
         let all = resolve(catalog, &train, config.tasks.count)?;
-        let space = all[0].space().name();
-        if let Some(other) = all.iter().find(|t| t.space().name() != space) {
-            let reason = format!(
-                "{} is on {space}, {} on {}: a run has one space",
-                all[0].name(),
-                other.name(),
-                other.space().name()
-            );
-            return wrong("tasks.train", reason);
-        }
+        // A run has one space: that of what is to be searched, which may be on a benchmark that none is learned on.
+        let elsewhere = |task: &&TaskName| train.iter().all(|learned| learned.benchmark != task.benchmark);
+        let searched = match held_out.first().filter(elsewhere) {
+            Some(task) => resolve_tasks(catalog, std::slice::from_ref(task), config.tasks.count)?,
+            None => Vec::new(),
+        };
+        let space = searched.first().unwrap_or(&all[0]).space().clone();
+        let all = match onto(&space, all) {
+            Ok(all) => all,
+            Err(TaskBuildError::Unmatched(error)) => {
+                let reason = format!("a run has one space, and {error}");
+                return wrong("tasks.train", reason);
+            }
+            Err(error) => return Err(error.into()),
+        };
         for family in &config.validation.families {
             if !all.iter().any(|t| t.family() == family) {
                 let hint = names::did_you_mean(family, all.iter().map(|t| t.family()));

@@ -12,7 +12,9 @@ use answer::{Answer, answers};
 use scaling::Scaling;
 use srnas_predictor::Prior;
 use srnas_space::{ListedBy, SearchSpace};
-use srnas_task::{Count, LARGEST_VALUE, Shorter, Task, TaskError, TaskName, Term, beyond_search};
+use srnas_task::{
+    Count, LARGEST_VALUE, Shorter, Task, TaskError, TaskName, Term, UnmatchedError, beyond_search,
+};
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
@@ -78,6 +80,9 @@ pub enum TaskBuildError {
         /// The name of their spaces.
         space: String,
     },
+    /// A task of another space says nothing of this one.
+    #[error(transparent)]
+    Unmatched(#[from] UnmatchedError),
     /// Nothing can be found in the values.
     #[error(transparent)]
     Task(#[from] TaskError),
@@ -170,6 +175,18 @@ fn resolve(
         Ok(Arc::new(build(&Table { benchmark, space }, name, count)?))
     };
     names.iter().map(task).collect()
+}
+
+/// The tasks on one space: those of another one by the names of their decisions and choices, see [`Task::matched`].
+///
+/// # Errors
+/// The first task that says nothing of it.
+pub fn onto(space: &Arc<SearchSpace>, tasks: Vec<Arc<Task>>) -> Result<Vec<Arc<Task>>, TaskBuildError> {
+    let own = |task: Arc<Task>| match task.space().name() == space.name() {
+        true => Ok(task),
+        false => Ok(Arc::new(task.matched(space)?)),
+    };
+    tasks.into_iter().map(own).collect()
 }
 
 /// A benchmark, and the space over which its rows are looked up.
@@ -269,10 +286,14 @@ fn build_objective(table: &Table, name: &TaskName, count: Count) -> Result<Task,
     if !answers(benchmark, name) {
         return Ok(objective_of(space.clone(), by_rank(benchmark, &space, &objective))?);
     }
-    let known: Vec<f32> = objective.iter().map(|&v| v as f32).collect();
+    let mut known: Vec<f32> = objective.iter().map(|&v| v as f32).collect();
     let answer = Arc::new(Answer::new(benchmark.clone(), name, scalings));
     if space.whole().is_none() && !table.is_boundless() {
         return Ok(objective_of(space.clone(), answer.everywhere(&space))?);
+    }
+    if name.terms.len() > 1 {
+        // The best of each metric may be among the rows; the best sum is somewhere else.
+        known.extend(answer.best_near(&known));
     }
     let whole = benchmark.space().clone();
     let task = Task::of_function(name.as_str(), &family, whole, answer, &known, minimise)?;

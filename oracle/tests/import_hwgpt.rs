@@ -101,6 +101,6 @@ fn the_published_tables_are_as_they_are_known() {
         let path = folder.path().join(format!("{}.safetensors", benchmark.name()));
         benchmark.write(&path).unwrap();
         let checks = verify(&Benchmark::open(&path).unwrap());
-        assert!(checks.len() == 6 && checks.iter().all(|check| check.ok), "{checks:#?}");
+        assert!(checks.len() == 7 && checks.iter().all(|check| check.ok), "{checks:#?}");
     }
 }

@@ -12,6 +12,7 @@ use std::{
     f64::consts::{FRAC_1_SQRT_2, SQRT_2},
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 use tempfile::TempDir;
 
@@ -57,7 +58,7 @@ fn toy(folder: &Path) -> PathBuf {
 
 fn task(name: &str) -> Result<Task, String> {
     let folder = TempDir::new().unwrap();
-    let benchmark = Benchmark::open(&toy(folder.path())).unwrap();
+    let benchmark = Arc::new(Benchmark::open(&toy(folder.path())).unwrap());
     let name: TaskName = name.parse().unwrap();
     build_task(&benchmark, &name, Count::Strings).map_err(|e| with_causes(&e))
 }
@@ -180,7 +181,7 @@ fn a_table_of_the_whole_space_is_looked_up_by_rank() {
     let ranks: Vec<f32> = (0..15_625).rev().map(|r| r as f32).collect();
     let folder = TempDir::new().unwrap();
     let path = write(folder.path(), "whole", &cells, &[("d/rank", Direction::Maximise, 1, &ranks)]);
-    let benchmark = Benchmark::open(&path).unwrap();
+    let benchmark = Arc::new(Benchmark::open(&path).unwrap());
     assert!(benchmark.covers_space());
     let name: TaskName = "whole/d/rank".parse().unwrap();
     let strings = build_task(&benchmark, &name, Count::Strings).unwrap();

@@ -313,8 +313,12 @@ impl Comparison {
                 let space = space.name().into();
                 return Err(ComparisonError::Budget { budget, distinct, space, counting });
             }
-            let past: Vec<Arc<Task>> =
-                self.past.iter().filter(|t| t.space().name() == space.name()).cloned().collect();
+            // What lies on another space and has no like here says nothing.
+            let here = |task: &Arc<Task>| match task.space().name() == space.name() {
+                true => Some(task.clone()),
+                false => task.matched(space).ok().map(Arc::new),
+            };
+            let past: Vec<Arc<Task>> = self.past.iter().filter_map(here).collect();
             let preparation = Preparation {
                 space,
                 tasks: &problem.metrics(),

@@ -83,6 +83,8 @@ pub enum Why {
     WereMeasured,
     /// They keep the limits.
     KeepTheLimits,
+    /// Best and median are theirs, in a space of which any architecture has a value.
+    AreTheBestKnown,
 }
 
 impl fmt::Display for Why {
@@ -91,6 +93,7 @@ impl fmt::Display for Why {
             Self::HaveAValue => "have a value",
             Self::WereMeasured => "were measured and count",
             Self::KeepTheLimits => "keep the limits",
+            Self::AreTheBestKnown => "are those that best and median are of",
         })
     }
 }
@@ -99,6 +102,10 @@ impl fmt::Display for Known {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { known, all, why } = self;
         match all {
+            _ if *why == Why::AreTheBestKnown => write!(
+                f,
+                "a network predicts what has no row; best and median are those of {known} architectures, and better may be found"
+            ),
             Some(all) => {
                 let share = percent(*known as f64 / *all as f64);
                 write!(f, "{known} of {all} architectures {why} ({share})")
@@ -391,6 +398,9 @@ impl Problem {
 
     /// How much of the space has values, where that is not all of it.
     pub fn known(&self) -> Option<Known> {
+        if let Some(known) = self.report.best_of() {
+            return Some(Known { known, all: None, why: Why::AreTheBestKnown });
+        }
         let whole = self.space().whole()?;
         let small = whole.size().is_some_and(|size| size <= Prior::LARGEST);
         let count = |space: &SearchSpace| keys(space, self.searched[0].count());

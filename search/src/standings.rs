@@ -6,7 +6,10 @@ use crate::{
     policy::{Acting, policy_environment},
 };
 use srnas_config::{Config, PriorSource};
-use srnas_oracle::{catalog::Catalog, tasks::resolve_tasks};
+use srnas_oracle::{
+    catalog::Catalog,
+    tasks::{onto, resolve_tasks},
+};
 use srnas_policy::{Policy, evaluation};
 use srnas_predictor::Prior;
 use srnas_task::Task;
@@ -38,6 +41,7 @@ impl Rivals {
         let texts = &config.comparison.baselines;
         let methods: Vec<MethodSpec> = texts.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
         let trained = resolve_tasks(catalog, &config.train_tasks()?, config.tasks.count);
+        let trained = onto(problems[0].space(), trained.map_err(ProblemError::from)?);
         let trained: Vec<Arc<Task>> = trained.map_err(ProblemError::from)?;
         let prior = match config.prior {
             PriorSource::Table => {

@@ -1,5 +1,6 @@
 //! `srnas bench`: what benchmarks there are, what is in them, where they come from.
 
+mod fit;
 mod info;
 mod numbers;
 mod rows;
@@ -30,6 +31,7 @@ const EXAMPLES: &str = "Examples:
   srnas bench import hwgpt tables/hw-gpt-bench
   srnas bench import table results.csv.gz --suggest --descriptor results.toml
   srnas bench import table results.csv.gz --descriptor results.toml
+  srnas bench fit nb101 --metric cifar10/val --out nb101-surrogate
   srnas bench list
   srnas bench info nb201
   srnas bench verify nb201 --json
@@ -110,6 +112,11 @@ enum Action {
         #[arg(long, default_value_t = 0, value_name = "N", hide_default_value = true)]
         threads: usize,
     },
+    /// Fit a surrogate of a benchmark that has a part of its space, so that all of it can be searched
+    ///
+    /// It is a benchmark of its own: what was measured keeps its values, what was not is predicted, and answers, logs and reports say which.
+    /// It answers in microseconds, and never passes for a measurement.
+    Fit(fit::Fit),
     /// Check a benchmark against its content hash and the published facts; digits also by training some of it again
     Verify {
         /// Name of the benchmark, such as nb201
@@ -168,6 +175,7 @@ impl BenchCommand {
                 (false, _) => Err(Usage("--descriptor and --suggest go with `import table`".into()).into()),
             },
             Action::Generate { out: file, replace, threads, .. } => generate(&file, replace, threads, out),
+            Action::Fit(fit) => fit.run(&catalog, out),
             Action::Verify { benchmark, retrain, seed } => {
                 trust::check(&*catalog.open(&benchmark)?, retrain, seed, out)
             }

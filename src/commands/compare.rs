@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use srnas_config::{Config, Latency};
 use srnas_oracle::tasks::resolve_tasks;
 use srnas_search::{
-    Clock, Comparison, Durations, METHODS, MethodSpec, Plan, Problem,
+    Clock, Comparison, Durations, METHODS, MethodSpec, Plan, Problem, Why,
     report::{self, ClockSummary, Summary},
 };
 use srnas_task::TaskName;
@@ -133,7 +133,10 @@ impl CompareCommand {
         }
         for problem in &problems {
             if let Some(known) = problem.known() {
-                tracing::warn!("{}: {known}; the comparison is on these", problem.name);
+                match known.why {
+                    Why::AreTheBestKnown => tracing::warn!("{}: {known}", problem.name),
+                    _ => tracing::warn!("{}: {known}; the comparison is on these", problem.name),
+                }
             }
             if let Some(feasible) = problem.feasible() {
                 tracing::info!("{}: {feasible}", problem.name);

@@ -5,7 +5,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use srnas_basics::text::shell;
 use srnas_config::Config;
 use srnas_learner::Progress;
-use srnas_oracle::catalog::Catalog;
+use srnas_oracle::{benchmark::Source, catalog::Catalog};
 use srnas_policy::Acts;
 use srnas_search::{HeldOut, compare_held_out, report::Summary};
 use srnas_telemetry as telemetry;
@@ -240,20 +240,23 @@ fn print_verdict(summary: &Summary) {
 fn print_best(catalog: &Catalog, task: &str, choices: &[u8]) -> anyhow::Result<()> {
     let benchmark = catalog.open(task.split('/').next().unwrap_or(task))?;
     println!("Best found for {task}: {}", benchmark.space().format(choices));
-    let Some(row) = benchmark.row_of(choices) else { return Ok(()) };
     let mut line = String::new();
     for metric in benchmark.metrics() {
         let unit = &metric.info().unit;
         let gap = if unit.is_empty() { "" } else { " " };
-        let value = significant(metric.mean(row));
-        let cell = format!("  {} {value}{gap}{unit}", metric.name());
+        let Some((value, source)) = benchmark.answer(&metric, choices) else { continue };
+        let value = significant(value);
+        let said = if source == Source::Predicted { " (predicted)" } else { "" };
+        let cell = format!("  {} {value}{gap}{unit}{said}", metric.name());
         if line.chars().count() + cell.chars().count() > 110 {
             println!("{line}");
             line.clear();
         }
         line += &cell;
     }
-    println!("{line}");
+    if !line.is_empty() {
+        println!("{line}");
+    }
     Ok(())
 }
 

@@ -5,6 +5,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use srnas_basics::statistics;
 use srnas_space::SearchSpace;
+use std::sync::Arc;
 
 /// Random architectures that stand for the whole space when the expectation is scaled.
 const SAMPLE: usize = 2_000;
@@ -13,13 +14,28 @@ const SAMPLE: usize = 2_000;
 /// of the space, 1 the best that is expected or was measured.
 #[derive(Clone, Debug)]
 pub struct Expectation {
-    kernel: Kernel,
-    points: Forms,
+    /// Expectations of one basis share their kernel with an architecture.
+    basis: Arc<Basis>,
     /// (K + noise)⁻¹ z.
     coefficients: Vec<f64>,
     /// Median and gap of the space, in deviations of the measured values.
     median: f64,
     gap: f64,
+}
+
+/// Where something is known, and how alike anything is to it.
+#[derive(Debug)]
+struct Basis {
+    kernel: Kernel,
+    points: Forms,
+}
+
+impl Basis {
+    /// Kernel of an architecture with every point.
+    fn row(&self, form: &Form, row: &mut Vec<f32>) {
+        row.resize(self.points.capacity(), 0.0);
+        self.kernel.row(&self.points, 0, form, row);
+    }
 }
 
 impl Expectation {
@@ -28,18 +44,37 @@ impl Expectation {
     /// # Panics
     /// Without measurements.
     pub fn new(space: &SearchSpace, settings: &PlainSettings, measured: &[(&[u8], f32)]) -> Self {
-        assert!(!measured.is_empty(), "nothing says nothing");
-        let n = measured.len();
-        let kernel = Kernel::new(settings, space);
-        let (mut points, mut form) = (Forms::new(space, n), Form::new(space));
-        for (i, (choices, _)) in measured.iter().enumerate() {
+        let (choices, values): (Vec<&[u8]>, Vec<f32>) = measured.iter().copied().unzip();
+        let mut alone = Self::of_many(space, settings, &choices, &[&values]);
+        alone.pop().expect("one for each list of values")
+    }
+
+    /// As [`Self::new`], of several tasks that were measured in the same places.
+    ///
+    /// # Panics
+    /// Without measurements, or where values and architectures are of different numbers.
+    pub fn of_many(
+        space: &SearchSpace,
+        settings: &PlainSettings,
+        choices: &[&[u8]],
+        values: &[&[f32]],
+    ) -> Vec<Self> {
+        assert!(!choices.is_empty(), "nothing says nothing");
+        let (mut points, mut form) = (Forms::new(space, choices.len()), Form::new(space));
+        for (i, choices) in choices.iter().enumerate() {
             form.assign(space, choices);
             points.set(i, &form);
         }
-        let values: Vec<f32> = measured.iter().map(|(_, value)| *value).collect();
-        let z = Cut::new(&values, settings.cut).map_or_else(|| standardised(&values), |cut| cut.standardised);
-        let coefficients = solve(&kernel, &points, &mut form, f64::from(settings.noise), &z);
-        let mut found = Self { kernel, points, coefficients, median: 0.0, gap: 1.0 };
+        let basis = Arc::new(Basis { kernel: Kernel::new(settings, space), points });
+        values.iter().map(|values| Self::on(&basis, space, settings, values)).collect()
+    }
+
+    fn on(basis: &Arc<Basis>, space: &SearchSpace, settings: &PlainSettings, values: &[f32]) -> Self {
+        assert_eq!(values.len(), basis.points.capacity(), "a value in each place");
+        let mut form = Form::new(space);
+        let z = Cut::new(values, settings.cut).map_or_else(|| standardised(values), |cut| cut.standardised);
+        let coefficients = solve(&basis.kernel, &basis.points, &mut form, f64::from(settings.noise), &z);
+        let mut found = Self { basis: basis.clone(), coefficients, median: 0.0, gap: 1.0 };
         let (mut rng, mut choices) = (ChaCha8Rng::seed_from_u64(0), vec![0; space.len()]);
         let mut row = Vec::new();
         let sample: Vec<f32> = (0..SAMPLE)
@@ -62,7 +97,8 @@ impl Expectation {
         z: &[f64],
         means: &[f32],
     ) -> Self {
-        let mut known = Self { kernel, points, coefficients, median: 0.0, gap: 1.0 };
+        let basis = Arc::new(Basis { kernel, points });
+        let mut known = Self { basis, coefficients, median: 0.0, gap: 1.0 };
         known.scale(z, means);
         known
     }
@@ -80,14 +116,29 @@ impl Expectation {
         if self.gap <= 1e-9 { 0.0 } else { self.scaled(self.mean(form, row)) }
     }
 
+    /// The values of several at an architecture; `row` is room to work in.
+    pub(super) fn all_at(all: &[Self], form: &Form, row: &mut Vec<f32>, mut each: impl FnMut(usize, f32)) {
+        let mut basis: Option<&Arc<Basis>> = None;
+        for (place, expectation) in all.iter().enumerate() {
+            if basis.is_none_or(|basis| !Arc::ptr_eq(basis, &expectation.basis)) {
+                expectation.basis.row(form, row);
+                basis = Some(&expectation.basis);
+            }
+            each(place, expectation.scaled(expectation.sum(row)));
+        }
+    }
+
     /// A mean in units of the gap.
     pub(super) fn scaled(&self, mean: f64) -> f32 {
         if self.gap <= 1e-9 { 0.0 } else { (((mean - self.median) / self.gap) as f32).clamp(-3.0, 1.0) }
     }
 
     fn mean(&self, form: &Form, row: &mut Vec<f32>) -> f64 {
-        row.resize(self.coefficients.len(), 0.0);
-        self.kernel.row(&self.points, 0, form, row);
+        self.basis.row(form, row);
+        self.sum(row)
+    }
+
+    fn sum(&self, row: &[f32]) -> f64 {
         row.iter().zip(&self.coefficients).map(|(k, c)| f64::from(*k) * c).sum()
     }
 }

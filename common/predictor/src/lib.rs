@@ -345,10 +345,23 @@ impl Predictor {
         }
         if let Some(prior) = &self.prior {
             let tasks = Arc::make_mut(&mut self.slots.tasks);
+            // One look at an architecture for all tasks that were measured in the same places.
+            if !prior.is_tabulated() && known.is_empty() {
+                for slot in range.clone() {
+                    self.slots.forms.copy_to(slot, &mut self.form);
+                    let n = self.slots.n;
+                    prior.expected_at(&self.form, &mut self.expected_row, |t, value| {
+                        tasks[t * n + slot] = value
+                    });
+                }
+            }
             for t in 0..prior.tasks().len() {
                 let of_task = &mut tasks[t * self.slots.n..][range.clone()];
                 if let Some(known) = known.get(t) {
                     of_task.copy_from_slice(known);
+                    continue;
+                }
+                if !prior.has_table(t) && known.is_empty() {
                     continue;
                 }
                 if !prior.has_table(t) {
@@ -448,9 +461,10 @@ impl Predictor {
     /// before it is there already.
     fn observe_transfer(&mut self, n: usize, rank: u64, relative: f64) {
         let (Some(transfer), Some(prior)) = (&mut self.transfer, &self.prior) else { return };
-        let tasks = self.weights.len();
-        for (t, v) in self.tasks_at.iter_mut().enumerate() {
-            *v = prior.at(t, &self.form, rank, &mut self.expected_row);
+        let (tasks, at) = (self.weights.len(), &mut self.tasks_at);
+        prior.expected_at(&self.form, &mut self.expected_row, |t, value| at[t] = value);
+        for (t, v) in at.iter_mut().enumerate().filter(|(t, _)| prior.has_table(*t)) {
+            *v = prior.of_task(t)[rank as usize];
         }
         let mean: f32 = self.tasks_at.iter().zip(&self.weights).map(|(v, w)| v * w).sum();
         let square: f32 = self.tasks_at.iter().zip(&self.weights).map(|(v, w)| v * v * w).sum();

@@ -2,8 +2,9 @@
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use srnas_space::SearchSpace;
 use srnas_task::Task;
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 /// Some measurements of a past task.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,22 +30,24 @@ impl Observed {
     /// So many measurements of each past task are enough to say where it is good.
     pub const ENOUGH: usize = 400;
 
-    /// At most `n` measurements of a task, each architecture once; fewer where its space has fewer. The same task has the same.
-    pub fn of_task(task: &Task, n: usize) -> Self {
-        let (space, mut rng) = (task.space(), ChaCha8Rng::seed_from_u64(n as u64));
-        let (d, mut seen) = (space.len(), HashSet::new());
-        let mut known: Vec<(Vec<u8>, f32)> = Vec::with_capacity(n);
-        let mut choices = vec![0; d];
-        while known.len() < n {
-            let parents = best(&known, if known.is_empty() { 0 } else { PARENTS });
-            let wanted = if parents.is_empty() { n.div_ceil(2) } else { GENERATION.min(n - known.len()) };
+    /// At most `n` architectures of a space with the values of each task, so far as it has some: half of them drawn anywhere, half of them
+    /// edits of what is best so far in one task after the other. The same tasks have the same. What is measured of one is measured of
+    /// all, for that is what makes looking at them cheap.
+    pub fn of_tasks(space: &SearchSpace, tasks: &[Arc<Task>], n: usize) -> Vec<Self> {
+        let (d, mut rng, mut seen) = (space.len(), ChaCha8Rng::seed_from_u64(n as u64), HashSet::new());
+        let mut all: Vec<Self> = tasks.iter().map(|task| Self::nothing(task)).collect();
+        let (mut choices, mut known, mut turn) = (vec![0; d], 0, 0);
+        // A small space has no more at some point.
+        let mut fruitless = 0;
+        while known < n && fruitless <= tasks.len() && !tasks.is_empty() {
+            let parents = if known == 0 { Vec::new() } else { all[turn % tasks.len()].best(d, PARENTS) };
+            let wanted = if known == 0 { n.div_ceil(2) } else { GENERATION.min(n - known) };
             let mut new = Vec::with_capacity(wanted * d);
-            // A small space has no more at some point.
             for _ in 0..TRIES * wanted {
                 match parents.len() {
                     0 => space.sample(&mut rng, &mut choices),
                     some => {
-                        choices.copy_from_slice(parents[rng.random_range(0..some)]);
+                        choices.copy_from_slice(&parents[rng.random_range(0..some)]);
                         let decision = rng.random_range(0..d);
                         choices[decision] = rng.random_range(0..space.arity(decision));
                     }
@@ -56,73 +59,85 @@ impl Observed {
                     }
                 }
             }
-            let values = task.values(&new);
-            let before = known.len();
-            let pairs = new.chunks_exact(d).map(<[u8]>::to_vec).zip(values);
-            known.extend(pairs.filter(|(_, value)| value.is_finite()));
-            if known.len() == before {
-                break;
+            let before = known;
+            for (observed, task) in all.iter_mut().zip(tasks) {
+                observed.take_in(&new, &task.values(&new), d);
             }
+            known = all.iter().map(|observed| observed.values.len()).max().unwrap_or(0);
+            (turn, fruitless) = (turn + 1, if known > before { 0 } else { fruitless + 1 });
         }
-        let (choices, values): (Vec<Vec<u8>>, Vec<f32>) = known.into_iter().unzip();
-        Self { task: task.name().into(), family: task.family().into(), choices: choices.concat(), values }
+        all
     }
 
-    /// The measurements, `decisions` a piece.
-    pub fn measured(&self, decisions: usize) -> Vec<(&[u8], f32)> {
-        self.choices.chunks_exact(decisions).zip(self.values.iter().copied()).collect()
+    fn nothing(task: &Task) -> Self {
+        let (choices, values) = (Vec::new(), Vec::new());
+        Self { task: task.name().into(), family: task.family().into(), choices, values }
+    }
+
+    /// What is NaN is not known.
+    fn take_in(&mut self, architectures: &[u8], values: &[f32], decisions: usize) {
+        for (choices, value) in
+            architectures.chunks_exact(decisions).zip(values).filter(|(_, v)| v.is_finite())
+        {
+            self.choices.extend_from_slice(choices);
+            self.values.push(*value);
+        }
     }
 
     /// The best `most` of them, the best first.
     pub fn best(&self, decisions: usize, most: usize) -> Vec<Vec<u8>> {
-        best(&self.measured(decisions), most).into_iter().map(<[u8]>::to_vec).collect()
+        let mut all: Vec<(&[u8], f32)> =
+            self.choices.chunks_exact(decisions).zip(self.values.iter().copied()).collect();
+        all.sort_by(|a, b| b.1.total_cmp(&a.1));
+        all.into_iter().take(most).map(|(choices, _)| choices.to_vec()).collect()
     }
-}
-
-/// The `most` best architectures, the best first.
-fn best<A: AsRef<[u8]>>(known: &[(A, f32)], most: usize) -> Vec<&[u8]> {
-    let mut all: Vec<&(A, f32)> = known.iter().collect();
-    all.sort_by(|a, b| b.1.total_cmp(&a.1));
-    all.into_iter().take(most).map(|(choices, _)| choices.as_ref()).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use srnas_space::SearchSpace;
     use srnas_task::{Count, Function};
-    use std::sync::Arc;
 
+    /// The sum of the choices, or its negative.
     #[derive(Debug)]
-    struct Sum;
+    struct Sum(f32);
 
     impl Function for Sum {
         fn value(&self, choices: &[u8]) -> f32 {
-            choices.iter().map(|&c| f32::from(c)).sum()
+            self.0 * choices.iter().map(|&c| f32::from(c)).sum::<f32>()
         }
     }
 
     #[test]
-    fn the_second_half_is_better_than_chance_and_nothing_is_there_twice() {
+    fn the_second_half_is_better_than_chance_in_each_task_and_nothing_is_there_twice() {
         let space = SearchSpace::named("darts").unwrap();
-        let task = Task::of_function("t", "f", space.clone(), Arc::new(Sum), &[0.0, 1.0], false).unwrap();
-        let observed = Observed::of_task(&task, 400);
-        assert_eq!((observed.values.len(), observed.choices.len()), (400, 400 * 22));
-        let mean = |values: &[f32]| values.iter().sum::<f32>() / values.len() as f32;
-        assert!(mean(&observed.values[200..]) > mean(&observed.values[..200]) + 10.0);
-        let distinct: HashSet<&[u8]> = observed.choices.chunks_exact(22).collect();
+        let task = |sign| {
+            let function = Arc::new(Sum(sign));
+            Arc::new(Task::of_function("t", "f", space.clone(), function, &[0.0, 1.0], false).unwrap())
+        };
+        let tasks = [task(1.0), task(-1.0)];
+        let observed = Observed::of_tasks(&space, &tasks, 400);
+        let [most, least] = &observed[..] else { panic!("one for each task") };
+        assert_eq!((most.values.len(), most.choices.len()), (400, 400 * 22));
+        assert_eq!(most.choices, least.choices);
+        let best = |values: &[f32]| values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        for one in [most, least] {
+            assert!(best(&one.values[200..]) > best(&one.values[..200]) + 8.0);
+        }
+        let distinct: HashSet<&[u8]> = most.choices.chunks_exact(22).collect();
         assert_eq!(distinct.len(), 400);
-        assert_eq!(observed, Observed::of_task(&task, 400));
-        let best = observed.best(22, 3);
-        assert_eq!(task.value(&best[0]), observed.values.iter().copied().reduce(f32::max));
+        assert_eq!(observed, Observed::of_tasks(&space, &tasks, 400));
+        assert_eq!(tasks[0].value(&most.best(22, 3)[0]), Some(best(&most.values)));
     }
 
     #[test]
-    fn of_a_small_table_there_is_no_more_than_it_has() {
+    fn of_a_table_there_is_no_more_than_it_has() {
         let space = SearchSpace::named("nb201").unwrap();
         let values: Vec<f32> =
             (0..15_625).map(|rank| if rank < 30 { rank as f32 } else { f32::NAN }).collect();
-        let task = Task::new("t", "f", space, values, Count::Strings).unwrap();
-        assert!(Observed::of_task(&task, 100).values.len() < 30);
+        let task = Arc::new(Task::new("t", "f", space.clone(), values, Count::Strings).unwrap());
+        let observed = Observed::of_tasks(&space, &[task], 100);
+        assert!(observed[0].values.len() <= 30);
+        assert!(Observed::of_tasks(&space, &[], 100).is_empty());
     }
 }

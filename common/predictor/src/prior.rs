@@ -99,10 +99,15 @@ impl Prior {
     /// The same from some measurements of each task, which are kept. What is expected of each is its plain posterior's mean.
     pub fn of_observed(space: &SearchSpace, settings: &PlainSettings, observed: Vec<Observed>) -> Self {
         let known: Vec<Observed> = observed.into_iter().filter(|task| !task.values.is_empty()).collect();
-        let expectation = |task: &Observed| {
-            (task.task.clone(), Expectation::new(space, settings, &task.measured(space.len())))
-        };
-        let mut prior = Self::expected(known.iter().map(expectation).collect());
+        let mut expected = Vec::with_capacity(known.len());
+        // Those that were measured in the same places together.
+        for alike in known.chunk_by(|a, b| a.choices == b.choices) {
+            let choices: Vec<&[u8]> = alike[0].choices.chunks_exact(space.len()).collect();
+            let values: Vec<&[f32]> = alike.iter().map(|task| &task.values[..]).collect();
+            let expectations = Expectation::of_many(space, settings, &choices, &values);
+            expected.extend(alike.iter().map(|task| task.task.clone()).zip(expectations));
+        }
+        let mut prior = Self::expected(expected);
         prior.families = known.iter().map(|task| task.family.clone()).collect();
         prior.observed = known.into();
         match space.size().filter(|&size| size <= Self::LARGEST) {
@@ -127,7 +132,7 @@ impl Prior {
     }
 
     /// What the training tasks say: their tables, or in a space that is too large for one, what is expected from
-    /// [`Observed::ENOUGH`] measurements of each.
+    /// [`Observed::ENOUGH`] measurements of them.
     ///
     /// # Errors
     /// Values that are no prior.
@@ -139,8 +144,7 @@ impl Prior {
         if space.size().is_some_and(|size| size <= Self::LARGEST) {
             return Self::from_tables(space, tasks);
         }
-        let observed = tasks.iter().map(|task| Observed::of_task(task, Observed::ENOUGH));
-        Ok(Self::of_observed(space, settings, observed.collect()))
+        Ok(Self::of_observed(space, settings, Observed::of_tasks(space, tasks, Observed::ENOUGH)))
     }
 
     /// What its expectations are from, where that is kept.
@@ -197,6 +201,11 @@ impl Prior {
     /// Whether this task has one.
     pub(super) fn has_table(&self, task: usize) -> bool {
         task >= self.expectations.len()
+    }
+
+    /// Calls `each` with every task without a table and its value at an architecture; `row` is room to work in.
+    pub(super) fn expected_at(&self, form: &Form, row: &mut Vec<f32>, each: impl FnMut(usize, f32)) {
+        Expectation::all_at(&self.expectations, form, row, each);
     }
 
     /// Value of a task at one architecture; `row` is room to work in.

@@ -38,7 +38,7 @@ impl Task {
             name,
             family,
             space,
-            values: Values::Function(function),
+            values: Values::Function(function, known.iter().filter(|v| v.is_finite()).count()),
             // Other encodings of a class may have another value, and nobody can count them.
             count: Count::Classes,
             best,

@@ -10,6 +10,7 @@
 
 mod fidelity;
 mod function;
+mod matched;
 mod measurable;
 mod name;
 mod range;
@@ -17,6 +18,7 @@ mod within;
 
 pub use fidelity::{Fidelities, FidelitiesError, Fidelity, Training};
 pub use function::Function;
+pub use matched::UnmatchedError;
 pub use measurable::Measurable;
 pub use name::{TaskName, TaskNameError, Term, expand_braces};
 pub use range::{LARGEST_VALUE, SMALLEST_VALUE, beyond_search};
@@ -52,8 +54,8 @@ impl Count {
 pub(crate) enum Values {
     /// By rank; NaN is a value that is missing.
     Table(Arc<[f32]>),
-    /// Everywhere.
-    Function(Arc<dyn Function>),
+    /// Everywhere; so many were known when best and median were taken.
+    Function(Arc<dyn Function>, usize),
 }
 
 impl Values {
@@ -65,7 +67,7 @@ impl Values {
 
     /// Whether there is a value.
     fn has(&self, rank: u64) -> bool {
-        matches!(self, Self::Function(_)) || self.of_rank(rank).is_some()
+        matches!(self, Self::Function(..)) || self.of_rank(rank).is_some()
     }
 }
 
@@ -300,7 +302,7 @@ impl Task {
     pub fn value(&self, choices: &Choices) -> Option<f32> {
         match &self.values {
             Values::Table(_) => self.value_of_rank(self.space.rank(choices)),
-            Values::Function(function) => Some(function.value(choices)),
+            Values::Function(function, _) => Some(function.value(choices)),
         }
     }
 
@@ -311,7 +313,7 @@ impl Task {
             Values::Table(_) => {
                 architectures.chunks_exact(d).map(|choices| self.value(choices).unwrap_or(f32::NAN)).collect()
             }
-            Values::Function(function) => function.values(architectures, d),
+            Values::Function(function, _) => function.values(architectures, d),
         }
     }
 
@@ -324,7 +326,15 @@ impl Task {
     pub fn tabulated(&self) -> Option<u64> {
         match &self.values {
             Values::Table(values) => Some(values.len() as u64),
-            Values::Function(_) => None,
+            Values::Function(..) => None,
+        }
+    }
+
+    /// Of a task that answers by a function: how many architectures its best and median are of.
+    pub fn best_of(&self) -> Option<usize> {
+        match &self.values {
+            Values::Table(_) => None,
+            Values::Function(_, known) => Some(*known),
         }
     }
 

@@ -8,7 +8,7 @@ use srnas_oracle::{
         table::{Descriptor, import, suggest},
     },
 };
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::Arc};
 use tempfile::TempDir;
 
 /// A descriptor, a space and a table: refused, or a file that opens again and answers what the table says.
@@ -53,8 +53,8 @@ fn imported(folder: &TempDir, descriptor: &str, table: &str) -> Result<(), Strin
         assert!(!written.exists(), "half a file is left");
         return Err(reason.to_string());
     }
-    let benchmark = Benchmark::open(&written).expect("what is written can be opened");
-    sound(&std::sync::Arc::new(benchmark));
+    let benchmark = Arc::new(Benchmark::open(&written).expect("what is written can be opened"));
+    sound(&benchmark);
     answers(&benchmark, &descriptor, &file);
     Ok(())
 }

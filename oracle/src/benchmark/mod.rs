@@ -63,6 +63,25 @@ impl fmt::Display for Direction {
     }
 }
 
+/// Where a value comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// It was measured.
+    Measured,
+    /// A network says it.
+    Predicted,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Measured => "measured",
+            Self::Predicted => "predicted",
+        })
+    }
+}
+
 /// What a metric's numbers mean.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MetricInfo {
@@ -148,17 +167,17 @@ pub enum BenchmarkError {
 
 /// An open benchmark: architectures by row, and metrics over the rows.
 pub struct Benchmark {
-    source: Source,
+    source: Bytes,
     layout: Layout,
 }
 
 /// Where the bytes of a benchmark are.
-enum Source {
+enum Bytes {
     File(PathBuf, MappedFile),
     BuiltIn(&'static [u8]),
 }
 
-impl Source {
+impl Bytes {
     fn bytes(&self) -> &[u8] {
         match self {
             Self::File(_, bytes) => bytes,
@@ -179,7 +198,7 @@ impl Benchmark {
             Err(source) => return Err(BenchmarkError::Read { path, source }),
         };
         match format::read(&bytes) {
-            Ok(layout) => Ok(Self { source: Source::File(path, bytes), layout }),
+            Ok(layout) => Ok(Self { source: Bytes::File(path, bytes), layout }),
             Err(Refusal::Foreign(reason)) => Err(BenchmarkError::Foreign { path, reason }),
             Err(Refusal::Damaged(reason)) => Err(BenchmarkError::Damaged { path, reason }),
         }
@@ -191,7 +210,7 @@ impl Benchmark {
     /// As [`Self::open`].
     pub fn built_in(bytes: &'static [u8]) -> Result<Self, BenchmarkError> {
         match format::read(bytes) {
-            Ok(layout) => Ok(Self { source: Source::BuiltIn(bytes), layout }),
+            Ok(layout) => Ok(Self { source: Bytes::BuiltIn(bytes), layout }),
             Err(Refusal::Foreign(reason)) => Err(BenchmarkError::Foreign { path: BUILT_IN.into(), reason }),
             Err(Refusal::Damaged(reason)) => Err(BenchmarkError::Damaged { path: BUILT_IN.into(), reason }),
         }
@@ -200,8 +219,8 @@ impl Benchmark {
     /// The file, or [`BUILT_IN`].
     pub fn path(&self) -> &Path {
         match &self.source {
-            Source::File(path, _) => path,
-            Source::BuiltIn(_) => Path::new(BUILT_IN),
+            Bytes::File(path, _) => path,
+            Bytes::BuiltIn(_) => Path::new(BUILT_IN),
         }
     }
 
@@ -213,6 +232,11 @@ impl Benchmark {
     /// The space its architectures belong to.
     pub fn space(&self) -> &Arc<SearchSpace> {
         &self.layout.space
+    }
+
+    /// The space in the words of the file, where it is no known one.
+    pub fn space_definition(&self) -> Option<&SpaceDefinition> {
+        self.layout.descriptor.space_definition.as_ref()
     }
 
     /// Where the numbers come from.
@@ -335,9 +359,21 @@ impl Benchmark {
         self.layout.network.as_ref()
     }
 
-    /// Whether rows have what was measured of a metric; else they are predictions of the file's own network.
-    pub fn is_measured(&self, metric: &str) -> bool {
-        self.network().is_none_or(|n| n.info().rows_are_measured || n.output(metric).is_none())
+    /// What is known of a metric for an architecture of the space, and whether that was measured: the mean of its row, else what the
+    /// network says; none where neither has a value.
+    pub fn answer(&self, metric: &MetricView, choices: &[u8]) -> Option<(f64, Source)> {
+        let output = self.network().and_then(|network| Some((network, network.output(metric.name())?)));
+        let row = self.row_of(choices).map(|row| metric.mean(row)).filter(|value| !value.is_nan());
+        match (row, output) {
+            (Some(value), Some((network, _))) if !network.info().rows_are_measured => {
+                Some((value, Source::Predicted))
+            }
+            (Some(value), _) => Some((value, Source::Measured)),
+            (None, Some((network, output))) => {
+                Some((network.value(output, choices).into(), Source::Predicted))
+            }
+            (None, None) => None,
+        }
     }
 
     /// SHA-256 of what tasks depend on: name, space, architectures, metrics and network. Two processes with the same hash agree

@@ -1,6 +1,5 @@
 //! Importers: from published tables to benchmark files.
 
-mod climb;
 pub mod csv;
 pub mod described;
 mod diagnosis;

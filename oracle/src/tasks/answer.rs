@@ -1,7 +1,7 @@
 //! An objective that a benchmark's network answers for any architecture of its space.
 
 use super::Scaling;
-use crate::benchmark::Benchmark;
+use crate::{benchmark::Benchmark, climb::climb};
 use srnas_space::{Choices, SearchSpace};
 use srnas_task::{Function, TaskName};
 use std::{fmt, sync::Arc};
@@ -40,6 +40,18 @@ impl Answer {
         };
         let terms = name.terms.iter().zip(scalings).map(part).collect();
         Self { benchmark, terms }
+    }
+
+    /// The values of the best that lie near the best rows, of which `known` are the values.
+    pub fn best_near(&self, known: &[f32]) -> Vec<f32> {
+        const STARTS: usize = 4;
+        let space = self.benchmark.space();
+        let mut rows: Vec<usize> = (0..known.len()).filter(|&row| !known[row].is_nan()).collect();
+        rows.sort_by(|&a, &b| known[b].total_cmp(&known[a]).then(a.cmp(&b)));
+        let values = |all: &[u8]| self.values(all, space.len());
+        let climbed =
+            rows.into_iter().take(STARTS).map(|row| climb(space, self.benchmark.choices(row), values));
+        climbed.flat_map(|best| values(&best)).collect()
     }
 
     /// The values of every encoding of a small space; NaN of what is not valid.

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     comparison::{Outcome, Plan},
-    problem::{Known, Problem},
+    problem::{Known, Problem, Why},
     statistics::{Friedman, friedman, nemenyi_critical_difference},
 };
 use serde::Serialize;
@@ -307,8 +307,17 @@ pub(super) fn document(summary: &Summary, plots: &[Plot]) -> Document {
         plan.seed,
         plan.software
     )));
-    let partial: Vec<String> =
-        summary.problems.iter().filter_map(|p| Some(format!("{}: {}", p.problem, p.known?))).collect();
+    let known =
+        summary.problems.iter().filter_map(|p| Some((p.known?.why, format!("{}: {}", p.problem, p.known?))));
+    let (predicted, partial): (Vec<_>, Vec<_>) = known.partition(|(why, _)| *why == Why::AreTheBestKnown);
+    let joined =
+        |all: &[(Why, String)]| all.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>().join("; ");
+    if !predicted.is_empty() {
+        blocks.push(Block::Paragraph(format!(
+            "Values are predictions of a benchmark's network wherever its file has no measurement. {}.",
+            joined(&predicted)
+        )));
+    }
     let feasible: Vec<String> =
         summary.problems.iter().filter_map(|p| Some(format!("{}: {}", p.problem, p.feasible?))).collect();
     if !feasible.is_empty() {
@@ -321,7 +330,7 @@ pub(super) fn document(summary: &Summary, plots: &[Plot]) -> Document {
     if !partial.is_empty() {
         blocks.push(Block::Paragraph(format!(
             "The comparison is on a part of the architectures: best and median are theirs, and of a table nothing else is drawn or asked for. {}.",
-            partial.join("; ")
+            joined(&partial)
         )));
     }
     let failed: Vec<String> = summary

@@ -7,7 +7,7 @@ use super::{
 use anyhow::bail;
 use serde_json::json;
 use srnas_oracle::{
-    benchmark::{Benchmark, MetricView},
+    benchmark::{Benchmark, MetricView, Source},
     ranking::{Ranked, ranked},
 };
 
@@ -21,8 +21,8 @@ pub(super) fn query(
     let space = benchmark.space();
     let choices = space.parse(architecture).map_err(|e| Usage(e.to_string()))?;
     let architecture = space.format(&choices);
-    let (row, network) = (benchmark.row_of(&choices), benchmark.network());
-    if row.is_none() && network.is_none() {
+    let row = benchmark.row_of(&choices);
+    if row.is_none() && benchmark.network().is_none() {
         bail!("{architecture} is not in the table of {}", benchmark.name());
     }
     let asked: Vec<MetricView> = match metrics {
@@ -34,20 +34,14 @@ pub(super) fn query(
     };
     let mut rows = Vec::new();
     for metric in asked {
-        let info = metric.info();
-        let known = row.filter(|&row| !metric.mean(row).is_nan());
-        let predicted = || network.and_then(|n| Some(n.value(n.output(metric.name())?, &choices)));
-        let (seeds, mean): (Vec<f64>, f64) = match known {
-            Some(row) => {
-                ((0..metric.seeds()).map(|seed| metric.value(row, seed)).collect(), metric.mean(row))
+        let (info, answer) = (metric.info(), benchmark.answer(&metric, &choices));
+        let mean = answer.map_or(f64::NAN, |(value, _)| value);
+        let source = answer.map(|(_, source)| source);
+        let seeds: Vec<f64> = match (row, source) {
+            (Some(row), Some(Source::Measured)) => {
+                (0..metric.seeds()).map(|seed| metric.value(row, seed)).collect()
             }
-            None => (Vec::new(), predicted().map_or(f64::NAN, f64::from)),
-        };
-        // A prediction never passes for a measurement.
-        let source = match known {
-            _ if mean.is_nan() => "unknown",
-            Some(_) if benchmark.is_measured(metric.name()) => "measured",
-            _ => "predicted",
+            _ => Vec::new(),
         };
         if out.json {
             out.line(json!({
@@ -59,7 +53,7 @@ pub(super) fn query(
         } else {
             let apart: Vec<String> = seeds.iter().map(|&v| number(v)).collect();
             let apart = match source {
-                "predicted" => source.to_string(),
+                Some(Source::Predicted) => Source::Predicted.to_string(),
                 _ if seeds.len() > 1 => format!("mean of {}", apart.join(", ")),
                 _ => String::new(),
             };

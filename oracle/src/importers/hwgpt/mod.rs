@@ -8,10 +8,12 @@ mod network;
 
 use super::{
     Folders, ImportError, Imported,
-    climb::climb,
     csv::{Column, CsvError, CsvTable},
 };
-use crate::benchmark::{BenchmarkWriter, Direction, MetricInfo, Network, SpaceDefinition, SpaceFormat};
+use crate::{
+    benchmark::{BenchmarkWriter, Direction, MetricInfo, Network, SpaceDefinition, SpaceFormat},
+    climb::climb,
+};
 use srnas_space::SearchSpace;
 use std::{
     collections::HashMap,
@@ -245,7 +247,8 @@ impl<'a> Main<'a> {
             }
         }
         let start = &self.choices[best * d..][..d];
-        let mut top = climb(&network, 0, Direction::Minimise, &self.space, start);
+        let better = |all: &[u8]| network.values(0, all).into_iter().map(|perplexity| -perplexity).collect();
+        let mut top = climb(&self.space, start, better);
         self.space.activate(&mut top);
         if self.choices.chunks_exact(d).all(|known| known != top) {
             self.choices.extend(top);

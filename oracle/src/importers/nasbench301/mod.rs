@@ -7,10 +7,13 @@
 
 mod onnx;
 
-use super::{Folders, ImportError, Imported, climb::climb, csv::CsvTable};
-use crate::benchmark::{
-    Activation, BenchmarkWriter, Branch, Direction, Fidelity, MetricInfo, Network, NetworkInfo, Output,
-    Weights,
+use super::{Folders, ImportError, Imported, csv::CsvTable};
+use crate::{
+    benchmark::{
+        Activation, BenchmarkWriter, Branch, Direction, Fidelity, MetricInfo, Network, NetworkInfo, Output,
+        Weights,
+    },
+    climb::climb,
 };
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -413,7 +416,7 @@ fn known(network: &Network, space: &SearchSpace) -> Vec<u8> {
         let mut order: Vec<usize> = (0..DRAWN).collect();
         order.sort_by(|&a, &b| values[b].total_cmp(&values[a]).then(a.cmp(&b)));
         for &start in &order[..STARTS] {
-            let best = climb(network, output, Direction::Maximise, space, &drawn[start * d..][..d]);
+            let best = climb(space, &drawn[start * d..][..d], |all| network.values(output, all));
             if seen.insert(best.clone()) {
                 all.extend(best);
             }
