@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use srnas_basics::text::hex;
 use srnas_ledger::Database;
 use srnas_oracle::{catalog::Catalog, tasks::resolve_tasks};
+use srnas_predictor::Observed;
 use srnas_search::{Goal, Guide, Objective, Past, PastSearch, past_of};
 use srnas_space::{SPACES, SearchSpace};
 use srnas_task::{Count, TaskName, expand_braces};
@@ -173,7 +174,7 @@ fn of_folder(
 /// All that benchmarks know of the tasks that a pattern names.
 fn of_tasks(
     pattern: &str,
-    space: &SearchSpace,
+    space: &Arc<SearchSpace>,
     catalog: &Catalog,
     metric: Option<&Objective>,
 ) -> anyhow::Result<Vec<PastSearch>> {
@@ -185,20 +186,37 @@ fn of_tasks(
     let names = names.into_iter().map(parse).collect::<anyhow::Result<Vec<_>>>()?;
     let mut searches = Vec::new();
     for task in resolve_tasks(catalog, &names, Count::Classes)? {
-        check_space(task.name(), task.space(), space)?;
+        // On a space of other decisions, what the names of these say.
+        let task = match check_space(task.name(), task.space(), space) {
+            Ok(()) => task,
+            Err(other) => Arc::new(task.matched(space).map_err(|_| other)?),
+        };
         // A task is of the metric that its name ends with.
         let last = |name: &str| name.rsplit('/').next().unwrap_or_default().to_string();
         if metric.is_some_and(|wanted| last(&wanted.metric) != last(task.name())) {
             continue;
         }
-        let mut choices = vec![0; space.len()];
-        let mut measured = Vec::new();
-        for rank in 0..task.space().size().unwrap_or(0) {
-            task.space().unrank(rank, &mut choices);
-            if let Some(value) = task.value_of_rank(rank).filter(|_| space.is_valid(&choices)) {
-                measured.push((choices.clone(), Some(value)));
+        let measured = match task.tabulated() {
+            Some(size) => {
+                let mut choices = vec![0; space.len()];
+                let of = |rank| {
+                    task.space().unrank(rank, &mut choices);
+                    let value = task.value_of_rank(rank).filter(|_| space.is_valid(&choices))?;
+                    Some((choices.clone(), Some(value)))
+                };
+                (0..size).filter_map(of).collect()
             }
-        }
+            // Of what has no table, what is enough.
+            None => {
+                let observed = Observed::of_tasks(space, std::slice::from_ref(&task), Observed::ENOUGH);
+                let of = |one: Observed| {
+                    let choices =
+                        one.choices.chunks_exact(space.len()).map(<[u8]>::to_vec).collect::<Vec<_>>();
+                    choices.into_iter().zip(one.values.into_iter().map(Some)).collect::<Vec<_>>()
+                };
+                observed.into_iter().flat_map(of).collect()
+            }
+        };
         searches.push(PastSearch { name: task.name().into(), measured });
     }
     Ok(searches)

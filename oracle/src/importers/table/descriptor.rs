@@ -251,15 +251,6 @@ impl Descriptor {
         let format = if json { SpaceFormat::Json } else { SpaceFormat::Toml };
         let definition = SpaceDefinition { format, text };
         let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
-        Ok((Arc::new(space_of(&definition, &stem).map_err(wrong)?), Some(definition)))
-    }
-}
-
-/// The space of a definition, if a benchmark can be over it; `name` is its name where it has none of its own.
-pub(super) fn space_of(definition: &SpaceDefinition, name: &str) -> Result<SearchSpace, String> {
-    let space = definition.space(name)?;
-    match space.size() {
-        Some(_) => Ok(space),
-        None => Err("it has more than 2^64 combinations, more than a benchmark can look up".into()),
+        Ok((Arc::new(definition.space(&stem).map_err(wrong)?), Some(definition)))
     }
 }

@@ -109,7 +109,7 @@ pub fn import(file: &Path, descriptor: &Descriptor, folder: &Path) -> Result<Imp
 pub fn import_with(file: &Path, descriptor: &Descriptor, space: &str) -> Result<ImportedTable, TableError> {
     let definition = SpaceDefinition { format: SpaceFormat::Toml, text: space.into() };
     let wrong = |reason| TableError::Space { space: descriptor.space.clone(), reason };
-    let space = Arc::new(descriptor::space_of(&definition, &descriptor.benchmark).map_err(wrong)?);
+    let space = Arc::new(definition.space(&descriptor.benchmark).map_err(wrong)?);
     let mut table = cells(file, descriptor.delimiter)?;
     let left_out = leave_out(&mut table, descriptor)?;
     of_cells(&table, descriptor, &space, Some(definition), left_out)

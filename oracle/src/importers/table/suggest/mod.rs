@@ -120,7 +120,7 @@ fn attempt(suggestion: &Suggestion, table: &CsvTable) -> Result<(), Problem> {
     let descriptor = Descriptor::of_text(&suggestion.descriptor).map_err(general)?;
     Catalog::check_own_name(&descriptor.benchmark).map_err(|e| general(e.to_string()))?;
     let definition = SpaceDefinition { format: SpaceFormat::Toml, text: suggestion.space.clone() };
-    let space = descriptor::space_of(&definition, &descriptor.benchmark).map_err(general)?;
+    let space = definition.space(&descriptor.benchmark).map_err(general)?;
     let imported =
         of_cells(table, &descriptor, &Arc::new(space), Some(definition), 0).map_err(|e| match e {
             TableError::Csv(CsvError::Value { line, column, reason, .. }) => {
