@@ -222,7 +222,7 @@ fn every_broken_rule_of_the_format_is_named() {
     let cases: [(Break, &str); 18] = [
         (|f| f.key = "other", "without the metadata `srnas_benchmark`"),
         (|f| f.descriptor = serde_json::json!("text"), "cannot be read"),
-        (|f| f.descriptor["format_version"] = 3.into(), "format version 3, and this srnas reads up to 2"),
+        (|f| f.descriptor["format_version"] = 4.into(), "format version 4, and this srnas reads up to 3"),
         (
             |f| f.descriptor["space"] = "nb21".into(),
             "unknown search space `nb21`; did you mean `nb201` or `nb101`?",

@@ -168,7 +168,9 @@ fn a_surrogate_of_a_part_predicts_the_rest_and_keeps_what_was_measured() {
     let fitted = |tau| fit(&part, &["d/val".into()], "all-of-it", tau, 1, &mut |_, _| {});
     let first = fitted(0.8).unwrap();
     let [(val, held_out), (early, _)] = &first.held_out[..] else { panic!("two metrics") };
-    assert_eq!((val.as_str(), early.as_str(), held_out.rows), ("d/val", "d/early", 300));
+    // A tenth of the classes.
+    assert_eq!((val.as_str(), early.as_str()), ("d/val", "d/early"));
+    assert_eq!(held_out.rows, part.distinct().len() / 10);
     assert!(held_out.kendall > 0.85 && held_out.mean_error < 2.0, "{held_out:?}");
     first.benchmark.write(&folder.path().join("all-of-it.safetensors")).unwrap();
     let whole = Benchmark::open(&folder.path().join("all-of-it.safetensors")).unwrap();
@@ -202,7 +204,7 @@ fn what_cannot_be_fitted_is_refused_before_it_is_tried() {
             .unwrap_err()
             .to_string()
     };
-    assert!(refused(60, "d/val").contains("known of 60 architectures, and 100 are needed"));
+    assert!(refused(60, "d/val").contains("architectures, and 100 are needed"));
     assert!(refused(200, "d/same").contains("`d/same` is the same everywhere"));
     assert!(refused(200, "d/vol").contains("d/val"));
     assert!(refused(15_625, "d/val").contains("nothing to stand in for"));

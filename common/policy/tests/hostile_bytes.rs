@@ -243,16 +243,21 @@ fn a_prior_whose_size_overflows_is_refused() {
     let (header, tensors) = parts(&POLICY);
     let mut header: serde_json::Value = serde_json::from_str(&header).unwrap();
     header["__metadata__"]["srnas_policy"] = description.to_string().into();
-    // An empty tensor where the prior was; its bytes were the last ones.
+    // An empty tensor where the prior was: what lies behind it moves up.
+    let offset = |value: &serde_json::Value| value.as_u64().unwrap() as usize;
     let offsets = header["prior"]["data_offsets"].clone();
-    let (from, to) = (offsets[0].as_u64().unwrap() as usize, offsets[1].as_u64().unwrap() as usize);
-    let file = if to == tensors.len() {
-        header["prior"]["shape"] = serde_json::json!([4, 0]);
-        header["prior"]["data_offsets"] = serde_json::json!([from, from]);
-        assembled(&header.to_string(), &tensors[..from])
-    } else {
-        unreachable!("the half floats come after the floats");
-    };
+    let (from, to) = (offset(&offsets[0]), offset(&offsets[1]));
+    header["prior"]["shape"] = serde_json::json!([4, 0]);
+    header["prior"]["data_offsets"] = serde_json::json!([from, from]);
+    for (_, tensor) in header.as_object_mut().unwrap().iter_mut().filter(|(name, _)| *name != "__metadata__")
+    {
+        let own = tensor["data_offsets"].clone();
+        if offset(&own[0]) >= to {
+            tensor["data_offsets"] =
+                serde_json::json!([offset(&own[0]) - (to - from), offset(&own[1]) - (to - from)]);
+        }
+    }
+    let file = assembled(&header.to_string(), &[&tensors[..from], &tensors[to..]].concat());
     let refused = Policy::from_bytes(&file).unwrap_err().to_string();
     assert!(refused.contains("a prior of 4 tasks"), "{refused}");
 }
