@@ -11,6 +11,7 @@ use super::{
     Direction, Fidelity, Metric, MetricInfo, Network, NetworkInfo, Precision, fidelity, network::Weights,
 };
 use hashbrown::HashMap;
+use rayon::prelude::*;
 use safetensors::{Dtype, SafeTensorError, SafeTensors, tensor::TensorInfo};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -220,14 +221,17 @@ impl RowIndex {
             Some(size) if size <= DENSE_ROWS => Self::Dense(vec![ABSENT; size as usize].into()),
             _ => Self::Sparse(HashMap::with_capacity(choices.len() / space.len())),
         };
-        for (row, architecture) in choices.chunks_exact(space.len()).enumerate() {
-            if !space.is_valid(architecture) {
+        let d = space.len();
+        // Most of the time goes into what is valid.
+        let of = |architecture: &[u8]| space.is_valid(architecture).then(|| space.rank(architecture));
+        let ranks: Vec<Option<u64>> = choices.par_chunks_exact(d).map(of).collect();
+        for (row, (architecture, rank)) in choices.chunks_exact(d).zip(ranks).enumerate() {
+            let Some(rank) = rank else {
                 return Err(Refusal::Damaged(format!(
                     "row {row} of `{CHOICES}`, {architecture:?}, is not an architecture of {}",
                     space.name()
                 )));
-            }
-            let rank = space.rank(architecture);
+            };
             if let Some(first) = index.get(rank) {
                 return Err(Refusal::Damaged(format!(
                     "rows {first} and {row} are the same architecture, {}",
@@ -284,17 +288,6 @@ pub(super) fn read(bytes: &[u8]) -> Result<Layout, Refusal> {
         }
     };
     let choices = place(architectures);
-    // Checks what the file has, also where it is to be expanded.
-    let mut index = RowIndex::new(&space, &bytes[choices.clone()])?;
-    let architectures = match descriptor.rows {
-        Rows::Encodings => Architectures::Stored { rows, choices: choices.clone() },
-        Rows::Classes => {
-            let expanded = Architectures::expand(&space, &bytes[choices.clone()])?;
-            index = RowIndex::new(&space, expanded.choices(bytes))?;
-            expanded
-        }
-    };
-
     let mut metrics = Vec::with_capacity(descriptor.metrics.len());
     for (name, info) in &descriptor.metrics {
         check_metric_name(name).map_err(Refusal::Damaged)?;
@@ -346,10 +339,24 @@ pub(super) fn read(bytes: &[u8]) -> Result<Layout, Refusal> {
     if let Some(name) = tensors.keys().min() {
         return Err(Refusal::Damaged(format!("tensor `{name}` is not described in its metadata")));
     }
-    check_values(bytes, &metrics)?;
     fidelity::check_all(&descriptor.fidelities, &descriptor.metrics).map_err(Refusal::Damaged)?;
 
-    let content_hash = content_hash(bytes, &descriptor, &choices, &metrics, &numbers);
+    // What takes long in a large file, side by side.
+    let ((index, values), content_hash) = rayon::join(
+        || rayon::join(|| RowIndex::new(&space, &bytes[choices.clone()]), || check_values(bytes, &metrics)),
+        || content_hash(bytes, &descriptor, &choices, &metrics, &numbers),
+    );
+    // Checks what the file has, also where it is to be expanded.
+    let mut index = index?;
+    values?;
+    let architectures = match descriptor.rows {
+        Rows::Encodings => Architectures::Stored { rows, choices: choices.clone() },
+        Rows::Classes => {
+            let expanded = Architectures::expand(&space, &bytes[choices.clone()])?;
+            index = RowIndex::new(&space, expanded.choices(bytes))?;
+            expanded
+        }
+    };
     match &descriptor.content_sha256 {
         Some(stated) if *stated != hex(&content_hash) => Err(Refusal::Damaged(format!(
             "its content has SHA-256 {} where its metadata says {stated}",
