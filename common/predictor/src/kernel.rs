@@ -173,7 +173,12 @@ mod tests {
         check(&space, &[0, 1, 0], &[0, 1, 3], 1.0, 2.0);
         // Both from one end to the other, and the word: the furthest there is.
         check(&space, &[0, 0, 0], &[3, 3, 3], 3.0, 3.0 * 4.0 + 2.0);
-        assert_eq!(space.most_squared_count_distance(), 14);
+        // A column that holds nothing yet is further from the other end than that.
+        let (mut form, mut row) = (Form::new(&space), [0.0; 2]);
+        form.assign(&space, &[3, 3, 3]);
+        Kernel::new(&PlainSettings::default(), &space).row(&Forms::new(&space, 2), 0, &form, &mut row);
+        assert!(row[0] > 0.0 && row[0] < 0.8 * (-14f32.sqrt() / 1.5).exp() + 0.2);
+        assert_eq!(space.most_squared_count_distance(), 4 * 4 + 2);
     }
 
     #[test]

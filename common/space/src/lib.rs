@@ -332,7 +332,7 @@ impl SearchSpace {
         }
     }
 
-    /// No two architectures have counts further apart than this, squared.
+    /// No two architectures have counts further apart than this, squared, and none is further from having none at all.
     pub fn most_squared_count_distance(&self) -> usize {
         let vocabularies = self.vocabularies.iter().max().map_or(0, |last| last + 1);
         let of = |vocabulary: usize| {
@@ -340,8 +340,9 @@ impl SearchSpace {
                 self.decisions.iter().zip(&self.vocabularies).filter(|(_, v)| **v == vocabulary);
             let first = decisions.next().map_or((false, 0), |(d, _)| (d.ordered, d.choices.len()));
             let n = 1 + decisions.count();
-            // All decisions moved from one choice to another; from the first to the last where they are ordered.
-            n * n * if first.0 { first.1.saturating_sub(1) } else { 2 }
+            // All decisions moved from one choice to another; where they are ordered the last choice counts as every one, which is
+            // nowhere further than from nothing.
+            n * n * if first.0 { first.1 } else { 2 }
         };
         (0..vocabularies).map(of).sum()
     }
