@@ -6,8 +6,10 @@
 
 pub mod agreement;
 pub mod benchmark;
+pub mod built_in;
 pub mod catalog;
 pub mod command;
+pub mod control;
 pub mod costly;
 pub mod digits;
 pub mod importers;

@@ -1,9 +1,10 @@
 //! The networks: policy and value in one, forwards and backwards, for all worlds at once.
 //!
-//! Written by hand and not with candle. These networks have some hundred weights, and a step of all worlds is some
-//! thousand multiply-adds: less than candle takes to begin its operations. And whatever adds up here does so in one
-//! order, without fused operations, so that a training gives the same bits on every machine, which `srnas bench verify`
-//! relies on. A test holds the gradients against candle's.
+//! Written by hand and not with candle, for two reasons. These networks have some hundred weights, less than candle's
+//! operations are made for: a step of all worlds with what it takes of a change of the weights is 0.9 µs here and 18 µs there
+//! (one hidden layer of 8 units), or 7.7 and 109 µs (three of 16). And whatever adds up here does so in one order, without
+//! fused operations, so that a training gives the same bits on every machine, which `srnas bench verify` relies on. A test
+//! holds the gradients against candle's.
 
 use super::{
     math::{logistic, tanh},

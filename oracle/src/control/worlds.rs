@@ -236,8 +236,8 @@ mod tests {
     fn a_pole_that_is_pushed_one_way_falls_and_a_hanging_one_leaves_the_rail() {
         let (ends, _) = pushed(task("balance"), |_| 1.0, 20);
         let first = |world: usize| ends.iter().position(|ends| ends[world] == End::Failed).unwrap();
-        // Ten steps or so, as is known of this cart-pole.
-        assert!((0..WORLDS).all(|world| (7..13).contains(&first(world))));
+        // In seven to ten steps, as is known of this cart-pole.
+        assert!((0..WORLDS).all(|world| (6..10).contains(&first(world))));
         let (ends, rewards) = pushed(task("swingup"), |_| 1.0, 25);
         assert!(ends[..10].iter().flatten().all(|end| *end == End::Not));
         assert!((0..WORLDS).all(|world| ends.iter().any(|ends| ends[world] == End::Failed)));
