@@ -107,7 +107,11 @@ fn the_built_in_benchmark_is_enough_until_a_task_wants_another() {
     let output = srnas(folder.path(), &["doctor", "--listen", "127.0.0.1:0"]).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.contains("digits: 15625 rows") && text.contains("over nb201"), "{text}");
+    assert!(
+        ["control: 4374 rows", "digits: 15625 rows"].iter().all(|row| text.contains(row))
+            && text.contains("over nb201"),
+        "{text}"
+    );
 
     let arguments = ["doctor", "--listen", "127.0.0.1:0", "--config", "run.toml"];
     let output = srnas(folder.path(), &arguments).output().unwrap();

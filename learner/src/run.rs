@@ -207,7 +207,7 @@ pub(crate) fn prepare(
     // Actors simulate; what they would refuse is refused here, before they come.
     simulated::check(&config, catalog, &tasks).map_err(RunTasksError::from)?;
     batches_fit(&config, &shape(&config, tasks.space(), tasks.all.len()))?;
-    let benchmarks = digests(catalog, &config, &tasks)?;
+    let benchmarks = digests(catalog, &config)?;
     info!(
         tasks = tasks.all.len(),
         learned = tasks.learned.len(),
@@ -481,20 +481,15 @@ fn groups(config: &Config) -> Vec<String> {
 }
 
 /// The benchmarks that an actor must have too.
-fn digests(
-    catalog: &Catalog,
-    config: &Config,
-    tasks: &RunTasks,
-) -> Result<Vec<BenchmarkDigest>, LearnerError> {
-    let names: BTreeSet<String> =
-        config.train_tasks().map_err(RunTasksError::from)?.into_iter().map(|task| task.benchmark).collect();
+fn digests(catalog: &Catalog, config: &Config) -> Result<Vec<BenchmarkDigest>, LearnerError> {
+    let names = RunTasks::benchmarks(config).map_err(RunTasksError::from)?;
     names
         .into_iter()
         .map(|name| {
             let benchmark = catalog.open(&name)?;
             Ok(BenchmarkDigest {
                 name,
-                space: tasks.space().name().into(),
+                space: benchmark.space().name().into(),
                 content_hash: benchmark.content_hash().to_vec(),
             })
         })

@@ -2,7 +2,7 @@
 
 use crate::{
     benchmark::{BUILT_IN, Benchmark, BenchmarkError, EXTENSION},
-    digits,
+    built_in::{self, BuiltIn},
     importers::Kind,
 };
 use srnas_basics::names;
@@ -28,7 +28,7 @@ pub struct Catalog {
 /// of published tables make, and what `srnas run --space` makes.
 fn reserved() -> impl Iterator<Item = &'static str> {
     let published = crate::importers::KINDS.iter().flat_map(|kind| kind.benchmarks).copied();
-    [digits::BENCHMARK, SURROGATES].into_iter().chain(published)
+    built_in::ALL.iter().map(|own| own.name).chain([SURROGATES]).chain(published)
 }
 
 /// The benchmark of made-up tasks of a run, in its directory.
@@ -141,7 +141,7 @@ impl Catalog {
         let what = match Kind::of(of) {
             Some(kind) => format!("the benchmark that `srnas bench import {}` makes", kind.name),
             None if of == SURROGATES => "what `srnas run --space` trains on".into(),
-            None => "the benchmark that is built in".into(),
+            None => "a benchmark that is built in".into(),
         };
         Err(CatalogError::Reserved { name: name.into(), what })
     }
@@ -177,7 +177,7 @@ impl Catalog {
             }
         }
         let mut found: BTreeMap<String, PathBuf> =
-            BTreeMap::from([(digits::BENCHMARK.to_string(), BUILT_IN.into())]);
+            built_in::ALL.iter().map(|own| (own.name.to_string(), BUILT_IN.into())).collect();
         let mut hidden = Vec::new();
         for path in paths {
             // Files that begin with a dot are being written.
@@ -206,8 +206,8 @@ impl Catalog {
         let Some(entry) = entries.iter().find(|e| e.name == name) else {
             return Err(self.absent(name, &entries));
         };
-        if entry.path == Path::new(BUILT_IN) {
-            return Ok(digits::benchmark());
+        if let Some(own) = BuiltIn::of(name) {
+            return Ok((own.open)());
         }
         let benchmark = Benchmark::open(&entry.path)?;
         if benchmark.name() != name {

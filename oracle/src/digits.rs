@@ -1,20 +1,18 @@
-//! `digits`: the benchmark that is built in. Every class of NAS-Bench-201 cells, trained on the UCI handwritten digits
+//! `digits`: a benchmark that is built in. Every class of NAS-Bench-201 cells, trained on the UCI handwritten digits
 //! by [`crate::training`]. `docs/benchmarks/digits.md` tells how it was made and what it is good for.
 
 mod generate;
 mod retrain;
 
-pub use generate::{GenerateError, Generated, Progress, generate};
+pub use generate::generate;
 pub use retrain::retrain;
 
 use srnas_space::SearchSpace;
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, LazyLock},
-};
+use std::sync::{Arc, LazyLock};
 
 use crate::{
     benchmark::{Benchmark, Direction, Fidelity, MetricInfo},
+    built_in,
     training::{Recipe, attack::Attack, corruption::Corruption, measure::Questions, model::Scale},
 };
 
@@ -61,20 +59,7 @@ pub fn questions() -> Questions {
 
 /// The classes: for each the choices of its first encoding, in order.
 fn classes() -> Vec<Vec<u8>> {
-    let space = space();
-    let mut first = BTreeMap::new();
-    let mut choices = vec![0; space.len()];
-    for rank in 0..space.size().expect("a small space") {
-        space.unrank(rank, &mut choices);
-        first.entry(space.canonical_key(&choices)).or_insert(rank);
-    }
-    let mut ranks: Vec<u64> = first.into_values().collect();
-    ranks.sort_unstable();
-    let unranked = ranks.into_iter().map(|rank| {
-        space.unrank(rank, &mut choices);
-        choices.clone()
-    });
-    unranked.collect()
+    built_in::classes(&space())
 }
 
 /// The accuracies that a training said early, of those that it said at its end.

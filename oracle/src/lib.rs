@@ -6,9 +6,11 @@
 
 pub mod agreement;
 pub mod benchmark;
+pub mod built_in;
 pub mod catalog;
 mod climb;
 pub mod command;
+pub mod control;
 pub mod costly;
 pub mod digits;
 pub mod fit;

@@ -11,7 +11,7 @@ use srnas_config::{Config, ConfigError};
 use srnas_predictor::Prior;
 use srnas_space::SearchSpace;
 use srnas_task::{Task, TaskName};
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// The training tasks of a run, in the order in which the wire numbers them.
 #[derive(Clone, Debug)]
@@ -69,9 +69,8 @@ impl RunTasks {
         }
         let resolve = if config.environment.shorter > 0 { resolve_with_shorter } else { resolve_tasks };
         let all = resolve(catalog, &train, config.tasks.count)?;
-        // A run has one space: that of what is to be searched, which may be on a benchmark that none is learned on.
-        let elsewhere = |task: &&TaskName| train.iter().all(|learned| learned.benchmark != task.benchmark);
-        let searched = match held_out.first().filter(elsewhere) {
+        // A run has one space: that of what is to be searched.
+        let searched = match searched_elsewhere(&train, &held_out) {
             Some(task) => resolve_tasks(catalog, std::slice::from_ref(task), config.tasks.count)?,
             None => Vec::new(),
         };
@@ -105,6 +104,16 @@ impl RunTasks {
         Ok(Self { all, learned, validation })
     }
 
+    /// Names of the benchmarks that a run with this configuration needs wherever its tasks are built.
+    ///
+    /// # Errors
+    /// Names that are no tasks.
+    pub fn benchmarks(config: &Config) -> Result<BTreeSet<String>, ConfigError> {
+        let (train, held_out) = (config.train_tasks()?, config.resolve(&config.tasks.held_out)?);
+        let searched = searched_elsewhere(&train, &held_out);
+        Ok(train.iter().chain(searched).map(|task| task.benchmark.clone()).collect())
+    }
+
     /// The space of the run.
     pub fn space(&self) -> &Arc<SearchSpace> {
         self.all[0].space()
@@ -122,4 +131,10 @@ impl RunTasks {
             (0..self.all.len()).map(|i| !self.validation.contains(&i) && !leave_out(&self.all[i])).collect();
         prior.weights(|t| kept[t])
     }
+}
+
+/// What is to be searched, where that is on a benchmark that nothing is learned on: the run is then on its space.
+fn searched_elsewhere<'a>(train: &[TaskName], held_out: &'a [TaskName]) -> Option<&'a TaskName> {
+    let elsewhere = |task: &&TaskName| train.iter().all(|learned| learned.benchmark != task.benchmark);
+    held_out.first().filter(elsewhere)
 }

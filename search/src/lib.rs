@@ -39,7 +39,7 @@ pub use method::{MethodError, MethodSpec, Past, SpecError};
 pub use methods::{HOPELESS, METHODS, PastSearch, past_of, random_surrogate, surrogates_of};
 pub use pareto::Front;
 pub use policy::{Acting, ActingError, PolicySearchError, policy_environment};
-pub use problem::{Known, Problem, ProblemError, Why};
+pub use problem::{Known, Problem, ProblemError};
 pub use standings::Rivals;
 pub use statistics::Friedman;
 pub use table::{Query, Trace};

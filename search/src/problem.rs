@@ -98,6 +98,16 @@ impl fmt::Display for Why {
     }
 }
 
+impl Known {
+    /// What is to be thought of a comparison of it, in a sentence without its stop.
+    pub fn remark(&self) -> String {
+        match self.why {
+            Why::AreTheBestKnown => self.to_string(),
+            _ => format!("{self}; the comparison is on these"),
+        }
+    }
+}
+
 impl fmt::Display for Known {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { known, all, why } = self;

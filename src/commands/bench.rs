@@ -16,8 +16,8 @@ use serde_json::json;
 use srnas_basics::text::with_causes;
 use srnas_oracle::{
     benchmark::{BenchmarkError, BenchmarkWriter, EXTENSION},
+    built_in::{self, BuiltIn, Generated},
     catalog::{Catalog, Hidden},
-    digits,
     importers::KINDS,
 };
 use std::{
@@ -100,11 +100,11 @@ enum Action {
     /// Make a benchmark by training all of it on this machine; interrupted, the same command goes on
     Generate {
         /// The benchmark
-        #[arg(value_parser = [digits::BENCHMARK])]
+        #[arg(value_parser = PossibleValuesParser::new(built_in::ALL.iter().map(|own| own.name)))]
         benchmark: String,
-        /// Where to write it; the trainings so far are kept beside it
-        #[arg(long, value_name = "FILE", default_value = "digits.safetensors")]
-        out: PathBuf,
+        /// Where to write it; the trainings so far are kept beside it [default: its name, with .safetensors, in this folder]
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
         /// Overwrite the file that is there already
         #[arg(long)]
         replace: bool,
@@ -117,14 +117,14 @@ enum Action {
     /// It is a benchmark of its own: what was measured keeps its values, what was not is predicted, and answers, logs and reports say which.
     /// It answers in microseconds, and never passes for a measurement.
     Fit(fit::Fit),
-    /// Check a benchmark against its content hash and the published facts; digits also by training some of it again
+    /// Check a benchmark against its content hash and the published facts; what is built in also by training some of it again
     Verify {
         /// Name of the benchmark, such as nb201
         benchmark: String,
-        /// For digits: how many random trainings to repeat
+        /// Of what is built in: how many random trainings to repeat
         #[arg(long, default_value_t = 5, value_name = "N")]
         retrain: usize,
-        /// For digits: seed of the draw of those trainings
+        /// Of what is built in: seed of the draw of those trainings
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
@@ -174,8 +174,12 @@ impl BenchCommand {
                 (false, false) if descriptor.is_none() => import(&catalog, &kind, &paths, replace, out),
                 (false, _) => Err(Usage("--descriptor and --suggest go with `import table`".into()).into()),
             },
-            Action::Generate { out: file, replace, threads, .. } => generate(&file, replace, threads, out),
             Action::Fit(fit) => fit.run(&catalog, out),
+            Action::Generate { benchmark, out: file, replace, threads } => {
+                let file = file.unwrap_or_else(|| format!("{benchmark}.{EXTENSION}").into());
+                let own = BuiltIn::of(&benchmark).context("no such benchmark")?;
+                generate(own, &file, replace, threads, out)
+            }
             Action::Verify { benchmark, retrain, seed } => {
                 trust::check(&*catalog.open(&benchmark)?, retrain, seed, out)
             }
@@ -254,7 +258,7 @@ fn list(catalog: &Catalog, out: &mut Output) -> anyhow::Result<()> {
         }
         return Ok(());
     }
-    let only_built_in = rows.len() == 1 && rows[0][0] == digits::BENCHMARK;
+    let only_built_in = rows.iter().all(|row| BuiltIn::of(&row[0]).is_some());
     out.table(&["benchmark", "space", "rows", "metrics", "size", "file"], &rows)?;
     if only_built_in {
         let folders: Vec<String> = catalog.folders().iter().map(|f| f.display().to_string()).collect();
@@ -335,7 +339,13 @@ fn import(
     Ok(())
 }
 
-fn generate(path: &Path, replace: bool, threads: usize, out: &mut Output) -> anyhow::Result<()> {
+fn generate(
+    own: &BuiltIn,
+    path: &Path,
+    replace: bool,
+    threads: usize,
+    out: &mut Output,
+) -> anyhow::Result<()> {
     let began = Instant::now();
     // Before hours of training, not after.
     if path.exists() && !replace {
@@ -351,7 +361,7 @@ fn generate(path: &Path, replace: bool, threads: usize, out: &mut Output) -> any
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
     let (first, line) = (AtomicUsize::new(usize::MAX), AtomicUsize::new(0));
     let generated = pool.install(|| {
-        digits::generate(&journal, &stop, |progress| {
+        (own.generate)(&journal, &stop, &|progress| {
             if first.fetch_min(progress.done, Ordering::Relaxed) == usize::MAX {
                 bar.set_length(progress.total as u64);
                 bar.set_position(progress.done as u64);
@@ -374,19 +384,19 @@ fn generate(path: &Path, replace: bool, threads: usize, out: &mut Output) -> any
         })
     });
     bar.finish_and_clear();
-    let digits::Generated { benchmark, diverged } = generated?;
+    let Generated { benchmark, diverged } = generated?;
     let (rows, metrics) = (benchmark.rows(), benchmark.metrics());
     let bytes = benchmark.write(path)?;
     std::fs::remove_file(&journal).with_context(|| format!("cannot remove {}", journal.display()))?;
     let seconds = began.elapsed().as_secs_f64();
     if out.json {
         return out.line(json!({
-            "benchmark": digits::BENCHMARK, "path": path, "classes": rows, "metrics": metrics, "bytes": bytes,
+            "benchmark": own.name, "path": path, "classes": rows, "metrics": metrics, "bytes": bytes,
             "diverged": diverged, "seconds": seconds,
         }));
     }
     let (rows, size, place) = (thousands(rows), megabytes(bytes as usize), path.display());
     out.line(format!(
-        "wrote  {place}: {rows} classes by the published rule, {metrics} metrics, {size}, in {seconds:.0} s; {diverged} diverged"
+        "wrote  {place}: {rows} classes, {metrics} metrics, {size}, in {seconds:.0} s; {diverged} diverged"
     ))
 }

@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use srnas_config::{Config, Latency};
 use srnas_oracle::tasks::resolve_tasks;
 use srnas_search::{
-    Clock, Comparison, Durations, METHODS, MethodSpec, Plan, Problem, Why,
+    Clock, Comparison, Durations, METHODS, MethodSpec, Plan, Problem,
     report::{self, ClockSummary, Summary},
 };
 use srnas_task::TaskName;
@@ -133,10 +133,7 @@ impl CompareCommand {
         }
         for problem in &problems {
             if let Some(known) = problem.known() {
-                match known.why {
-                    Why::AreTheBestKnown => tracing::warn!("{}: {known}", problem.name),
-                    _ => tracing::warn!("{}: {known}; the comparison is on these", problem.name),
-                }
+                tracing::warn!("{}: {}", problem.name, known.remark());
             }
             if let Some(feasible) = problem.feasible() {
                 tracing::info!("{}: {feasible}", problem.name);
@@ -268,7 +265,7 @@ impl CompareCommand {
         }
         for problem in &summary.problems {
             if let Some(known) = &problem.known {
-                println!("\n{}: {known}; the comparison is on these.", problem.problem);
+                println!("\n{}: {}.", problem.problem, known.remark());
             }
             if let Some(feasible) = &problem.feasible {
                 println!("\n{}: {feasible}.", problem.problem);

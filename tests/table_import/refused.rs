@@ -79,7 +79,7 @@ fn what_can_be_read_in_two_ways_is_refused_and_what_is_renamed_is_found() {
 fn nothing_is_overwritten_or_hidden_unasked() {
     let setup = Setup::new();
     setup.write("t.csv", "layers,w,left,right,acc\n1,8,größer,größer,90\n2,8,größer,größer,95\n");
-    for name in ["nb201", "digits", "surrogates", "NB201", "Digits"] {
+    for name in ["nb201", "control", "digits", "surrogates", "NB201", "Digits"] {
         setup.write("named.toml", DESCRIPTOR.replace("\"toy\"", &format!("\"{name}\"")));
         let import = ["bench", "import", "table", "t.csv", "--descriptor", "named.toml", "--replace"];
         for arguments in [&import[..6], &import] {

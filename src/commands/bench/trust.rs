@@ -7,7 +7,7 @@ use srnas_basics::text::percent;
 use srnas_oracle::{
     agreement::agreement,
     benchmark::{Benchmark, MetricView},
-    digits,
+    built_in::BuiltIn,
     verify::verify,
 };
 
@@ -87,8 +87,8 @@ pub(super) fn check(
     out: &mut Output,
 ) -> anyhow::Result<()> {
     let mut checks = verify(benchmark);
-    if benchmark.name() == digits::BENCHMARK {
-        checks.extend(digits::retrain(benchmark, retrain, draw)?);
+    if let Some(own) = BuiltIn::of(benchmark.name()) {
+        checks.extend((own.retrain)(benchmark, retrain, draw)?);
     }
     if out.json {
         for check in &checks {
