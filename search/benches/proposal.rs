@@ -1,5 +1,6 @@
-//! What a proposal costs a search by a costly oracle: 300 measurements of a space of 60 decisions are known, one more is
-//! made, by an oracle that answers at once.
+//! What a proposal costs a search by a costly oracle that answers at once: 300 measurements of a space of 60 decisions are known,
+//! and one more is made, or ten. The first takes in what is known, as a search does that goes on after a stop; the others what
+//! is new.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use rand::SeedableRng;
@@ -57,24 +58,26 @@ fn proposal(c: &mut Criterion) {
         let answer = oracle.measure(&training, &stop).expect("it answers");
         known.push(Measured { key, training, cost: 1.0, answer });
     }
-    let search = LiveSearch {
-        most_failures: None,
-        oracle: &oracle,
-        goal: Goal::single("sum", false),
-        guide: Guide::default(),
-        method: None,
-        past: Past::default(),
-        budget: 301,
-        parallel: 1,
-        seed: 1,
-    };
-    c.bench_function("a proposal, 300 measurements of 60 decisions", |b| {
-        b.iter_batched(
-            || known.clone(),
-            |known| black_box(search.run(known, &mut Nowhere, &stop, &|_| ()).expect("it ends")),
-            criterion::BatchSize::SmallInput,
-        );
-    });
+    for more in [1, 10] {
+        let search = LiveSearch {
+            most_failures: None,
+            oracle: &oracle,
+            goal: Goal::single("sum", false),
+            guide: Guide::default(),
+            method: None,
+            past: Past::default(),
+            budget: 300 + more,
+            parallel: 1,
+            seed: 1,
+        };
+        c.bench_function(&format!("proposals, 300 measurements of 60 decisions: {more}"), |b| {
+            b.iter_batched(
+                || known.clone(),
+                |known| black_box(search.run(known, &mut Nowhere, &stop, &|_| ()).expect("it ends")),
+                criterion::BatchSize::SmallInput,
+            );
+        });
+    }
 }
 
 criterion_group!(benches, proposal);

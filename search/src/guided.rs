@@ -20,6 +20,9 @@ use std::{collections::VecDeque, sync::Arc};
 /// Measurements that a posterior is conditioned on at most: its cost grows with their cube.
 pub(crate) const CONDITIONED: usize = 320;
 
+/// A posterior is made with room for so many more measurements at a time.
+const ROOM: usize = 64;
+
 /// A search by a guide.
 pub(crate) struct Guided {
     space: Arc<SearchSpace>,
@@ -31,6 +34,8 @@ pub(crate) struct Guided {
     seed: u64,
     known: Vec<Told>,
     running: Vec<Training>,
+    /// What was believed at the last proposal: at the next one most of it still holds.
+    kept: Option<Gp>,
     /// What is to be asked for next, where a posterior proposes several at once.
     proposed: VecDeque<Training>,
 }
@@ -62,6 +67,7 @@ impl Guided {
             seed,
             known: Vec::new(),
             running: Vec::new(),
+            kept: None,
             proposed: VecDeque::new(),
         }
     }
@@ -88,7 +94,7 @@ impl Guided {
 
     /// What to measure next, the best first: one training, or several where so many were measured that proposing costs more
     /// than a cheap measurement. Nothing where every architecture was measured or is being measured.
-    fn propose(&self) -> Result<Vec<Training>, MethodError> {
+    fn propose(&mut self) -> Result<Vec<Training>, MethodError> {
         if !self.costs.is_empty() {
             return self.propose_training();
         }
@@ -110,15 +116,19 @@ impl Guided {
         if let Some(moved) = self.policy_choice()? {
             return Ok(vec![moved]);
         }
-        let mut posterior = self.posterior()?;
+        let kept = self.kept.take();
+        let mut posterior = self.posterior(kept);
+        let known = (!self.running.is_empty()).then(|| posterior.clone());
         for running in &self.running {
             let mean = posterior.mean_of(&running.choices);
-            posterior.0.tell(&running.choices, &[mean])?;
+            posterior.tell(&running.choices, &[mean])?;
         }
         // Up to here each proposal knows all that was measured before it.
         let batch = if asked <= CONDITIONED { 1 } else { asked / 64 };
         let most = batch.min(self.budget.saturating_sub(asked)).max(1);
-        Ok(posterior.0.ask_for(most).into_iter().map(Training::full).collect())
+        let next = posterior.ask_for(most);
+        self.kept = known.or(Some(posterior));
+        Ok(next.into_iter().map(Training::full).collect())
     }
 
     /// What to train next, and how long.
@@ -228,28 +238,37 @@ impl Guided {
     }
 
     /// What is believed after what is known, full trainings only; what is infeasible counts as the worst. Of more than
-    /// [`CONDITIONED`] measurements the others are merely not asked for again.
-    fn posterior(&self) -> Result<LivePosterior, MethodError> {
+    /// [`CONDITIONED`] measurements the others are merely not asked for again. What was `kept` from an earlier proposal goes on
+    /// where nothing of it has changed, which is the same to the bit.
+    fn posterior(&self, kept: Option<Gp>) -> Gp {
         let (known, values) = (&self.known, self.values());
         let worst = values.iter().flatten().copied().reduce(f32::min).unwrap_or(0.0);
-        let told = conditioned(&values);
-        let kind = if self.guide.knows_a_past() { Kind::Transfer } else { Kind::Plain };
-        let running = self.running.len();
-        let begin = self.begin(known.len() + running, told.len() + running + 1);
+        let told: Vec<(&[u8], f32)> = conditioned(&values)
+            .into_iter()
+            .map(|i| (&known[i].training.choices[..], values[i].unwrap_or(worst)))
+            .collect();
+        let (asked, points) = (known.len() + self.running.len(), told.len() + self.running.len() + 1);
+        let mut posterior =
+            kept.filter(|kept| kept.has_room(points) && kept.begins(&told)).unwrap_or_else(|| {
+                let begin = self.begin(asked, points.next_multiple_of(ROOM));
+                let settings = *self.guide.settings();
+                match self.guide.knows_a_past() {
+                    false => Gp::new(&begin, settings, Kind::Plain, Acquisition::Bound(0.0))
+                        .beginning_among_random(FIRST),
+                    true => Gp::new(&begin, settings, Kind::Transfer, Acquisition::Bound(0.0))
+                        .near(self.guide.favourites().to_vec()),
+                }
+            });
         // Before anything is measured the past's scale and sign are open, and an upper bound likes best what was worst.
-        let beta = if known.is_empty() { 0.0 } else { self.guide.beta() };
-        let mut posterior = Gp::new(&begin, *self.guide.settings(), kind, Acquisition::Bound(beta));
-        posterior = match kind {
-            Kind::Plain => posterior.beginning_among_random(FIRST),
-            Kind::Transfer => posterior.near(self.guide.favourites().to_vec()),
-        };
+        posterior.bound_by(if known.is_empty() { 0.0 } else { self.guide.beta() });
+        posterior.reseed(self.begin(asked, points).seed);
         if told.len() < known.len() {
             known.iter().for_each(|m| posterior.skip(&m.training.choices));
         }
-        for &i in &told {
-            posterior.learn(&known[i].training.choices, values[i].unwrap_or(worst));
+        for (choices, value) in &told[posterior.known()..] {
+            posterior.learn(choices, *value);
         }
-        Ok(LivePosterior(posterior))
+        posterior
     }
 
     /// Which decisions mattered in what was measured: `(decision, share)`, see [`crate::importance`].
@@ -262,7 +281,7 @@ impl Guided {
             return Ok(Vec::new());
         }
         let mut posterior = match self.costs.is_empty() {
-            true => self.posterior()?,
+            true => LivePosterior(self.posterior(None)),
             false => LivePosterior(self.screening()?.posterior()?),
         };
         importance::main_effects(&mut posterior)

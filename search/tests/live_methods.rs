@@ -115,7 +115,8 @@ fn stopped_and_resumed(
 }
 
 fn is_stopped_and_resumed(oracle: &Toy, search: &LiveSearch) -> Vec<Measured> {
-    let (method, budget) = (search.method.as_ref().unwrap(), search.budget);
+    let method = search.method.as_ref().map_or("its own", MethodSpec::as_str);
+    let budget = search.budget;
     let (mut journal, stop) = (Kept::default(), AtomicBool::new(false));
     let after = |event: Event| {
         if matches!(event, Event::Ended { done, .. } if done == budget / 2) {
@@ -165,6 +166,25 @@ fn every_method_is_stopped_and_goes_on_and_asks_for_nothing_twice() {
             let spent: f64 = found.iter().map(|measured| measured.cost).sum();
             assert!(spent <= 24.0 + 1e-6 && spent > 22.9, "{method}: {spent}");
             assert_eq!(short, found.iter().any(|m| !m.training.fidelity.is_full()), "{method}");
+        }
+    }
+}
+
+#[test]
+fn a_search_by_its_own_method_is_stopped_and_goes_on_whether_its_space_can_be_listed_or_not() {
+    for (decisions, budget) in [(4, 24), (24, 40)] {
+        for parallel in [1, 3] {
+            let oracle = toy(decisions);
+            let search = LiveSearch { method: None, ..search(&oracle, "gp", accuracy(), budget, parallel) };
+            let found = is_stopped_and_resumed(&oracle, &search);
+            assert_eq!(found.len(), budget);
+            // Without a stop it is the same to the last: what is kept from proposal to proposal changes none of them.
+            if parallel == 1 {
+                let go = AtomicBool::new(false);
+                let straight = search.run(vec![], &mut Kept::default(), &go, &|_| ()).unwrap();
+                let trainings = |of: &[Measured]| of.iter().map(|m| m.training.clone()).collect::<Vec<_>>();
+                assert_eq!(trainings(&straight), trainings(&found));
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 //! that a row of the kernel is a few passes over bytes.
 
 use super::PlainSettings;
+use srnas_network::vectorised;
 use srnas_space::{Choices, SearchSpace};
 
 /// Active forms and choice counts of a set of architectures, stored by decision: u8 [decisions, capacity] and
@@ -99,21 +100,32 @@ impl Kernel {
 
     /// k(x, column) for the columns `start .. start + out.len()`.
     pub fn row(&self, forms: &Forms, start: usize, x: &Form, out: &mut [f32]) {
+        vectorised!(self.fill(forms, start, x, out));
+    }
+
+    #[inline(always)]
+    fn fill(&self, forms: &Forms, start: usize, x: &Form, out: &mut [f32]) {
         const BLOCK: usize = 256;
+        // So many decisions are counted in a byte.
+        const BYTE: usize = u8::MAX as usize;
         let n = out.len();
         debug_assert!(start + n <= forms.capacity);
-        let (mut hamming, mut squares) = ([0u16; BLOCK], [0u16; BLOCK]);
+        let (mut hamming, mut few, mut squares) = ([0u16; BLOCK], [0u8; BLOCK], [0u16; BLOCK]);
         let mut done = 0;
         while done < n {
             let len = BLOCK.min(n - done);
-            let (h, c) = (&mut hamming[..len], &mut squares[..len]);
+            let (h, few, c) = (&mut hamming[..len], &mut few[..len], &mut squares[..len]);
             h.fill(0);
             c.fill(0);
-            for (d, &own) in x.active.iter().enumerate() {
-                let at = d * forms.capacity + start + done;
-                for (h, &other) in h.iter_mut().zip(&forms.active[at..at + len]) {
-                    *h += u16::from(other != own);
+            for (nth, active) in x.active.chunks(BYTE).enumerate() {
+                few.fill(0);
+                for (d, &own) in active.iter().enumerate() {
+                    let at = (nth * BYTE + d) * forms.capacity + start + done;
+                    for (few, &other) in few.iter_mut().zip(&forms.active[at..at + len]) {
+                        *few += u8::from(other != own);
+                    }
                 }
+                h.iter_mut().zip(few.iter()).for_each(|(h, &few)| *h += u16::from(few));
             }
             for (k, &own) in x.counts.iter().enumerate() {
                 let at = k * forms.capacity + start + done;

@@ -132,6 +132,8 @@ pub struct Predictor {
 #[derive(Clone, Debug)]
 struct Slots {
     n: usize,
+    /// The first so many hold something; the others cost nothing and nothing is known of them.
+    used: usize,
     forms: Arc<Forms>,
     /// f32 [tasks, slots], and their weighted mean.
     tasks: Arc<[f32]>,
@@ -193,6 +195,7 @@ impl Predictor {
         let tasks = prior.as_ref().map_or(0, |p| p.tasks().len());
         let slots = Slots {
             n: slots,
+            used: 0,
             forms: Arc::new(Forms::new(&space, slots)),
             tasks: vec![0.0; tasks * slots].into(),
             mean: vec![0.0; slots],
@@ -212,6 +215,7 @@ impl Predictor {
         let n = whole.forms.capacity();
         let slots = Slots {
             n,
+            used: n,
             forms: whole.forms.clone(),
             tasks: prior.as_ref().map_or_else(|| Arc::from([]), |p| p.values.clone()),
             mean: vec![0.0; n],
@@ -289,7 +293,7 @@ impl Predictor {
         self.stale = true;
     }
 
-    /// Number of slots.
+    /// Number of slots there is room for.
     pub fn slots(&self) -> usize {
         self.slots.n
     }
@@ -334,6 +338,8 @@ impl Predictor {
     /// As [`Self::place`], where the values of the prior's first tasks at these architectures are known already: f32 [tasks, n].
     pub fn place_expecting(&mut self, start: usize, architectures: &[u8], ranks: &[u64], known: &[Vec<f32>]) {
         let range = start..start + ranks.len();
+        assert!(start <= self.slots.used, "slots are filled from the first on");
+        self.slots.used = self.slots.used.max(range.end);
         let width = self.space.len();
         {
             // A copy of a predictor shares its slots until one of the two places others.
@@ -379,6 +385,13 @@ impl Predictor {
             self.prior_moments(range.clone());
         }
         self.refresh(range);
+    }
+
+    /// Empties the slots: a measurement costs nothing for them until they hold something again. Not for a predictor over a whole
+    /// space.
+    pub fn vacate(&mut self) {
+        self.slots.used = 0;
+        self.stale = true;
     }
 
     /// Weighted mean of the training tasks and prior variance for a range of slots.
@@ -446,8 +459,9 @@ impl Predictor {
         let relative = f64::from(value) - self.points.first;
         self.form.assign(&self.space, choices);
         self.kernel.row(&self.points.forms, 0, &self.form, &mut self.to_points[..n]);
-        self.kernel.row(&self.slots.forms, 0, &self.form, &mut self.row);
-        self.plain.observe(&self.to_points[..n], 1.0 + self.settings.plain.noise, &self.row, relative, 0.0);
+        let row = &mut self.row[..self.slots.used];
+        self.kernel.row(&self.slots.forms, 0, &self.form, row);
+        self.plain.observe(&self.to_points[..n], 1.0 + self.settings.plain.noise, row, relative, 0.0);
         self.observe_transfer(n, rank, relative);
         self.points.forms.set(n, &self.form);
         self.points.values.push(value);
@@ -475,7 +489,8 @@ impl Predictor {
             + s.constant
             + s.noise;
         let row = TransferRow { weights: &self.weights, at_x: &self.tasks_at, mean_x: mean, settings: s };
-        row.fill(&self.slots.tasks, self.slots.n, &self.slots.mean, &self.row, &mut self.row_transfer);
+        let to_slots = &mut self.row_transfer[..self.slots.used];
+        row.fill(&self.slots.tasks, self.slots.n, &self.slots.mean, &self.row, to_slots);
         for i in 0..n {
             self.to_points_transfer[i] = row.entry(
                 &self.points.tasks[i * tasks..(i + 1) * tasks],
@@ -483,7 +498,7 @@ impl Predictor {
                 self.to_points[i],
             );
         }
-        transfer.observe(&self.to_points_transfer[..n], own, &self.row_transfer, relative, mean);
+        transfer.observe(&self.to_points_transfer[..n], own, to_slots, relative, mean);
         self.points.tasks[n * tasks..(n + 1) * tasks].copy_from_slice(&self.tasks_at);
         self.points.mean[n] = mean;
     }
@@ -558,7 +573,7 @@ impl Predictor {
         let values = &self.points.values;
         let z = Cut::new(values, self.settings.plain.cut)
             .map_or_else(|| expectation::standardised(values), |cut| cut.standardised);
-        let mut means = vec![0.0; self.slots.n];
+        let mut means = vec![0.0; self.slots.used];
         self.plain.regress(&z, &mut means);
         let coefficients = self.plain.coefficients(&z);
         let expectation =
@@ -589,29 +604,30 @@ impl Predictor {
     fn update_beliefs(&mut self) {
         let (u, amplitude, transfer_evidence, plain_evidence) = self.evidences();
         let (mean, deviation) = self.moments();
-        let b = &mut self.beliefs;
+        let (b, used) = (&mut self.beliefs, self.slots.used);
+        let (plain_mean, plain_deviation) = (&mut b.plain_mean[..used], &mut b.plain_deviation[..used]);
         (b.centre, b.spread) = (self.points.first + mean, deviation);
         (b.amplitude, b.scale) = (amplitude as f32, u as f32);
         b.evidence = (transfer_evidence - plain_evidence) as f32;
         // What the plain posterior's unit is in deviations of the measured values.
         let mut unit = 1.0;
         if let Some(cut) = Cut::new(&self.points.values, self.settings.plain.cut) {
-            let square = self.plain.regress(&cut.standardised, &mut b.plain_mean);
+            let square = self.plain.regress(&cut.standardised, plain_mean);
             b.amplitude = ((square + 1.0) / (self.points.values.len() as f64 + 1.0)) as f32;
             unit = (cut.spread / deviation) as f32;
             let offset = ((cut.centre - b.centre) / deviation) as f32;
-            b.plain_mean.iter_mut().for_each(|m| *m = offset + unit * *m);
+            plain_mean.iter_mut().for_each(|m| *m = offset + unit * *m);
         } else {
-            for (s, m) in b.plain_mean.iter_mut().enumerate() {
+            for (s, m) in plain_mean.iter_mut().enumerate() {
                 *m = self.plain.by_standardised(s, mean, deviation);
             }
         }
-        for (v, explained) in b.plain_deviation.iter_mut().zip(self.plain.explained()) {
+        for (v, explained) in plain_deviation.iter_mut().zip(self.plain.explained()) {
             *v = unit * (b.amplitude * (1.0 - explained).max(1e-6)).sqrt();
         }
         if let Some(transfer) = &self.transfer {
             let slots = b.transfer_mean.iter_mut().zip(&mut b.transfer_deviation).zip(transfer.explained());
-            for (s, ((m, v), explained)) in slots.enumerate() {
+            for (s, ((m, v), explained)) in slots.take(used).enumerate() {
                 *m = self.slots.mean[s] + b.scale * transfer.by_standardised(s, mean, deviation)
                     - transfer.by_prior(s);
                 *v = (self.slots.own[s] - explained).max(1e-6).sqrt();

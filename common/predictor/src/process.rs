@@ -4,6 +4,7 @@
 //! Adding a point costs one row of the Cholesky factor and, for each slot, one multiply-add per point measured before.
 //! No step allocates.
 
+use srnas_network::vectorised;
 use std::ops::Range;
 
 /// The factor over the measured points and its products with the slots.
@@ -115,8 +116,8 @@ impl Process {
         let (before, now) = self.columns.split_at_mut(n * self.slots);
         let scale = (1.0 / diagonal) as f32;
         let mut start = 0;
-        while start < self.slots {
-            let len = BLOCK.min(self.slots - start);
+        while start < to_slots.len() {
+            let len = BLOCK.min(to_slots.len() - start);
             let now = &mut now[start..start + len];
             now.copy_from_slice(&to_slots[start..start + len]);
             subtract_rows(now, &self.scratch[..n], before, start, self.slots);
@@ -175,8 +176,8 @@ impl Process {
     pub fn regress(&mut self, z: &[f64], means: &mut [f32]) -> f64 {
         assert_eq!(
             (z.len(), means.len()),
-            (self.n, self.slots),
-            "a value for each point, a mean for each slot"
+            (self.n, means.len().min(self.slots)),
+            "a value for each point, at most a mean for each slot"
         );
         let mut square = 0.0;
         for (i, &value) in z.iter().enumerate() {
@@ -238,8 +239,14 @@ impl Process {
     }
 }
 
-/// now −= Σ coefficients[j] · rows[j][start ..], four rows a pass: one load and store of `now` serves four multiply-adds.
+/// now −= Σ coefficients[j] · rows[j][start ..].
 fn subtract_rows(now: &mut [f32], coefficients: &[f64], rows: &[f32], start: usize, stride: usize) {
+    vectorised!(subtract(now, coefficients, rows, start, stride));
+}
+
+/// Four rows a pass: one load and store of `now` serves four multiply-adds.
+#[inline(always)]
+fn subtract(now: &mut [f32], coefficients: &[f64], rows: &[f32], start: usize, stride: usize) {
     let len = now.len();
     let mut j = 0;
     while j + 4 <= coefficients.len() {

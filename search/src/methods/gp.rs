@@ -1,8 +1,11 @@
 //! Gaussian-process search: what both posteriors of [`srnas_predictor`] say about the whole of a small space, or
-//! about a pool in a large one.
+//! about where climbs lead in a large one ([`super::climb`]).
 
 use super::{
-    Begin, Method, MethodError, MethodSpec, SpecError, Starter, Whole, pool, random::several_unmeasured,
+    Begin, Method, MethodError, MethodSpec, SpecError, Starter, Whole,
+    climb::{Ground, Lookout, highest},
+    pool,
+    random::several_unmeasured,
 };
 use crate::method::{Options, Training};
 use hashbrown::{HashMap, HashSet};
@@ -13,8 +16,8 @@ use srnas_predictor::{Kind, PosteriorSettings, Predictor, Prior};
 use srnas_space::{Choices, SearchSpace};
 use std::sync::Arc;
 
-/// Slots of the predictor in a space that is too large to be listed.
-pub(super) const SLOTS: usize = 1000;
+/// Slots of the predictor in a space that is too large to be listed: so many are predicted at once.
+const SLOTS: usize = 256;
 
 /// How the next architecture is chosen.
 #[derive(Clone, Copy)]
@@ -25,11 +28,51 @@ pub(crate) enum Acquisition {
     Thompson,
 }
 
+impl Acquisition {
+    /// What it makes of a mean and a deviation.
+    fn of(self, (mean, deviation): (f32, f32), rng: &mut impl Rng) -> f32 {
+        mean + deviation
+            * match self {
+                Self::Bound(beta) => beta,
+                Self::Thompson => rng.sample(StandardNormal),
+            }
+    }
+}
+
+/// Scores of architectures in a space that is too large to be listed.
+fn scores(
+    predictor: &mut Predictor,
+    space: &SearchSpace,
+    kind: Kind,
+    acquisition: Acquisition,
+    pool: &[Vec<u8>],
+    rng: &mut impl Rng,
+) -> Vec<f32> {
+    let mut scores = Vec::with_capacity(pool.len());
+    for batch in pool.chunks(SLOTS) {
+        let ranks: Vec<u64> = batch.iter().map(|choices| space.rank(choices)).collect();
+        predictor.vacate();
+        predictor.place(0, &batch.concat(), &ranks);
+        let beliefs = predictor.beliefs();
+        scores.extend((0..batch.len()).map(|slot| acquisition.of(beliefs.of(kind, slot), rng)));
+    }
+    scores
+}
+
 /// Reads `acquisition` and `beta`.
 pub(super) fn acquisition(options: &mut Options) -> Result<Acquisition, SpecError> {
     let word = options.word("acquisition", &["ucb", "thompson"])?;
     let beta = options.number("beta", 3.0, 0.0)? as f32;
     Ok(if word == "ucb" { Acquisition::Bound(beta) } else { Acquisition::Thompson })
+}
+
+/// Reads `pool`: where the next architecture is looked for.
+pub(super) fn lookout(options: &mut Options) -> Result<Lookout, SpecError> {
+    Ok(match options.word_or_number("pool", "climb", 0.0)? {
+        None => Lookout::Climbs,
+        Some(0.0) => Lookout::Everywhere,
+        Some(size) => Lookout::Pool(size as usize),
+    })
 }
 
 /// Of where nothing is known: so many measurements there are before the whole of a space is looked at.
@@ -49,10 +92,12 @@ pub fn prepare_universal(spec: &MethodSpec) -> Result<Starter, SpecError> {
     let acquisition = Acquisition::Bound(options.number("beta", 3.0, 0.0)? as f32);
     let mut settings = universal();
     settings.plain.cut = options.number("cut", settings.plain.cut.into(), 0.0)? as f32;
+    let lookout = lookout(&mut options)?;
     let first = options.whole("first", FIRST, 0)?;
     options.end()?;
     Ok(Box::new(move |begin| {
-        Ok(Box::new(Gp::new(begin, settings, Kind::Plain, acquisition).beginning_among_random(first)))
+        let gp = Gp::looking(lookout, begin, settings, Kind::Plain, acquisition);
+        Ok(Box::new(gp.beginning_among_random(first)))
     }))
 }
 
@@ -60,20 +105,23 @@ pub fn prepare(spec: &MethodSpec) -> Result<Starter, SpecError> {
     let mut options = spec.options()?;
     let acquisition = acquisition(&mut options)?;
     let kernel = options.word("kernel", &["counts", "hamming"])?;
+    let lookout = lookout(&mut options)?;
     options.end()?;
     let mut settings = PosteriorSettings::default();
     if kernel == "hamming" {
         settings.plain.count_share = 0.0;
     }
-    Ok(Box::new(move |begin| Ok(Box::new(Gp::new(begin, settings, Kind::Plain, acquisition)))))
+    Ok(Box::new(move |begin| Ok(Box::new(Gp::looking(lookout, begin, settings, Kind::Plain, acquisition)))))
 }
 
+#[derive(Clone)]
 pub(crate) struct Gp {
     begin: Begin,
     rng: ChaCha8Rng,
     predictor: Predictor,
     kind: Kind,
     acquisition: Acquisition,
+    lookout: Lookout,
     measured: HashSet<u64>,
     told: Vec<(Vec<u8>, f32)>,
     /// What is being measured.
@@ -87,6 +135,21 @@ pub(crate) struct Gp {
 impl Gp {
     /// A search by one posterior; the transfer posterior knows the past of `begin`.
     pub fn new(begin: &Begin, settings: PosteriorSettings, kind: Kind, acquisition: Acquisition) -> Self {
+        Self::looking(Lookout::Everywhere, begin, settings, kind, acquisition)
+    }
+
+    /// As [`Self::new`], looking for the next architecture in its own way.
+    pub fn looking(
+        lookout: Lookout,
+        begin: &Begin,
+        settings: PosteriorSettings,
+        kind: Kind,
+        acquisition: Acquisition,
+    ) -> Self {
+        let mut begin = begin.clone();
+        if lookout != Lookout::Everywhere {
+            begin.whole = None;
+        }
         let past = begin.past.of(0).cloned().filter(|_| kind == Kind::Transfer);
         let (space, points) = (begin.space.clone(), begin.budget);
         let predictor = match &begin.whole {
@@ -95,10 +158,11 @@ impl Gp {
         };
         Self {
             rng: begin.rng(),
-            begin: begin.clone(),
+            begin,
             predictor,
             kind,
             acquisition,
+            lookout,
             measured: HashSet::new(),
             told: Vec::new(),
             running: Vec::new(),
@@ -181,10 +245,35 @@ impl Gp {
         self.measured.insert(key);
     }
 
+    /// Draws what is random from another seed from now on.
+    pub fn reseed(&mut self, seed: u64) {
+        self.begin.seed = seed;
+        self.rng = self.begin.rng();
+    }
+
+    /// How many measurements it was told.
+    pub fn known(&self) -> usize {
+        self.told.len()
+    }
+
+    /// Whether what it was told is how these measurements begin.
+    pub fn begins(&self, measurements: &[(&Choices, f32)]) -> bool {
+        let told = self.told.iter().map(|(choices, value)| (&choices[..], *value));
+        self.told.len() <= measurements.len() && told.eq(measurements[..self.told.len()].iter().copied())
+    }
+
+    /// Whether there is room for so many measurements in all.
+    pub fn has_room(&self, measurements: usize) -> bool {
+        measurements <= self.begin.budget
+    }
+
     /// Takes in a measurement.
     pub fn learn(&mut self, choices: &Choices, value: f32) {
         self.running.retain(|running| running != choices);
         self.measured.insert(self.begin.key(choices));
+        if self.begin.whole.is_none() {
+            self.predictor.vacate();
+        }
         self.predictor.observe(choices, self.begin.space.rank(choices), value);
         self.told.push((choices.to_vec(), value));
     }
@@ -223,14 +312,28 @@ impl Gp {
             self.measured = measured;
             return best.into_iter().map(|rank| whole.choices[rank * d..][..d].to_vec()).collect();
         }
-        let mut pool =
-            pool::unmeasured(&self.begin, &self.measured, &self.told, &self.favourites, &mut self.rng);
-        pool.truncate(SLOTS);
-        let ranks: Vec<u64> = pool.iter().map(|choices| self.begin.space.rank(choices)).collect();
-        self.predictor.place(0, &pool.concat(), &ranks);
-        // The pool has each key once.
-        let best = self.best(0..pool.len(), most, |slot| slot as u64);
-        best.into_iter().map(|slot| pool[slot].clone()).collect()
+        if let Lookout::Pool(size) = self.lookout {
+            let pool = pool::unmeasured(
+                &self.begin,
+                &self.measured,
+                &self.told,
+                &self.favourites,
+                size,
+                &mut self.rng,
+            );
+            return self.best_of(pool, most);
+        }
+        let ground = Ground {
+            begin: &self.begin,
+            measured: &self.measured,
+            told: &self.told,
+            favourites: &self.favourites,
+        };
+        let (space, predictor) = (&self.begin.space, &mut self.predictor);
+        let (kind, acquisition) = (self.kind, self.acquisition);
+        highest(&ground, most, &mut self.rng, |pool, rng| {
+            scores(predictor, space, kind, acquisition, pool, rng)
+        })
     }
 
     fn ask_among_random(&mut self, most: usize) -> Vec<Vec<u8>> {
@@ -242,19 +345,19 @@ impl Gp {
     /// for.
     pub fn ask_among(&mut self, mut pool: Vec<Vec<u8>>) -> Option<Vec<u8>> {
         pool.retain(|choices| !self.measured.contains(&self.begin.key(choices)));
-        pool.truncate(SLOTS);
         self.best_of(pool, 1).pop()
     }
 
     fn best_of(&mut self, pool: Vec<Vec<u8>>, most: usize) -> Vec<Vec<u8>> {
-        let ranks: Vec<u64> = pool.iter().map(|choices| self.begin.space.rank(choices)).collect();
-        let slots: Vec<usize> = match &self.begin.whole {
-            Some(_) => ranks.iter().map(|&rank| rank as usize).collect(),
-            None => {
-                self.predictor.place(0, &pool.concat(), &ranks);
-                (0..pool.len()).collect()
-            }
-        };
+        if self.begin.whole.is_none() {
+            let rng = &mut self.rng;
+            let scores =
+                scores(&mut self.predictor, &self.begin.space, self.kind, self.acquisition, &pool, rng);
+            let mut order: Vec<usize> = (0..pool.len()).collect();
+            order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]).then(a.cmp(&b)));
+            return order.into_iter().take(most).map(|at| pool[at].clone()).collect();
+        }
+        let slots: Vec<usize> = pool.iter().map(|choices| self.begin.space.rank(choices) as usize).collect();
         let best = self.best(slots.iter().copied(), most, |slot| slot as u64);
         let place = |slot| slots.iter().position(|&other| other == slot);
         best.into_iter().filter_map(place).map(|at| pool[at].clone()).collect()
@@ -270,14 +373,7 @@ impl Gp {
         let (kind, acquisition) = (self.kind, self.acquisition);
         let beliefs = self.predictor.beliefs();
         let rng = &mut self.rng;
-        let mut score = |slot| {
-            let (mean, deviation) = beliefs.of(kind, slot);
-            mean + deviation
-                * match acquisition {
-                    Acquisition::Bound(beta) => beta,
-                    Acquisition::Thompson => rng.sample(StandardNormal),
-                }
-        };
+        let mut score = |slot| acquisition.of(beliefs.of(kind, slot), rng);
         if most == 1 {
             let mut best: Option<(f32, usize)> = None;
             for slot in open {

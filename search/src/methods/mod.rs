@@ -1,6 +1,7 @@
 //! The search methods, one file each.
 
 mod bananas;
+mod climb;
 mod command;
 mod density;
 mod evolution;
@@ -50,12 +51,15 @@ pub const METHODS: &[(&str, &str)] = &[
     ("ridge", "greedy ridge regression on choices and their pairs; initial=20, batch=10, alpha=1"),
     (
         "gp",
-        "Gaussian process, GP-UCB or Thompson sampling; acquisition=ucb|thompson, beta=3, kernel=counts|hamming",
+        "Gaussian process, GP-UCB or Thompson sampling; acquisition=ucb|thompson, beta=3, kernel=counts|hamming, pool=0|climb|N (all of a space that can be listed, as in one that cannot, among N drawn)",
     ),
-    ("universal", "GP-UCB as srnas search does it where it knows no past; beta=3, cut=1, first=4"),
+    (
+        "universal",
+        "GP-UCB as srnas search does it where it knows no past; beta=3, cut=1, first=4, pool=0|climb|N",
+    ),
     (
         "transfer-gp",
-        "transfer Bayesian optimisation: a Gaussian process that knows the past tasks; beta=3, slope=0.5|fixed, residual=0.06, n=all|N, cut=1",
+        "transfer Bayesian optimisation: a Gaussian process that knows the past tasks; beta=3, slope=0.5|fixed, residual=0.06, n=all|N, cut=1, pool=0|climb|N",
     ),
     (
         "two-phase",
@@ -201,7 +205,7 @@ mod tests {
     use std::collections::HashSet;
 
     /// Every method that needs no file and no program.
-    const OURS: [&str; 17] = [
+    const OURS: [&str; 19] = [
         "random",
         "random-walk",
         "local",
@@ -211,6 +215,8 @@ mod tests {
         "ridge",
         "gp",
         "gp:acquisition=thompson,kernel=hamming",
+        "gp:pool=climb",
+        "gp:pool=100",
         "universal",
         "bananas:networks=2",
         "nsga2:population=10",

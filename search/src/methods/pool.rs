@@ -5,7 +5,7 @@ use hashbrown::HashSet;
 use rand::Rng;
 
 /// Size of the pool in a space that is too large to be listed.
-const POOL: usize = 1000;
+pub const POOL: usize = 1000;
 /// How many of the best measured are mutated for it.
 const BEST: usize = 10;
 
@@ -16,6 +16,7 @@ pub fn unmeasured(
     measured: &HashSet<u64>,
     told: &[(Vec<u8>, f32)],
     favourites: &[Vec<u8>],
+    size: usize,
     rng: &mut impl Rng,
 ) -> Vec<Vec<u8>> {
     let d = begin.space.len();
@@ -29,12 +30,9 @@ pub fn unmeasured(
         }
         return all;
     }
-    let mut best: Vec<&(Vec<u8>, f32)> = told.iter().collect();
-    best.sort_by(|a, b| b.1.total_cmp(&a.1));
-    best.truncate(BEST);
-    let near: Vec<&Vec<u8>> = best.iter().map(|(choices, _)| choices).chain(favourites).collect();
+    let near: Vec<&Vec<u8>> = best(told, BEST).into_iter().chain(favourites).collect();
     let mut choices = vec![0; d];
-    for turn in 0..POOL {
+    for turn in 0..size {
         if let Some(favourite) = favourites.get(turn) {
             choices.copy_from_slice(favourite);
         } else if turn % 2 == 0 || near.is_empty() {
@@ -51,4 +49,11 @@ pub fn unmeasured(
         }
     }
     all
+}
+
+/// The best `most` of what was measured, the first of equals first.
+pub fn best(told: &[(Vec<u8>, f32)], most: usize) -> Vec<&Vec<u8>> {
+    let mut best: Vec<&(Vec<u8>, f32)> = told.iter().collect();
+    best.sort_by(|a, b| b.1.total_cmp(&a.1));
+    best.into_iter().take(most).map(|(choices, _)| choices).collect()
 }

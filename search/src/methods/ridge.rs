@@ -49,7 +49,8 @@ impl Method for Greedy {
             let architectures: Vec<&[u8]> = self.told.iter().map(|(choices, _)| choices.as_slice()).collect();
             let values: Vec<f64> = self.told.iter().map(|(_, value)| f64::from(*value)).collect();
             let model = Ridge::fit(&self.begin, &architectures, &values, self.alpha);
-            let candidates = pool::unmeasured(&self.begin, &self.measured, &self.told, &[], &mut self.rng);
+            let candidates =
+                pool::unmeasured(&self.begin, &self.measured, &self.told, &[], pool::POOL, &mut self.rng);
             let mut ranked: Vec<(f64, Vec<u8>)> =
                 candidates.into_iter().map(|choices| (model.predict(&choices), choices)).collect();
             let by_value = |a: &(f64, Vec<u8>), b: &(f64, Vec<u8>)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));

@@ -3,7 +3,7 @@
 
 use super::{
     Begin, MethodSpec, Past, Preparation, SLOPE_OF_PART, SpecError, Starter, Whole,
-    gp::{Acquisition, Gp, acquisition, universal},
+    gp::{Acquisition, Gp, acquisition, lookout, universal},
     random::unmeasured,
 };
 use crate::method::Method;
@@ -29,6 +29,7 @@ pub fn prepare(spec: &MethodSpec, p: &Preparation) -> Result<(Starter, Arc<Prior
     let slope = options.word_or_number("slope", "fixed", settings.transfer.slope.into())?;
     settings.transfer.slope = slope.unwrap_or(0.0) as f32;
     settings.transfer.residual = options.number("residual", settings.transfer.residual.into(), 0.0)? as f32;
+    let lookout = lookout(&mut options)?;
     let measurements = options.word_or_number("n", "all", 0.0)?.filter(|n| *n > 0.0);
     let mut filling = universal();
     filling.plain.cut = options.number("cut", filling.plain.cut.into(), 0.0)? as f32;
@@ -37,7 +38,7 @@ pub fn prepare(spec: &MethodSpec, p: &Preparation) -> Result<(Starter, Arc<Prior
     let prior = prior.ok_or_else(|| spec.unfit(NO_PAST))?;
     let start: Starter = Box::new(move |begin| {
         let favourites = begin.past.favourites().to_vec();
-        Ok(Box::new(Gp::new(begin, settings, Kind::Transfer, acquisition).near(favourites)))
+        Ok(Box::new(Gp::looking(lookout, begin, settings, Kind::Transfer, acquisition).near(favourites)))
     });
     Ok((start, prior))
 }

@@ -17,9 +17,9 @@ mod undominated;
 
 use super::{
     Begin, Method, MethodError, MethodSpec, Past, Preparation, SLOPE_OF_PART, SpecError, Starter,
-    gp::{AMONG, FIRST, SLOTS, universal},
+    gp::{AMONG, FIRST, universal},
     nsga2::{Individual, survivors},
-    pool,
+    pool::{self, POOL as SLOTS},
     random::several_unmeasured,
 };
 use crate::{method::Training, pareto::non_dominated};
@@ -203,7 +203,7 @@ impl Mobo {
         let worth = |i: &Individual| (i.choices.clone(), scale.scalarise(&i.values, &weights) - broken(i));
         let told: Vec<(Vec<u8>, f32)> = self.told.iter().map(worth).collect();
         let favourites = self.begin.past.favourites();
-        pool::unmeasured(&self.begin, &self.measured, &told, favourites, &mut self.rng)
+        pool::unmeasured(&self.begin, &self.measured, &told, favourites, SLOTS, &mut self.rng)
     }
 
     /// Random weights of the objectives, uniform over those that sum to 1; of a single one nothing is drawn.
