@@ -88,12 +88,25 @@ impl Process {
         assert!(self.n < self.capacity, "the process has room for {} points", self.capacity);
         let n = self.n;
         let mut rest = f64::from(own);
-        for (i, &to_point) in to_points.iter().enumerate() {
-            let (row_i, l) = (&self.factor[i * self.capacity..][..i], &self.scratch[..i]);
-            let dot: f64 = row_i.iter().zip(l).map(|(a, b)| a * b).sum();
-            let entry = (f64::from(to_point) - dot) / self.factor[i * self.capacity + i];
-            self.scratch[i] = entry;
-            rest -= entry * entry;
+        // Each sum waits for its last addition: rows are summed side by side, as far as they are known alike.
+        const ROWS: usize = 4;
+        for first in (0..n).step_by(ROWS) {
+            let last = (first + ROWS).min(n) - 1;
+            let rows: [&[f64]; ROWS] =
+                std::array::from_fn(|k| &self.factor[(first + k).min(last) * self.capacity..][..first]);
+            let mut dots = [0.0; ROWS];
+            for (j, l) in self.scratch[..first].iter().enumerate() {
+                for k in 0..ROWS {
+                    dots[k] += rows[k][j] * l;
+                }
+            }
+            for (i, dot) in (first..=last).zip(dots) {
+                let row = &self.factor[i * self.capacity..][..=i];
+                let dot = (first..i).fold(dot, |dot, j| dot + row[j] * self.scratch[j]);
+                let entry = (f64::from(to_points[i]) - dot) / row[i];
+                self.scratch[i] = entry;
+                rest -= entry * entry;
+            }
         }
         // Two points that the kernel cannot tell apart leave at least the noise; rounding may leave less.
         let diagonal = rest.max(1e-6 * f64::from(own)).sqrt();

@@ -4,7 +4,7 @@
 //! A score is what a posterior promises ([`super::gp`]). It costs more than all else here, so architectures are scored in
 //! batches, and each key once.
 
-use super::{Begin, pool, random::neighbours};
+use super::{Begin, pool};
 use hashbrown::HashSet;
 use rand::{Rng, seq::SliceRandom};
 
@@ -73,9 +73,14 @@ pub(crate) fn highest<R: Rng>(
         }
         let (mut around, mut of) = (Vec::new(), Vec::new());
         for (at, climber) in climbers.iter_mut().enumerate().filter(|(_, climber)| !climber.at_top) {
-            let mut edits = neighbours(begin, &climber.choices);
+            let (mut choices, mut edits) = (climber.choices.clone(), Vec::new());
+            begin.space.for_each_edit(&mut choices, |_, decision, to| edits.push((decision, to)));
             edits.shuffle(rng);
-            let new = edits.into_iter().filter(|edit| seen.insert(begin.key(edit)));
+            let new = edits.into_iter().filter_map(|(decision, to)| {
+                let mut edited = climber.choices.clone();
+                edited[decision] = to;
+                seen.insert(begin.key(&edited)).then_some(edited)
+            });
             let before = around.len();
             around.extend(new.take(BATCH / climbing));
             of.resize(around.len(), at);
