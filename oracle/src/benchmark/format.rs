@@ -316,9 +316,6 @@ pub(super) fn read(bytes: &[u8]) -> Result<Layout, Refusal> {
             bytes: place(tensor),
         });
     }
-    if metrics.is_empty() {
-        return Err(Refusal::Damaged("it has no metrics".into()));
-    }
     let mut numbers = Vec::new();
     let network = match &descriptor.network {
         None => None,
@@ -349,6 +346,9 @@ pub(super) fn read(bytes: &[u8]) -> Result<Layout, Refusal> {
     // Checks what the file has, also where it is to be expanded.
     let mut index = index?;
     values?;
+    if metrics.is_empty() {
+        return Err(Refusal::Damaged("it has no metrics".into()));
+    }
     let architectures = match descriptor.rows {
         Rows::Encodings => Architectures::Stored { rows, choices: choices.clone() },
         Rows::Classes => {
