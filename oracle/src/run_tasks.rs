@@ -7,7 +7,7 @@ use crate::{
 };
 use srnas_basics::check::WrongValue;
 use srnas_basics::names;
-use srnas_config::{Config, ConfigError};
+use srnas_config::{Config, ConfigError, PriorSource};
 use srnas_predictor::Prior;
 use srnas_space::SearchSpace;
 use srnas_task::{Task, TaskName};
@@ -83,6 +83,13 @@ impl RunTasks {
             }
             Err(error) => return Err(error.into()),
         };
+        if config.prior == PriorSource::Network && space.size().is_none_or(|size| size > Prior::LARGEST) {
+            let reason = format!(
+                "{} is too large to tabulate what a predictor network says of it: `table` keeps some measurements of each training task",
+                space.name()
+            );
+            return wrong("prior", reason);
+        }
         for family in &config.validation.families {
             if !all.iter().any(|t| t.family() == family) {
                 let hint = names::did_you_mean(family, all.iter().map(|t| t.family()));

@@ -15,7 +15,7 @@ use srnas_task::Count;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PriorSource {
-    /// The whole tables of the training tasks.
+    /// The whole tables of the training tasks; in a space that is too large for them, some measurements of each.
     #[default]
     Table,
     /// The predictor network, trained on the measurements that arrive.
@@ -30,7 +30,7 @@ pub enum PriorSource {
 pub struct TasksConfig {
     /// What counts as one architecture.
     pub count: Count,
-    /// Training tasks.
+    /// Training tasks. Where what is held out is on another benchmark, decisions and choices are matched by their names.
     pub train: Vec<String>,
     /// Tasks that the run never sees; named here for `srnas search --task-set`.
     pub held_out: Vec<String>,

@@ -9,7 +9,7 @@ use super::{
 use crate::method::Method;
 use hashbrown::HashSet;
 use rayon::prelude::*;
-use srnas_predictor::{Kind, PosteriorSettings, Prior, PriorError};
+use srnas_predictor::{Kind, Observed, PosteriorSettings, Prior, PriorError};
 use srnas_task::Task;
 use std::sync::Arc;
 
@@ -68,6 +68,10 @@ pub(super) fn past_of(
         (Some(prior), _) => prior,
         (None, None) => {
             Arc::new(Prior::of_tasks(p.space, &filling.plain, &past).map_err(|e| spec.unfit(e.to_string()))?)
+        }
+        (None, Some(n)) if p.space.size().is_none_or(|size| size > Prior::LARGEST) => {
+            let observed = Observed::of_tasks(p.space, &past, n);
+            Arc::new(Prior::of_observed(p.space, &filling.plain, observed))
         }
         (None, Some(n)) => {
             Arc::new(sampled_prior(p, &past, n, filling).map_err(|e| spec.unfit(e.to_string()))?)
