@@ -99,6 +99,11 @@ impl fmt::Display for Why {
 }
 
 impl Known {
+    /// Whether a network answers for what is not known.
+    pub fn is_predicted(&self) -> bool {
+        self.why == Why::AreTheBestKnown
+    }
+
     /// What is to be thought of a comparison of it, in a sentence without its stop.
     pub fn remark(&self) -> String {
         match self.why {

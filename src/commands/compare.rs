@@ -238,7 +238,12 @@ impl CompareCommand {
 
     fn print(&self, summary: &Summary) {
         let plan = &summary.plan;
-        let of = if self.by.oracle.is_some() { "all that was measured" } else { "the table" };
+        let predicted = summary.problems.iter().any(|p| p.known.is_some_and(|known| known.is_predicted()));
+        let of = match self.by.oracle.is_some() {
+            true => "all that was measured",
+            false if predicted => "what is known",
+            false => "the table",
+        };
         println!(
             "Normalised regret (0 is the best of {of}, 1 its median), mean over {} problem(s) × {} starts:\n",
             plan.problems.len(),

@@ -176,7 +176,12 @@ impl SearchCommand {
         let acts = self.by.in_words(policy);
         let (starts, unit) = (self.seeds, super::unit_of(policy));
         println!("Searched by {acts}; {starts} starts per task, {} {unit} each.", self.budget);
-        println!("Normalised regret: 0 is the best of the table, 1 its median.\n");
+        match done.iter().any(|(task, _)| task.best_of().is_some()) {
+            false => println!("Normalised regret: 0 is the best of the table, 1 its median.\n"),
+            true => println!(
+                "Normalised regret: 0 is the best that is known, 1 the median of what is known. A network predicts what has no row.\n"
+            ),
+        }
         let wide = done.iter().map(|(t, _)| t.name().len()).max().unwrap_or(4).max(4);
         print!("{:wide$}", "task");
         at.iter().for_each(|n| print!("  {:>8}", format!("after {n}")));
