@@ -3,6 +3,7 @@
 pub mod csv;
 pub mod described;
 mod diagnosis;
+pub mod flexibert;
 pub mod hwgpt;
 pub mod nasbench101;
 pub mod nasbench201;
@@ -41,6 +42,7 @@ pub const KINDS: &[Kind] = &[
     Kind { name: "transnas", benchmarks: &[described::TRANSNAS_MICRO], import: described::transnas_micro },
     Kind { name: "macro", benchmarks: &[described::MACRO], import: described::nasbench_macro },
     Kind { name: "graph", benchmarks: &[nasbenchgraph::BENCHMARK], import: nasbenchgraph::import },
+    Kind { name: "flexibert", benchmarks: &[flexibert::BENCHMARK], import: flexibert::import },
     Kind { name: "hwgpt", benchmarks: hwgpt::BENCHMARKS, import: hwgpt::import },
 ];
 
