@@ -11,7 +11,8 @@ pub(crate) fn climb(space: &SearchSpace, start: &[u8], values: impl Fn(&[u8]) ->
     loop {
         let mut neighbours = Vec::new();
         space.for_each_edit(&mut best.clone(), |edited, _, _| neighbours.extend_from_slice(edited));
-        let found = values(&neighbours).into_iter().enumerate().max_by(|a, b| a.1.total_cmp(&b.1));
+        let found = values(&neighbours).into_iter().enumerate().filter(|(_, value)| !value.is_nan());
+        let found = found.max_by(|a, b| a.1.total_cmp(&b.1));
         let Some((place, found)) = found.filter(|(_, found)| *found > value) else { return best };
         (best, value) = (neighbours[place * d..][..d].to_vec(), found);
     }

@@ -79,6 +79,19 @@ impl DelayError {
 pub fn check(config: &Config, catalog: &Catalog, tasks: &RunTasks) -> Result<(), SimulationError> {
     disturb(tasks.clone(), &config.simulation, config.seed)?;
     Delays::resolve(config, catalog, 0)?;
+    // Recorded times are by the ranks of their benchmark's table.
+    if let Some(Latency::Column { metric, .. }) = &config.simulation.latency {
+        let benchmark = catalog.open(&config.train_tasks()?[0].benchmark).map_err(DelayError::from)?;
+        let reason = match tasks.all.iter().any(|task| task.tabulated().is_none()) {
+            true => "is of a table's rows, and the run is on every architecture of a space",
+            false if benchmark.space().name() != tasks.space().name() => {
+                "is of architectures of another space than the run's"
+            }
+            false => return Ok(()),
+        };
+        let reason = format!("{reason}; use a constant or log-normal latency");
+        return Err(DelayError::Column { metric: metric.clone(), reason }.into());
+    }
     Ok(())
 }
 

@@ -287,7 +287,9 @@ fn build_objective(table: &Table, name: &TaskName, count: Count) -> Result<Task,
         return Ok(objective_of(space.clone(), by_rank(benchmark, &space, &objective))?);
     }
     let mut known: Vec<f32> = objective.iter().map(|&v| v as f32).collect();
-    let answer = Arc::new(Answer::new(benchmark.clone(), name, scalings));
+    let worst =
+        known.iter().copied().filter(|v| !v.is_nan()).reduce(if minimise { f32::max } else { f32::min });
+    let answer = Arc::new(Answer::new(benchmark.clone(), name, scalings, worst.unwrap_or(0.0)));
     if space.whole().is_none() && !table.is_boundless() {
         return Ok(objective_of(space.clone(), answer.everywhere(&space))?);
     }

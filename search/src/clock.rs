@@ -43,6 +43,17 @@ pub enum ClockError {
         "--simulate-latency {0}: no training would take any time; give one above 0, or leave the option out"
     )]
     Nothing(Latency),
+    /// The column is of the rows of a table, and what is searched is not.
+    #[error(
+        "--simulate-latency {latency}: {task} is on every architecture of a space, and recorded times are of a table's rows; use a constant or \
+         log-normal latency"
+    )]
+    Unlisted {
+        /// The latency.
+        latency: Latency,
+        /// The task.
+        task: String,
+    },
     /// The column has holes.
     #[error(
         "--simulate-latency {latency}: {missing} architectures of {task} have no recorded time; use another metric, or a \
@@ -146,6 +157,16 @@ fn recorded(
 /// Refuses times that are not known of every architecture, or are nothing for all of them.
 fn check(delays: &Delays, latency: &Latency, problem: &Problem) -> Result<(), ClockError> {
     let space = problem.space();
+    if problem.signals[0].tabulated().is_none() {
+        // A benchmark records no times of what it does not list; others are the same for every architecture.
+        return match latency {
+            Latency::Column { .. } => {
+                Err(ClockError::Unlisted { latency: latency.clone(), task: problem.name.clone() })
+            }
+            _ if delays.clone().draw(0).is_zero() => Err(ClockError::Nothing(latency.clone())),
+            _ => Ok(()),
+        };
+    }
     // A benchmark's times are by the ranks of its own space.
     let whole = space.whole().unwrap_or(space);
     let (mut delays, mut choices) = (delays.clone(), vec![0; space.len()]);

@@ -4,7 +4,7 @@ use crate::{
     guided::CONDITIONED,
     method::{Begin, Fidelity, Method, MethodError, Training},
     methods::{FAVOURITES, PastSearch, SLOPE_OF_PART, Trained, prior_of, universal},
-    policy::{Acting, PolicySearchError, policy_environment},
+    policy::{Acting, PolicySearchError, knowing, policy_environment},
 };
 use srnas_policy::{Acts, Policy};
 use srnas_predictor::{PosteriorSettings, Prior, PriorError};
@@ -36,13 +36,15 @@ impl Guide {
     /// # Errors
     /// A prior that is not over this space, and a policy that would say nothing here.
     pub fn of_policy(policy: &Policy, space: &Arc<SearchSpace>) -> Result<Self, PolicySearchError> {
+        // What it observed becomes a prior once, and not for every proposal.
+        let policy = &knowing(policy, space)?;
         let environment = policy_environment(policy, space, 1, Acting::Exported)?;
         Ok(Self {
             prior: environment.prior().cloned(),
             settings: *environment.settings(),
             beta: policy.environment.rule_beta,
             favourites: Vec::new(),
-            trained: (policy.acts == Acts::Trained).then(|| (Arc::new(policy.clone()), space.clone())),
+            trained: (policy.acts == Acts::Trained).then(|| (Arc::new(Policy::clone(policy)), space.clone())),
         })
     }
 

@@ -431,11 +431,26 @@ impl<'a> Options<'a> {
         word: &str,
         default: f64,
     ) -> Result<Option<f64>, SpecError> {
-        if self.pairs.iter().any(|(key, value)| *key == option && *value == word) {
+        if self.has_word(option, word) { Ok(None) } else { self.number(option, default, 0.0).map(Some) }
+    }
+
+    /// A word, or a whole number.
+    pub fn word_or_whole(
+        &mut self,
+        option: &'static str,
+        word: &str,
+        default: usize,
+    ) -> Result<Option<usize>, SpecError> {
+        if self.has_word(option, word) { Ok(None) } else { self.whole(option, default, 0).map(Some) }
+    }
+
+    /// Takes an option if it is this word.
+    fn has_word(&mut self, option: &'static str, word: &str) -> bool {
+        let has = self.pairs.iter().any(|(key, value)| *key == option && *value == word);
+        if has {
             self.take(option);
-            return Ok(None);
         }
-        self.number(option, default, 0.0).map(Some)
+        has
     }
 
     /// Refuses what no method asked for.

@@ -2,9 +2,9 @@
 
 use srnas_environment::{CandidateMode, Environment, EnvironmentConfig, Reach};
 use srnas_policy::{Acts, Policy, evaluation::Searcher};
-use srnas_predictor::{Kind, LearnedPriorError, Prior};
+use srnas_predictor::{Kind, LearnedPriorError, Observed, Prior};
 use srnas_space::SearchSpace;
-use std::{str::FromStr, sync::Arc};
+use std::{borrow::Cow, str::FromStr, sync::Arc};
 
 /// Who searches with a policy file, by its name: `exported`, `rule`, `trained`, `plain` or `random`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +105,27 @@ impl Acting {
     }
 }
 
+/// The policy, with what it observed of its training tasks made into a prior over this space, if it is its own.
+///
+/// # Errors
+/// Refuses observations of something else.
+pub(crate) fn knowing<'p>(
+    policy: &'p Policy,
+    space: &Arc<SearchSpace>,
+) -> Result<Cow<'p, Policy>, PolicySearchError> {
+    if policy.prior.is_some() || policy.observed.is_empty() || policy.space != space.name() {
+        return Ok(Cow::Borrowed(policy));
+    }
+    let own = |choices: &[u8]| space.whole().unwrap_or(space).is_valid(choices);
+    let fits = |o: &Observed| o.choices.len() == o.values.len() * space.len();
+    if !policy.observed.iter().all(|o| fits(o) && o.choices.chunks(space.len()).all(own)) {
+        let (found, space) = (policy.observed[0].values.len(), space.name().into());
+        return Err(PolicySearchError::OtherSpace { found, space });
+    }
+    let prior = Prior::of_observed(space, &policy.settings.plain, policy.observed.clone());
+    Ok(Cow::Owned(Policy { prior: Some(prior), ..policy.clone() }))
+}
+
 /// The environment in which a policy searches a space for `budget` paid queries.
 ///
 /// # Errors
@@ -115,7 +136,7 @@ pub fn policy_environment(
     budget: usize,
     acting: Acting,
 ) -> Result<Environment, PolicySearchError> {
-    let by_network = acting.by_network(policy);
+    let (by_network, policy) = (acting.by_network(policy), &knowing(policy, space)?);
     if policy.space != space.name() && !by_network && matches!(acting, Acting::Exported | Acting::Rule) {
         return Err(PolicySearchError::NothingKnown {
             policy: policy.space.clone(),
@@ -133,15 +154,6 @@ pub fn policy_environment(
     let mut prior = None;
     if policy.space == space.name() && matches!(acting, Acting::Exported | Acting::Rule | Acting::Trained) {
         prior = policy.prior.clone();
-        if prior.is_none() && !policy.observed.is_empty() {
-            // What was observed elsewhere says nothing here.
-            let own = |choices: &[u8]| space.whole().unwrap_or(space).is_valid(choices);
-            if !policy.observed.iter().all(|o| o.choices.chunks(space.len()).all(own)) {
-                let (found, space) = (policy.observed[0].values.len(), space.name().into());
-                return Err(PolicySearchError::OtherSpace { found, space });
-            }
-            prior = Some(Prior::of_observed(space, &policy.settings.plain, policy.observed.clone()));
-        }
         if let Some(learned) = policy.learned_prior.as_ref().filter(|_| prior.is_none()) {
             let (tasks, families) = (learned.tasks.clone(), learned.families.clone());
             let estimated = Prior::from_network(space, &learned.network, tasks, families)?;

@@ -446,10 +446,10 @@ fn read_observed(file: &SafeTensors, place: usize, meta: ObservedMeta) -> Result
     };
     let values: Vec<f32> =
         values.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-    if rows == 0 || values.iter().any(|v| !v.is_finite()) {
-        return Err(PolicyError::Foreign(format!(
-            "what it observed of {task} is nothing, or is not a number"
-        )));
+    // More would take a square of it to read.
+    if rows == 0 || rows > Observed::MOST || values.iter().any(|v| !v.is_finite()) {
+        let reason = format!("what it observed of {task} is nothing, too much, or not a number");
+        return Err(PolicyError::Foreign(reason));
     }
     Ok(Observed { task, family, choices: choices.data().to_vec(), values })
 }

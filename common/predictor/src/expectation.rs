@@ -66,14 +66,21 @@ impl Expectation {
             points.set(i, &form);
         }
         let basis = Arc::new(Basis { kernel: Kernel::new(settings, space), points });
-        values.iter().map(|values| Self::on(&basis, space, settings, values)).collect()
+        let factor = factor(&basis, &mut form, f64::from(settings.noise));
+        values.iter().map(|values| Self::on(&basis, &factor, space, settings, values)).collect()
     }
 
-    fn on(basis: &Arc<Basis>, space: &SearchSpace, settings: &PlainSettings, values: &[f32]) -> Self {
+    fn on(
+        basis: &Arc<Basis>,
+        factor: &[f64],
+        space: &SearchSpace,
+        settings: &PlainSettings,
+        values: &[f32],
+    ) -> Self {
         assert_eq!(values.len(), basis.points.capacity(), "a value in each place");
         let mut form = Form::new(space);
         let z = Cut::new(values, settings.cut).map_or_else(|| standardised(values), |cut| cut.standardised);
-        let coefficients = solve(&basis.kernel, &basis.points, &mut form, f64::from(settings.noise), &z);
+        let coefficients = solve(factor, &z);
         let mut found = Self { basis: basis.clone(), coefficients, median: 0.0, gap: 1.0 };
         let (mut rng, mut choices) = (ChaCha8Rng::seed_from_u64(0), vec![0; space.len()]);
         let mut row = Vec::new();
@@ -152,15 +159,13 @@ pub(super) fn standardised(values: &[f32]) -> Vec<f64> {
     values.iter().map(|&v| (f64::from(v) - mean) / spread).collect()
 }
 
-/// (K + noise)⁻¹ z by Cholesky's factor.
-fn solve(kernel: &Kernel, points: &Forms, form: &mut Form, noise: f64, z: &[f64]) -> Vec<f64> {
-    let n = z.len();
-    let mut factor = vec![0.0f64; n * n];
-    let mut row = vec![0.0f32; n];
-    let mut solved = z.to_vec();
+/// Cholesky's factor of K + noise, f64 [n, n].
+fn factor(basis: &Basis, form: &mut Form, noise: f64) -> Vec<f64> {
+    let n = basis.points.capacity();
+    let (mut factor, mut row) = (vec![0.0f64; n * n], Vec::new());
     for i in 0..n {
-        points.copy_to(i, form);
-        kernel.row(points, 0, form, &mut row);
+        basis.points.copy_to(i, form);
+        basis.row(form, &mut row);
         for j in 0..=i {
             let (at_i, at_j) = (&factor[i * n..][..j], &factor[j * n..][..j]);
             let rest = f64::from(row[j]) - at_i.iter().zip(at_j).map(|(a, b)| a * b).sum::<f64>();
@@ -170,6 +175,15 @@ fn solve(kernel: &Kernel, points: &Forms, form: &mut Form, noise: f64, z: &[f64]
                 false => rest / factor[j * n + j],
             };
         }
+    }
+    factor
+}
+
+/// (K + noise)⁻¹ z by Cholesky's factor.
+fn solve(factor: &[f64], z: &[f64]) -> Vec<f64> {
+    let n = z.len();
+    let mut solved = z.to_vec();
+    for i in 0..n {
         let known: f64 = factor[i * n..][..i].iter().zip(&solved).map(|(l, a)| l * a).sum();
         solved[i] = (solved[i] - known) / factor[i * n + i];
     }

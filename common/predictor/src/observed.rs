@@ -27,13 +27,16 @@ const GENERATION: usize = 20;
 const TRIES: usize = 20;
 
 impl Observed {
+    /// No more are taken: what is expected of them takes their square of memory.
+    pub const MOST: usize = 4_000;
     /// So many measurements of each past task are enough to say where it is good.
     pub const ENOUGH: usize = 400;
 
-    /// At most `n` architectures of a space with the values of each task, so far as it has some: half of them drawn anywhere, half of them
+    /// At most `n` architectures (and [`Self::MOST`]) of a space with the values of each task, so far as it has some: half of them drawn anywhere, half of them
     /// edits of what is best so far in one task after the other. The same tasks have the same. What is measured of one is measured of
     /// all, for that is what makes looking at them cheap.
     pub fn of_tasks(space: &SearchSpace, tasks: &[Arc<Task>], n: usize) -> Vec<Self> {
+        let n = n.min(Self::MOST);
         let (d, mut rng, mut seen) = (space.len(), ChaCha8Rng::seed_from_u64(n as u64), HashSet::new());
         let mut all: Vec<Self> = tasks.iter().map(|task| Self::nothing(task)).collect();
         let (mut choices, mut known, mut turn) = (vec![0; d], 0, 0);

@@ -98,7 +98,12 @@ impl Prior {
 
     /// The same from some measurements of each task, which are kept. What is expected of each is its plain posterior's mean.
     pub fn of_observed(space: &SearchSpace, settings: &PlainSettings, observed: Vec<Observed>) -> Self {
-        let known: Vec<Observed> = observed.into_iter().filter(|task| !task.values.is_empty()).collect();
+        // A task of which nothing is known keeps its place, and says nothing: one value alone is neither good nor bad.
+        let something = |task: Observed| match task.values.is_empty() {
+            true => Observed { choices: vec![0; space.len()], values: vec![0.0], ..task },
+            false => task,
+        };
+        let known: Vec<Observed> = observed.into_iter().map(something).collect();
         let mut expected = Vec::with_capacity(known.len());
         // Those that were measured in the same places together.
         for alike in known.chunk_by(|a, b| a.choices == b.choices) {

@@ -5,7 +5,8 @@
 //! branches' last layers is what the metrics are read from. One-hot inputs, embeddings, and inputs that are the same for a whole metric (such
 //! as epochs) are all of this form, so that published networks and fitted ones are one.
 //!
-//! Every sum is taken in one order, whatever asks and on whatever processor: an architecture has one value.
+//! Every sum is taken in one order, whatever asks and however wide a processor's registers: an architecture has one value, but for the last bit
+//! of the system's exponential function.
 
 use serde::{Deserialize, Serialize};
 use srnas_space::{Choices, SearchSpace};
@@ -119,6 +120,7 @@ impl NetworkInfo {
     /// Refuses what is no network over this space: names the part.
     pub(super) fn check(&self, space: &SearchSpace) -> Result<(), String> {
         const MOST: usize = 1 << 14;
+        const MOST_ROWS: usize = 1 << 24;
         if self.slots.is_empty() || self.branches.is_empty() || self.outputs.is_empty() {
             return Err("its network has no slots, no branches or no outputs".into());
         }
@@ -130,6 +132,16 @@ impl NetworkInfo {
                     space.len()
                 ));
             }
+        }
+        // Products below are of numbers that a file gives.
+        let mut rows = self
+            .slots
+            .iter()
+            .map(|slot| slot.iter().try_fold(1usize, |n, &d| n.checked_mul(usize::from(space.arity(d)))));
+        let rows = rows.try_fold(0usize, |sum, n| sum.checked_add(n?)).filter(|&rows| rows <= MOST_ROWS);
+        let many = self.branches.len() > MOST || self.slots.len() > MOST || self.outputs.len() > MOST;
+        if rows.is_none() || many {
+            return Err("its network is larger than any: too many slots, rows, branches or outputs".into());
         }
         let mut widths = self.branches.iter().flat_map(|branch| &branch.hidden);
         if let Some(width) = widths.find(|width| **width == 0 || **width > MOST) {

@@ -192,8 +192,7 @@ impl Adam {
     }
 }
 
-/// The mean return over [`WORLDS`] episodes, in which the network pushes the way that it holds for more likely. Starts are the same for
-/// every network.
+/// The mean return over [`WORLDS`] episodes, in which the network draws its pushes as in training. Starts are the same for every network.
 pub fn mean_return(task: Task, network: &Network) -> f32 {
     let (mut worlds, mut rng) = (Worlds::new(task, u64::MAX), ChaCha8Rng::seed_from_u64(u64::MAX - 1));
     let mut values = vec![[0.0; WORLDS]; network.units()];

@@ -3,7 +3,7 @@
 use super::Scaling;
 use crate::{benchmark::Benchmark, climb::climb};
 use srnas_space::{Choices, SearchSpace};
-use srnas_task::{Function, TaskName};
+use srnas_task::{Function, LARGEST_VALUE, TaskName};
 use std::{fmt, sync::Arc};
 
 /// Whether a benchmark's network gives everything that a task asks for. One run of several is a thing of tables.
@@ -18,6 +18,8 @@ pub(super) fn answers(benchmark: &Benchmark, name: &TaskName) -> bool {
 pub(super) struct Answer {
     benchmark: Arc<Benchmark>,
     terms: Vec<Part>,
+    /// The worst of what is known.
+    worst: f32,
 }
 
 struct Part {
@@ -29,8 +31,13 @@ struct Part {
 }
 
 impl Answer {
-    /// Of a task that the benchmark [`answers`]; `scalings` are weight and scaling of each of its terms.
-    pub fn new(benchmark: Arc<Benchmark>, name: &TaskName, scalings: Vec<(f64, Scaling)>) -> Self {
+    /// Of a task that the benchmark [`answers`]; `scalings` are weight and scaling of each of its terms, `worst` the worst of its known values.
+    pub fn new(
+        benchmark: Arc<Benchmark>,
+        name: &TaskName,
+        scalings: Vec<(f64, Scaling)>,
+        worst: f32,
+    ) -> Self {
         let network = benchmark.network().expect("it answers").clone();
         let part = |(term, (weight, scaling)): (&srnas_task::Term, (f64, Scaling))| Part {
             metric: term.metric.clone(),
@@ -39,7 +46,7 @@ impl Answer {
             scaling,
         };
         let terms = name.terms.iter().zip(scalings).map(part).collect();
-        Self { benchmark, terms }
+        Self { benchmark, terms, worst }
     }
 
     /// The values of the best that lie near the best rows, of which `known` are the values.
@@ -92,7 +99,9 @@ impl Function for Answer {
             }
             sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += weight * scaling.apply(value));
         }
-        sums.into_iter().map(|sum| sum as f32).collect()
+        // A network of a file may say what is no number, or what a search cannot hold: that is as bad as the worst known.
+        let sound = |sum: f64| if sum.abs() <= LARGEST_VALUE { sum as f32 } else { self.worst };
+        sums.into_iter().map(sound).collect()
     }
 }
 

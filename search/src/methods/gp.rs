@@ -68,10 +68,10 @@ pub(super) fn acquisition(options: &mut Options) -> Result<Acquisition, SpecErro
 
 /// Reads `pool`: where the next architecture is looked for.
 pub(super) fn lookout(options: &mut Options) -> Result<Lookout, SpecError> {
-    Ok(match options.word_or_number("pool", "climb", 0.0)? {
+    Ok(match options.word_or_whole("pool", "climb", 0)? {
         None => Lookout::Climbs,
-        Some(0.0) => Lookout::Everywhere,
-        Some(size) => Lookout::Pool(size as usize),
+        Some(0) => Lookout::Everywhere,
+        Some(size) => Lookout::Pool(size),
     })
 }
 

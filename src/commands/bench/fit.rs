@@ -19,7 +19,7 @@ use std::time::Instant;
 pub(super) struct Fit {
     /// Name of the benchmark, such as nb101
     benchmark: String,
-    /// The metric, such as cifar10/val; its shorter trainings are fitted with it; may be given several times
+    /// The metric, such as cifar10/val, of which the mean over seeds is taken; its shorter trainings are fitted with it; may be given several times
     #[arg(long = "metric", value_name = "METRIC", required = true)]
     metrics: Vec<String>,
     /// Name of the benchmark to make, such as nb101-surrogate; it is written where imports go

@@ -238,7 +238,8 @@ impl<'a> Main<'a> {
         let (mut best, mut least) = (0, f32::INFINITY);
         for (row, found) in network.values(0, &self.choices).into_iter().enumerate() {
             let said = column.number(row)?;
-            if (f64::from(found) - said).abs() > NEAR {
+            // Not a number is not near.
+            if said.is_nan() || (f64::from(found) - said).abs() > NEAR {
                 let reason = format!("the network says {found}, not {said}: the two are not of one version");
                 return Err(column.error(row, reason).into());
             }

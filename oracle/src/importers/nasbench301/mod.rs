@@ -358,7 +358,8 @@ fn compare(network: &Network, space: &SearchSpace, table: &CsvTable) -> Result<(
             let output = network.output(&named(metric, epochs)).expect("an output for each length");
             for (row, found) in network.values(output, &all).into_iter().enumerate() {
                 let said = column.number(row)?;
-                if (f64::from(found) - said).abs() > NEAR[place] {
+                // Not a number is not near.
+                if said.is_nan() || (f64::from(found) - said).abs() > NEAR[place] {
                     let reason =
                         format!("the network says {found}, not {said}: the two are not of one version");
                     return Err(column.error(row, reason).into());
