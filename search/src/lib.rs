@@ -14,6 +14,7 @@ mod guide;
 mod guided;
 mod held_out;
 mod importance;
+mod known;
 mod live;
 mod method;
 mod methods;
@@ -31,6 +32,7 @@ pub use comparison::{Comparison, ComparisonError, Outcome, Plan, SearchResult};
 pub use goal::{Goal, GoalError, Limit, Objective, Values};
 pub use guide::Guide;
 pub use held_out::{HeldOut, HeldOutError, compare_held_out};
+pub use known::Known;
 pub use live::{
     Event, Journal, LiveComparison, LiveComparisonError, LiveError, LiveOutcome, LiveSearch, Measured,
     check_method,
@@ -39,7 +41,7 @@ pub use method::{MethodError, MethodSpec, Past, SpecError};
 pub use methods::{HOPELESS, METHODS, PastSearch, past_of, random_surrogate, surrogates_of};
 pub use pareto::Front;
 pub use policy::{Acting, ActingError, PolicySearchError, policy_environment};
-pub use problem::{Known, Problem, ProblemError};
+pub use problem::{Problem, ProblemError};
 pub use standings::Rivals;
 pub use statistics::Friedman;
 pub use table::{Query, Trace};

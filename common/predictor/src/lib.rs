@@ -352,10 +352,10 @@ impl Predictor {
         if let Some(prior) = &self.prior {
             let tasks = Arc::make_mut(&mut self.slots.tasks);
             // One look at an architecture for all tasks that were measured in the same places.
-            if !prior.is_tabulated() && known.is_empty() {
+            if prior.expects_beyond(known.len()) {
+                let n = self.slots.n;
                 for slot in range.clone() {
                     self.slots.forms.copy_to(slot, &mut self.form);
-                    let n = self.slots.n;
                     prior.expected_at(&self.form, &mut self.expected_row, |t, value| {
                         tasks[t * n + slot] = value
                     });
@@ -365,21 +365,9 @@ impl Predictor {
                 let of_task = &mut tasks[t * self.slots.n..][range.clone()];
                 if let Some(known) = known.get(t) {
                     of_task.copy_from_slice(known);
-                    continue;
-                }
-                if !prior.has_table(t) && known.is_empty() {
-                    continue;
-                }
-                if !prior.has_table(t) {
-                    for ((value, slot), &rank) in of_task.iter_mut().zip(range.clone()).zip(ranks) {
-                        self.slots.forms.copy_to(slot, &mut self.form);
-                        *value = prior.at(t, &self.form, rank, &mut self.expected_row);
-                    }
-                    continue;
-                }
-                let values = prior.of_task(t);
-                for (slot, &rank) in of_task.iter_mut().zip(ranks) {
-                    *slot = values[rank as usize];
+                } else if prior.has_table(t) {
+                    let values = prior.of_task(t);
+                    of_task.iter_mut().zip(ranks).for_each(|(slot, &rank)| *slot = values[rank as usize]);
                 }
             }
             self.prior_moments(range.clone());

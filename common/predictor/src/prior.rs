@@ -124,13 +124,13 @@ impl Prior {
     /// The same with tables, over all of a space.
     fn tabulated(self, space: &SearchSpace, size: u64) -> Self {
         let (mut choices, mut form, mut row) = (vec![0; space.len()], Form::new(space), Vec::new());
-        let mut values = Vec::with_capacity(self.tasks.len() * size as usize);
-        for task in 0..self.tasks.len() {
-            for rank in 0..size {
-                space.unrank(rank, &mut choices);
-                form.assign(space, &choices);
-                values.push(self.at(task, &form, rank, &mut row));
-            }
+        let mut values = vec![0.0; self.tasks.len() * size as usize];
+        for rank in 0..size {
+            space.unrank(rank, &mut choices);
+            form.assign(space, &choices);
+            self.expected_at(&form, &mut row, |task, value| {
+                values[task * size as usize + rank as usize] = value
+            });
         }
         let (encodings, list) = (size as usize, space.list_hash());
         Self { encodings, list, values: values.into(), expectations: Arc::from([]), ..self }
@@ -213,12 +213,9 @@ impl Prior {
         Expectation::all_at(&self.expectations, form, row, each);
     }
 
-    /// Value of a task at one architecture; `row` is room to work in.
-    pub(super) fn at(&self, task: usize, form: &Form, rank: u64, row: &mut Vec<f32>) -> f32 {
-        match self.expectations.get(task) {
-            Some(expectation) => expectation.at(form, row),
-            None => self.of_task(task)[rank as usize],
-        }
+    /// Whether more tasks than these are without a table.
+    pub(super) fn expects_beyond(&self, tasks: usize) -> bool {
+        self.expectations.len() > tasks
     }
 
     /// `prior = "table"`: the training tasks' tables themselves.

@@ -8,7 +8,8 @@ use super::{
 };
 use crate::{
     comparison::{Outcome, Plan},
-    problem::{Known, Problem, Why},
+    known::{Known, Why},
+    problem::Problem,
     statistics::{Friedman, friedman, nemenyi_critical_difference},
 };
 use serde::Serialize;
