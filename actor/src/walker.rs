@@ -105,7 +105,7 @@ impl Walker {
         let environment = Arc::new(Environment::new(
             space.clone(),
             config.environment.clone(),
-            config.posterior.settings,
+            config.posterior_settings(),
             prior,
             Reach::Pool,
         ));

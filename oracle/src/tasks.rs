@@ -49,6 +49,14 @@ pub enum TaskBuildError {
         /// What is wrong, and what to do.
         reason: String,
     },
+    /// Encodings are to be counted where only classes can be.
+    #[error(
+        "task `{task}` is answered by a network all over a space that is too large to be listed, where only classes can be counted: leave out --count strings (tasks.count = \"strings\")"
+    )]
+    Counted {
+        /// The task.
+        task: String,
+    },
     /// A sum is too large.
     #[error(
         "task `{task}`: its sum comes to {value:e}, more than a search can hold ({LARGEST_VALUE:e}); give smaller weights"
@@ -292,6 +300,9 @@ fn build_objective(table: &Table, name: &TaskName, count: Count) -> Result<Task,
     let answer = Arc::new(Answer::new(benchmark.clone(), name, scalings, worst.unwrap_or(0.0)));
     if space.whole().is_none() && !table.is_boundless() {
         return Ok(objective_of(space.clone(), answer.everywhere(&space))?);
+    }
+    if count == Count::Strings {
+        return Err(TaskBuildError::Counted { task: name.to_string() });
     }
     if name.terms.len() > 1 {
         // The best of each metric may be among the rows; the best sum is somewhere else.

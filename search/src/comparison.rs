@@ -313,10 +313,16 @@ impl Comparison {
                 let space = space.name().into();
                 return Err(ComparisonError::Budget { budget, distinct, space, counting });
             }
-            // What lies on another space and has no like here says nothing.
+            // What lies on another space and has no like here says nothing of this problem; it may of another.
             let here = |task: &Arc<Task>| match task.space().name() == space.name() {
                 true => Some(task.clone()),
-                false => task.matched(space).ok().map(Arc::new),
+                false => match task.matched(space) {
+                    Ok(matched) => Some(Arc::new(matched)),
+                    Err(unmatched) => {
+                        tracing::warn!("left out of the past of {}: {unmatched}", problem.name);
+                        None
+                    }
+                },
             };
             let past: Vec<Arc<Task>> = self.past.iter().filter_map(here).collect();
             let preparation = Preparation {

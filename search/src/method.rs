@@ -338,7 +338,7 @@ impl MethodSpec {
     /// Whether it learns from past tasks that it is given.
     pub fn knows_a_past(&self) -> bool {
         match self.name() {
-            "transfer-gp" => true,
+            "transfer-gp" | "portfolio" => true,
             name => PAST.contains(&name) && self.rest.split(',').any(|option| option == "past=all"),
         }
     }

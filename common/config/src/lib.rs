@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use srnas_basics::check::WrongValue;
 use srnas_basics::names;
 use srnas_environment::EnvironmentConfig;
+use srnas_predictor::PosteriorSettings;
 use srnas_task::{TaskName, TaskNameError, expand_braces};
 use std::{collections::BTreeMap, path::Path};
 
@@ -98,6 +99,16 @@ pub enum ConfigError {
 }
 
 impl Config {
+    /// Numbers of the posteriors for the kind of prior that there is: what a predictor network says is smooth already, and changes with
+    /// every update of it.
+    pub fn posterior_settings(&self) -> PosteriorSettings {
+        let mut settings = self.posterior.settings;
+        if self.prior == PriorSource::Network {
+            settings.transfer.smoothing = 0.0;
+        }
+        settings
+    }
+
     /// Reads and checks a file.
     ///
     /// # Errors

@@ -82,7 +82,7 @@ pub(super) struct Standing<'a> {
 impl Standing<'_> {
     /// Whether an architecture may be trained so long, by its rank and key.
     fn is_open(&self, fidelity: Fidelity, rank: u64, key: u64) -> bool {
-        self.what.has(fidelity, rank) && !self.closed.contains(&key)
+        self.env.is_valid(rank) && self.what.has(fidelity, rank) && !self.closed.contains(&key)
     }
 }
 

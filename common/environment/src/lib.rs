@@ -149,6 +149,8 @@ pub struct Environment {
     whole: Option<Arc<WholeSpace>>,
     /// Keys by rank for [`Reach::Whole`].
     class_keys: Option<Arc<[u64]>>,
+    /// Which ranks are valid, for [`Reach::Whole`] in a space where some are not.
+    valid: Option<Arc<[bool]>>,
     /// The training tasks' best, interleaved over tasks: the pool takes the first of them.
     prior_best: Vec<(usize, Vec<u8>)>,
 }
@@ -175,8 +177,17 @@ impl Environment {
                 })
                 .collect()
         });
+        let valid = whole.as_ref().and_then(|_| {
+            let mut choices = vec![0; space.len()];
+            let of_rank = |rank| {
+                space.unrank(rank, &mut choices);
+                space.is_valid(&choices)
+            };
+            let valid: Vec<bool> = (0..space.size().expect("enumerable")).map(of_rank).collect();
+            valid.contains(&false).then(|| valid.into())
+        });
         let prior_best = prior.as_ref().map_or_else(Vec::new, |p| interleaved_best(&space, p, 8));
-        Self { space, config, settings, prior, whole, class_keys, prior_best }
+        Self { space, config, settings, prior, whole, class_keys, valid, prior_best }
     }
 
     /// The same environment with another prior, such as newer predictions of the network.
@@ -189,6 +200,7 @@ impl Environment {
             prior,
             whole: self.whole.clone(),
             class_keys: self.class_keys.clone(),
+            valid: self.valid.clone(),
             prior_best,
         }
     }
@@ -211,6 +223,11 @@ impl Environment {
     /// The prior of the training tasks, if there is one.
     pub fn prior(&self) -> Option<&Arc<Prior>> {
         self.prior.as_ref()
+    }
+
+    /// Whether the architecture of a rank is valid, where it comes from a whole space; what is drawn or edited is.
+    fn is_valid(&self, rank: u64) -> bool {
+        self.valid.as_ref().is_none_or(|valid| valid[rank as usize])
     }
 
     /// Key of the architecture in a slot of a whole space.

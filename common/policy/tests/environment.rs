@@ -10,7 +10,7 @@ use srnas_environment::{
 use srnas_network::{QNetwork, QNetworkConfig};
 use srnas_policy::evaluation::{Searcher, search};
 use srnas_predictor::{PosteriorSettings, Prior};
-use srnas_space::{Condition, Conditional, Decision, ListedBy, SearchSpace};
+use srnas_space::{Condition, Conditional, Constraint, Custom, Decision, ListedBy, SearchSpace};
 use srnas_task::{Count, Fidelity, Measurable, Shorter, Task, Training};
 use std::{collections::HashSet, sync::Arc};
 
@@ -448,5 +448,41 @@ fn what_is_under_way_or_has_no_value_is_no_candidate() {
         }
         let before = walk.incumbent_value();
         assert_eq!((before, walk.imagined().incumbent_value()), (3.0, 3.0));
+    }
+}
+
+#[test]
+fn what_breaks_the_space_s_rules_is_no_candidate() {
+    // Half of all is forbidden, and the more a choice is like the forbidden ones, the better it is.
+    let decision = |d: usize| Decision::new(format!("d{d}"), &["a", "b", "c", "d"]);
+    let forbidden = Constraint::Forbid(vec![(0, vec![2, 3])]);
+    let decisions = (0..3).map(decision).collect();
+    let space = Arc::new(Custom::space("half", decisions, vec![], vec![forbidden], vec![]).unwrap());
+    let settings = PosteriorSettings::default();
+    let env = Arc::new(Environment::new(
+        space.clone(),
+        config(CandidateMode::Proposals, true, 40),
+        settings,
+        None,
+        Reach::Whole,
+    ));
+    let what = Arc::new(Measurable::everything(Count::Classes, []));
+    let mut walk = Walk::new(env, what, &[], 5);
+    for (first, value) in [(0, 1.0), (1, 2.0)] {
+        for second in 0..4 {
+            walk.told(&[first, second, second], Fidelity::Full, value + f32::from(second));
+        }
+    }
+    let mut choices = vec![0; 3];
+    for _ in 0..10 {
+        walk.look();
+        assert!(walk.candidates().iter().any(|c| c.kind == CandidateKind::Proposal));
+        for place in 0..walk.candidates().len() {
+            walk.choices_of(place, &mut choices);
+            assert!(space.is_valid(&choices), "{choices:?}");
+        }
+        let place = walk.candidates().iter().position(|c| !c.measured).unwrap();
+        walk.choices_of(place, &mut choices);
+        walk.told(&choices.clone(), Fidelity::Full, 5.0);
     }
 }

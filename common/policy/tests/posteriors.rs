@@ -78,10 +78,17 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
+/// One transfer posterior, of the tables as they are.
+fn as_they_are() -> PosteriorSettings {
+    let mut settings = PosteriorSettings::default();
+    settings.transfer.smoothing = 0.0;
+    settings
+}
+
 /// Mean and deviation of both posteriors at `x` by the formulas.
 fn dense(measured: &[(usize, f32)], w: &[f32], x: usize) -> [(f64, f64); 2] {
     let space = SearchSpace::named("nb201").unwrap();
-    let (s, prior, n) = (PosteriorSettings::default(), prior(), measured.len());
+    let (s, prior, n) = (as_they_are(), prior(), measured.len());
     let y: Vec<f64> = measured.iter().map(|m| f64::from(m.1)).collect();
     let mean = y.iter().sum::<f64>() / n as f64;
     let deviation = (y.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n as f64).sqrt();
@@ -137,7 +144,7 @@ proptest! {
         let measured: Vec<(usize, f32)> =
             ranks.iter().map(|&r| (r, 60.0 + ((r as u32 * 7 + seed) % 97) as f32 * 0.01)).collect();
         let mut predictor =
-            Predictor::sampled(space.clone(), PosteriorSettings::default(), Some(prior), 20, slots.len());
+            Predictor::sampled(space.clone(), as_they_are(), Some(prior), 20, slots.len());
         predictor.restart(&w);
         // Slots that come late must end where slots that were there from the start end.
         let all: Vec<u8> = slots.iter().flat_map(|&r| choices(&space, r)).collect();
@@ -320,4 +327,34 @@ fn the_posterior_about_the_past_has_its_slope_and_leaves_a_past_that_says_nothin
     let mut alone = Predictor::whole(space.clone(), &whole, PosteriorSettings::default(), None, 40);
     ranks.iter().for_each(|&rank| alone.observe(&choices(&space, rank), rank as u64, value(rank)));
     assert!(alone.about_the_past().is_none());
+}
+
+#[test]
+fn a_past_of_noisy_tables_is_smoothed_where_the_evidence_is_for_it() {
+    // Past tasks are one function with noise of their own; the new task is that function.
+    let space = SearchSpace::named("nb201").unwrap();
+    let whole = WholeSpace::new(&space).unwrap();
+    let hash = |rank: usize, task: usize| ((rank * 2_654_435_761 + task * 40_503) % 10_007) as f32 / 10_007.0;
+    let good = |rank: usize| {
+        choices(&space, rank)
+            .iter()
+            .enumerate()
+            .map(|(d, &c)| ((d + 2) as f32 * f32::from(c)).sin())
+            .sum::<f32>()
+    };
+    let table =
+        |task| Prior::scaled((0..SIZE).map(|rank| good(rank) + 4.0 * hash(rank, task)).collect(), |_| true);
+    let names = vec!["a".to_string(), "b".to_string()];
+    let prior = Arc::new(Prior::new(names.clone(), names, SIZE, [table(1), table(2)].concat()).unwrap());
+    let error = |settings: PosteriorSettings| {
+        let mut predictor = Predictor::whole(space.clone(), &whole, settings, Some(prior.clone()), 30);
+        for rank in (0..30).map(|i| i * 389 % SIZE) {
+            predictor.observe(&choices(&space, rank), rank as u64, good(rank));
+        }
+        let beliefs = predictor.beliefs();
+        assert!(beliefs.evidence.is_finite() && beliefs.scale > 0.0);
+        (0..SIZE).map(|rank| (beliefs.value(Kind::Transfer, rank) - good(rank)).powi(2)).sum::<f32>()
+    };
+    let (averaged, alone) = (error(PosteriorSettings::default()), error(as_they_are()));
+    assert!(averaged < 0.7 * alone, "{averaged} {alone}");
 }

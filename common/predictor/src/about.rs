@@ -21,7 +21,8 @@ impl Predictor {
         // What is cut of the measurements is cut of the past, whose unit is from the median to the best.
         let times = self.settings.plain.cut;
         let lowest = if times > 0.0 { -times } else { f32::NEG_INFINITY };
-        let mean: Vec<f64> = self.points.mean[..n].iter().map(|m| f64::from(m.max(lowest))).collect();
+        let mean: Vec<f64> =
+            self.transfers[0].point_mean[..n].iter().map(|m| f64::from(m.max(lowest))).collect();
         let [z_white, mean_white, ones] =
             [&z[..], &mean, &vec![1.0; n]].map(|values| self.plain.whitened(values));
         let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
@@ -46,7 +47,7 @@ impl Predictor {
         let (centre, deviation) = (beliefs.centre, beliefs.spread);
         let (offset, unit) =
             cut.map_or((0.0, 1.0), |cut| ((cut.centre - centre) / deviation, cut.spread / deviation));
-        for (mean, past) in means.iter_mut().zip(&self.slots.mean) {
+        for (mean, past) in means.iter_mut().zip(&self.transfers[0].mean) {
             let about = slope * f64::from(past.max(lowest)) + level + f64::from(*mean);
             *mean = (offset + unit * about) as f32;
         }

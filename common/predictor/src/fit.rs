@@ -148,7 +148,10 @@ fn mean_evidence(
     sets: &[Set],
 ) -> f64 {
     let points = SETS.iter().copied().max().unwrap_or(1);
-    let mut predictor = Predictor::sampled(space.clone(), *settings, Some(prior.clone()), points, 0);
+    // The numbers are those of the tables as they are.
+    let mut own = *settings;
+    own.transfer.smoothing = 0.0;
+    let mut predictor = Predictor::sampled(space.clone(), own, Some(prior.clone()), points, 0);
     let total: f64 = sets
         .iter()
         .map(|set| {

@@ -143,6 +143,8 @@ impl Joint {
 fn with_residual(settings: &PosteriorSettings, residual: f32) -> PosteriorSettings {
     let mut settings = *settings;
     settings.transfer.residual = residual;
+    // What shorter trainings say changes with each of them, and is filled by a posterior: it is smooth.
+    settings.transfer.smoothing = 0.0;
     settings
 }
 

@@ -14,9 +14,11 @@ mod joint;
 mod kernel;
 mod learned;
 mod observed;
+mod portfolio;
 mod prior;
 mod process;
 mod settings;
+mod smooth;
 mod transfer;
 mod two_phase;
 
@@ -32,7 +34,7 @@ pub use settings::{PlainSettings, PosteriorSettings, TransferSettings};
 pub use two_phase::{Turn, TwoPhase};
 
 use cut::Cut;
-use transfer::TransferRow;
+use transfer::{Judged, Transfer, log_sum};
 
 use srnas_space::{Choices, SearchSpace};
 use std::{ops::Range, sync::Arc};
@@ -94,8 +96,8 @@ impl Beliefs {
     }
 }
 
-/// Highest value that u may take: with few or equal values the evidence has no maximum.
-const SCALE_LIMIT: f64 = 3.0;
+/// Beforehand the training tasks' tables as they are are so many times as probable as the same smoothed.
+const AS_THEY_ARE: f64 = 2.0;
 
 /// Both posteriors of one episode over a fixed number of slots.
 ///
@@ -103,29 +105,27 @@ const SCALE_LIMIT: f64 = 3.0;
 /// Transfer: u·z = f + noise, f ~ GP(m, F·F′ + σ²·m·m′ + r·k + c₀), where m is the mean of the training tasks and F their
 /// deviations from it over √T. With a = L⁻¹z, b = L⁻¹m, A = a·a, B = a·b, C = b·b: u = (B + √(B² + 4An))/2A, at most 3 and 1
 /// for a single point; the mean at x is m(x) + k_x·L⁻ᵀ(u·a − b).
+///
+/// Where [`TransferSettings::smoothing`] asks for it there are two transfer posteriors, of the past's tables as they are and of the same
+/// smoothed, and what is believed is their average: means and deviations in units of the measured values, each weighed by its evidence
+/// (Bayesian model averaging, so that an upper bound is the average of theirs).
 #[derive(Clone, Debug)]
 pub struct Predictor {
     space: Arc<SearchSpace>,
     settings: PosteriorSettings,
     kernel: Kernel,
-    prior: Option<Arc<Prior>>,
     /// Weight of each training task; zero for the ones that are left out.
     weights: Vec<f32>,
     slots: Slots,
     points: Points,
     plain: Process,
-    transfer: Option<Process>,
+    /// Of the training tasks' tables as they are, then of the same smoothed; none without a prior.
+    transfers: Vec<Transfer>,
     beliefs: Beliefs,
     stale: bool,
     row: Vec<f32>,
-    row_transfer: Vec<f32>,
     to_points: Vec<f32>,
-    to_points_transfer: Vec<f32>,
     form: Form,
-    /// Values of the training tasks at one architecture.
-    tasks_at: Vec<f32>,
-    /// Room to compute them in.
-    expected_row: Vec<f32>,
 }
 
 /// The architectures that are being predicted.
@@ -135,19 +135,14 @@ struct Slots {
     /// The first so many hold something; the others cost nothing and nothing is known of them.
     used: usize,
     forms: Arc<Forms>,
-    /// f32 [tasks, slots], and their weighted mean.
-    tasks: Arc<[f32]>,
-    mean: Vec<f32>,
-    /// Prior variance of the transfer posterior.
-    own: Vec<f32>,
+    /// Whether they are a whole space, in the order of its ranks.
+    whole: bool,
 }
 
 /// The architectures that were measured.
 #[derive(Clone, Debug)]
 struct Points {
     forms: Forms,
-    tasks: Vec<f32>,
-    mean: Vec<f32>,
     values: Vec<f32>,
     ranks: Vec<u64>,
     sum: f64,
@@ -192,15 +187,8 @@ impl Predictor {
         points: usize,
         slots: usize,
     ) -> Self {
-        let tasks = prior.as_ref().map_or(0, |p| p.tasks().len());
-        let slots = Slots {
-            n: slots,
-            used: 0,
-            forms: Arc::new(Forms::new(&space, slots)),
-            tasks: vec![0.0; tasks * slots].into(),
-            mean: vec![0.0; slots],
-            own: vec![0.0; slots],
-        };
+        let forms = Arc::new(Forms::new(&space, slots));
+        let slots = Slots { n: slots, used: 0, forms, whole: false };
         Self::new(space, settings, prior, points, slots)
     }
 
@@ -213,14 +201,7 @@ impl Predictor {
         points: usize,
     ) -> Self {
         let n = whole.forms.capacity();
-        let slots = Slots {
-            n,
-            used: n,
-            forms: whole.forms.clone(),
-            tasks: prior.as_ref().map_or_else(|| Arc::from([]), |p| p.values.clone()),
-            mean: vec![0.0; n],
-            own: vec![0.0; n],
-        };
+        let slots = Slots { n, used: n, forms: whole.forms.clone(), whole: true };
         Self::new(space, settings, prior, points, slots)
     }
 
@@ -231,7 +212,6 @@ impl Predictor {
         capacity: usize,
         slots: Slots,
     ) -> Self {
-        let tasks = prior.as_ref().map_or(0, |p| p.tasks().len());
         let n = slots.n;
         let beliefs = Beliefs {
             plain_mean: vec![0.0; n],
@@ -247,8 +227,6 @@ impl Predictor {
             kernel: Kernel::new(&settings.plain, &space),
             points: Points {
                 forms: Forms::new(&space, capacity),
-                tasks: vec![0.0; tasks * capacity],
-                mean: vec![0.0; capacity],
                 values: Vec::with_capacity(capacity),
                 ranks: Vec::with_capacity(capacity),
                 sum: 0.0,
@@ -256,21 +234,18 @@ impl Predictor {
                 first: 0.0,
             },
             plain: Process::new(capacity, n),
-            transfer: prior.is_some().then(|| Process::new(capacity, n)),
+            transfers: prior.map_or_else(Vec::new, |prior| {
+                posteriors(&space, &settings.transfer, prior, capacity, &slots)
+            }),
             beliefs,
             stale: true,
             row: vec![0.0; n],
-            row_transfer: vec![0.0; if prior.is_some() { n } else { 0 }],
             to_points: vec![0.0; capacity],
-            to_points_transfer: vec![0.0; capacity],
             form: Form::new(&space),
-            tasks_at: vec![0.0; tasks],
-            expected_row: Vec::new(),
             weights: Vec::new(),
             slots,
             space,
             settings,
-            prior,
         };
         predictor.restart(&weights);
         predictor
@@ -278,17 +253,16 @@ impl Predictor {
 
     /// Forgets what was measured and takes other weights of the training tasks (none without a prior).
     pub fn restart(&mut self, weights: &[f32]) {
-        assert_eq!(weights.len(), self.prior.as_ref().map_or(0, |p| p.tasks().len()));
+        assert_eq!(weights.len(), self.transfers.first().map_or(0, |t| t.prior.tasks().len()));
         self.plain.clear();
-        if let Some(t) = &mut self.transfer {
-            t.clear();
-        }
+        self.transfers.iter_mut().for_each(|transfer| transfer.process.clear());
         self.points.values.clear();
         self.points.ranks.clear();
         (self.points.sum, self.points.sum_squares) = (0.0, 0.0);
         if self.weights != weights {
             self.weights = weights.to_vec();
-            self.prior_moments(0..self.slots.n);
+            let all = 0..self.slots.n;
+            self.transfers.iter_mut().for_each(|transfer| transfer.prior_moments(all.clone(), weights));
         }
         self.stale = true;
     }
@@ -325,7 +299,7 @@ impl Predictor {
 
     /// Prior mean of a slot, in units of the training tasks' gap; 0 without a prior.
     pub fn prior_mean(&self, slot: usize) -> f32 {
-        self.slots.mean[slot]
+        self.transfers.first().map_or(0.0, |transfer| transfer.mean[slot])
     }
 
     /// Puts architectures into the slots from `start` on. Not for a predictor over a whole space.
@@ -349,28 +323,9 @@ impl Predictor {
                 forms.set(slot, &self.form);
             }
         }
-        if let Some(prior) = &self.prior {
-            let tasks = Arc::make_mut(&mut self.slots.tasks);
-            // One look at an architecture for all tasks that were measured in the same places.
-            if prior.expects_beyond(known.len()) {
-                let n = self.slots.n;
-                for slot in range.clone() {
-                    self.slots.forms.copy_to(slot, &mut self.form);
-                    prior.expected_at(&self.form, &mut self.expected_row, |t, value| {
-                        tasks[t * n + slot] = value
-                    });
-                }
-            }
-            for t in 0..prior.tasks().len() {
-                let of_task = &mut tasks[t * self.slots.n..][range.clone()];
-                if let Some(known) = known.get(t) {
-                    of_task.copy_from_slice(known);
-                } else if prior.has_table(t) {
-                    let values = prior.of_task(t);
-                    of_task.iter_mut().zip(ranks).for_each(|(slot, &rank)| *slot = values[rank as usize]);
-                }
-            }
-            self.prior_moments(range.clone());
+        for transfer in &mut self.transfers {
+            let room = (&*self.slots.forms, &mut self.form);
+            transfer.place(range.clone(), ranks, known, &self.weights, room);
         }
         self.refresh(range);
     }
@@ -382,56 +337,18 @@ impl Predictor {
         self.stale = true;
     }
 
-    /// Weighted mean of the training tasks and prior variance for a range of slots.
-    fn prior_moments(&mut self, range: Range<usize>) {
-        if self.prior.is_none() {
-            return;
-        }
-        let t = self.settings.transfer;
-        let (mean, own) = (&mut self.slots.mean[range.clone()], &mut self.slots.own[range.clone()]);
-        mean.fill(0.0);
-        own.fill(0.0);
-        for (task, &w) in self.weights.iter().enumerate().filter(|(_, w)| **w > 0.0) {
-            let values = &self.slots.tasks[task * self.slots.n..][range.clone()];
-            for ((m, o), &v) in mean.iter_mut().zip(own.iter_mut()).zip(values) {
-                *m += w * v;
-                *o += w * v * v;
-            }
-        }
-        for (m, o) in mean.iter().zip(own.iter_mut()) {
-            // F·F = Σ w z² − m², plus the slope, the residual (k = 1) and the constant.
-            *o = (*o - m * m).max(0.0) + t.slope * t.slope * m * m + t.residual + t.constant;
-        }
-    }
-
     /// Brings slots with new architectures up to date with everything measured.
     fn refresh(&mut self, range: Range<usize>) {
         for i in 0..self.len() {
             self.points.forms.copy_to(i, &mut self.form);
             let column = self.plain.column_mut(i, range.clone());
             self.kernel.row(&self.slots.forms, range.start, &self.form, column);
-            if let Some(transfer) = &mut self.transfer {
-                self.row[range.clone()].copy_from_slice(self.plain.column_mut(i, range.clone()));
-                let tasks = self.weights.len();
-                let at = TransferRow {
-                    weights: &self.weights,
-                    at_x: &self.points.tasks[i * tasks..(i + 1) * tasks],
-                    mean_x: self.points.mean[i],
-                    settings: &self.settings.transfer,
-                };
-                at.fill(
-                    &self.slots.tasks[range.start..],
-                    self.slots.n,
-                    &self.slots.mean[range.clone()],
-                    &self.row[range.clone()],
-                    transfer.column_mut(i, range.clone()),
-                );
+            for transfer in &mut self.transfers {
+                transfer.refresh(i, range.clone(), &self.weights, column);
             }
         }
         self.plain.replace(range.clone());
-        if let Some(transfer) = &mut self.transfer {
-            transfer.replace(range);
-        }
+        self.transfers.iter_mut().for_each(|transfer| transfer.process.replace(range.clone()));
         self.stale = true;
     }
 
@@ -450,7 +367,7 @@ impl Predictor {
         let row = &mut self.row[..self.slots.used];
         self.kernel.row(&self.slots.forms, 0, &self.form, row);
         self.plain.observe(&self.to_points[..n], 1.0 + self.settings.plain.noise, row, relative, 0.0);
-        self.observe_transfer(n, rank, relative);
+        self.observe_transfers(n, rank, relative);
         self.points.forms.set(n, &self.form);
         self.points.values.push(value);
         self.points.ranks.push(rank);
@@ -459,36 +376,13 @@ impl Predictor {
         self.stale = true;
     }
 
-    /// Takes the measurement at `self.form` into the transfer posterior as point `n`; its kernel with the slots and with the points
-    /// before it is there already.
-    fn observe_transfer(&mut self, n: usize, rank: u64, relative: f64) {
-        let (Some(transfer), Some(prior)) = (&mut self.transfer, &self.prior) else { return };
-        let (tasks, at) = (self.weights.len(), &mut self.tasks_at);
-        prior.expected_at(&self.form, &mut self.expected_row, |t, value| at[t] = value);
-        for (t, v) in at.iter_mut().enumerate().filter(|(t, _)| prior.has_table(*t)) {
-            *v = prior.of_task(t)[rank as usize];
+    /// Takes the measurement at `self.form` into the transfer posteriors as point `n`; the plain kernel with the slots and with the
+    /// points before it is there already.
+    fn observe_transfers(&mut self, n: usize, rank: u64, relative: f64) {
+        let (points, slots) = (&self.to_points[..n], &self.row[..self.slots.used]);
+        for transfer in &mut self.transfers {
+            transfer.observe(&self.weights, (rank, &self.form), points, slots, relative);
         }
-        let mean: f32 = self.tasks_at.iter().zip(&self.weights).map(|(v, w)| v * w).sum();
-        let square: f32 = self.tasks_at.iter().zip(&self.weights).map(|(v, w)| v * v * w).sum();
-        let s = &self.settings.transfer;
-        let own = (square - mean * mean).max(0.0)
-            + s.slope * s.slope * mean * mean
-            + s.residual
-            + s.constant
-            + s.noise;
-        let row = TransferRow { weights: &self.weights, at_x: &self.tasks_at, mean_x: mean, settings: s };
-        let to_slots = &mut self.row_transfer[..self.slots.used];
-        row.fill(&self.slots.tasks, self.slots.n, &self.slots.mean, &self.row, to_slots);
-        for i in 0..n {
-            self.to_points_transfer[i] = row.entry(
-                &self.points.tasks[i * tasks..(i + 1) * tasks],
-                self.points.mean[i],
-                self.to_points[i],
-            );
-        }
-        transfer.observe(&self.to_points_transfer[..n], own, to_slots, relative, mean);
-        self.points.tasks[n * tasks..(n + 1) * tasks].copy_from_slice(&self.tasks_at);
-        self.points.mean[n] = mean;
     }
 
     /// Keeps the measurements and takes another prior with these weights, over every encoding of a space: only what depends on the prior
@@ -499,26 +393,20 @@ impl Predictor {
     pub fn change_prior(&mut self, settings: PosteriorSettings, prior: Arc<Prior>, weights: &[f32]) {
         assert_eq!(settings.plain, self.settings.plain, "the plain posterior stays");
         assert_eq!(prior.encodings(), self.slots.n, "slots are ranks");
-        let (tasks, n, capacity) = (prior.tasks().len(), self.slots.n, self.points.mean.len());
-        self.slots.tasks = prior.values.clone();
+        let n = self.slots.n;
         (self.settings, self.weights) = (settings, weights.to_vec());
-        self.tasks_at = vec![0.0; tasks];
-        self.points.tasks = vec![0.0; tasks * capacity];
-        for values in
-            [&mut self.row_transfer, &mut self.beliefs.transfer_mean, &mut self.beliefs.transfer_deviation]
-        {
+        for values in [&mut self.beliefs.transfer_mean, &mut self.beliefs.transfer_deviation] {
             values.resize(n, 0.0);
         }
-        let transfer = self.transfer.get_or_insert_with(|| Process::new(capacity, n));
-        transfer.clear();
-        self.prior = Some(prior);
-        self.prior_moments(0..n);
+        let capacity = self.points.forms.capacity();
+        self.transfers = posteriors(&self.space, &settings.transfer, prior, capacity, &self.slots);
+        self.transfers.iter_mut().for_each(|transfer| transfer.prior_moments(0..n, weights));
         for i in 0..self.len() {
             self.points.forms.copy_to(i, &mut self.form);
             self.kernel.row(&self.points.forms, 0, &self.form, &mut self.to_points[..i]);
             self.kernel.row(&self.slots.forms, 0, &self.form, &mut self.row);
             let relative = f64::from(self.points.values[i]) - self.points.first;
-            self.observe_transfer(i, self.points.ranks[i], relative);
+            self.observe_transfers(i, self.points.ranks[i], relative);
         }
         self.stale = true;
     }
@@ -531,25 +419,23 @@ impl Predictor {
         (mean, if deviation > 1e-9 { deviation } else { 1.0 })
     }
 
-    /// u and the two log evidences (transfer, plain), without the constant that both share.
-    fn evidences(&self) -> (f64, f64, f64, f64) {
+    /// Amplitude of the plain posterior and the logarithm of its evidence, without the constant that all share.
+    fn plain_evidence(&self) -> (f64, f64) {
         let n = self.len() as f64;
         let (mean, deviation) = self.moments();
         let [a, _, _] = self.plain.products(mean, deviation);
         let amplitude = (a + 1.0) / (n + 1.0);
-        let plain = -0.5 * a / amplitude - 0.5 * n * amplitude.ln() - self.plain.log_diagonal();
-        let Some(transfer) = &self.transfer else { return (1.0, amplitude, plain, plain) };
-        let [a, b, c] = transfer.products(mean, deviation);
-        let u = if self.len() < 2 {
-            1.0
-        } else if a < 1e-9 {
-            // All values are equal.
-            SCALE_LIMIT
-        } else {
-            ((b + (b * b + 4.0 * a * n).sqrt()) / (2.0 * a)).min(SCALE_LIMIT)
-        };
-        let evidence = -0.5 * (a * u * u - 2.0 * u * b + c) + n * u.ln() - transfer.log_diagonal();
-        (u, amplitude, evidence, plain)
+        (amplitude, -0.5 * a / amplitude - 0.5 * n * amplitude.ln() - self.plain.log_diagonal())
+    }
+
+    /// What the measured values say of each transfer posterior; room for both, and how many there are.
+    fn judged(&self) -> ([Judged; 2], usize) {
+        let (mean, deviation) = self.moments();
+        let mut judged = [Judged::default(); 2];
+        for (judged, transfer) in judged.iter_mut().zip(&self.transfers) {
+            *judged = transfer.judged(mean, deviation);
+        }
+        (judged, self.transfers.len())
     }
 
     /// What is expected anywhere after what was measured, scaled over the slots: 0 is their median, 1 the best that is expected or
@@ -572,12 +458,15 @@ impl Predictor {
 
     /// Prior mean of a measured architecture, in units of the training tasks' gap; 0 without a prior.
     pub fn prior_mean_of_point(&self, point: usize) -> f32 {
-        self.points.mean[point]
+        self.transfers.first().map_or(0.0, |transfer| transfer.point_mean[point])
     }
 
     /// Log evidence of the transfer posterior (of the plain one without a prior) for what was measured.
     pub fn log_evidence(&self) -> f64 {
-        self.evidences().2
+        match self.judged() {
+            (_, 0) => self.plain_evidence().1,
+            (judged, n) => mean_evidence(&judged[..n]),
+        }
     }
 
     /// What both posteriors say now; computed when it was not asked for since the last change.
@@ -590,13 +479,13 @@ impl Predictor {
     }
 
     fn update_beliefs(&mut self) {
-        let (u, amplitude, transfer_evidence, plain_evidence) = self.evidences();
+        let ((amplitude, plain_evidence), (judged, n)) = (self.plain_evidence(), self.judged());
+        let judged = &judged[..n];
         let (mean, deviation) = self.moments();
         let (b, used) = (&mut self.beliefs, self.slots.used);
         let (plain_mean, plain_deviation) = (&mut b.plain_mean[..used], &mut b.plain_deviation[..used]);
         (b.centre, b.spread) = (self.points.first + mean, deviation);
-        (b.amplitude, b.scale) = (amplitude as f32, u as f32);
-        b.evidence = (transfer_evidence - plain_evidence) as f32;
+        b.amplitude = amplitude as f32;
         // What the plain posterior's unit is in deviations of the measured values.
         let mut unit = 1.0;
         if let Some(cut) = Cut::new(&self.points.values, self.settings.plain.cut) {
@@ -613,13 +502,54 @@ impl Predictor {
         for (v, explained) in plain_deviation.iter_mut().zip(self.plain.explained()) {
             *v = unit * (b.amplitude * (1.0 - explained).max(1e-6)).sqrt();
         }
-        if let Some(transfer) = &self.transfer {
-            let slots = b.transfer_mean.iter_mut().zip(&mut b.transfer_deviation).zip(transfer.explained());
-            for (s, ((m, v), explained)) in slots.take(used).enumerate() {
-                *m = self.slots.mean[s] + b.scale * transfer.by_standardised(s, mean, deviation)
-                    - transfer.by_prior(s);
-                *v = (self.slots.own[s] - explained).max(1e-6).sqrt();
+        let Some(first) = judged.first() else {
+            (b.scale, b.evidence) = (1.0, 0.0);
+            return;
+        };
+        b.evidence = (mean_evidence(judged) - plain_evidence) as f32;
+        let (means, deviations) = (&mut b.transfer_mean[..used], &mut b.transfer_deviation[..used]);
+        if let [transfer] = &self.transfers[..] {
+            b.scale = first.scale as f32;
+            for (s, (m, v)) in means.iter_mut().zip(deviations).enumerate() {
+                (*m, *v) = transfer.at(s, b.scale, mean, deviation);
+            }
+            return;
+        }
+        let logs = [judged[0].averaged + AS_THEY_ARE.ln(), judged[1].averaged];
+        let weights = logs.map(|log| (log - log_sum(&logs)).exp());
+        let scale: f64 = weights.iter().zip(judged).map(|(w, judged)| w * judged.scale).sum();
+        b.scale = scale as f32;
+        means.fill(0.0);
+        deviations.fill(0.0);
+        for ((transfer, judged), weight) in self.transfers.iter().zip(judged).zip(&weights) {
+            // In units of the measured values these are averaged, and shown in those of the average gap.
+            let factor = (weight * scale / judged.scale) as f32;
+            for (s, (m, v)) in means.iter_mut().zip(deviations.iter_mut()).enumerate() {
+                let (expected, spread) = transfer.at(s, judged.scale as f32, mean, deviation);
+                *m += factor * expected;
+                *v += factor * spread;
             }
         }
     }
+}
+
+/// The transfer posteriors over a prior: of its tables, and where that is asked for and there are tables, of the same smoothed.
+fn posteriors(
+    space: &SearchSpace,
+    settings: &TransferSettings,
+    prior: Arc<Prior>,
+    capacity: usize,
+    slots: &Slots,
+) -> Vec<Transfer> {
+    let smoothed = (settings.smoothing > 0.0).then(|| prior.smoothed(space, settings.smoothing)).flatten();
+    let smoothed =
+        smoothed.map(|prior| (prior, TransferSettings { slope: settings.smoothed_slope, ..*settings }));
+    let all = std::iter::once((prior, *settings)).chain(smoothed);
+    all.map(|(prior, settings)| Transfer::new(prior, settings, capacity, slots.n, slots.whole)).collect()
+}
+
+/// Logarithm of the mean evidence of several posteriors, which are equally probable beforehand.
+fn mean_evidence(judged: &[Judged]) -> f64 {
+    let logs = [judged[0].evidence, judged.last().map_or(f64::NEG_INFINITY, |second| second.evidence)];
+    log_sum(&logs[..judged.len()]) - (judged.len() as f64).ln()
 }

@@ -1,10 +1,13 @@
 //! What the training tasks say before anything of the new task is measured.
 
-use super::{Expectation, Form, Kind, Observed, PlainSettings, Predictor};
+use super::{Expectation, Form, Kind, Observed, PlainSettings, Predictor, smooth::Smoother};
 use srnas_basics::statistics;
 use srnas_space::SearchSpace;
 use srnas_task::Task;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+
+/// A prior's tables smoothed, by the share that was asked for; nothing where they cannot be.
+type Smoothed = Arc<Mutex<Vec<(f32, Option<Arc<Prior>>)>>>;
 
 /// Values of the training tasks over a whole space, scaled as [`Task::prior_value`]. The first tasks are expected, their values
 /// computed where they are asked for, as there must be in a space that is too large for a table; those of the rest are a table:
@@ -21,6 +24,8 @@ pub struct Prior {
     expectations: Arc<[Expectation]>,
     /// What these are expected from, where that is kept.
     observed: Arc<[Observed]>,
+    /// The same tables smoothed by a share, made where they are first asked for.
+    smoothed: Smoothed,
 }
 
 /// Why values are not a prior.
@@ -78,6 +83,7 @@ impl Prior {
             values: values.into(),
             expectations: Arc::from([]),
             observed: Arc::from([]),
+            smoothed: Arc::default(),
         })
     }
 
@@ -93,6 +99,7 @@ impl Prior {
             values: Arc::from([]),
             expectations: expectations.into(),
             observed: Arc::from([]),
+            smoothed: Arc::default(),
         }
     }
 
@@ -133,7 +140,8 @@ impl Prior {
             });
         }
         let (encodings, list) = (size as usize, space.list_hash());
-        Self { encodings, list, values: values.into(), expectations: Arc::from([]), ..self }
+        let (values, expectations) = (values.into(), Arc::from([]));
+        Self { encodings, list, values, expectations, smoothed: Arc::default(), ..self }
     }
 
     /// What the training tasks say: their tables, or in a space that is too large for one, what is expected from
@@ -150,6 +158,26 @@ impl Prior {
             return Self::from_tables(space, tasks);
         }
         Ok(Self::of_observed(space, settings, Observed::of_tasks(space, tasks, Observed::ENOUGH)))
+    }
+
+    /// The same tables, of each value this share taken from the table smoothed ([`Smoother`]); none where a task has no table. Made once.
+    pub(super) fn smoothed(&self, space: &SearchSpace, share: f32) -> Option<Arc<Self>> {
+        let make = || {
+            let smoother = Some(space).filter(|_| self.is_tabulated()).and_then(Smoother::new)?;
+            let tables: Vec<&[f32]> = (0..self.tasks.len()).map(|task| self.of_task(task)).collect();
+            let smooth = smoother.smoothed(&tables);
+            let mixed = self.values.iter().zip(smooth.iter().flatten());
+            let values = mixed.map(|(own, smooth)| (1.0 - share) * own + share * smooth).collect();
+            Some(Arc::new(Self { values, smoothed: Arc::default(), ..self.clone() }))
+        };
+        // Whoever asks while it is made waits for it.
+        let mut made = self.smoothed.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some((_, prior)) = made.iter().find(|(known, _)| *known == share) {
+            return prior.clone();
+        }
+        let prior = make();
+        made.push((share, prior.clone()));
+        prior
     }
 
     /// What its expectations are from, where that is kept.
@@ -195,6 +223,7 @@ impl Prior {
             values: self.values.iter().chain(&other.values[..]).copied().collect(),
             expectations: self.expectations.iter().chain(&other.expectations[..]).cloned().collect(),
             observed: self.observed.iter().chain(&other.observed[..]).cloned().collect(),
+            smoothed: Arc::default(),
         }
     }
 
@@ -268,7 +297,8 @@ impl Prior {
             .collect();
         let of = |task| ranks.iter().map(move |&rank| self.of_task(task)[rank]);
         let values = (0..self.tasks.len()).flat_map(of).collect();
-        Self { encodings: ranks.len(), list: listed.list_hash(), values, ..self.clone() }
+        let (encodings, list) = (ranks.len(), listed.list_hash());
+        Self { encodings, list, values, smoothed: Arc::default(), ..self.clone() }
     }
 
     /// Values by rank as a task of a prior has them, see [`Task::prior_value`]: 0 is the median of those that are `valid`, 1 the best.

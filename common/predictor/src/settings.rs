@@ -39,11 +39,16 @@ pub struct TransferSettings {
     pub constant: f32,
     /// Noise variance.
     pub noise: f32,
+    /// A second posterior has the training tasks' tables with this share of them smoothed, and both count by their evidence. 0: there
+    /// is none.
+    pub smoothing: f32,
+    /// σ of the second posterior.
+    pub smoothed_slope: f32,
 }
 
 impl Default for TransferSettings {
     fn default() -> Self {
-        Self { slope: 0.5, residual: 0.06, constant: 9.0, noise: 0.002 }
+        Self { slope: 0.5, residual: 0.06, constant: 9.0, noise: 0.002, smoothing: 0.5, smoothed_slope: 1.0 }
     }
 }
 
@@ -72,6 +77,8 @@ impl PosteriorSettings {
         not_negative("posterior.settings.transfer.slope", transfer.slope.into())?;
         not_negative("posterior.settings.transfer.residual", transfer.residual.into())?;
         not_negative("posterior.settings.transfer.constant", transfer.constant.into())?;
-        positive("posterior.settings.transfer.noise", transfer.noise.into())
+        positive("posterior.settings.transfer.noise", transfer.noise.into())?;
+        share("posterior.settings.transfer.smoothing", transfer.smoothing.into())?;
+        not_negative("posterior.settings.transfer.smoothed_slope", transfer.smoothed_slope.into())
     }
 }

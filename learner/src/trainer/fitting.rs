@@ -53,7 +53,7 @@ impl Fitting<'_> {
             "fitting the posteriors to the training tasks; actors wait until that is done"
         );
         let (began, never) = (Instant::now(), CancellationToken::new());
-        let settings = fitted_settings(config, tasks, &learned, table, config.posterior.settings, &never)?;
+        let settings = fitted_settings(config, tasks, &learned, table, config.posterior_settings(), &never)?;
         info!(seconds = began.elapsed().as_secs(), "the posteriors are fitted");
         let kept = serde_json::to_vec(&Kept { basis: self.basis.clone(), settings })
             .expect("numbers are plain data");

@@ -203,7 +203,7 @@ impl Trainer {
         let settings = match (&resumed, &table) {
             (Some(loaded), _) => loaded.state.settings,
             (None, Some(table)) if config.posterior.fit => fitting.settings(&config, &tasks, table)?,
-            (None, _) => config.posterior.settings,
+            (None, _) => config.posterior_settings(),
         };
         let predictor = match config.prior {
             PriorSource::Network => {

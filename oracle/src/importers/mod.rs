@@ -9,6 +9,7 @@ pub mod nasbench101;
 pub mod nasbench201;
 pub mod nasbench301;
 pub mod nasbenchgraph;
+pub mod nasbenchnlp;
 pub mod table;
 
 use crate::benchmark::BenchmarkWriter;
@@ -43,6 +44,7 @@ pub const KINDS: &[Kind] = &[
     Kind { name: "macro", benchmarks: &[described::MACRO], import: described::nasbench_macro },
     Kind { name: "graph", benchmarks: &[nasbenchgraph::BENCHMARK], import: nasbenchgraph::import },
     Kind { name: "flexibert", benchmarks: &[flexibert::BENCHMARK], import: flexibert::import },
+    Kind { name: "nlp", benchmarks: &[nasbenchnlp::BENCHMARK], import: nasbenchnlp::import },
     Kind { name: "hwgpt", benchmarks: hwgpt::BENCHMARKS, import: hwgpt::import },
 ];
 

@@ -84,6 +84,8 @@ pub(super) const AMONG: usize = 300;
 pub(crate) fn universal() -> PosteriorSettings {
     let mut settings = PosteriorSettings::default();
     settings.plain.cut = 1.0;
+    // What is filled in of earlier searches is smooth already.
+    settings.transfer.smoothing = 0.0;
     settings
 }
 

@@ -14,6 +14,7 @@ mod mobo;
 mod nsga2;
 mod past;
 mod pool;
+mod portfolio;
 mod random;
 mod reinforce;
 mod ridge;
@@ -59,8 +60,9 @@ pub const METHODS: &[(&str, &str)] = &[
     ),
     (
         "transfer-gp",
-        "transfer Bayesian optimisation: a Gaussian process that knows the past tasks; beta=3, slope=0.5|fixed, residual=0.06, n=all|N, cut=1, pool=0|climb|N",
+        "transfer Bayesian optimisation: a Gaussian process that knows the past tasks; beta=3, slope=0.5|fixed, residual=0.06, smoothing=0.5, n=all|N, cut=1, pool=0|climb|N",
     ),
+    ("portfolio", "a greedy portfolio of the past tasks, then the transfer posterior; n=10, beta=3"),
     (
         "two-phase",
         "multi-fidelity Bayesian optimisation: short trainings first, then full ones by what they say; short=100, beta=evidence|2, residual=evidence|1, slope=0.5, past=none|all, share=evidence|0.5",
@@ -160,6 +162,11 @@ impl MethodSpec {
             "universal" => gp::prepare_universal(self)?,
             "transfer-gp" => {
                 let (start, prior) = transfer::prepare(self, p)?;
+                past = Past::one(Some(prior));
+                start
+            }
+            "portfolio" => {
+                let (start, prior) = portfolio::prepare(self, p)?;
                 past = Past::one(Some(prior));
                 start
             }

@@ -25,10 +25,13 @@ pub fn prepare(spec: &MethodSpec, p: &Preparation) -> Result<(Starter, Arc<Prior
     let mut settings = PosteriorSettings::default();
     if p.known.is_known() {
         settings.transfer.slope = SLOPE_OF_PART;
+        settings.transfer.smoothing = 0.0;
     }
     let slope = options.word_or_number("slope", "fixed", settings.transfer.slope.into())?;
     settings.transfer.slope = slope.unwrap_or(0.0) as f32;
     settings.transfer.residual = options.number("residual", settings.transfer.residual.into(), 0.0)? as f32;
+    settings.transfer.smoothing =
+        options.number("smoothing", settings.transfer.smoothing.into(), 0.0)?.min(1.0) as f32;
     let lookout = lookout(&mut options)?;
     let measurements = options.word_or_number("n", "all", 0.0)?.filter(|n| *n > 0.0);
     let mut filling = universal();
@@ -53,11 +56,7 @@ pub(super) fn past_of(
     if p.known.is_known() {
         return Ok(p.known.of(0).cloned());
     }
-    // What is searched must not be looked up in the past, nor must its nearest relatives.
-    let task = p.tasks.first().and_then(Option::as_ref);
-    let own = task.filter(|task| p.past.iter().any(|past| past.name() == task.name()));
-    let is_relative = |past: &Task| own.is_some_and(|own| past.family() == own.family());
-    let past: Vec<Arc<Task>> = p.past.iter().filter(|past| !is_relative(past)).cloned().collect();
+    let past = past_tasks(p);
     if past.is_empty() {
         return Ok(None);
     }
@@ -79,6 +78,14 @@ pub(super) fn past_of(
     };
     p.priors.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(key, prior.clone());
     Ok(Some(prior))
+}
+
+/// The past tasks: what is searched must not be looked up in the past, nor must its nearest relatives.
+pub(super) fn past_tasks(p: &Preparation) -> Vec<Arc<Task>> {
+    let task = p.tasks.first().and_then(Option::as_ref);
+    let own = task.filter(|task| p.past.iter().any(|past| past.name() == task.name()));
+    let is_relative = |past: &Task| own.is_some_and(|own| past.family() == own.family());
+    p.past.iter().filter(|past| !is_relative(past)).cloned().collect()
 }
 
 /// A prior from `n` measurements of each past task, half of them uniform and half as a search visits them; the rest is filled
