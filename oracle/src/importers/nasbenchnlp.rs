@@ -269,7 +269,9 @@ mod tests {
         assert!(benchmark.metric("wikitext2/val_10").unwrap().mean(0).is_nan(), "it did not come that far");
         let shown = benchmark.space().format(benchmark.choices(0));
         assert!(
-            shown.starts_with("op1=linear,a1=x,b1=h0,state1=none,op2=tanh,a2=s1,state2=h0,op3=none"),
+            shown.starts_with(
+                "op1=linear,a1=x,b1=h0,c1=x,state1=none,op2=tanh,a2=s1,b2=x,c2=x,state2=h0,op3=none"
+            ),
             "{shown}"
         );
     }
