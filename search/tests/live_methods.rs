@@ -149,7 +149,7 @@ const OPTIONS: &[(&str, &str)] = &[
 ];
 
 /// Those that a search which makes its measurements knows in another way, or that need a program.
-const ELSEWHERE: &[&str] = &["policy", "transfer-gp", "cmd"];
+const ELSEWHERE: &[&str] = &["policy", "transfer-gp", "portfolio", "cmd"];
 
 #[test]
 fn every_method_is_stopped_and_goes_on_and_asks_for_nothing_twice() {
