@@ -154,6 +154,18 @@ struct Format {
     format: u64,
 }
 
+/// Numbers of the posteriors as a file has them: one of before there was any smoothing was made without, and goes on without.
+///
+/// # Errors
+/// What are no such numbers.
+pub fn stored_settings<'de, D: serde::Deserializer<'de>>(from: D) -> Result<PosteriorSettings, D::Error> {
+    let mut stored = serde_json::Value::deserialize(from)?;
+    if let Some(transfer) = stored.get_mut("transfer").and_then(serde_json::Value::as_object_mut) {
+        transfer.entry("smoothing").or_insert(0.0.into());
+    }
+    serde_json::from_value(stored).map_err(serde::de::Error::custom)
+}
+
 #[derive(Serialize, Deserialize)]
 struct Meta {
     format: u32,
@@ -165,6 +177,7 @@ struct Meta {
     version: u64,
     space: String,
     acts: Acts,
+    #[serde(deserialize_with = "stored_settings")]
     settings: PosteriorSettings,
     environment: EnvironmentConfig,
     network: QNetworkConfig,

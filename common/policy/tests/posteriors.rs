@@ -358,3 +358,16 @@ fn a_past_of_noisy_tables_is_smoothed_where_the_evidence_is_for_it() {
     let (averaged, alone) = (error(PosteriorSettings::default()), error(as_they_are()));
     assert!(averaged < 0.7 * alone, "{averaged} {alone}");
 }
+
+#[test]
+fn numbers_of_before_there_was_any_smoothing_go_on_without() {
+    let now = PosteriorSettings::default();
+    let stored = serde_json::to_value(now).unwrap();
+    let read = |stored: serde_json::Value| srnas_policy::stored_settings(stored).unwrap();
+    assert_eq!(read(stored.clone()), now);
+    let mut before = stored;
+    let transfer = before["transfer"].as_object_mut().unwrap();
+    assert!(transfer.remove("smoothing").is_some() && transfer.remove("smoothed_slope").is_some());
+    assert_eq!(read(before), as_they_are());
+    assert!(srnas_policy::stored_settings(serde_json::json!({"transfer": 3})).is_err());
+}

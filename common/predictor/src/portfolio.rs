@@ -22,27 +22,23 @@ impl Prior {
             return Vec::new();
         }
         let mut best = vec![NOTHING; tasks];
-        let (mut chosen, mut keys) = (Vec::new(), HashSet::new());
+        let mut chosen: Vec<usize> = Vec::new();
         while chosen.len() < n {
             // What adds nothing any more is chosen by its mean.
             let worth = |row: &[f32]| {
                 let gain: f32 = row.iter().zip(&best).map(|(value, best)| (value - best).max(0.0)).sum();
                 (gain, row.iter().sum::<f32>())
             };
-            let open = values
-                .chunks_exact(tasks)
-                .zip(&candidates)
-                .filter(|(_, c)| !keys.contains(&space.canonical_key(c)));
-            let next = open.map(|(row, c)| (worth(row), row, c)).reduce(|a, b| {
+            let open = values.chunks_exact(tasks).enumerate().filter(|(place, _)| !chosen.contains(place));
+            let next = open.map(|(place, row)| (worth(row), place, row)).reduce(|a, b| {
                 let better = b.0.0.total_cmp(&a.0.0).then(b.0.1.total_cmp(&a.0.1)).is_gt();
                 if better { b } else { a }
             });
-            let Some((_, row, choices)) = next else { break };
+            let Some((_, place, row)) = next else { break };
             best.iter_mut().zip(row).for_each(|(best, value)| *best = best.max(*value));
-            keys.insert(space.canonical_key(choices));
-            chosen.push(choices.clone());
+            chosen.push(place);
         }
-        chosen
+        chosen.into_iter().map(|place| candidates[place].clone()).collect()
     }
 
     /// What may be chosen, each class once, and what it is worth: f32 [candidates, tasks].

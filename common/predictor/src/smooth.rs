@@ -10,8 +10,9 @@ use std::thread;
 const PENALTIES: [f64; 4] = [3.0, 10.0, 30.0, 100.0];
 /// One architecture in so many is held out.
 const HELD_OUT: u64 = 10;
-/// Subsets of decisions at most; beyond, there are no triples.
-const SUBSETS: usize = 128;
+/// Features of all encodings at most: a table of so many takes some tenths of a second. What has more goes without triples, then without
+/// smoothing.
+const MOST: usize = 2_000_000;
 const ITERATIONS: usize = 40;
 /// Residuals at which a fit ends, as a share of where it began: where penalties are compared, and in the end.
 const ROUGH: f64 = 1e-2;
@@ -25,12 +26,19 @@ pub(super) struct Smoother {
     subsets: usize,
     /// Number of features.
     count: usize,
-    /// Encodings with the same active form are held out together.
-    held_out: Vec<bool>,
+    /// Encodings that are valid: the others have no value. Those with the same active form are held out together.
+    rows: Vec<Row>,
+}
+
+/// An encoding that is valid.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    rank: usize,
+    held_out: bool,
 }
 
 impl Smoother {
-    /// Of every encoding of a space that can be listed; none of a larger one.
+    /// Of every encoding of a space that can be listed; none of a larger one, or of one of too many decisions.
     pub fn new(space: &SearchSpace) -> Option<Self> {
         let size = space.size().filter(|&size| size <= super::Prior::LARGEST)?;
         let d = space.len();
@@ -39,8 +47,11 @@ impl Smoother {
         let triples =
             (0..d).flat_map(|i| (i + 1..d).flat_map(move |j| (j + 1..d).map(move |k| vec![i, j, k])));
         let triples: Vec<Vec<usize>> = triples.collect();
-        if subsets.len() + triples.len() <= SUBSETS {
+        let fits = |subsets: usize| subsets * size as usize <= MOST;
+        if fits(subsets.len() + triples.len()) {
             subsets.extend(triples);
+        } else if !fits(subsets.len()) {
+            return None;
         }
         let mut offsets = Vec::with_capacity(subsets.len());
         let mut count = 0;
@@ -49,9 +60,10 @@ impl Smoother {
             count += subset.iter().map(|&i| usize::from(space.arity(i))).product::<usize>();
         }
         let mut features = Vec::with_capacity(size as usize * subsets.len());
-        let (mut choices, mut held_out) = (vec![0; d], Vec::with_capacity(size as usize));
+        let (mut choices, mut rows) = (vec![0; d], Vec::with_capacity(size as usize));
         for rank in 0..size {
             space.unrank(rank, &mut choices);
+            let valid = space.is_valid(&choices);
             space.activate(&mut choices);
             for (subset, offset) in subsets.iter().zip(&offsets) {
                 let place = subset
@@ -63,9 +75,11 @@ impl Smoother {
             let hash = choices
                 .iter()
                 .fold(0xcbf2_9ce4_8422_2325_u64, |h, &c| (h ^ u64::from(c)).wrapping_mul(0x100_0000_01b3));
-            held_out.push((hash >> 32).is_multiple_of(HELD_OUT));
+            if valid {
+                rows.push(Row { rank: rank as usize, held_out: (hash >> 32).is_multiple_of(HELD_OUT) });
+            }
         }
-        Some(Self { features, subsets: subsets.len(), count, held_out })
+        Some(Self { features, subsets: subsets.len(), count, rows })
     }
 
     /// Tables of values, f32 [encodings] each, smoothed.
@@ -84,25 +98,26 @@ impl Smoother {
     }
 
     fn one(&self, values: &[f32]) -> Vec<f32> {
-        assert_eq!(values.len(), self.held_out.len(), "a value for each encoding");
-        let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / values.len().max(1) as f64;
+        assert_eq!(values.len() * self.subsets, self.features.len(), "a value for each encoding");
+        let known = self.rows.iter().map(|row| f64::from(values[row.rank]));
+        let mean = known.sum::<f64>() / self.rows.len().max(1) as f64;
         let error = |penalty: f64| {
-            let weights = self.fit(values, mean, penalty, ROUGH, |row| !self.held_out[row]);
-            let rows = (0..values.len()).filter(|&row| self.held_out[row]);
-            rows.map(|row| (f64::from(values[row]) - mean - self.at(&weights, row)).powi(2)).sum::<f64>()
+            let weights = self.fit(values, mean, penalty, ROUGH, |row| !row.held_out);
+            let missed = |row: &Row| f64::from(values[row.rank]) - mean - self.at(&weights, row.rank);
+            self.rows.iter().filter(|row| row.held_out).map(|row| missed(row).powi(2)).sum::<f64>()
         };
         let tried = PENALTIES.map(|penalty| (penalty, error(penalty)));
         let (penalty, _) = tried.into_iter().min_by(|a, b| a.1.total_cmp(&b.1)).expect("there are penalties");
         let weights = self.fit(values, mean, penalty, FINE, |_| true);
-        (0..values.len()).map(|row| (mean + self.at(&weights, row)) as f32).collect()
+        (0..values.len()).map(|rank| (mean + self.at(&weights, rank)) as f32).collect()
     }
 
-    fn of(&self, row: usize) -> &[u32] {
-        &self.features[row * self.subsets..][..self.subsets]
+    fn of(&self, rank: usize) -> &[u32] {
+        &self.features[rank * self.subsets..][..self.subsets]
     }
 
-    fn at(&self, weights: &[f64], row: usize) -> f64 {
-        self.of(row).iter().map(|&f| weights[f as usize]).sum()
+    fn at(&self, weights: &[f64], rank: usize) -> f64 {
+        self.of(rank).iter().map(|&f| weights[f as usize]).sum()
     }
 
     /// Minimises Σ (y − x·w)² + penalty · w·w over the rows that count.
@@ -112,9 +127,9 @@ impl Smoother {
         mean: f64,
         penalty: f64,
         tolerance: f64,
-        counts: impl Fn(usize) -> bool,
+        counts: impl Fn(&Row) -> bool,
     ) -> Vec<f64> {
-        let rows: Vec<usize> = (0..values.len()).filter(|&row| counts(row)).collect();
+        let rows: Vec<usize> = self.rows.iter().filter(|row| counts(row)).map(|row| row.rank).collect();
         let add = |to: &mut [f64], row: usize, value: f64| {
             self.of(row).iter().for_each(|&f| to[f as usize] += value)
         };
@@ -146,7 +161,7 @@ impl Smoother {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use srnas_space::{Conditional, Decision};
+    use srnas_space::{Conditional, Constraint, Custom, Decision};
 
     #[test]
     fn what_is_smooth_stays_and_noise_goes() {
@@ -172,5 +187,15 @@ mod tests {
         let one = Conditional::space("one", vec![Decision::new("d", &["a"])], vec![]).unwrap();
         assert_eq!(Smoother::new(&one).unwrap().smoothed(&[&[3.0]]), [[3.0]]);
         assert!(Smoother::new(&SearchSpace::named("darts").unwrap()).is_none());
+        // What is not valid has no value, whatever stands in its place.
+        let forbidden = vec![Constraint::Forbid(vec![(0, vec![2])])];
+        let some = Custom::space("some", (0..6).map(decision).collect(), vec![], forbidden, vec![]).unwrap();
+        let smoother = Smoother::new(&some).unwrap();
+        let with = |value: f32| {
+            let mut table = good.clone();
+            (0..729).filter(|rank| rank / 243 == 2).for_each(|rank| table[rank] = value);
+            smoother.smoothed(&[&table]).concat()[..486].to_vec()
+        };
+        assert_eq!(with(0.0), with(-3.0));
     }
 }

@@ -22,6 +22,7 @@ pub(crate) struct State {
     /// Updates that were skipped.
     pub skipped: u64,
     pub rng: ChaCha8Rng,
+    #[serde(deserialize_with = "srnas_policy::stored_settings")]
     pub settings: PosteriorSettings,
     pub limiter: RatioLimiter,
     /// Distinct measurements in the ledger.

@@ -2,13 +2,13 @@
 //! operation of its own, trained with ELECTRA's objective and judged by the tasks of GLUE. Layers beyond the second of two do not count.
 
 use super::{
-    Folders, ImportError, Imported,
+    ImportError, Imported,
     csv::{Column, CsvError, CsvTable},
+    trainings::{self, Trainings},
 };
 use crate::benchmark::{BenchmarkWriter, Direction, MetricInfo, SpaceDefinition, SpaceFormat};
 use serde::Deserialize;
 use std::{
-    collections::HashMap,
     fmt::Write,
     path::{Path, PathBuf},
     sync::Arc,
@@ -65,41 +65,22 @@ pub fn import(
     folders: &[PathBuf],
     progress: &mut dyn FnMut(usize, usize, &Path),
 ) -> Result<Imported, ImportError> {
-    let folders = Folders::new(folders)?;
-    let path = folders.require(TABLE)?;
-    progress(0, 1, &path);
-    let benchmark = read(&CsvTable::read(&path)?.with_rows()?)?;
-    Ok(Imported { benchmarks: vec![benchmark], files: vec![path], absent: Vec::new() })
+    trainings::import(folders, TABLE, progress, read)
 }
 
 fn read(table: &CsvTable) -> Result<BenchmarkWriter, CsvError> {
     let definition = definition();
     let space = Arc::new(definition.space(BENCHMARK).expect("the definition is a space"));
-    // An architecture that is there again is a second training of it.
-    let (mut choices, mut trainings): (Vec<u8>, Vec<Vec<usize>>) = (Vec::new(), Vec::new());
-    let mut known: HashMap<Vec<u8>, usize> = HashMap::new();
     let (hidden, layers) = (table.column("hidden_size")?, table.column("layers_json")?);
-    for row in 0..table.rows() {
-        let own = architecture(hidden, layers, row)?;
-        let place = *known.entry(own.clone()).or_insert(trainings.len());
-        if place == trainings.len() {
-            choices.extend(own);
-            trainings.push(Vec::new());
-        }
-        trainings[place].push(row);
-    }
-    let seeds = trainings.iter().map(Vec::len).max().unwrap_or(1);
-    let mut benchmark = BenchmarkWriter::new(BENCHMARK, &space, choices, PROVENANCE, LICENCE);
+    let trainings = Trainings::new(table.rows(), |row| architecture(hidden, layers, row))?;
+    let mut benchmark =
+        BenchmarkWriter::new(BENCHMARK, &space, trainings.choices.clone(), PROVENANCE, LICENCE);
     benchmark.define_space(definition);
     for (column, metric, unit, direction, description) in COLUMNS {
         let column = table.column(column)?;
-        let mut values = Vec::with_capacity(trainings.len() * seeds);
-        for rows in &trainings {
-            let own = rows.iter().map(|&row| column.number(row)).collect::<Result<Vec<_>, _>>()?;
-            values.extend(own.into_iter().chain(std::iter::repeat(f64::NAN)).take(seeds));
-        }
+        let values = trainings.values(|row| column.number(row))?;
         let info = MetricInfo { unit: unit.into(), direction, description: description.into() };
-        benchmark.exact_metric(metric, info, seeds, &values);
+        benchmark.exact_metric(metric, info, trainings.seeds(), &values);
     }
     Ok(benchmark)
 }

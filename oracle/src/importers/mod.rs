@@ -11,6 +11,7 @@ pub mod nasbench301;
 pub mod nasbenchgraph;
 pub mod nasbenchnlp;
 pub mod table;
+mod trainings;
 
 use crate::benchmark::BenchmarkWriter;
 use csv::CsvError;

@@ -3,8 +3,9 @@
 //! names, or told in another order, is the same architecture.
 
 use super::{
-    Folders, ImportError, Imported,
+    ImportError, Imported,
     csv::{Column, CsvError, CsvTable},
+    trainings::{self, Trainings},
 };
 use crate::benchmark::{BenchmarkWriter, Direction, Fidelity, MetricInfo, SpaceDefinition, SpaceFormat};
 use serde::Deserialize;
@@ -70,41 +71,24 @@ pub fn import(
     folders: &[PathBuf],
     progress: &mut dyn FnMut(usize, usize, &Path),
 ) -> Result<Imported, ImportError> {
-    let folders = Folders::new(folders)?;
-    let path = folders.require(TABLE)?;
-    progress(0, 1, &path);
-    let benchmark = read(&CsvTable::read(&path)?.with_rows()?)?;
-    Ok(Imported { benchmarks: vec![benchmark], files: vec![path], absent: Vec::new() })
+    trainings::import(folders, TABLE, progress, read)
 }
 
 fn read(table: &CsvTable) -> Result<BenchmarkWriter, CsvError> {
     let definition = definition();
     let space = Arc::new(definition.space(BENCHMARK).expect("the definition is a space"));
-    // A recipe that is there again is a second training of it.
-    let (mut choices, mut trainings): (Vec<u8>, Vec<Vec<usize>>) = (Vec::new(), Vec::new());
-    let mut known: HashMap<Vec<u8>, usize> = HashMap::new();
     let recipe = table.column("recepie")?;
-    for row in 0..table.rows() {
-        let own = cell(recipe.text(row)).map_err(|reason| recipe.error(row, reason))?;
-        let place = *known.entry(own.clone()).or_insert(trainings.len());
-        if place == trainings.len() {
-            choices.extend(own);
-            trainings.push(Vec::new());
-        }
-        trainings[place].push(row);
-    }
-    let seeds = trainings.iter().map(Vec::len).max().unwrap_or(1);
-    let mut benchmark = BenchmarkWriter::new(BENCHMARK, &space, choices, PROVENANCE, LICENCE);
+    let trainings = Trainings::new(table.rows(), |row| {
+        cell(recipe.text(row)).map_err(|reason| recipe.error(row, reason))
+    })?;
+    let mut benchmark =
+        BenchmarkWriter::new(BENCHMARK, &space, trainings.choices.clone(), PROVENANCE, LICENCE);
     benchmark.define_space(definition);
     let mut metric =
         |name: &str, unit: &str, description: String, value: &dyn Fn(usize) -> Result<f64, CsvError>| {
-            let mut values = Vec::with_capacity(trainings.len() * seeds);
-            for rows in &trainings {
-                let own = rows.iter().map(|&row| value(row)).collect::<Result<Vec<_>, _>>()?;
-                values.extend(own.into_iter().chain(std::iter::repeat(f64::NAN)).take(seeds));
-            }
+            let values = trainings.values(value)?;
             let info = MetricInfo { unit: unit.into(), direction: Direction::Minimise, description };
-            benchmark.exact_metric(name, info, seeds, &values);
+            benchmark.exact_metric(name, info, trainings.seeds(), &values);
             Ok::<_, CsvError>(())
         };
     for (column, name, unit, description) in COLUMNS {
