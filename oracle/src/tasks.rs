@@ -3,6 +3,7 @@
 
 mod answer;
 mod scaling;
+mod untrained;
 
 use crate::{
     benchmark::{Benchmark, BenchmarkError, Direction, MetricView},
@@ -10,6 +11,7 @@ use crate::{
 };
 use answer::{Answer, answers};
 use scaling::Scaling;
+pub use untrained::untrained;
 use srnas_predictor::Prior;
 use srnas_space::{ListedBy, SearchSpace};
 use srnas_task::{

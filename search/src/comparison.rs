@@ -327,13 +327,14 @@ impl Comparison {
             let past: Vec<Arc<Task>> = self.past.iter().filter_map(here).collect();
             let preparation = Preparation {
                 space,
+                table: problem.table(),
                 tasks: &problem.metrics(),
                 objectives: problem.signals.len(),
                 limits: problem.limits().len(),
                 shorter: problem.shorter.len(),
                 budget,
                 past: &past,
-                known: &Past::default(),
+                known: &Past::default().describing(problem.untrained().cloned()),
                 priors: &priors,
             };
             let methods: Result<Vec<Prepared>, SpecError> =

@@ -6,7 +6,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use srnas_basics::names::did_you_mean;
 use srnas_policy::Policy;
-use srnas_predictor::{Prior, WholeSpace};
+use srnas_predictor::{Prior, Untrained, WholeSpace};
 use srnas_space::{Choices, SearchSpace};
 use srnas_task::Count;
 pub use srnas_task::{Fidelity, Training};
@@ -161,18 +161,29 @@ impl Begin {
 pub struct Past {
     priors: Vec<Option<Arc<Prior>>>,
     favourites: Vec<Vec<u8>>,
+    untrained: Option<Arc<Untrained>>,
 }
 
 impl Past {
     /// What is said of the first objective, if something is.
     pub fn one(prior: Option<Arc<Prior>>) -> Self {
-        Self { priors: vec![prior], favourites: Vec::new() }
+        Self { priors: vec![prior], ..Self::default() }
     }
 
     /// What is said of each objective, and architectures that were good for earlier tasks: where a space is too large to be listed they
     /// are looked at again, and what is near them.
     pub fn several(priors: Vec<Option<Arc<Prior>>>, favourites: Vec<Vec<u8>>) -> Self {
-        Self { priors, favourites }
+        Self { priors, favourites, untrained: None }
+    }
+
+    /// The same, and what is known of architectures without training them.
+    pub fn describing(self, untrained: Option<Arc<Untrained>>) -> Self {
+        Self { untrained, ..self }
+    }
+
+    /// What is known of architectures without training them.
+    pub fn untrained(&self) -> Option<&Arc<Untrained>> {
+        self.untrained.as_ref()
     }
 
     /// What is said of an objective, by its place; nothing where nothing is known.
@@ -180,7 +191,7 @@ impl Past {
         self.priors.get(objective)?.as_ref()
     }
 
-    /// Whether something is said of any objective.
+    /// Whether a past task says something of any objective.
     pub fn is_known(&self) -> bool {
         self.priors.iter().any(Option::is_some)
     }

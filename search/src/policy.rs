@@ -164,7 +164,7 @@ pub fn policy_environment(
         && known.list().is_none()
         && whole.size() == Some(known.encodings() as u64)
     {
-        prior = Some(known.within(space));
+        prior = Some(known.within(whole, space));
     }
     if let Some(known) = prior.as_ref().filter(|known| known.is_tabulated())
         && (space.size(), space.list_hash()) != (Some(known.encodings() as u64), known.list())

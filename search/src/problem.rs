@@ -11,9 +11,9 @@ use hashbrown::HashSet;
 use srnas_oracle::{
     benchmark::BenchmarkError,
     catalog::Catalog,
-    tasks::{TaskBuildError, resolve_objectives, resolve_with_shorter},
+    tasks::{TaskBuildError, resolve_objectives, resolve_with_shorter, untrained},
 };
-use srnas_predictor::Prior;
+use srnas_predictor::{Prior, Untrained};
 use srnas_space::{ListedBy, SearchSpace};
 use srnas_task::{Count, Shorter, Task, TaskError, TaskName};
 use std::{collections::BTreeMap, fmt, sync::Arc};
@@ -39,6 +39,10 @@ pub struct Problem {
     pub shorter: Arc<[Shorter]>,
     /// With several objectives: the front of the whole table.
     pub front: Option<Front>,
+    /// What is known of architectures without training them, where that was asked for.
+    untrained: Option<Arc<Untrained>>,
+    /// Everything that the benchmark lists; some of it may be without a value.
+    table: Arc<SearchSpace>,
 }
 
 /// A limit, and the metric that it is on.
@@ -125,6 +129,16 @@ pub enum ProblemError {
          nobody knows; search one objective without limits, or a table (a metric with a seed, such as `:0`, is the table of the rows)"
     )]
     NoTable(String),
+    /// Nothing is known without training.
+    #[error(
+        "{task}: benchmark `{benchmark}` names no metric that takes no training, so --past untrained says nothing; a table of          your own names some by `untrained = true` (docs/tables.md), and what was imported by an older version is to be imported again"
+    )]
+    Undescribed {
+        /// The problem.
+        task: String,
+        /// Its benchmark.
+        benchmark: String,
+    },
     /// Objectives on different spaces.
     #[error("{0} and {1} are on different spaces, and no architecture has both")]
     Spaces(String, String),
@@ -156,10 +170,12 @@ impl Problem {
             unit: unit.into(),
             shorter: if signals.len() == 1 { signals[0].shorter().clone() } else { Arc::from([]) },
             front: front.flatten(),
+            table: signals[0].space().clone(),
             searched: signals.clone(),
             signals,
             limits: Arc::from([]),
             is_measured: false,
+            untrained: None,
         }
     }
 
@@ -191,6 +207,7 @@ impl Problem {
                 });
             }
         }
+        let table = tasks[0].space().clone();
         let (searched, counted, limits) = within(catalog, task, tasks, limits, count)?;
         for task in &counted {
             task.searchable().map_err(|error| match limits.is_empty() {
@@ -210,6 +227,8 @@ impl Problem {
             unit,
             shorter,
             front: None,
+            untrained: None,
+            table,
         })
     }
 
@@ -229,6 +248,7 @@ impl Problem {
                 return Err(ProblemError::Spaces(tasks[0].name().into(), task.name().into()));
             }
         }
+        let lists = tasks[0].space().clone();
         let (searched, signals, limits) = within(catalog, &names[0], tasks, limits, count)?;
         let Some(size) = signals[0].tabulated() else {
             let names = names.iter().map(ToString::to_string).collect::<Vec<_>>();
@@ -253,6 +273,8 @@ impl Problem {
             searched: searched.into(),
             limits,
             is_measured: false,
+            untrained: None,
+            table: lists,
         })
     }
 
@@ -306,7 +328,33 @@ impl Problem {
             searched,
             limits: Arc::from([]),
             is_measured: true,
+            untrained: None,
+            table: listed,
         })
+    }
+
+    /// The same where methods that know a past know of every architecture what takes no training.
+    ///
+    /// # Errors
+    /// Where the benchmark says of nothing that it takes none.
+    pub fn describing(self, catalog: &Catalog) -> Result<Self, ProblemError> {
+        let name: TaskName = self.searched[0].name().parse()?;
+        let columns = untrained(catalog, &name, self.searched[0].count())?;
+        let untrained = Untrained::of_columns(self.space(), columns).map(Arc::new);
+        match untrained {
+            None => Err(ProblemError::Undescribed { task: self.name, benchmark: name.benchmark }),
+            some => Ok(Self { untrained: some, ..self }),
+        }
+    }
+
+    /// Everything that the benchmark lists, of which [`Self::space`] may be a part.
+    pub(crate) fn table(&self) -> &Arc<SearchSpace> {
+        &self.table
+    }
+
+    /// What is known of architectures without training them, where that was asked for.
+    pub fn untrained(&self) -> Option<&Arc<Untrained>> {
+        self.untrained.as_ref()
     }
 
     /// What a training finds: the objectives, and how far each limit is kept; none where the table has no value.

@@ -142,6 +142,7 @@ mod tests {
         let priors = Priors::default();
         let preparation = Preparation {
             space: &begin.space,
+            table: &begin.space,
             tasks: &[],
             objectives: 1,
             limits: 0,

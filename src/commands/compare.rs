@@ -30,6 +30,9 @@ const EXAMPLES: &str = "Examples:
   srnas compare --oracle 'cmd:python train.py' --space space.toml --maximise accuracy --method random --method universal \
       --budget 10,20 --seeds 3 --out reports/mine";
 
+/// In the place of a past task: what is known without training.
+const UNTRAINED: &str = "untrained";
+
 const PAST_OF_NO_USE: &str = "--past and --past-set have no effect: none of the methods learns from past tasks; transfer-gp does, and \
      two-phase:past=all, screen:past=all and mobo:past=all";
 
@@ -56,7 +59,8 @@ pub struct CompareCommand {
     #[arg(long, value_name = "METHOD")]
     against: Option<String>,
     /// Past task for methods that learn from some: transfer-gp, two-phase:past=all, screen:past=all, mobo:past=all; with --oracle
-    /// also the run directory of an earlier search; may be repeated, and braces abbreviate names of tasks
+    /// also the run directory of an earlier search; may be repeated, and braces abbreviate names of tasks. `untrained`: what is known
+    /// of each architecture without training it, such as its parameters
     #[arg(long, value_name = "T")]
     past: Vec<String>,
     /// Named task set of past tasks [default: what the configuration trains on]
@@ -142,6 +146,10 @@ impl CompareCommand {
         let methods = self.methods()?;
         let against = self.against(&methods)?;
         let past = self.past_names(&config, methods.iter().any(MethodSpec::knows_a_past))?;
+        if self.past.iter().any(|past| past == UNTRAINED) {
+            let describing = |problem: Problem| problem.describing(&catalog);
+            problems = problems.into_iter().map(describing).collect::<Result<_, _>>()?;
+        }
         let clock = Clock { workers: self.workers as usize, latency: self.latency.clone() };
         let durations = Durations::resolve(&clock, &catalog, &problems)?;
         let plan = Plan {
@@ -157,7 +165,14 @@ impl CompareCommand {
             budgets: self.budgets()?,
             seeds: self.seeds as usize,
             seed: self.seed,
-            past: past.iter().map(ToString::to_string).collect(),
+            past: past
+                .iter()
+                .map(ToString::to_string)
+                .chain(problems.iter().flat_map(|problem| {
+                    let names = problem.untrained().map(|untrained| untrained.names().join(", "));
+                    names.map(|names| format!("{UNTRAINED} of {}: {names}", problem.name))
+                }))
+                .collect(),
             clock,
             content: Plan::content_of(&catalog, &problems, &past, &methods)?,
         };
@@ -203,11 +218,14 @@ impl CompareCommand {
 
     /// The past tasks; those that are named must be there, and be of use.
     fn past_names(&self, config: &Config, known: bool) -> anyhow::Result<Vec<TaskName>> {
-        let named = names(config, &self.past_set, &self.past)?;
-        if !known && !named.is_empty() {
+        let (untrained, tasks): (Vec<&String>, _) = self.past.iter().partition(|past| *past == UNTRAINED);
+        let tasks: Vec<String> = tasks.into_iter().cloned().collect();
+        let named = names(config, &self.past_set, &tasks)?;
+        let is_given = !named.is_empty() || !untrained.is_empty();
+        if is_given && !known {
             return Err(Usage(PAST_OF_NO_USE.into()).into());
         }
-        Ok(if named.is_empty() && known && self.config.is_some() { config.train_tasks()? } else { named })
+        Ok(if !is_given && known && self.config.is_some() { config.train_tasks()? } else { named })
     }
 
     fn budgets(&self) -> anyhow::Result<Vec<usize>> {

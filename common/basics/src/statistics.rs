@@ -2,7 +2,7 @@
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use statrs::distribution::{ContinuousCDF, StudentsT};
+use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
 /// Median of finite numbers; reorders them. The mean of the middle two where their number is even; NaN for none.
 pub fn median(values: &mut [f32]) -> f32 {
@@ -121,6 +121,14 @@ pub fn mean_of_few(units: &[f64]) -> (f64, [f64; 2]) {
     let variance = units.iter().map(|u| (u - centre).powi(2)).sum::<f64>() / (n - 1.0);
     let half = t.inverse_cdf(0.975) * (variance / n).sqrt();
     (centre, [centre - half, centre + half])
+}
+
+/// The standard normal distribution's quantile: below it lies a draw with probability `p`.
+///
+/// # Panics
+/// Unless `p` is from 0 to 1.
+pub fn normal_quantile(p: f64) -> f64 {
+    Normal::standard().inverse_cdf(p)
 }
 
 /// How often is resampled.

@@ -65,6 +65,11 @@ impl Form {
         Self { active: vec![0; space.len()], counts: vec![0; space.count_features()] }
     }
 
+    /// The active form: u8 [decisions].
+    pub fn active(&self) -> &[u8] {
+        &self.active
+    }
+
     /// Takes the active form and the counts of an architecture.
     pub fn assign(&mut self, space: &SearchSpace, choices: &Choices) {
         self.active.copy_from_slice(choices);

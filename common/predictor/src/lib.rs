@@ -21,6 +21,7 @@ mod settings;
 mod smooth;
 mod transfer;
 mod two_phase;
+mod untrained;
 
 pub use expectation::Expectation;
 pub use fit::fit;
@@ -32,9 +33,11 @@ pub use prior::{Prior, PriorError};
 pub use process::Process;
 pub use settings::{PlainSettings, PosteriorSettings, TransferSettings};
 pub use two_phase::{Turn, TwoPhase};
+pub use untrained::{Describe, Untrained};
 
 use cut::Cut;
 use transfer::{Judged, Transfer, log_sum};
+use untrained::Described;
 
 use srnas_space::{Choices, SearchSpace};
 use std::{ops::Range, sync::Arc};
@@ -109,6 +112,8 @@ const AS_THEY_ARE: f64 = 2.0;
 /// Where [`TransferSettings::smoothing`] asks for it there are two transfer posteriors, of the past's tables as they are and of the same
 /// smoothed, and what is believed is their average: means and deviations in units of the measured values, each weighed by its evidence
 /// (Bayesian model averaging, so that an upper bound is the average of theirs).
+///
+/// Where architectures are described without being trained ([`Self::describe`]), k knows that too: see [`Untrained`].
 #[derive(Clone, Debug)]
 pub struct Predictor {
     space: Arc<SearchSpace>,
@@ -119,6 +124,8 @@ pub struct Predictor {
     slots: Slots,
     points: Points,
     plain: Process,
+    /// What is known without training.
+    described: Option<Described>,
     /// Of the training tasks' tables as they are, then of the same smoothed; none without a prior.
     transfers: Vec<Transfer>,
     beliefs: Beliefs,
@@ -234,6 +241,7 @@ impl Predictor {
                 first: 0.0,
             },
             plain: Process::new(capacity, n),
+            described: None,
             transfers: prior.map_or_else(Vec::new, |prior| {
                 posteriors(&space, &settings.transfer, prior, capacity, &slots)
             }),
@@ -261,9 +269,29 @@ impl Predictor {
         (self.points.sum, self.points.sum_squares) = (0.0, 0.0);
         if self.weights != weights {
             self.weights = weights.to_vec();
-            let all = 0..self.slots.n;
-            self.transfers.iter_mut().for_each(|transfer| transfer.prior_moments(all.clone(), weights));
+            self.prior_moments();
         }
+        self.stale = true;
+    }
+
+    /// What the transfer posteriors say of every slot before anything is measured.
+    fn prior_moments(&mut self) {
+        let own = self.described.as_ref().map(|described| &described.own[..]);
+        for transfer in &mut self.transfers {
+            transfer.prior_moments(0..self.slots.n, &self.weights, own);
+        }
+    }
+
+    /// Knows what is known of architectures without training them from now on, in the kernel of every posterior.
+    ///
+    /// # Panics
+    /// After the first measurement, or after slots were placed.
+    pub fn describe(&mut self, untrained: Arc<Untrained>) {
+        let slots = &self.slots;
+        assert!(self.points.values.is_empty() && (slots.whole || slots.used == 0), "it begins with it");
+        let capacity = self.points.forms.capacity();
+        self.described = Some(Described::new(untrained, capacity, slots.n, slots.whole));
+        self.prior_moments();
         self.stale = true;
     }
 
@@ -323,9 +351,14 @@ impl Predictor {
                 forms.set(slot, &self.form);
             }
         }
+        if let Some(described) = &mut self.described {
+            described.place(range.clone(), ranks, (&self.slots.forms, &mut self.form));
+        }
         for transfer in &mut self.transfers {
             let room = (&*self.slots.forms, &mut self.form);
-            transfer.place(range.clone(), ranks, known, &self.weights, room);
+            transfer.place(range.clone(), ranks, known, room);
+            let own = self.described.as_ref().map(|described| &described.own[range.clone()]);
+            transfer.prior_moments(range.clone(), &self.weights, own);
         }
         self.refresh(range);
     }
@@ -343,6 +376,9 @@ impl Predictor {
             self.points.forms.copy_to(i, &mut self.form);
             let column = self.plain.column_mut(i, range.clone());
             self.kernel.row(&self.slots.forms, range.start, &self.form, column);
+            if let Some(described) = &self.described {
+                described.with_slots(i, range.start, column);
+            }
             for transfer in &mut self.transfers {
                 transfer.refresh(i, range.clone(), &self.weights, column);
             }
@@ -363,11 +399,11 @@ impl Predictor {
         }
         let relative = f64::from(value) - self.points.first;
         self.form.assign(&self.space, choices);
-        self.kernel.row(&self.points.forms, 0, &self.form, &mut self.to_points[..n]);
-        let row = &mut self.row[..self.slots.used];
-        self.kernel.row(&self.slots.forms, 0, &self.form, row);
-        self.plain.observe(&self.to_points[..n], 1.0 + self.settings.plain.noise, row, relative, 0.0);
-        self.observe_transfers(n, rank, relative);
+        let own = self.described.as_mut().map_or(1.0, |described| described.observe(n, &self.form, rank));
+        self.kernel_of(n);
+        let row = &self.row[..self.slots.used];
+        self.plain.observe(&self.to_points[..n], own + self.settings.plain.noise, row, relative, 0.0);
+        self.observe_transfers(n, (rank, own), relative);
         self.points.forms.set(n, &self.form);
         self.points.values.push(value);
         self.points.ranks.push(rank);
@@ -376,12 +412,23 @@ impl Predictor {
         self.stale = true;
     }
 
+    /// Computes the kernel of point `n`, which is `self.form`, with the slots and with the points before it.
+    fn kernel_of(&mut self, n: usize) {
+        let (points, slots) = (&mut self.to_points[..n], &mut self.row[..self.slots.used]);
+        self.kernel.row(&self.points.forms, 0, &self.form, points);
+        self.kernel.row(&self.slots.forms, 0, &self.form, slots);
+        if let Some(described) = &self.described {
+            described.with_points(n, points);
+            described.with_slots(n, 0, slots);
+        }
+    }
+
     /// Takes the measurement at `self.form` into the transfer posteriors as point `n`; the plain kernel with the slots and with the
-    /// points before it is there already.
-    fn observe_transfers(&mut self, n: usize, rank: u64, relative: f64) {
+    /// points before it is there already, that with itself is `own`.
+    fn observe_transfers(&mut self, n: usize, (rank, own): (u64, f32), relative: f64) {
         let (points, slots) = (&self.to_points[..n], &self.row[..self.slots.used]);
         for transfer in &mut self.transfers {
-            transfer.observe(&self.weights, (rank, &self.form), points, slots, relative);
+            transfer.observe(&self.weights, (rank, &self.form, own), points, slots, relative);
         }
     }
 
@@ -400,13 +447,14 @@ impl Predictor {
         }
         let capacity = self.points.forms.capacity();
         self.transfers = posteriors(&self.space, &settings.transfer, prior, capacity, &self.slots);
-        self.transfers.iter_mut().for_each(|transfer| transfer.prior_moments(0..n, weights));
+        self.prior_moments();
         for i in 0..self.len() {
             self.points.forms.copy_to(i, &mut self.form);
-            self.kernel.row(&self.points.forms, 0, &self.form, &mut self.to_points[..i]);
-            self.kernel.row(&self.slots.forms, 0, &self.form, &mut self.row);
+            let rank = self.points.ranks[i];
+            let own = self.described.as_mut().map_or(1.0, |described| described.observe(i, &self.form, rank));
+            self.kernel_of(i);
             let relative = f64::from(self.points.values[i]) - self.points.first;
-            self.observe_transfers(i, self.points.ranks[i], relative);
+            self.observe_transfers(i, (rank, own), relative);
         }
         self.stale = true;
     }
@@ -440,7 +488,11 @@ impl Predictor {
 
     /// What is expected anywhere after what was measured, scaled over the slots: 0 is their median, 1 the best that is expected or
     /// was measured; and what that is at the slots. Nothing before the first measurement.
+    ///
+    /// # Panics
+    /// Where architectures are described, which an expectation does not know.
     pub fn expectation(&mut self) -> Option<(Expectation, Vec<f32>)> {
+        assert!(self.described.is_none(), "an expectation knows no descriptors");
         if self.is_empty() {
             return None;
         }
@@ -501,6 +553,12 @@ impl Predictor {
         }
         for (v, explained) in plain_deviation.iter_mut().zip(self.plain.explained()) {
             *v = unit * (b.amplitude * (1.0 - explained).max(1e-6)).sqrt();
+        }
+        if let Some(described) = &self.described {
+            let own = described.own.iter().zip(self.plain.explained());
+            for (v, (own, explained)) in plain_deviation.iter_mut().zip(own) {
+                *v = unit * (b.amplitude * (own - explained).max(1e-6)).sqrt();
+            }
         }
         let Some(first) = judged.first() else {
             (b.scale, b.evidence) = (1.0, 0.0);

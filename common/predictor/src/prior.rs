@@ -281,13 +281,15 @@ impl Prior {
         self.list
     }
 
-    /// The same prior over some architectures of its space, see [`SearchSpace::listed`].
+    /// The same prior over some of the architectures of its space, see [`SearchSpace::listed`]; `whole` are those that it is over, all
+    /// of a space or a list themselves.
     ///
     /// # Panics
-    /// If it has no table, or the list is none of its space.
-    pub fn within(&self, listed: &SearchSpace) -> Self {
-        let whole = listed.whole().filter(|whole| whole.size() == Some(self.encodings as u64));
-        let (whole, size) = (whole.expect("a list of this space"), listed.size().unwrap_or(0));
+    /// If it has no table, or is over others.
+    pub fn within(&self, whole: &SearchSpace, listed: &SearchSpace) -> Self {
+        let over = (Some(self.encodings as u64), self.list);
+        assert_eq!((whole.size(), whole.list_hash()), over, "a list of what it is over");
+        let size = listed.size().unwrap_or(0);
         let mut choices = vec![0; listed.len()];
         let ranks: Vec<usize> = (0..size)
             .map(|rank| {

@@ -52,6 +52,9 @@ pub(super) struct Descriptor {
     /// Metrics that say early what others say at the end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) fidelities: Vec<Fidelity>,
+    /// Metrics that take no training. They change no task, so they are no part of the content hash.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) untrained: Vec<String>,
     /// What answers for what has no row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) network: Option<NetworkInfo>,
@@ -337,6 +340,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Layout, Refusal> {
         return Err(Refusal::Damaged(format!("tensor `{name}` is not described in its metadata")));
     }
     fidelity::check_all(&descriptor.fidelities, &descriptor.metrics).map_err(Refusal::Damaged)?;
+    check_untrained(&descriptor).map_err(Refusal::Damaged)?;
 
     // What takes long in a large file, side by side.
     let ((index, values), content_hash) = rayon::join(
@@ -477,6 +481,21 @@ fn content_hash(
         network.iter().for_each(|numbers| part(&bytes[numbers.clone()]));
     }
     sha.finalize().into()
+}
+
+/// Refuses a list of what takes no training in which something is no metric, is there twice, or is trained.
+fn check_untrained(descriptor: &Descriptor) -> Result<(), String> {
+    for (i, metric) in descriptor.untrained.iter().enumerate() {
+        let trained = |f: &Fidelity| f.metric == *metric || f.of == *metric;
+        let reason = match () {
+            () if !descriptor.metrics.contains_key(metric) => "is no metric of the benchmark",
+            () if descriptor.untrained[..i].contains(metric) => "is named twice",
+            () if descriptor.fidelities.iter().any(trained) => "has trainings of several lengths",
+            () => continue,
+        };
+        return Err(format!("`{metric}` is said to take no training, and {reason}"));
+    }
+    Ok(())
 }
 
 /// The network that metadata describe; `take` takes a tensor's numbers by its name.

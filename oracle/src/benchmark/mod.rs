@@ -354,6 +354,11 @@ impl Benchmark {
         all
     }
 
+    /// Metrics that take no training, in the order in which the file names them.
+    pub fn untrained(&self) -> &[String] {
+        &self.layout.descriptor.untrained
+    }
+
     /// The network that answers for what has no row, if the file has one.
     pub fn network(&self) -> Option<&Arc<Network>> {
         self.layout.network.as_ref()

@@ -82,6 +82,7 @@ impl BenchmarkWriter {
             rows: Rows::Encodings,
             metrics: BTreeMap::new(),
             fidelities: Vec::new(),
+            untrained: Vec::new(),
             network: None,
             provenance: provenance.into(),
             licence: licence.into(),
@@ -176,6 +177,11 @@ impl BenchmarkWriter {
     /// Says that one metric is another after a shorter training.
     pub fn fidelity(&mut self, fidelity: Fidelity) {
         self.descriptor.fidelities.push(fidelity);
+    }
+
+    /// Says that a metric takes no training.
+    pub fn untrained(&mut self, metric: impl Into<String>) {
+        self.descriptor.untrained.push(metric.into());
     }
 
     /// Name of the benchmark.

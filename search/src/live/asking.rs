@@ -135,6 +135,7 @@ fn starter(
 ) -> Result<Starter, SpecError> {
     let preparation = Preparation {
         space,
+        table: space,
         tasks: &[],
         objectives: goal.objectives().len(),
         limits: goal.limits().len(),

@@ -154,10 +154,13 @@ impl Gp {
         }
         let past = begin.past.of(0).cloned().filter(|_| kind == Kind::Transfer);
         let (space, points) = (begin.space.clone(), begin.budget);
-        let predictor = match &begin.whole {
+        let mut predictor = match &begin.whole {
             Some(whole) => Predictor::whole(space, &whole.forms, settings, past, points),
             None => Predictor::sampled(space, settings, past, points, SLOTS),
         };
+        if let Some(untrained) = begin.past.untrained() {
+            predictor.describe(untrained.clone());
+        }
         Self {
             rng: begin.rng(),
             begin,

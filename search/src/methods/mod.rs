@@ -60,7 +60,7 @@ pub const METHODS: &[(&str, &str)] = &[
     ),
     (
         "transfer-gp",
-        "transfer Bayesian optimisation: a Gaussian process that knows the past tasks; beta=3, slope=0.5|fixed, residual=0.06, smoothing=0.5, n=all|N, cut=1, pool=0|climb|N",
+        "transfer Bayesian optimisation: a Gaussian process that knows the past tasks; beta=3, slope=0.5|fixed, residual=0.06, smoothing=0.5, n=all|N, cut=1, untrained=0.2 (share of the kernel), pool=0|climb|N",
     ),
     ("portfolio", "a greedy portfolio of the past tasks, then the transfer posterior; n=10, beta=3"),
     (
@@ -102,6 +102,8 @@ const NO_SHORTER: &str = "needs shorter trainings: a task that has some, such as
 pub struct Preparation<'a> {
     /// The space.
     pub space: &'a Arc<SearchSpace>,
+    /// Everything that the benchmark lists, of which the space may be a part; the space itself where there is no list.
+    pub table: &'a Arc<SearchSpace>,
     /// The objectives that are searched and the metrics of the limits, where they are on a table; none for a limit that is the other
     /// way round than its metric is searched.
     pub tasks: &'a [Option<Arc<Task>>],
@@ -161,8 +163,8 @@ impl MethodSpec {
             "gp" => gp::prepare(self)?,
             "universal" => gp::prepare_universal(self)?,
             "transfer-gp" => {
-                let (start, prior) = transfer::prepare(self, p)?;
-                past = Past::one(Some(prior));
+                let (start, known) = transfer::prepare(self, p)?;
+                past = known;
                 start
             }
             "portfolio" => {
@@ -275,6 +277,7 @@ mod tests {
         let priors = Priors::default();
         let preparation = Preparation {
             space: &begin.space,
+            table: &begin.space,
             tasks: &[],
             objectives: begin.objectives,
             limits: 0,
@@ -375,6 +378,7 @@ mod tests {
                 let priors = Priors::default();
                 let p = Preparation {
                     space: &begin.space,
+                    table: &begin.space,
                     tasks: &[],
                     objectives: 1,
                     limits: 0,
@@ -416,6 +420,7 @@ mod tests {
             let priors = Priors::default();
             spec.prepare(&Preparation {
                 space: &space,
+                table: &space,
                 tasks: &tasks,
                 objectives: 1,
                 limits: 0,

@@ -8,7 +8,8 @@ use srnas_policy::{
     Policy,
     evaluation::{Searcher, choose},
 };
-use srnas_space::Choices;
+use srnas_predictor::Prior;
+use srnas_space::{Choices, SearchSpace};
 use srnas_task::Measurable;
 use std::{path::Path, sync::Arc};
 
@@ -19,11 +20,27 @@ pub fn prepare(spec: &MethodSpec, p: &Preparation) -> Result<Starter, SpecError>
     }
     let acting: Acting = by.parse().map_err(|e| spec.unfit(format!("has by={by}: {e}")))?;
     let policy = Policy::load(Path::new(file)).map_err(|e| spec.unfit(format!("cannot be used: {e}")))?;
+    let policy = over_these(policy, p);
     let environment = policy_environment(&policy, p.space, p.budget, acting)
         .map_err(|e| spec.unfit(format!("cannot be used: {e}")))?;
     let environment = Arc::new(environment);
     let searcher = acting.searcher(&policy);
     Ok(Box::new(move |begin| Ok(Box::new(Trained::new(environment.clone(), searcher.clone(), begin)))))
+}
+
+/// What a policy knows of a benchmark's whole list, where what is searched is a part of that list: what has all its values.
+fn over_these(mut policy: Policy, p: &Preparation) -> Policy {
+    let is_over = |prior: &Prior, space: &SearchSpace| {
+        (space.size(), space.list_hash()) == (Some(prior.encodings() as u64), prior.list())
+    };
+    if let Some(known) = policy.prior.as_ref().filter(|known| known.is_tabulated())
+        && policy.space == p.space.name()
+        && !is_over(known, p.space)
+        && is_over(known, p.table)
+    {
+        policy.prior = Some(known.within(p.table, p.space));
+    }
+    policy
 }
 
 /// A walk on which a searcher chooses.

@@ -3,23 +3,23 @@
 
 use super::{
     Begin, MethodSpec, Past, Preparation, SLOPE_OF_PART, SpecError, Starter, Whole,
-    gp::{Acquisition, Gp, acquisition, lookout, universal},
+    gp::{Acquisition, FIRST, Gp, acquisition, lookout, universal},
     random::unmeasured,
 };
 use crate::method::Method;
 use hashbrown::HashSet;
 use rayon::prelude::*;
-use srnas_predictor::{Kind, Observed, PosteriorSettings, Prior, PriorError};
+use srnas_predictor::{Kind, Observed, PosteriorSettings, Prior, PriorError, Untrained};
 use srnas_task::Task;
 use std::sync::Arc;
 
 /// What a method that learns from past tasks says where there are none.
-pub(super) const NO_PAST: &str = "needs past tasks on the same space: give --past T or --past-set NAME";
+pub(super) const NO_PAST: &str = "needs past tasks on the same space: give --past T or --past-set NAME, or what is known without training: --past untrained";
 
 /// A past task of which only some measurements are known is searched for half of them by this bound.
 const PAST_BETA: f32 = 3.0;
 
-pub fn prepare(spec: &MethodSpec, p: &Preparation) -> Result<(Starter, Arc<Prior>), SpecError> {
+pub fn prepare(spec: &MethodSpec, p: &Preparation) -> Result<(Starter, Past), SpecError> {
     let mut options = spec.options()?;
     let acquisition = acquisition(&mut options)?;
     let mut settings = PosteriorSettings::default();
@@ -36,14 +36,30 @@ pub fn prepare(spec: &MethodSpec, p: &Preparation) -> Result<(Starter, Arc<Prior
     let measurements = options.word_or_number("n", "all", 0.0)?.filter(|n| *n > 0.0);
     let mut filling = universal();
     filling.plain.cut = options.number("cut", filling.plain.cut.into(), 0.0)? as f32;
+    let share = options.number("untrained", -1.0, 0.0)?.min(1.0) as f32;
     options.end()?;
     let prior = past_of(spec, p, measurements.map(|n| n as usize), filling)?;
-    let prior = prior.ok_or_else(|| spec.unfit(NO_PAST))?;
-    let start: Starter = Box::new(move |begin| {
-        let favourites = begin.past.favourites().to_vec();
-        Ok(Box::new(Gp::looking(lookout, begin, settings, Kind::Transfer, acquisition).near(favourites)))
+    let untrained = p.known.untrained().filter(|_| share != 0.0).map(|untrained| match share {
+        share if share > 0.0 => Arc::new(Untrained::clone(untrained).sharing(share)),
+        _ => untrained.clone(),
     });
-    Ok((start, prior))
+    if prior.is_none() && untrained.is_none() {
+        return Err(spec.unfit(NO_PAST));
+    }
+    let past = Past::one(prior).describing(untrained);
+    let start: Starter = match past.is_known() {
+        true => Box::new(move |begin| {
+            let favourites = begin.past.favourites().to_vec();
+            let gp = Gp::looking(lookout, begin, settings, Kind::Transfer, acquisition);
+            Ok(Box::new(gp.near(favourites)))
+        }),
+        // Nothing but what takes no training.
+        false => Box::new(move |begin| {
+            let gp = Gp::looking(lookout, begin, filling, Kind::Plain, acquisition);
+            Ok(Box::new(gp.beginning_among_random(FIRST)))
+        }),
+    };
+    Ok((start, past))
 }
 
 /// What the past tasks say, all of it or from so many measurements of each; none without past tasks.

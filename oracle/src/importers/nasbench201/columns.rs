@@ -268,6 +268,13 @@ fn proxy(dataset: &str, name: &str, column: String) -> SourceMetric {
     SourceMetric { missing: Some(UNSCORED), ..metric }
 }
 
+/// What is known without training and says most: chosen among all proxies (docs/results.md), of the data sets that have them.
+pub(super) fn untrained() -> impl Iterator<Item = String> {
+    const SAY_MOST: [&str; 4] = ["nwot", "synflow", "jacov", "params"];
+    let of = |dataset| SAY_MOST.map(|metric| format!("{dataset}/{metric}"));
+    ["cifar10", "imagenet16"].into_iter().flat_map(of)
+}
+
 fn under_attack(dataset: &str, attack: &str, strength: &str, training: &str) -> String {
     let attack = match attack {
         "fgsm" => "FGSM",

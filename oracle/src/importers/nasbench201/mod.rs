@@ -74,7 +74,9 @@ pub fn import(
     let mut choices = vec![0; CELLS * space.len()];
     choices.chunks_exact_mut(space.len()).enumerate().for_each(|(rank, c)| space.unrank(rank as u64, c));
     let mut benchmark = BenchmarkWriter::new(BENCHMARK, &space, choices, PROVENANCE, LICENCE);
-    for (name, column) in joined.into_iter().flat_map(|join| join.metrics) {
+    let metrics = joined.map(|join| join.metrics).unwrap_or_default();
+    columns::untrained().filter(|name| metrics.contains_key(name)).for_each(|name| benchmark.untrained(name));
+    for (name, column) in metrics {
         let values: Vec<f32> = column.values.iter().map(|&v| v as f32).collect();
         benchmark.metric(name, column.info, column.seeds, &values);
     }

@@ -132,6 +132,9 @@ pub struct MetricColumns {
     /// If it is what a shorter training says of another metric: which, and how short.
     #[serde(default)]
     pub shorter: Option<ShorterOf>,
+    /// Whether it takes no training, as a number of parameters does: a search may know it beforehand.
+    #[serde(default)]
+    pub untrained: bool,
     /// That it looks as if fractions were among the percentages is right as it is.
     #[serde(default)]
     pub mixed: bool,

@@ -190,6 +190,9 @@ fn of_cells(
         warnings.extend(units::warning(metric, columns)?);
         benchmark.exact_metric(&metric.name, metric.info(), seeds, &values);
         metric.fidelity().into_iter().for_each(|fidelity| benchmark.fidelity(fidelity));
+        if metric.untrained {
+            benchmark.untrained(&metric.name);
+        }
     }
     Ok(ImportedTable { benchmark, rows: table.rows(), left_out, repeated, constant, warnings })
 }

@@ -35,6 +35,7 @@ fn run(text: &str, begin: &Begin, workers: usize, values: impl Fn(&Choices) -> V
     let priors = Priors::default();
     let preparation = Preparation {
         space: &begin.space,
+        table: &begin.space,
         tasks: &[],
         objectives: begin.objectives,
         limits: begin.limits,

@@ -1,0 +1,329 @@
+//! What is known of architectures before any training, such as parameters or zero-cost proxies: descriptors, which the kernel knows as
+//! features.
+
+use super::{Form, Forms, Prior};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use srnas_basics::statistics::normal_quantile;
+use srnas_space::{Choices, SearchSpace};
+use srnas_task::Task;
+use std::{fmt::Debug, ops::Range, sync::Arc};
+
+/// Share of the kernel that descriptors have where there are some: chosen among .05, .2 and .36 (docs/results.md).
+const SHARE: f32 = 0.2;
+/// Random architectures that stand for a space that is too large to be listed.
+const SAMPLE: usize = 2_000;
+
+/// Describes architectures without training them.
+pub trait Describe: Debug + Send + Sync {
+    /// Names of the descriptors.
+    fn names(&self) -> &[String];
+
+    /// The descriptors of an architecture in its active form, f32 [descriptors]; NaN where one is not known.
+    fn describe(&self, active: &Choices, descriptors: &mut [f32]);
+}
+
+/// Columns of a table that take no training.
+#[derive(Debug)]
+struct Columns {
+    names: Vec<String>,
+    tasks: Vec<Arc<Task>>,
+}
+
+impl Describe for Columns {
+    fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    fn describe(&self, active: &Choices, descriptors: &mut [f32]) {
+        for (descriptor, task) in descriptors.iter_mut().zip(&self.tasks) {
+            *descriptor = task.value(active).unwrap_or(f32::NAN);
+        }
+    }
+}
+
+/// Descriptors of a space as normal scores: the quantile of the standard normal distribution at the place that an architecture has among
+/// all of its space, so that neither the unit of a descriptor nor how it is spread out matters. Where one is not known its score is 0.
+///
+/// With φ the scores of two architectures, k = (1 − s)·plain + s·mean φφ′ takes the place of the plain kernel: a linear model of each
+/// descriptor, whose slope may have either sign, beside what the choices say.
+#[derive(Clone, Debug)]
+pub struct Untrained {
+    describe: Arc<dyn Describe>,
+    share: f32,
+    /// Of each descriptor: its values in the space, sorted.
+    sorted: Arc<[Vec<f32>]>,
+    /// f32 [descriptors, encodings] of a space that can be listed.
+    table: Option<Arc<[f32]>>,
+    encodings: usize,
+}
+
+impl Untrained {
+    /// Asks for the descriptors of a whole space, or of a sample where it is too large. None where they are the same everywhere, or not
+    /// known.
+    pub fn new(space: &SearchSpace, describe: Arc<dyn Describe>) -> Option<Self> {
+        let count = describe.names().len();
+        let (mut choices, mut found) = (vec![0; space.len()], vec![f32::NAN; count]);
+        let size = space.size().filter(|&size| size <= Prior::LARGEST).map(|size| size as usize);
+        let (mut rng, n) = (ChaCha8Rng::seed_from_u64(0), size.unwrap_or(SAMPLE));
+        let mut values = vec![f32::NAN; count * n];
+        for i in 0..n {
+            match size {
+                Some(_) => space.unrank(i as u64, &mut choices),
+                None => space.sample(&mut rng, &mut choices),
+            }
+            if space.is_valid(&choices) {
+                space.activate(&mut choices);
+                describe.describe(&choices, &mut found);
+                found.iter().enumerate().for_each(|(k, &value)| values[k * n + i] = value);
+            }
+        }
+        let sorted = values.chunks_exact(n.max(1)).map(|values| {
+            let mut known: Vec<f32> = values.iter().copied().filter(|v| !v.is_nan()).collect();
+            known.sort_by(f32::total_cmp);
+            // What is the same everywhere says nothing.
+            if known.first() == known.last() { Vec::new() } else { known }
+        });
+        let sorted: Arc<[Vec<f32>]> = sorted.collect();
+        if sorted.iter().all(Vec::is_empty) {
+            return None;
+        }
+        for (values, sorted) in values.chunks_exact_mut(n).zip(&sorted[..]) {
+            values.iter_mut().for_each(|value| *value = score(sorted, *value));
+        }
+        let table = size.map(|_| values.into());
+        Some(Self { describe, share: SHARE, sorted, table, encodings: size.unwrap_or(0) })
+    }
+
+    /// Columns of a table that take no training, by their names.
+    pub fn of_columns(space: &SearchSpace, columns: Vec<(String, Arc<Task>)>) -> Option<Self> {
+        let (names, tasks) = columns.into_iter().unzip();
+        Self::new(space, Arc::new(Columns { names, tasks }))
+    }
+
+    /// The same with another share of the kernel, from 0 to 1.
+    pub fn sharing(self, share: f32) -> Self {
+        Self { share, ..self }
+    }
+
+    /// Names of the descriptors.
+    pub fn names(&self) -> &[String] {
+        self.describe.names()
+    }
+
+    /// Number of descriptors.
+    fn len(&self) -> usize {
+        self.sorted.len()
+    }
+
+    /// Scores of an architecture: f32 [descriptors].
+    fn at(&self, active: &Choices, rank: u64, scores: &mut [f32]) {
+        match &self.table {
+            Some(table) => {
+                let encodings = self.encodings;
+                scores.iter_mut().enumerate().for_each(|(k, s)| *s = table[k * encodings + rank as usize]);
+            }
+            None => {
+                self.describe.describe(active, scores);
+                scores.iter_mut().zip(&self.sorted[..]).for_each(|(s, sorted)| *s = score(sorted, *s));
+            }
+        }
+    }
+}
+
+/// The normal score of a value among others: equal ones share the middle of their places.
+fn score(sorted: &[f32], value: f32) -> f32 {
+    let n = sorted.len() as f64;
+    if sorted.is_empty() || value.is_nan() {
+        return 0.0;
+    }
+    let below = sorted.partition_point(|&other| other < value) as f64;
+    let not_above = sorted.partition_point(|&other| other <= value) as f64;
+    normal_quantile(((below + not_above) / 2.0).clamp(0.5, n - 0.5) / n) as f32
+}
+
+/// The descriptors of a predictor's slots and points.
+#[derive(Clone, Debug)]
+pub(super) struct Described {
+    pub untrained: Arc<Untrained>,
+    stride: usize,
+    /// f32 [descriptors, slots].
+    slots: Arc<[f32]>,
+    /// f32 [descriptors, points].
+    points: Vec<f32>,
+    capacity: usize,
+    at: Vec<f32>,
+    /// Kernel of each slot with itself.
+    pub own: Vec<f32>,
+}
+
+impl Described {
+    pub fn new(untrained: Arc<Untrained>, capacity: usize, slots: usize, whole: bool) -> Self {
+        let count = untrained.len();
+        let table = untrained.table.clone().filter(|_| whole);
+        let mut described = Self {
+            stride: slots,
+            slots: table.unwrap_or_else(|| vec![0.0; count * slots].into()),
+            points: vec![0.0; count * capacity],
+            capacity,
+            at: vec![0.0; count],
+            own: vec![1.0; slots],
+            untrained,
+        };
+        described.refresh_own(0..slots);
+        described
+    }
+
+    /// Takes in the architectures of a range of slots.
+    pub fn place(&mut self, range: Range<usize>, ranks: &[u64], (forms, form): (&Forms, &mut Form)) {
+        let slots = Arc::make_mut(&mut self.slots);
+        for (slot, &rank) in range.clone().zip(ranks) {
+            forms.copy_to(slot, form);
+            self.untrained.at(form.active(), rank, &mut self.at);
+            self.at.iter().enumerate().for_each(|(k, &score)| slots[k * self.stride + slot] = score);
+        }
+        self.refresh_own(range);
+    }
+
+    fn refresh_own(&mut self, range: Range<usize>) {
+        let (s, count) = (self.untrained.share, self.at.len() as f32);
+        let own = &mut self.own[range.clone()];
+        own.fill(1.0 - s);
+        for of_one in self.slots.chunks_exact(self.stride.max(1)) {
+            own.iter_mut().zip(&of_one[range.clone()]).for_each(|(own, v)| *own += s / count * v * v);
+        }
+    }
+
+    /// Takes in the architecture of a new point; its kernel with itself.
+    pub fn observe(&mut self, point: usize, form: &Form, rank: u64) -> f32 {
+        self.untrained.at(form.active(), rank, &mut self.at);
+        for (k, &score) in self.at.iter().enumerate() {
+            self.points[k * self.capacity + point] = score;
+        }
+        let square: f32 = self.at.iter().map(|score| score * score).sum();
+        let share = self.untrained.share;
+        1.0 - share + share * square / self.at.len() as f32
+    }
+
+    /// From the plain kernel of a point with the slots from `start` on to the one that knows the descriptors, too.
+    pub fn with_slots(&self, point: usize, start: usize, row: &mut [f32]) {
+        self.mix(point, &self.slots, self.stride, start, row);
+    }
+
+    /// The same with the points.
+    pub fn with_points(&self, point: usize, row: &mut [f32]) {
+        self.mix(point, &self.points, self.capacity, 0, row);
+    }
+
+    fn mix(&self, point: usize, others: &[f32], stride: usize, start: usize, row: &mut [f32]) {
+        let (share, count) = (self.untrained.share, self.at.len());
+        row.iter_mut().for_each(|k| *k *= 1.0 - share);
+        for descriptor in 0..count {
+            let factor = share / count as f32 * self.points[descriptor * self.capacity + point];
+            let others = &others[descriptor * stride + start..][..row.len()];
+            row.iter_mut().zip(others).for_each(|(k, other)| *k += factor * other);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{PosteriorSettings, Predictor, WholeSpace};
+    use srnas_space::{Conditional, Decision};
+
+    fn space(decisions: usize) -> Arc<SearchSpace> {
+        let decision = |d: usize| Decision::new(format!("d{d}"), &["a", "b", "c"]);
+        Arc::new(Conditional::space("made-up", (0..decisions).map(decision).collect(), vec![]).unwrap())
+    }
+
+    /// What is nowhere in the choices alone: their sum of squares of places, and something that is not known of most.
+    #[derive(Debug)]
+    struct Hash(Vec<String>);
+
+    impl Hash {
+        fn of(active: &Choices) -> f32 {
+            let hash = active.iter().fold(7u32, |h, &c| h.wrapping_mul(31).wrapping_add(u32::from(c) + 1));
+            (hash.wrapping_mul(2_654_435_761) >> 8) as f32
+        }
+    }
+
+    impl Describe for Hash {
+        fn names(&self) -> &[String] {
+            &self.0
+        }
+
+        fn describe(&self, active: &Choices, descriptors: &mut [f32]) {
+            descriptors[0] = Self::of(active);
+            descriptors[1..].fill(if active[0] == 0 { 3.0 } else { f32::NAN });
+        }
+    }
+
+    fn hash(names: &[&str]) -> Arc<Hash> {
+        Arc::new(Hash(names.iter().map(ToString::to_string).collect()))
+    }
+
+    #[test]
+    fn scores_are_those_of_a_standard_normal_whatever_the_unit_and_0_where_nothing_is_known() {
+        let sorted = [1.0, 2.0, 2.0, 1e9];
+        assert_eq!(score(&sorted, 1e9), -score(&sorted, 1.0));
+        assert!(score(&sorted, 2.0).abs() < 1e-6 && score(&sorted, f32::NAN) == 0.0);
+        // What is beyond all that were seen is as the last one.
+        assert_eq!(score(&sorted, -5.0), score(&sorted, 1.0));
+        assert_eq!(score(&sorted, f32::INFINITY), score(&sorted, 1e9));
+        assert_eq!(score(&[], 1.0), 0.0);
+        let untrained = Untrained::new(&space(6), hash(&["hash", "same"])).unwrap();
+        let table = untrained.table.unwrap();
+        let square = table[..729].iter().map(|v| v * v).sum::<f32>() / 729.0;
+        assert!((square - 1.0).abs() < 0.02, "{square}");
+        assert!(table[729..].iter().all(|&v| v == 0.0), "what is the same everywhere says nothing");
+        assert!(Untrained::new(&space(6), hash(&[])).is_none());
+    }
+
+    #[test]
+    fn a_descriptor_is_learned_with_either_sign_listed_or_placed() {
+        let (space, settings) = (space(6), PosteriorSettings::default());
+        let untrained = Arc::new(Untrained::new(&space, hash(&["hash"])).unwrap());
+        let whole = WholeSpace::new(&space).unwrap();
+        let all = |rank: u64| {
+            let mut choices = vec![0; 6];
+            space.unrank(rank, &mut choices);
+            choices
+        };
+        for sign in [1.0, -1.0] {
+            let mut knowing = Predictor::whole(space.clone(), &whole, settings, None, 20);
+            let mut blind = knowing.clone();
+            knowing.describe(untrained.clone());
+            let mut placed = Predictor::sampled(space.clone(), settings, None, 20, 729);
+            placed.describe(untrained.clone());
+            let every = (0..729).flat_map(all).collect::<Vec<_>>();
+            for (turn, rank) in (0..20).map(|i| (i, i * 36 + 5)) {
+                // In the middle of it, for both orders of what is placed and what is measured.
+                if turn == 10 {
+                    placed.place(0, &every, &(0..729).collect::<Vec<_>>());
+                }
+                let choices = all(rank);
+                let value = sign * untrained.table.as_ref().unwrap()[rank as usize];
+                for predictor in [&mut knowing, &mut blind, &mut placed] {
+                    predictor.observe(&choices, rank, value);
+                }
+            }
+            let error = |predictor: &mut Predictor| {
+                let beliefs = predictor.beliefs().clone();
+                let missed = (0..729).map(|rank| {
+                    let value = sign * untrained.table.as_ref().unwrap()[rank];
+                    f64::from(beliefs.value(crate::Kind::Plain, rank) - value).powi(2)
+                });
+                (missed.sum::<f64>() / 729.0, beliefs)
+            };
+            let ((knows, by_rank), (guesses, _), (_, by_place)) =
+                (error(&mut knowing), error(&mut blind), error(&mut placed));
+            assert!(knows < 0.2 && guesses > 0.8, "{knows} {guesses}");
+            for rank in 0..729 {
+                let of = |beliefs: &crate::Beliefs| beliefs.of(crate::Kind::Plain, rank);
+                let ((a, b), (c, d)) = (of(&by_rank), of(&by_place));
+                assert!((a - c).abs() < 1e-3 && (b - d).abs() < 1e-3, "{rank}: {a} {c}, {b} {d}");
+            }
+        }
+    }
+}

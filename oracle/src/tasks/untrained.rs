@@ -1,0 +1,34 @@
+//! What a benchmark knows of architectures without training them.
+
+use super::{TaskBuildError, resolve_objectives};
+use crate::catalog::Catalog;
+use srnas_task::{Count, Task, TaskName};
+use std::sync::Arc;
+
+/// The benchmark's metrics that take no training, with their names: those of the task's data set, or where it has none those of the
+/// first data set that has some. What is searched itself is none of them.
+///
+/// # Errors
+/// As [`super::resolve_tasks`].
+pub fn untrained(
+    catalog: &Catalog,
+    task: &TaskName,
+    count: Count,
+) -> Result<Vec<(String, Arc<Task>)>, TaskBuildError> {
+    let open = catalog.open(&task.benchmark);
+    let benchmark = open.map_err(|source| TaskBuildError::Catalog { task: task.to_string(), source })?;
+    let all = benchmark.untrained();
+    let dataset = |metric: &str| metric.rsplit_once('/').map_or("", |(dataset, _)| dataset).to_string();
+    let mut datasets = task.terms.iter().map(|term| dataset(&term.metric));
+    let own = datasets.find(|own| all.iter().any(|metric| dataset(metric) == *own));
+    let Some(from) = own.or_else(|| all.first().map(|metric| dataset(metric))) else {
+        return Ok(Vec::new());
+    };
+    let is_searched = |metric: &String| task.terms.iter().any(|term| term.metric == *metric);
+    let metrics: Vec<&String> =
+        all.iter().filter(|metric| dataset(metric) == from && !is_searched(metric)).collect();
+    let names = metrics.iter().map(|metric| format!("{}/{metric}", task.benchmark).parse());
+    let names: Vec<TaskName> = names.collect::<Result<_, _>>().expect("a metric of a benchmark is a task");
+    let tasks = resolve_objectives(catalog, &names, count)?;
+    Ok(metrics.into_iter().cloned().zip(tasks).collect())
+}
