@@ -269,17 +269,10 @@ impl Predictor {
         (self.points.sum, self.points.sum_squares) = (0.0, 0.0);
         if self.weights != weights {
             self.weights = weights.to_vec();
-            self.prior_moments();
+            let all = 0..self.slots.n;
+            self.transfers.iter_mut().for_each(|transfer| transfer.prior_moments(all.clone(), weights));
         }
         self.stale = true;
-    }
-
-    /// What the transfer posteriors say of every slot before anything is measured.
-    fn prior_moments(&mut self) {
-        let own = self.described.as_ref().map(|described| &described.own[..]);
-        for transfer in &mut self.transfers {
-            transfer.prior_moments(0..self.slots.n, &self.weights, own);
-        }
     }
 
     /// Knows what is known of architectures without training them from now on, in the kernel of every posterior.
@@ -291,8 +284,6 @@ impl Predictor {
         assert!(self.points.values.is_empty() && (slots.whole || slots.used == 0), "it begins with it");
         let capacity = self.points.forms.capacity();
         self.described = Some(Described::new(untrained, capacity, slots.n, slots.whole));
-        self.prior_moments();
-        self.stale = true;
     }
 
     /// Number of slots there is room for.
@@ -356,9 +347,7 @@ impl Predictor {
         }
         for transfer in &mut self.transfers {
             let room = (&*self.slots.forms, &mut self.form);
-            transfer.place(range.clone(), ranks, known, room);
-            let own = self.described.as_ref().map(|described| &described.own[range.clone()]);
-            transfer.prior_moments(range.clone(), &self.weights, own);
+            transfer.place(range.clone(), ranks, known, &self.weights, room);
         }
         self.refresh(range);
     }
@@ -399,11 +388,10 @@ impl Predictor {
         }
         let relative = f64::from(value) - self.points.first;
         self.form.assign(&self.space, choices);
-        let own = self.described.as_mut().map_or(1.0, |described| described.observe(n, &self.form, rank));
-        self.kernel_of(n);
+        self.kernel_of(n, rank);
         let row = &self.row[..self.slots.used];
-        self.plain.observe(&self.to_points[..n], own + self.settings.plain.noise, row, relative, 0.0);
-        self.observe_transfers(n, (rank, own), relative);
+        self.plain.observe(&self.to_points[..n], 1.0 + self.settings.plain.noise, row, relative, 0.0);
+        self.observe_transfers(n, rank, relative);
         self.points.forms.set(n, &self.form);
         self.points.values.push(value);
         self.points.ranks.push(rank);
@@ -413,22 +401,23 @@ impl Predictor {
     }
 
     /// Computes the kernel of point `n`, which is `self.form`, with the slots and with the points before it.
-    fn kernel_of(&mut self, n: usize) {
+    fn kernel_of(&mut self, n: usize, rank: u64) {
         let (points, slots) = (&mut self.to_points[..n], &mut self.row[..self.slots.used]);
         self.kernel.row(&self.points.forms, 0, &self.form, points);
         self.kernel.row(&self.slots.forms, 0, &self.form, slots);
-        if let Some(described) = &self.described {
+        if let Some(described) = &mut self.described {
+            described.observe(n, &self.form, rank);
             described.with_points(n, points);
             described.with_slots(n, 0, slots);
         }
     }
 
     /// Takes the measurement at `self.form` into the transfer posteriors as point `n`; the plain kernel with the slots and with the
-    /// points before it is there already, that with itself is `own`.
-    fn observe_transfers(&mut self, n: usize, (rank, own): (u64, f32), relative: f64) {
+    /// points before it is there already.
+    fn observe_transfers(&mut self, n: usize, rank: u64, relative: f64) {
         let (points, slots) = (&self.to_points[..n], &self.row[..self.slots.used]);
         for transfer in &mut self.transfers {
-            transfer.observe(&self.weights, (rank, &self.form, own), points, slots, relative);
+            transfer.observe(&self.weights, (rank, &self.form), points, slots, relative);
         }
     }
 
@@ -447,14 +436,13 @@ impl Predictor {
         }
         let capacity = self.points.forms.capacity();
         self.transfers = posteriors(&self.space, &settings.transfer, prior, capacity, &self.slots);
-        self.prior_moments();
+        self.transfers.iter_mut().for_each(|transfer| transfer.prior_moments(0..n, weights));
         for i in 0..self.len() {
             self.points.forms.copy_to(i, &mut self.form);
             let rank = self.points.ranks[i];
-            let own = self.described.as_mut().map_or(1.0, |described| described.observe(i, &self.form, rank));
-            self.kernel_of(i);
+            self.kernel_of(i, rank);
             let relative = f64::from(self.points.values[i]) - self.points.first;
-            self.observe_transfers(i, (rank, own), relative);
+            self.observe_transfers(i, rank, relative);
         }
         self.stale = true;
     }
@@ -553,12 +541,6 @@ impl Predictor {
         }
         for (v, explained) in plain_deviation.iter_mut().zip(self.plain.explained()) {
             *v = unit * (b.amplitude * (1.0 - explained).max(1e-6)).sqrt();
-        }
-        if let Some(described) = &self.described {
-            let own = described.own.iter().zip(self.plain.explained());
-            for (v, (own, explained)) in plain_deviation.iter_mut().zip(own) {
-                *v = unit * (b.amplitude * (own - explained).max(1e-6)).sqrt();
-            }
         }
         let Some(first) = judged.first() else {
             (b.scale, b.evidence) = (1.0, 0.0);

@@ -71,9 +71,8 @@ impl Transfer {
         }
     }
 
-    /// Weighted mean of the past tasks and prior variance for a range of slots; `plain` is the plain kernel of each with itself, where
-    /// that is not 1.
-    pub fn prior_moments(&mut self, range: Range<usize>, weights: &[f32], plain: Option<&[f32]>) {
+    /// Weighted mean of the past tasks and prior variance for a range of slots.
+    pub fn prior_moments(&mut self, range: Range<usize>, weights: &[f32]) {
         let t = self.settings;
         let (mean, own) = (&mut self.mean[range.clone()], &mut self.own[range.clone()]);
         mean.fill(0.0);
@@ -89,18 +88,16 @@ impl Transfer {
             // F·F = Σ w z² − m², plus the slope, the residual (k = 1) and the constant.
             *o = (*o - m * m).max(0.0) + t.slope * t.slope * m * m + t.residual + t.constant;
         }
-        for (o, plain) in own.iter_mut().zip(plain.unwrap_or_default()) {
-            *o += t.residual * (plain - 1.0);
-        }
     }
 
     /// Takes in the architectures of a range of slots, by their `ranks` and `forms`; `form` is room for one. The values of the prior's
-    /// first tasks there may be `known` already: f32 [tasks, n]. [`Self::prior_moments`] come next.
+    /// first tasks there may be `known` already: f32 [tasks, n].
     pub fn place(
         &mut self,
         range: Range<usize>,
         ranks: &[u64],
         known: &[Vec<f32>],
+        weights: &[f32],
         (forms, form): (&Forms, &mut Form),
     ) {
         let tasks = Arc::make_mut(&mut self.tasks);
@@ -123,6 +120,7 @@ impl Transfer {
                 of_task.iter_mut().zip(ranks).for_each(|(slot, &rank)| *slot = values[rank as usize]);
             }
         }
+        self.prior_moments(range, weights);
     }
 
     /// Writes the kernel of a point with a range of slots where [`Process::replace`] reads it; `plain` is the plain kernel there.
@@ -138,12 +136,12 @@ impl Transfer {
         at.fill(&self.tasks[range.start..], self.slots, &self.mean[range], plain, column);
     }
 
-    /// Takes in the measurement at `form` as point `n`, whose plain kernel with itself is `plain`. `plain_points` and `plain_slots` are the plain kernel with the points before it
+    /// Takes in the measurement at `form` as point `n`. `plain_points` and `plain_slots` are the plain kernel with the points before it
     /// and with the slots that are used; `relative` is what was measured.
     pub fn observe(
         &mut self,
         weights: &[f32],
-        (rank, form, plain): (u64, &Form, f32),
+        (rank, form): (u64, &Form),
         plain_points: &[f32],
         plain_slots: &[f32],
         relative: f64,
@@ -158,7 +156,7 @@ impl Transfer {
         let s = &self.settings;
         let own = (square - mean * mean).max(0.0)
             + s.slope * s.slope * mean * mean
-            + s.residual * plain
+            + s.residual
             + s.constant
             + s.noise;
         let row = TransferRow { weights, at_x: &self.tasks_at, mean_x: mean, settings: s };

@@ -7,10 +7,12 @@ use rand_chacha::ChaCha8Rng;
 use srnas_basics::statistics::normal_quantile;
 use srnas_space::{Choices, SearchSpace};
 use srnas_task::Task;
-use std::{fmt::Debug, ops::Range, sync::Arc};
+use std::{collections::HashMap, fmt::Debug, ops::Range, sync::Arc, thread};
 
-/// Share of the kernel that descriptors have where there are some: chosen among .05, .2 and .36 (docs/results.md).
-const SHARE: f32 = 0.2;
+/// Share of the kernel that descriptors have where there are some, and its length in standard deviations of a score: chosen on
+/// NAS-Bench-201 (docs/results.md).
+const SHARE: f32 = 0.6;
+const LENGTH: f32 = 2.0;
 /// Random architectures that stand for a space that is too large to be listed.
 const SAMPLE: usize = 2_000;
 
@@ -45,8 +47,8 @@ impl Describe for Columns {
 /// Descriptors of a space as normal scores: the quantile of the standard normal distribution at the place that an architecture has among
 /// all of its space, so that neither the unit of a descriptor nor how it is spread out matters. Where one is not known its score is 0.
 ///
-/// With φ the scores of two architectures, k = (1 − s)·plain + s·mean φφ′ takes the place of the plain kernel: a linear model of each
-/// descriptor, whose slope may have either sign, beside what the choices say.
+/// With φ the F scores of an architecture, k = (1 − s)·plain + s/F·Σ exp(−|φ − φ′|/ℓ) takes the place of the plain kernel: beside what the
+/// choices say a sum of functions of one descriptor each, which may rise, fall, or have their top in the middle.
 #[derive(Clone, Debug)]
 pub struct Untrained {
     describe: Arc<dyn Describe>,
@@ -63,19 +65,34 @@ impl Untrained {
     /// known.
     pub fn new(space: &SearchSpace, describe: Arc<dyn Describe>) -> Option<Self> {
         let count = describe.names().len();
-        let (mut choices, mut found) = (vec![0; space.len()], vec![f32::NAN; count]);
+        if count == 0 {
+            return None;
+        }
+        let mut choices = vec![0; space.len()];
         let size = space.size().filter(|&size| size <= Prior::LARGEST).map(|size| size as usize);
         let (mut rng, n) = (ChaCha8Rng::seed_from_u64(0), size.unwrap_or(SAMPLE));
-        let mut values = vec![f32::NAN; count * n];
-        for i in 0..n {
+        // What has one active form is described once: by that form its place, and by architecture that of its form.
+        let (mut places, mut forms, mut place_of) = (HashMap::new(), Vec::new(), vec![None; n]);
+        for (i, place) in place_of.iter_mut().enumerate() {
             match size {
                 Some(_) => space.unrank(i as u64, &mut choices),
                 None => space.sample(&mut rng, &mut choices),
             }
             if space.is_valid(&choices) {
                 space.activate(&mut choices);
-                describe.describe(&choices, &mut found);
-                found.iter().enumerate().for_each(|(k, &value)| values[k * n + i] = value);
+                let next = places.len();
+                *place = Some(*places.entry(choices.clone()).or_insert_with(|| {
+                    forms.extend_from_slice(&choices);
+                    next
+                }));
+            }
+        }
+        let found = described(&*describe, &forms, space.len());
+        let mut values = vec![f32::NAN; count * n];
+        for (i, place) in place_of.into_iter().enumerate() {
+            let Some(place) = place else { continue };
+            for k in 0..count {
+                values[k * n + i] = found[place * count + k];
             }
         }
         let sorted = values.chunks_exact(n.max(1)).map(|values| {
@@ -131,6 +148,24 @@ impl Untrained {
     }
 }
 
+/// Descriptors of architectures in their active forms, u8 [architectures, decisions]: f32 [architectures, descriptors].
+fn described(describe: &dyn Describe, forms: &[u8], decisions: usize) -> Vec<f32> {
+    let (count, n) = (describe.names().len(), forms.len() / decisions.max(1));
+    let mut found = vec![f32::NAN; n * count];
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let share = n.div_ceil(cores).max(1);
+    thread::scope(|scope| {
+        for (forms, found) in forms.chunks(share * decisions).zip(found.chunks_mut((share * count).max(1))) {
+            scope.spawn(move || {
+                for (form, found) in forms.chunks_exact(decisions).zip(found.chunks_exact_mut(count)) {
+                    describe.describe(form, found);
+                }
+            });
+        }
+    });
+    found
+}
+
 /// The normal score of a value among others: equal ones share the middle of their places.
 fn score(sorted: &[f32], value: f32) -> f32 {
     let n = sorted.len() as f64;
@@ -153,56 +188,38 @@ pub(super) struct Described {
     points: Vec<f32>,
     capacity: usize,
     at: Vec<f32>,
-    /// Kernel of each slot with itself.
-    pub own: Vec<f32>,
 }
 
 impl Described {
     pub fn new(untrained: Arc<Untrained>, capacity: usize, slots: usize, whole: bool) -> Self {
         let count = untrained.len();
         let table = untrained.table.clone().filter(|_| whole);
-        let mut described = Self {
+        Self {
             stride: slots,
             slots: table.unwrap_or_else(|| vec![0.0; count * slots].into()),
             points: vec![0.0; count * capacity],
             capacity,
             at: vec![0.0; count],
-            own: vec![1.0; slots],
             untrained,
-        };
-        described.refresh_own(0..slots);
-        described
+        }
     }
 
     /// Takes in the architectures of a range of slots.
     pub fn place(&mut self, range: Range<usize>, ranks: &[u64], (forms, form): (&Forms, &mut Form)) {
         let slots = Arc::make_mut(&mut self.slots);
-        for (slot, &rank) in range.clone().zip(ranks) {
+        for (slot, &rank) in range.zip(ranks) {
             forms.copy_to(slot, form);
             self.untrained.at(form.active(), rank, &mut self.at);
             self.at.iter().enumerate().for_each(|(k, &score)| slots[k * self.stride + slot] = score);
         }
-        self.refresh_own(range);
     }
 
-    fn refresh_own(&mut self, range: Range<usize>) {
-        let (s, count) = (self.untrained.share, self.at.len() as f32);
-        let own = &mut self.own[range.clone()];
-        own.fill(1.0 - s);
-        for of_one in self.slots.chunks_exact(self.stride.max(1)) {
-            own.iter_mut().zip(&of_one[range.clone()]).for_each(|(own, v)| *own += s / count * v * v);
-        }
-    }
-
-    /// Takes in the architecture of a new point; its kernel with itself.
-    pub fn observe(&mut self, point: usize, form: &Form, rank: u64) -> f32 {
+    /// Takes in the architecture of a new point.
+    pub fn observe(&mut self, point: usize, form: &Form, rank: u64) {
         self.untrained.at(form.active(), rank, &mut self.at);
         for (k, &score) in self.at.iter().enumerate() {
             self.points[k * self.capacity + point] = score;
         }
-        let square: f32 = self.at.iter().map(|score| score * score).sum();
-        let share = self.untrained.share;
-        1.0 - share + share * square / self.at.len() as f32
     }
 
     /// From the plain kernel of a point with the slots from `start` on to the one that knows the descriptors, too.
@@ -219,9 +236,10 @@ impl Described {
         let (share, count) = (self.untrained.share, self.at.len());
         row.iter_mut().for_each(|k| *k *= 1.0 - share);
         for descriptor in 0..count {
-            let factor = share / count as f32 * self.points[descriptor * self.capacity + point];
+            let own = self.points[descriptor * self.capacity + point];
             let others = &others[descriptor * stride + start..][..row.len()];
-            row.iter_mut().zip(others).for_each(|(k, other)| *k += factor * other);
+            let alike = |other: &f32| share / count as f32 * (-(own - other).abs() / LENGTH).exp();
+            row.iter_mut().zip(others).for_each(|(k, other)| *k += alike(other));
         }
     }
 }

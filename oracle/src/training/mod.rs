@@ -13,9 +13,11 @@ pub mod model;
 pub mod ops;
 mod oracle;
 mod sgd;
+mod untrained;
 
 pub use fit::{Adversarial, Fit, Network, Recipe, Score, Steps};
 pub use oracle::TrainingOracle;
+pub use untrained::Proxies;
 
 /// Why a training gives no measurement.
 #[derive(Debug, thiserror::Error)]

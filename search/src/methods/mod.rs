@@ -60,7 +60,7 @@ pub const METHODS: &[(&str, &str)] = &[
     ),
     (
         "transfer-gp",
-        "transfer Bayesian optimisation: a Gaussian process that knows the past tasks; beta=3, slope=0.5|fixed, residual=0.06, smoothing=0.5, n=all|N, cut=1, untrained=0.2 (share of the kernel), pool=0|climb|N",
+        "transfer Bayesian optimisation: a Gaussian process that knows the past tasks; beta=3, slope=0.5|fixed, residual=0.06, smoothing=0.5, n=all|N, cut=1, untrained=0.6 (share of the kernel), first=2 (where nothing else is known), pool=0|climb|N",
     ),
     ("portfolio", "a greedy portfolio of the past tasks, then the transfer posterior; n=10, beta=3"),
     (

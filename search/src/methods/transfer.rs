@@ -3,7 +3,7 @@
 
 use super::{
     Begin, MethodSpec, Past, Preparation, SLOPE_OF_PART, SpecError, Starter, Whole,
-    gp::{Acquisition, FIRST, Gp, acquisition, lookout, universal},
+    gp::{Acquisition, Gp, acquisition, lookout, universal},
     random::unmeasured,
 };
 use crate::method::Method;
@@ -18,6 +18,9 @@ pub(super) const NO_PAST: &str = "needs past tasks on the same space: give --pas
 
 /// A past task of which only some measurements are known is searched for half of them by this bound.
 const PAST_BETA: f32 = 3.0;
+
+/// Where nothing but what takes no training is known, so many measurements are chosen among random architectures.
+const FIRST_DESCRIBED: usize = 2;
 
 pub fn prepare(spec: &MethodSpec, p: &Preparation) -> Result<(Starter, Past), SpecError> {
     let mut options = spec.options()?;
@@ -37,6 +40,7 @@ pub fn prepare(spec: &MethodSpec, p: &Preparation) -> Result<(Starter, Past), Sp
     let mut filling = universal();
     filling.plain.cut = options.number("cut", filling.plain.cut.into(), 0.0)? as f32;
     let share = options.number("untrained", -1.0, 0.0)?.min(1.0) as f32;
+    let first = options.whole("first", FIRST_DESCRIBED, 0)?;
     options.end()?;
     let prior = past_of(spec, p, measurements.map(|n| n as usize), filling)?;
     let untrained = p.known.untrained().filter(|_| share != 0.0).map(|untrained| match share {
@@ -56,7 +60,7 @@ pub fn prepare(spec: &MethodSpec, p: &Preparation) -> Result<(Starter, Past), Sp
         // Nothing but what takes no training.
         false => Box::new(move |begin| {
             let gp = Gp::looking(lookout, begin, filling, Kind::Plain, acquisition);
-            Ok(Box::new(gp.beginning_among_random(FIRST)))
+            Ok(Box::new(gp.beginning_among_random(first)))
         }),
     };
     Ok((start, past))

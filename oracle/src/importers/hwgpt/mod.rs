@@ -282,6 +282,9 @@ impl<'a> Main<'a> {
             }
             let info = MetricInfo { unit: unit.into(), direction, description: description.into() };
             benchmark.exact_metric(format!("owt/{name}"), info, 1, &values);
+            if name == "params" {
+                benchmark.untrained(format!("owt/{name}"));
+            }
         }
         Ok(benchmark)
     }

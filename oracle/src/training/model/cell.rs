@@ -7,7 +7,7 @@ use candle_core::{Result, Tensor, Var};
 use rand::Rng;
 
 use super::{
-    Model, Phase, Scale, Shape,
+    Model, Pass, Scale, Shape,
     layers::{ConvNorm, Linear, Parameters},
 };
 use crate::training::ops::{self, Before, Moments, Window};
@@ -88,17 +88,20 @@ impl CellNetwork {
 }
 
 impl Model for CellNetwork {
-    fn forward(&mut self, images: &Tensor, phase: Phase) -> Result<Tensor> {
-        let mut images = self.stem.forward(images, phase)?;
+    fn pass(&mut self, images: &Tensor, how: &mut dyn Pass) -> Result<Tensor> {
+        let mut images = how.convolution(&mut self.stem, images)?;
         for stage in &mut self.stages {
             if let Some(reduction) = &mut stage.reduction {
-                images = reduction.forward(&images, phase)?;
+                let halved = reduction.pass(&images, how)?;
+                images = how.waist(halved)?;
             }
             for cell in &mut stage.cells {
-                images = cell.forward(&images, phase)?;
+                let result = cell.pass(&images, how)?;
+                images = how.waist(result)?;
             }
         }
-        self.classifier.forward(&ops::global_average(&ops::relu(&images)?)?, phase)
+        let images = ops::global_average(&how.relu(&images)?)?;
+        how.linear(&self.classifier, &images)
     }
 
     fn parameters(&self) -> &[(String, Var)] {
@@ -155,10 +158,10 @@ impl Reduction {
         })
     }
 
-    fn forward(&mut self, images: &Tensor, phase: Phase) -> Result<Tensor> {
-        let inner = self.first.forward(images, phase)?;
-        let inner = self.second.forward(&inner, phase)?;
-        ops::sum(&inner, &self.shortcut.forward(images, phase)?)
+    fn pass(&mut self, images: &Tensor, how: &mut dyn Pass) -> Result<Tensor> {
+        let inner = how.convolution(&mut self.first, images)?;
+        let inner = how.convolution(&mut self.second, &inner)?;
+        ops::sum(&inner, &how.convolution(&mut self.shortcut, images)?)
     }
 
     fn multiply_adds(&self) -> u64 {
@@ -195,7 +198,7 @@ impl Cell {
         Ok(Self { edges, window })
     }
 
-    fn forward(&mut self, images: &Tensor, phase: Phase) -> Result<Tensor> {
+    fn pass(&mut self, images: &Tensor, how: &mut dyn Pass) -> Result<Tensor> {
         // A node that nothing leads to is absent, and so is whatever comes from it.
         let mut nodes: [Option<Tensor>; 4] = [Some(images.clone()), None, None, None];
         for (&(from, to), edge) in EDGES.iter().zip(&mut self.edges) {
@@ -204,7 +207,7 @@ impl Cell {
                 Edge::Nothing => continue,
                 Edge::Skip => source,
                 Edge::Pool => ops::average_pool(&source, &self.window)?,
-                Edge::Convolution(convolution) => convolution.forward(&source, phase)?,
+                Edge::Convolution(convolution) => how.convolution(convolution, &source)?,
             };
             nodes[to] = Some(match nodes[to].take() {
                 Some(before) => ops::sum(&before, &carried)?,

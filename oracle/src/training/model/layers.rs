@@ -99,6 +99,16 @@ impl ConvNorm {
         Ok(result)
     }
 
+    /// Whether a ReLU is before it.
+    pub fn is_after_relu(&self) -> bool {
+        self.before == Before::Relu
+    }
+
+    /// The convolution alone, with the absolute values of its weights.
+    pub fn absolute(&self, images: &Tensor) -> Result<Tensor> {
+        ops::convolution(images, &self.weight.as_tensor().abs()?, &self.window)
+    }
+
     /// Its running averages.
     pub fn running(&mut self) -> &mut Moments {
         &mut self.running
@@ -142,6 +152,11 @@ impl Linear {
     pub fn forward(&self, inputs: &Tensor, phase: Phase) -> Result<Tensor> {
         let result = ops::convolution(inputs, &used(&self.weight, phase), &self.window)?;
         result.broadcast_add(&used(&self.bias, phase).reshape(((), 1, 1, 1))?)
+    }
+
+    /// The map without its bias, with the absolute values of its weights.
+    pub fn absolute(&self, inputs: &Tensor) -> Result<Tensor> {
+        ops::convolution(inputs, &self.weight.as_tensor().abs()?, &self.window)
     }
 
     /// Multiply-adds for one input.

@@ -6,8 +6,9 @@
 mod cell;
 pub mod layers;
 
-use super::ops::Moments;
+use super::ops::{self, Moments};
 use candle_core::{Result, Tensor, Var};
+use layers::{ConvNorm, Linear};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 use srnas_space::SearchSpace;
@@ -46,11 +47,19 @@ pub struct Scale {
 
 /// A network that tells images apart.
 pub trait Model {
+    /// What comes out of a pass of images [C, H, W, N], N a multiple of [`super::ops::BLOCK`].
+    ///
+    /// # Errors
+    /// Images of another size.
+    fn pass(&mut self, images: &Tensor, how: &mut dyn Pass) -> Result<Tensor>;
+
     /// Logits [classes, 1, 1, N] of images [C, H, W, N], N a multiple of [`super::ops::BLOCK`].
     ///
     /// # Errors
     /// Images of another size.
-    fn forward(&mut self, images: &Tensor, phase: Phase) -> Result<Tensor>;
+    fn forward(&mut self, images: &Tensor, mut phase: Phase) -> Result<Tensor> {
+        self.pass(images, &mut phase)
+    }
 
     /// The parameters by name. Those of parts that nothing flows through get no gradient.
     fn parameters(&self) -> &[(String, Var)];
@@ -64,6 +73,38 @@ pub trait Model {
     /// Number of weights.
     fn parameter_count(&self) -> usize {
         self.parameters().iter().map(|(_, p)| p.elem_count()).sum()
+    }
+}
+
+/// What each layer does with what comes to it: a network says how its layers are joined, and this what they compute.
+pub trait Pass {
+    /// A convolution [`ConvNorm`].
+    ///
+    /// # Errors
+    /// Images of another size, here and below.
+    fn convolution(&mut self, layer: &mut ConvNorm, images: &Tensor) -> Result<Tensor>;
+
+    /// A ReLU that belongs to no convolution.
+    fn relu(&mut self, images: &Tensor) -> Result<Tensor> {
+        ops::relu(images)
+    }
+
+    /// A place that everything goes through, such as the end of a cell.
+    fn waist(&mut self, images: Tensor) -> Result<Tensor> {
+        Ok(images)
+    }
+
+    /// A linear map.
+    fn linear(&mut self, layer: &Linear, inputs: &Tensor) -> Result<Tensor>;
+}
+
+impl Pass for Phase {
+    fn convolution(&mut self, layer: &mut ConvNorm, images: &Tensor) -> Result<Tensor> {
+        layer.forward(images, *self)
+    }
+
+    fn linear(&mut self, layer: &Linear, inputs: &Tensor) -> Result<Tensor> {
+        layer.forward(inputs, *self)
     }
 }
 
