@@ -1,6 +1,7 @@
 //! Oracles whose answers cost seconds to days.
 
 use srnas_basics::names;
+use srnas_predictor::Describe;
 use srnas_space::SearchSpace;
 use srnas_task::{Fidelities, Training};
 use std::{
@@ -82,6 +83,11 @@ pub trait CostlyOracle: Send + Sync {
     fn fidelities(&self) -> &Fidelities {
         static FULL: Fidelities = Fidelities::FULL;
         &FULL
+    }
+
+    /// What it can say of architectures without training them; nothing of most.
+    fn describe(&self) -> Option<Arc<dyn Describe>> {
+        None
     }
 
     /// Whether a training goes on where a shorter one of the same architecture ended, as far as is known beforehand; what

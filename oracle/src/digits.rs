@@ -13,7 +13,9 @@ use std::sync::{Arc, LazyLock};
 use crate::{
     benchmark::{Benchmark, Direction, Fidelity, MetricInfo},
     built_in,
-    training::{Recipe, attack::Attack, corruption::Corruption, measure::Questions, model::Scale},
+    training::{
+        Proxies, Recipe, attack::Attack, corruption::Corruption, data, measure::Questions, model::Scale,
+    },
 };
 
 /// Name of the benchmark.
@@ -33,6 +35,11 @@ pub fn benchmark() -> Arc<Benchmark> {
 /// The space: that of NAS-Bench-201.
 pub fn space() -> Arc<SearchSpace> {
     SearchSpace::named("nb201").expect("a built-in space")
+}
+
+/// What its networks say before they are trained. Of a seed of its own: each training draws other weights.
+pub fn untrained() -> Option<Proxies> {
+    Proxies::new(space(), &data::digits(), recipe().scale, 0).ok()
 }
 
 /// How each cell is trained: small enough for a third of a second of one core, and augmented so strongly that

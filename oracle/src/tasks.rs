@@ -11,7 +11,6 @@ use crate::{
 };
 use answer::{Answer, answers};
 use scaling::Scaling;
-pub use untrained::untrained;
 use srnas_predictor::Prior;
 use srnas_space::{ListedBy, SearchSpace};
 use srnas_task::{
@@ -21,6 +20,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
 };
+pub use untrained::untrained;
 
 /// Why a name is no task on a benchmark.
 #[derive(Debug, thiserror::Error)]

@@ -22,10 +22,8 @@ const STEP: u64 = 67;
 /// Noise in place of CIFAR-10's images, which are not at hand.
 fn noise(size: usize) -> ImageSet {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
-    let mut split = || Split {
-        pixels: (0..64 * 3 * size * size).map(|_| rng.random()).collect(),
-        labels: vec![0; 64],
-    };
+    let mut split =
+        || Split { pixels: (0..64 * 3 * size * size).map(|_| rng.random()).collect(), labels: vec![0; 64] };
     let train = split();
     ImageSet {
         name: "noise".into(),

@@ -2,12 +2,12 @@
 
 use crate::{
     guided::CONDITIONED,
-    method::{Begin, Fidelity, Method, MethodError, Training},
+    method::{Begin, Fidelity, Method, MethodError, Past, Training},
     methods::{FAVOURITES, PastSearch, SLOPE_OF_PART, Trained, prior_of, universal},
     policy::{Acting, PolicySearchError, knowing, policy_environment},
 };
 use srnas_policy::{Acts, Policy};
-use srnas_predictor::{PosteriorSettings, Prior, PriorError};
+use srnas_predictor::{PosteriorSettings, Prior, PriorError, Untrained};
 use srnas_space::SearchSpace;
 use std::sync::Arc;
 
@@ -19,6 +19,8 @@ pub struct Guide {
     beta: f32,
     /// The best of earlier searches.
     favourites: Vec<Vec<u8>>,
+    /// What is known of architectures without training them.
+    untrained: Option<Arc<Untrained>>,
     /// A trained policy that earned its export; it chooses among the candidates instead of the upper bound alone.
     trained: Option<(Arc<Policy>, Arc<SearchSpace>)>,
 }
@@ -26,7 +28,8 @@ pub struct Guide {
 impl Default for Guide {
     /// No past at all: the plain posterior, as the method `universal` has it.
     fn default() -> Self {
-        Self { prior: None, settings: universal(), beta: 3.0, favourites: Vec::new(), trained: None }
+        let favourites = Vec::new();
+        Self { prior: None, settings: universal(), beta: 3.0, favourites, untrained: None, trained: None }
     }
 }
 
@@ -44,6 +47,7 @@ impl Guide {
             settings: *environment.settings(),
             beta: policy.environment.rule_beta,
             favourites: Vec::new(),
+            untrained: None,
             trained: (policy.acts == Acts::Trained).then(|| (Arc::new(Policy::clone(policy)), space.clone())),
         })
     }
@@ -64,14 +68,19 @@ impl Guide {
         Ok(Self { prior, settings, favourites, ..Self::default() })
     }
 
+    /// The same, and what is known of architectures without training them.
+    pub fn describing(self, untrained: Option<Arc<Untrained>>) -> Self {
+        Self { untrained, ..self }
+    }
+
+    /// What it knows, as methods know it.
+    pub(crate) fn past(&self) -> Past {
+        Past::one(self.prior.clone()).describing(self.untrained.clone())
+    }
+
     /// Whether it knows past tasks.
     pub fn knows_a_past(&self) -> bool {
         self.prior.is_some()
-    }
-
-    /// The past tasks.
-    pub(crate) fn prior(&self) -> Option<&Arc<Prior>> {
-        self.prior.as_ref()
     }
 
     /// The best of earlier searches.
@@ -132,7 +141,6 @@ impl Guide {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::method::Past;
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
     use srnas_environment::{BASE, EnvironmentConfig};

@@ -8,7 +8,7 @@
 use crate::{
     guide::Guide,
     importance,
-    method::{Begin, Fidelity, Method, MethodError, Past, Training, Whole},
+    method::{Begin, Fidelity, Method, MethodError, Training, Whole},
     methods::{Acquisition, FIRST, Gp, Screening, ScreeningSettings, unmeasured},
 };
 use hashbrown::HashSet;
@@ -233,7 +233,7 @@ impl Guided {
             seed: self.seed.wrapping_add((asked as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
             start_seed: self.seed,
             whole: self.whole.clone(),
-            past: Past::one(self.guide.prior().cloned()),
+            past: self.guide.past(),
         }
     }
 

@@ -191,6 +191,11 @@ impl Past {
         self.priors.get(objective)?.as_ref()
     }
 
+    /// Whether there is neither a past task nor anything that is known without training.
+    pub fn is_empty(&self) -> bool {
+        !self.is_known() && self.untrained.is_none()
+    }
+
     /// Whether a past task says something of any objective.
     pub fn is_known(&self) -> bool {
         self.priors.iter().any(Option::is_some)

@@ -131,7 +131,9 @@ pub enum ProblemError {
     NoTable(String),
     /// Nothing is known without training.
     #[error(
-        "{task}: benchmark `{benchmark}` names no metric that takes no training, so --past untrained says nothing; a table of          your own names some by `untrained = true` (docs/tables.md), and what was imported by an older version is to be imported again"
+        "{task}: benchmark `{benchmark}` names no metric that takes no training, so --past untrained says nothing; a table of \
+         your own names some by `untrained = true` (docs/your-own-table.md), and what was imported by an older version is to be \
+         imported again"
     )]
     Undescribed {
         /// The problem.
@@ -333,17 +335,25 @@ impl Problem {
         })
     }
 
-    /// The same where methods that know a past know of every architecture what takes no training.
+    /// The same where methods that know a past know of every architecture what takes no training. `made` has what other problems of the
+    /// comparison know.
     ///
     /// # Errors
     /// Where the benchmark says of nothing that it takes none.
-    pub fn describing(self, catalog: &Catalog) -> Result<Self, ProblemError> {
+    pub fn describing(self, catalog: &Catalog, made: &mut Vec<Arc<Untrained>>) -> Result<Self, ProblemError> {
         let name: TaskName = self.searched[0].name().parse()?;
-        let columns = untrained(catalog, &name, self.searched[0].count())?;
-        let untrained = Untrained::of_columns(self.space(), columns).map(Arc::new);
-        match untrained {
+        let describe = untrained(catalog, &name, self.searched[0].count())?;
+        let known = describe.and_then(|describe| {
+            let same = |other: &&Arc<Untrained>| other.is_of(self.space(), describe.names());
+            made.iter().find(same).cloned().or_else(|| {
+                let new = Arc::new(Untrained::new(self.space(), describe)?);
+                made.push(new.clone());
+                Some(new)
+            })
+        });
+        match known {
             None => Err(ProblemError::Undescribed { task: self.name, benchmark: name.benchmark }),
-            some => Ok(Self { untrained: some, ..self }),
+            known => Ok(Self { untrained: known, ..self }),
         }
     }
 

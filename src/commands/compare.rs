@@ -4,7 +4,7 @@ mod live;
 
 use super::{
     Usage,
-    live::OracleArguments,
+    live::{OracleArguments, past::UNTRAINED},
     stop_on_signal,
     tasks::{TaskArguments, names},
 };
@@ -29,9 +29,6 @@ const EXAMPLES: &str = "Examples:
   srnas compare --task nb201/cifar10/val --method 'cmd:python3 examples/optuna_solver.py' --out reports/tpe
   srnas compare --oracle 'cmd:python train.py' --space space.toml --maximise accuracy --method random --method universal \
       --budget 10,20 --seeds 3 --out reports/mine";
-
-/// In the place of a past task: what is known without training.
-const UNTRAINED: &str = "untrained";
 
 const PAST_OF_NO_USE: &str = "--past and --past-set have no effect: none of the methods learns from past tasks; transfer-gp does, and \
      two-phase:past=all, screen:past=all and mobo:past=all";
@@ -147,7 +144,8 @@ impl CompareCommand {
         let against = self.against(&methods)?;
         let past = self.past_names(&config, methods.iter().any(MethodSpec::knows_a_past))?;
         if self.past.iter().any(|past| past == UNTRAINED) {
-            let describing = |problem: Problem| problem.describing(&catalog);
+            let mut made = Vec::new();
+            let describing = |problem: Problem| problem.describing(&catalog, &mut made);
             problems = problems.into_iter().map(describing).collect::<Result<_, _>>()?;
         }
         let clock = Clock { workers: self.workers as usize, latency: self.latency.clone() };

@@ -27,9 +27,17 @@ pub trait Describe: Debug + Send + Sync {
 
 /// Columns of a table that take no training.
 #[derive(Debug)]
-struct Columns {
+pub struct Columns {
     names: Vec<String>,
     tasks: Vec<Arc<Task>>,
+}
+
+impl Columns {
+    /// Columns by their names.
+    pub fn new(columns: impl IntoIterator<Item = (String, Arc<Task>)>) -> Self {
+        let (names, tasks) = columns.into_iter().unzip();
+        Self { names, tasks }
+    }
 }
 
 impl Describe for Columns {
@@ -40,6 +48,25 @@ impl Describe for Columns {
     fn describe(&self, active: &Choices, descriptors: &mut [f32]) {
         for (descriptor, task) in descriptors.iter_mut().zip(&self.tasks) {
             *descriptor = task.value(active).unwrap_or(f32::NAN);
+        }
+    }
+}
+
+/// The formulas of a space.
+#[derive(Debug)]
+struct Formulas {
+    names: Vec<String>,
+    space: Arc<SearchSpace>,
+}
+
+impl Describe for Formulas {
+    fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    fn describe(&self, active: &Choices, descriptors: &mut [f32]) {
+        for (descriptor, formula) in descriptors.iter_mut().zip(self.space.descriptors()) {
+            *descriptor = formula.number(|decision| active[decision]) as f32;
         }
     }
 }
@@ -58,6 +85,8 @@ pub struct Untrained {
     /// f32 [descriptors, encodings] of a space that can be listed.
     table: Option<Arc<[f32]>>,
     encodings: usize,
+    /// Name of the space, and of the list that it is.
+    space: (String, Option<u64>),
 }
 
 impl Untrained {
@@ -109,13 +138,14 @@ impl Untrained {
             values.iter_mut().for_each(|value| *value = score(sorted, *value));
         }
         let table = size.map(|_| values.into());
-        Some(Self { describe, share: SHARE, sorted, table, encodings: size.unwrap_or(0) })
+        let space = (space.name().to_string(), space.list_hash());
+        Some(Self { describe, share: SHARE, sorted, table, encodings: size.unwrap_or(0), space })
     }
 
-    /// Columns of a table that take no training, by their names.
-    pub fn of_columns(space: &SearchSpace, columns: Vec<(String, Arc<Task>)>) -> Option<Self> {
-        let (names, tasks) = columns.into_iter().unzip();
-        Self::new(space, Arc::new(Columns { names, tasks }))
+    /// The formulas of a space that has some.
+    pub fn of_formulas(space: &Arc<SearchSpace>) -> Option<Self> {
+        let names = space.descriptors().iter().map(|formula| formula.text().to_string()).collect();
+        Self::new(space, Arc::new(Formulas { names, space: space.clone() }))
     }
 
     /// The same with another share of the kernel, from 0 to 1.
@@ -126,6 +156,11 @@ impl Untrained {
     /// Names of the descriptors.
     pub fn names(&self) -> &[String] {
         self.describe.names()
+    }
+
+    /// Whether it knows these descriptors, of this space.
+    pub fn is_of(&self, space: &SearchSpace, names: &[String]) -> bool {
+        self.names() == names && self.space == (space.name().to_string(), space.list_hash())
     }
 
     /// Number of descriptors.

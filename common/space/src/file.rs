@@ -58,6 +58,9 @@ struct File {
     constraints: Vec<ConstraintEntry>,
     #[serde(default)]
     interchangeable: Vec<Vec<Names>>,
+    /// Formulas of what is known of an architecture without training it, such as its parameters.
+    #[serde(default)]
+    describe: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -155,7 +158,17 @@ pub fn read(text: &str, name: &str) -> Result<SearchSpace, SpaceError> {
         let groups = groups.collect::<Result<_, String>>();
         interchangeable.push(groups.map_err(|e| malformed(format!("interchangeable: {e}")))?);
     }
-    Custom::space(name, decisions.clone(), conditions, constraints, interchangeable)
+    let mut descriptors = Vec::new();
+    for text in &file.describe {
+        let formula =
+            Formula::read_number(text, &decisions).map_err(|e| malformed(format!("describe {e}")))?;
+        if descriptors.iter().any(|known: &Formula| known.text() == formula.text()) {
+            return Err(malformed(format!("describe `{text}`: it is there twice")));
+        }
+        descriptors.push(*formula);
+    }
+    Ok(Custom::space(name, decisions.clone(), conditions, constraints, interchangeable)?
+        .described_by(descriptors))
 }
 
 impl DecisionEntry {

@@ -160,6 +160,8 @@ pub struct SearchSpace {
     list: Option<Arc<listed::List>>,
     /// What was read otherwise than it is written, in a line for a person.
     notice: Option<String>,
+    /// What is known of an architecture without training it.
+    descriptors: Vec<Formula>,
 }
 
 /// Names of the spaces that [`SearchSpace::named`] knows.
@@ -218,6 +220,7 @@ impl SearchSpace {
             log_size,
             list: None,
             notice: None,
+            descriptors: Vec::new(),
         })
     }
 
@@ -241,6 +244,16 @@ impl SearchSpace {
     /// Name of the space.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The same space, of which these formulas say what is known of an architecture without training it.
+    pub fn described_by(self, descriptors: Vec<Formula>) -> Self {
+        Self { descriptors, ..self }
+    }
+
+    /// What is known of an architecture without training it: of its active form.
+    pub fn descriptors(&self) -> &[Formula] {
+        &self.descriptors
     }
 
     /// What of the space was read otherwise than it is written, such as ranges as levels: a line for a person.

@@ -89,9 +89,6 @@ pub fn import(
             let info =
                 MetricInfo { unit: unit.into(), direction, description: format!("{what} on {dataset}") };
             benchmark.metric(format!("{dataset}/{metric}"), info, 1, &values);
-            if metric == "params" {
-                benchmark.untrained(format!("{dataset}/{metric}"));
-            }
         }
     }
     let absent = DATASETS.iter().filter(|name| !there.iter().any(|(found, _)| found == *name));

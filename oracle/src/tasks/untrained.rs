@@ -1,12 +1,13 @@
 //! What a benchmark knows of architectures without training them.
 
 use super::{TaskBuildError, resolve_objectives};
-use crate::catalog::Catalog;
-use srnas_task::{Count, Task, TaskName};
+use crate::{catalog::Catalog, digits};
+use srnas_predictor::{Columns, Describe};
+use srnas_task::{Count, TaskName};
 use std::sync::Arc;
 
-/// The benchmark's metrics that take no training, with their names: those of the task's data set, or where it has none those of the
-/// first data set that has some. What is searched itself is none of them.
+/// The benchmark's metrics that take no training: those of the task's data set, or where it has none those of the first data set that
+/// has some; what is searched itself is none of them. Of digits, what its networks say. Nothing where there is nothing.
 ///
 /// # Errors
 /// As [`super::resolve_tasks`].
@@ -14,15 +15,18 @@ pub fn untrained(
     catalog: &Catalog,
     task: &TaskName,
     count: Count,
-) -> Result<Vec<(String, Arc<Task>)>, TaskBuildError> {
+) -> Result<Option<Arc<dyn Describe>>, TaskBuildError> {
     let open = catalog.open(&task.benchmark);
     let benchmark = open.map_err(|source| TaskBuildError::Catalog { task: task.to_string(), source })?;
+    if benchmark.name() == digits::BENCHMARK {
+        return Ok(digits::untrained().map(|proxies| Arc::new(proxies) as Arc<dyn Describe>));
+    }
     let all = benchmark.untrained();
     let dataset = |metric: &str| metric.rsplit_once('/').map_or("", |(dataset, _)| dataset).to_string();
     let mut datasets = task.terms.iter().map(|term| dataset(&term.metric));
     let own = datasets.find(|own| all.iter().any(|metric| dataset(metric) == *own));
     let Some(from) = own.or_else(|| all.first().map(|metric| dataset(metric))) else {
-        return Ok(Vec::new());
+        return Ok(None);
     };
     let is_searched = |metric: &String| task.terms.iter().any(|term| term.metric == *metric);
     let metrics: Vec<&String> =
@@ -30,5 +34,5 @@ pub fn untrained(
     let names = metrics.iter().map(|metric| format!("{}/{metric}", task.benchmark).parse());
     let names: Vec<TaskName> = names.collect::<Result<_, _>>().expect("a metric of a benchmark is a task");
     let tasks = resolve_objectives(catalog, &names, count)?;
-    Ok(metrics.into_iter().cloned().zip(tasks).collect())
+    Ok(Some(Arc::new(Columns::new(metrics.into_iter().cloned().zip(tasks)))))
 }

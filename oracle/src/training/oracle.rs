@@ -1,5 +1,6 @@
 //! Training as an oracle.
 
+use srnas_predictor::Describe;
 use srnas_space::SearchSpace;
 use srnas_task::{Fidelities, Fidelity, Training};
 use std::{
@@ -9,7 +10,7 @@ use std::{
 };
 
 use super::{
-    Recipe, TrainingError,
+    Proxies, Recipe, TrainingError,
     data::ImageSet,
     measure::{Measurement, Part, Questions, SplitScores, Times, measure_part, time},
     model,
@@ -103,6 +104,11 @@ impl CostlyOracle for TrainingOracle {
             "questions": self.questions, "seed": self.seed,
         });
         (format!("train:{}", self.data.name), said.to_string())
+    }
+
+    fn describe(&self) -> Option<Arc<dyn Describe>> {
+        let proxies = Proxies::new(self.space.clone(), &self.data, self.recipe.scale, self.seed).ok()?;
+        Some(Arc::new(proxies))
     }
 
     fn metric_names(&self) -> Vec<String> {

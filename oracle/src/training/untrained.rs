@@ -194,7 +194,8 @@ impl Pass for Flow {
 
 fn synflow(network: &mut dyn Model, shape: Shape) -> Result<f64> {
     let [height, width] = shape.size;
-    let ones = tensor(vec![1.0; shape.channels * height * width * BLOCK], (shape.channels, height, width, BLOCK))?;
+    let ones =
+        tensor(vec![1.0; shape.channels * height * width * BLOCK], (shape.channels, height, width, BLOCK))?;
     let mut flow = Flow::default();
     let gradients = network.pass(&ones, &mut flow)?.sum_all()?.backward()?;
     let mut sum = 0.0;

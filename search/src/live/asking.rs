@@ -89,7 +89,7 @@ impl LiveSearch<'_> {
     pub(super) fn starter(&self) -> Result<Option<Starter>, SpecError> {
         let (space, shorter) = (self.oracle.space(), self.oracle.fidelities().shorter());
         let start = |spec: &MethodSpec| {
-            if spec.knows_a_past() && !self.past.is_known() {
+            if spec.knows_a_past() && self.past.is_empty() {
                 return Err(spec.unfit(NO_PAST));
             }
             starter(spec, space, &self.goal, shorter, self.budget, &self.past)

@@ -266,8 +266,7 @@ impl Screening {
         let joint = besides.weighed(space, settings, &self.full, self.settings.counted);
         let settings = joint.settings(settings);
         let points = self.full.len() + self.running.len() + 1;
-        let past =
-            Past::one(besides.prior().cloned()).describing(self.begin.past.untrained().cloned());
+        let past = Past::one(besides.prior().cloned()).describing(self.begin.past.untrained().cloned());
         let begin = Begin { past, budget: points, ..self.begin.clone() };
         let bound = Acquisition::Bound(self.settings.beta.unwrap_or(3.0));
         let mut gp = Gp::new(&begin, settings, Kind::Transfer, bound).near(self.favourites.clone());

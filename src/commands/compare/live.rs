@@ -3,7 +3,12 @@
 use super::{CompareCommand, PAST_OF_NO_USE};
 use crate::commands::{
     Usage,
-    live::{LiveArguments, config::LiveConfig, ledger::SearchLedger, past},
+    live::{
+        LiveArguments,
+        config::LiveConfig,
+        ledger::SearchLedger,
+        past::{self, UNTRAINED},
+    },
     stop_flag,
 };
 use anyhow::Context;
@@ -55,6 +60,14 @@ impl CompareCommand {
         };
         let most = budgets.iter().copied().max().unwrap_or(0);
         let (oracle, held, resumed) = arguments.oracle(&given, &config, &self.out, Start::Either)?;
+        let untrained = match knowing && !self.past.is_empty() {
+            true => past::untrained(&self.past, oracle.as_ref())?,
+            false => None,
+        };
+        if let Some(untrained) = &untrained {
+            content.insert(UNTRAINED.to_string(), untrained.names().join(", "));
+        }
+        let past = past.describing(untrained);
         let (name, identity) = oracle.identity();
         let objectives = goal.objectives().iter().map(ToString::to_string).collect();
         let sha = |text: &str| hex(&Sha256::digest(text));

@@ -1,6 +1,6 @@
 //! What a search by a costly oracle was begun with: the config.toml of its run directory.
 
-use super::{LiveArguments, Usage};
+use super::{LiveArguments, Usage, past::UNTRAINED};
 use crate::commands::{
     resume::{self, Kind},
     space::GivenSpace,
@@ -364,7 +364,7 @@ impl LiveArguments {
 
 /// Names of tasks as they are, and paths that mean the same wherever the search goes on.
 fn absolute(named: &[String]) -> anyhow::Result<Vec<String>> {
-    let of = |name: &String| match Path::new(name).exists() {
+    let of = |name: &String| match name != UNTRAINED && Path::new(name).exists() {
         true => fs::canonicalize(name)
             .map(|path| path.display().to_string())
             .map_err(|e| Usage(format!("--past {name}: {e}")).into()),

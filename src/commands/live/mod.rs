@@ -96,7 +96,8 @@ pub struct LiveArguments {
     #[command(flatten)]
     pub by: OracleArguments,
     /// With --oracle, an earlier task on the same space that guides this search: the run directory of a search, whatever it
-    /// searched for, or of `srnas run`, or a task on a benchmark; may be given several times
+    /// searched for, or of `srnas run`, or a task on a benchmark; may be given several times. `untrained`: what the untrained
+    /// networks say, with --oracle train
     #[arg(long, alias = "prior", value_name = "DIR|T", requires = "live", conflicts_with = "policy")]
     pub past: Vec<String>,
     /// With --oracle, the method that searches: any of those of `srnas compare`, with its options, such as
@@ -159,6 +160,12 @@ impl LiveArguments {
         let fidelities = config.fidelities();
         let start = if self.resume { Start::Resume } else { Start::New };
         let (oracle, held, resumed) = self.oracle(&given, &config, &run_dir, start)?;
+        // A policy was trained without.
+        let untrained = match config.policy {
+            None => past::untrained(&config.past, oracle.as_ref())?,
+            Some(_) => None,
+        };
+        let (guide, past) = (guide.describing(untrained.clone()), past.describing(untrained));
         given.keep(&run_dir)?;
         // So many fit into the budget at most.
         let cheapest = fidelities.costs().next().unwrap_or(1.0);

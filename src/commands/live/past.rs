@@ -6,8 +6,10 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use srnas_basics::text::hex;
 use srnas_ledger::Database;
+use srnas_oracle::costly::CostlyOracle;
 use srnas_oracle::{catalog::Catalog, tasks::resolve_tasks};
 use srnas_predictor::Observed;
+use srnas_predictor::Untrained;
 use srnas_search::{Goal, Guide, Objective, Past, PastSearch, past_of};
 use srnas_space::{SPACES, SearchSpace};
 use srnas_task::{Count, TaskName, expand_braces};
@@ -16,6 +18,7 @@ use std::{
     fs,
     path::Path,
     sync::Arc,
+    time::Instant,
 };
 use tracing::{info, warn};
 
@@ -23,6 +26,37 @@ use tracing::{info, warn};
 #[derive(Deserialize)]
 struct SpaceOf {
     space: String,
+}
+
+/// In the place of a past task: what is known without training.
+pub const UNTRAINED: &str = "untrained";
+
+/// What is known of architectures without training them: by the formulas of their space, or where it is asked for by what trains them.
+pub fn untrained(named: &[String], oracle: &dyn CostlyOracle) -> anyhow::Result<Option<Arc<Untrained>>> {
+    let space = oracle.space();
+    if let Some(known) = Untrained::of_formulas(space) {
+        info!("knows of every architecture without training it: {}", known.names().join(", "));
+        return Ok(Some(Arc::new(known)));
+    }
+    if !named.iter().any(|name| name == UNTRAINED) {
+        return Ok(None);
+    }
+    let describe = oracle.describe().ok_or_else(|| {
+        wrong(
+            UNTRAINED,
+            "neither the space nor what measures says anything without training: give the space file `describe = [\"width * depth\"]`, \
+             or search with --oracle train",
+        )
+    })?;
+    let began = Instant::now();
+    let known = Untrained::new(space, describe)
+        .ok_or_else(|| wrong(UNTRAINED, "it is the same of every architecture of the space"))?;
+    info!(
+        "knows of every architecture without training it: {} ({:.1} s)",
+        known.names().join(", "),
+        began.elapsed().as_secs_f64()
+    );
+    Ok(Some(Arc::new(known)))
 }
 
 /// What is known of earlier tasks on the space as a guide, see [`searches`].
@@ -82,7 +116,7 @@ fn searches_of(
     metric: Option<&Objective>,
 ) -> anyhow::Result<Vec<PastSearch>> {
     let (mut past, mut seen) = (Vec::new(), HashSet::new());
-    for name in named {
+    for name in named.iter().filter(|name| *name != UNTRAINED) {
         // The same twice says no more than once.
         if !seen.insert(fs::canonicalize(name).unwrap_or_else(|_| name.into())) {
             continue;

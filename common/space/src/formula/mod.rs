@@ -14,6 +14,7 @@ mod tree;
 
 use super::Decision;
 use evaluate::{Undefined, Value, evaluate};
+use parse::Sort;
 use tree::{Arithmetic, Node, NodeKind};
 
 /// Combinations of choices times parts of a formula that are tried when it is read, at most.
@@ -42,8 +43,20 @@ impl Formula {
     /// Says at which column what is no formula, which name is no decision, what cannot be compared or computed, and for which
     /// choices something has no value.
     pub fn read(text: &str, decisions: &[Decision]) -> Result<Box<Self>, String> {
+        Self::read_as(text, decisions, Sort::Truth)
+    }
+
+    /// Reads a formula that is a number for every architecture.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_number(text: &str, decisions: &[Decision]) -> Result<Box<Self>, String> {
+        Self::read_as(text, decisions, Sort::Number)
+    }
+
+    fn read_as(text: &str, decisions: &[Decision], wanted: Sort) -> Result<Box<Self>, String> {
         let wrong = |reason: String| format!("`{text}`: {reason}");
-        let (root, operands) = parse::parse(text, decisions).map_err(|e| wrong(e.to_string()))?;
+        let (root, operands) = parse::parse(text, decisions, wanted).map_err(|e| wrong(e.to_string()))?;
         if operands.decisions.is_empty() {
             return Err(wrong("it names no decision".into()));
         }
@@ -64,11 +77,25 @@ impl Formula {
 
     /// Whether it is true; `choice` gives the choice of a decision by its place.
     pub fn holds(&self, choice: impl Fn(usize) -> u8) -> bool {
+        // What has no value was refused when it was read.
+        matches!(self.value(choice), Ok(Value::Truth(true)))
+    }
+
+    /// The number that it is; `choice` gives the choice of a decision by its place.
+    pub fn number(&self, choice: impl Fn(usize) -> u8) -> f64 {
+        match self.value(choice) {
+            Ok(Value::Whole(whole)) => whole as f64,
+            Ok(Value::Real(real)) => real,
+            // What was read is a number everywhere.
+            _ => f64::NAN,
+        }
+    }
+
+    fn value(&self, choice: impl Fn(usize) -> u8) -> Result<Value, Undefined> {
         let value = |operand: usize| {
             self.operands.values[operand][usize::from(choice(self.operands.decisions[operand]))]
         };
-        // What has no value was refused when it was read.
-        matches!(evaluate(&self.root, &value), Ok(Value::Truth(true)))
+        evaluate(&self.root, &value)
     }
 
     /// Whether a part has a value for all choices: by trying all, else part by part.

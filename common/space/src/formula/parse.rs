@@ -14,7 +14,7 @@ const DEEPEST: usize = 100;
 
 /// What sort of value a part has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sort {
+pub(super) enum Sort {
     Truth,
     Number,
     Word,
@@ -39,7 +39,7 @@ struct Part {
 }
 
 /// The tree of a formula, and the decisions that it names.
-pub(super) fn parse(text: &str, decisions: &[Decision]) -> Result<(Node, Operands), Wrong> {
+pub(super) fn parse(text: &str, decisions: &[Decision], wanted: Sort) -> Result<(Node, Operands), Wrong> {
     let tokens = tokens(text)?;
     let end = text.chars().count() + 1;
     let mut parser = Parser {
@@ -56,14 +56,12 @@ pub(super) fn parse(text: &str, decisions: &[Decision]) -> Result<(Node, Operand
     if let Some((token, column)) = parser.tokens.get(parser.at) {
         return wrong(*column, format!("`{token}` does not fit; an operator such as `&&` is expected"));
     }
-    if part.sort != Sort::Truth {
-        return wrong(
-            1,
-            format!(
-                "it is {}, and neither true nor false; compare two numbers, as in `depth * width <= 96`",
-                part.sort.said()
-            ),
-        );
+    if part.sort != wanted {
+        let wants = match wanted {
+            Sort::Truth => "neither true nor false; compare two numbers, as in `depth * width <= 96`",
+            _ => "not a number; count something, as in `depth * width ^ 2`",
+        };
+        return wrong(1, format!("it is {}, and {wants}", part.sort.said()));
     }
     Ok((part.node, parser.operands))
 }
