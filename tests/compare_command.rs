@@ -17,6 +17,27 @@ fn json(out: &Output) -> serde_json::Value {
 }
 
 #[test]
+fn what_untrained_networks_say_is_known_where_it_is_asked_for() {
+    let setup = Setup::new();
+    let compare = |more: &[&str]| {
+        let base =
+            ["compare", "--past", "untrained", "--method", "transfer-gp", "--budget", "4", "--seeds", "1"];
+        setup.output(&[&base[..], &["--out", "report"], more].concat())
+    };
+    let other = compare(&["--task", "nb201/made/other"]);
+    assert_eq!(other.status.code(), Some(2), "{}", text(&other.stderr));
+    assert!(
+        text(&other.stderr).contains("names no metric that takes no training"),
+        "{}",
+        text(&other.stderr)
+    );
+    let digits = compare(&["--task", "digits/val/clean"]);
+    assert!(digits.status.success(), "{}", text(&digits.stderr));
+    let plan = std::fs::read_to_string(setup.path().join("report/plan.json")).unwrap();
+    assert!(plan.contains("untrained of digits/val/clean: nwot, synflow, jacov, params"), "{plan}");
+}
+
+#[test]
 fn a_policy_is_compared_as_it_searches() {
     let setup = Setup::new();
     let out = setup.output(&["run", "--config", "run.toml", "--steps", "3000", "--run-dir", "out"]);

@@ -433,6 +433,35 @@ fn a_metric_can_be_what_a_shorter_training_says_of_another() {
 }
 
 #[test]
+fn a_metric_can_be_known_without_training() {
+    let setup = Setup::new();
+    let mut table = String::from("layers,w,left,right,acc,params\n");
+    for (layers, w) in [(1, 8), (2, 8), (2, 16)] {
+        table += &format!("{layers},{w},größer,größer,{},{}\n", 80 + layers * w, layers * w);
+    }
+    setup.write("t.csv", &table);
+    let metric = "\n[[metrics]]\nname = \"d/params\"\ncolumn = \"params\"\ndirection = \"minimise\"\nuntrained = true\n";
+    setup.write("params.toml", format!("{DESCRIPTOR}{metric}"));
+    stdout(&setup.import("t.csv", "params.toml"));
+    let info = stdout(&setup.srnas(&["bench", "info", "toy"]));
+    assert!(info.contains("untrained   d/params"), "{info}");
+    let compare = |task: &str, method: &str| {
+        let task = format!("toy/{task}");
+        let arguments =
+            ["compare", "--past", "untrained", "--budget", "2", "--seeds", "1", "--out", "report"];
+        setup.srnas(&[&arguments[..], &["--task", &task, "--method", method]].concat())
+    };
+    // What is searched itself is nothing that is known.
+    let (_, said) = failure(&compare("d/params", "transfer-gp"));
+    assert!(said.contains("names no metric that takes no training"), "{said}");
+    let (_, said) = failure(&compare("d/acc", "gp"));
+    assert!(said.contains("none of the methods"), "{said}");
+    stdout(&compare("d/acc", "transfer-gp"));
+    let plan = fs::read_to_string(setup.path().join("report/plan.json")).unwrap();
+    assert!(plan.contains("untrained of toy/d/acc: d/params"), "{plan}");
+}
+
+#[test]
 fn a_suggestion_imports_as_it_is_and_overwrites_nothing() {
     let setup = Setup::new();
     let mut table = String::from("kernel,depth,test_acc_s0,test_acc_s1,latency_ms\n");

@@ -219,7 +219,7 @@ fn numbers_that_single_precision_would_change_are_kept_in_double() {
 #[test]
 fn every_broken_rule_of_the_format_is_named() {
     type Break = fn(&mut ByHand);
-    let cases: [(Break, &str); 18] = [
+    let cases: [(Break, &str); 20] = [
         (|f| f.key = "other", "without the metadata `srnas_benchmark`"),
         (|f| f.descriptor = serde_json::json!("text"), "cannot be read"),
         (|f| f.descriptor["format_version"] = 4.into(), "format version 4, and this srnas reads up to 3"),
@@ -246,6 +246,11 @@ fn every_broken_rule_of_the_format_is_named() {
             |f| f.tensors[1].3[4..].copy_from_slice(&f32::INFINITY.to_le_bytes()),
             "`d/val` is infinite in row 1",
         ),
+        (
+            |f| f.descriptor["untrained"] = serde_json::json!(["d/params"]),
+            "`d/params` is said to take no training, and is no metric",
+        ),
+        (|f| f.descriptor["untrained"] = serde_json::json!(["d/val", "d/val"]), "and is named twice"),
         (|f| f.tensors.push(("d/x", Dtype::U8, vec![1], vec![0])), "tensor `d/x` is not described"),
     ];
     for (damage, expected) in cases {

@@ -359,6 +359,11 @@ impl MethodSpec {
         }
     }
 
+    /// Whether it makes something of what is known without training.
+    pub fn knows_untrained(&self) -> bool {
+        self.name() == "transfer-gp"
+    }
+
     pub(crate) fn options(&self) -> Result<Options<'_>, SpecError> {
         let mut pairs = Vec::new();
         for part in self.rest.split(',').filter(|p| !p.is_empty()) {

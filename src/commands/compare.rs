@@ -144,6 +144,10 @@ impl CompareCommand {
         let against = self.against(&methods)?;
         let past = self.past_names(&config, methods.iter().any(MethodSpec::knows_a_past))?;
         if self.past.iter().any(|past| past == UNTRAINED) {
+            if !methods.iter().any(MethodSpec::knows_untrained) {
+                let says = "--past untrained has no effect: none of the methods makes something of it; transfer-gp does";
+                return Err(Usage(says.into()).into());
+            }
             let mut made = Vec::new();
             let describing = |problem: Problem| problem.describing(&catalog, &mut made);
             problems = problems.into_iter().map(describing).collect::<Result<_, _>>()?;

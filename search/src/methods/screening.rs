@@ -89,18 +89,13 @@ pub fn prepare(
     if p.shorter == 0 {
         return Err(spec.unfit(super::NO_SHORTER));
     }
-    let untrained = p.known.untrained().filter(|_| past).cloned();
     let past = match past {
         false => None,
-        true => past_of(spec, p, None, universal())?.map_or_else(
-            || untrained.is_some().then_some(None).ok_or_else(|| spec.unfit(NO_PAST)),
-            |past| Ok(Some(past)),
-        )?,
+        true => Some(past_of(spec, p, None, universal())?.ok_or_else(|| spec.unfit(NO_PAST))?),
     };
     let known = past.clone();
     let start: Starter = Box::new(move |begin| {
         let past = Past::several(vec![known.clone()], begin.past.favourites().to_vec());
-        let past = past.describing(untrained.clone());
         let begin = Begin { past, ..begin.clone() };
         let favourites = begin.past.favourites().to_vec();
         Ok(Box::new(Screening::new(&begin, settings).near(favourites)))
@@ -122,8 +117,7 @@ struct Level {
 impl Level {
     fn new(begin: &Begin) -> Self {
         // Room for as many as are ever asked for; a short training costs little, so there may be many.
-        let past = Past::default().describing(begin.past.untrained().cloned());
-        let begin = Begin { budget: MOST, past, ..begin.clone() };
+        let begin = Begin { budget: MOST, past: Past::default(), ..begin.clone() };
         let gp = Gp::new(&begin, universal(), Kind::Plain, Acquisition::Bound(TwoPhase::BETA));
         Self { gp, known: HashMap::new(), told: Vec::new(), failed: HashSet::new(), running: HashSet::new() }
     }
@@ -266,8 +260,7 @@ impl Screening {
         let joint = besides.weighed(space, settings, &self.full, self.settings.counted);
         let settings = joint.settings(settings);
         let points = self.full.len() + self.running.len() + 1;
-        let past = Past::one(besides.prior().cloned()).describing(self.begin.past.untrained().cloned());
-        let begin = Begin { past, budget: points, ..self.begin.clone() };
+        let begin = Begin { past: Past::one(besides.prior().cloned()), budget: points, ..self.begin.clone() };
         let bound = Acquisition::Bound(self.settings.beta.unwrap_or(3.0));
         let mut gp = Gp::new(&begin, settings, Kind::Transfer, bound).near(self.favourites.clone());
         if besides.prior().is_some() {

@@ -14,7 +14,7 @@ use srnas_task::Task;
 use std::sync::Arc;
 
 /// What a method that learns from past tasks says where there are none.
-pub(super) const NO_PAST: &str = "needs past tasks on the same space: give --past T or --past-set NAME, or what is known without training: --past untrained";
+pub(super) const NO_PAST: &str = "needs past tasks on the same space: give --past T or --past-set NAME";
 
 /// A past task of which only some measurements are known is searched for half of them by this bound.
 const PAST_BETA: f32 = 3.0;
@@ -48,7 +48,7 @@ pub fn prepare(spec: &MethodSpec, p: &Preparation) -> Result<(Starter, Past), Sp
         _ => untrained.clone(),
     });
     if prior.is_none() && untrained.is_none() {
-        return Err(spec.unfit(NO_PAST));
+        return Err(spec.unfit(format!("{NO_PAST}, or what is known without training: --past untrained")));
     }
     let past = Past::one(prior).describing(untrained);
     let start: Starter = match past.is_known() {

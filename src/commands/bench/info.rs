@@ -20,6 +20,7 @@ pub(super) fn info(benchmark: &Benchmark, out: &mut Output) -> anyhow::Result<()
             "licence": benchmark.licence(), "bytes": benchmark.file_size(),
             "content_sha256": benchmark.content_hash_hex(), "path": benchmark.path(),
             "network": benchmark.network().map(|network| network.info()),
+            "untrained": benchmark.untrained(),
             "shorter": benchmark.metrics().flat_map(|m| benchmark.fidelities(m.name())).collect::<Vec<_>>(),
         }))?;
     } else {
@@ -46,6 +47,9 @@ pub(super) fn info(benchmark: &Benchmark, out: &mut Output) -> anyhow::Result<()
         }
         if let Some(network) = benchmark.network() {
             out.line(format!("{:<12}{}", "network", answers(network.info())))?;
+        }
+        if !benchmark.untrained().is_empty() {
+            out.line(format!("{:<12}{}", "untrained", benchmark.untrained().join(", ")))?;
         }
         for metric in benchmark.metrics() {
             for shorter in benchmark.fidelities(metric.name()) {

@@ -31,15 +31,16 @@ struct SpaceOf {
 /// In the place of a past task: what is known without training.
 pub const UNTRAINED: &str = "untrained";
 
-/// What is known of architectures without training them: by the formulas of their space, or where it is asked for by what trains them.
+/// What is known of architectures without training them, where that is asked for: by the formulas of their space, else by what trains
+/// them.
 pub fn untrained(named: &[String], oracle: &dyn CostlyOracle) -> anyhow::Result<Option<Arc<Untrained>>> {
     let space = oracle.space();
+    if !named.iter().any(|name| name == UNTRAINED) {
+        return Ok(None);
+    }
     if let Some(known) = Untrained::of_formulas(space) {
         info!("knows of every architecture without training it: {}", known.names().join(", "));
         return Ok(Some(Arc::new(known)));
-    }
-    if !named.iter().any(|name| name == UNTRAINED) {
-        return Ok(None);
     }
     let describe = oracle.describe().ok_or_else(|| {
         wrong(

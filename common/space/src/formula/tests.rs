@@ -72,6 +72,29 @@ fn comparisons_bind_stronger_than_and_and_that_stronger_than_or() {
 
 /// Also between decisions that share some words only, and list them in another order.
 #[test]
+fn numbers_are_read_where_a_number_is_wanted_and_nothing_else() {
+    let number = |text: &str, choices: [u8; 7]| {
+        let formula = Formula::read_number(text, &decisions()).unwrap_or_else(|e| panic!("{text}: {e}"));
+        formula.number(|d| choices[d])
+    };
+    assert_eq!(number("a * b ^ 2 + c", [1, 2, 2, 0, 0, 0, 0]), 6.0);
+    assert_eq!(number("a / 2.0", [1, 0, 0, 0, 0, 0, 0]), 0.5);
+    for (text, says) in [
+        ("a < b", "true or false, and not a number"),
+        ("v", "a word, and not a number"),
+        ("3", "names no decision"),
+        ("a / b", "right side is 0"),
+        ("a * x", "no decision `x`"),
+    ] {
+        let error = Formula::read_number(text, &decisions()).unwrap_err();
+        assert!(error.contains(says), "{text}: {error}");
+    }
+    assert!(
+        Formula::read("a + b", &decisions()).unwrap_err().contains("a number, and neither true nor false")
+    );
+}
+
+#[test]
 fn words_of_two_decisions_are_equal_where_they_are_the_same_word() {
     let decisions = [
         Decision::new("a", &["conv", "pool", "skip"]),
