@@ -131,9 +131,9 @@ pub enum ProblemError {
     NoTable(String),
     /// Nothing is known without training.
     #[error(
-        "{task}: benchmark `{benchmark}` names no metric that takes no training, so --past untrained says nothing; a table of \
-         your own names some by `untrained = true` (docs/your-own-table.md), and what was imported by an older version is to be \
-         imported again"
+        "{task}: benchmark `{benchmark}` names no metric that takes no training, apart from what is searched and from what is the same \
+         everywhere, so --past untrained says nothing; a table of your own names some by `untrained = true` (docs/your-own-table.md), \
+         and what was imported by an older version is to be imported again"
     )]
     Undescribed {
         /// The problem.
@@ -336,20 +336,25 @@ impl Problem {
     }
 
     /// The same where methods that know a past know of every architecture what takes no training. `made` has what other problems of the
-    /// comparison know.
+    /// comparison know, by their benchmarks.
     ///
     /// # Errors
     /// Where the benchmark says of nothing that it takes none.
-    pub fn describing(self, catalog: &Catalog, made: &mut Vec<Arc<Untrained>>) -> Result<Self, ProblemError> {
+    pub fn describing(
+        self,
+        catalog: &Catalog,
+        made: &mut Vec<(String, Arc<Untrained>)>,
+    ) -> Result<Self, ProblemError> {
         let name: TaskName = self.searched[0].name().parse()?;
-        let describe = untrained(catalog, &name, self.searched[0].count())?;
-        let known = describe.and_then(|describe| {
-            let same = |other: &&Arc<Untrained>| other.is_of(self.space(), describe.names());
-            made.iter().find(same).cloned().or_else(|| {
-                let new = Arc::new(Untrained::new(self.space(), describe)?);
-                made.push(new.clone());
-                Some(new)
-            })
+        let known = untrained(catalog, &name)?.and_then(|describe| {
+            let of_this = made.iter().filter(|(benchmark, _)| *benchmark == name.benchmark);
+            let mut same = of_this.filter(|(_, other)| other.is_of(self.space(), describe.names()));
+            if let Some((_, known)) = same.next() {
+                return Some(known.clone());
+            }
+            let new = Arc::new(Untrained::new(self.space(), describe)?);
+            made.push((name.benchmark.clone(), new.clone()));
+            Some(new)
         });
         match known {
             None => Err(ProblemError::Undescribed { task: self.name, benchmark: name.benchmark }),

@@ -143,11 +143,8 @@ impl CompareCommand {
         let methods = self.methods()?;
         let against = self.against(&methods)?;
         let past = self.past_names(&config, methods.iter().any(MethodSpec::knows_a_past))?;
+        self.check_untrained(&methods)?;
         if self.past.iter().any(|past| past == UNTRAINED) {
-            if !methods.iter().any(MethodSpec::knows_untrained) {
-                let says = "--past untrained has no effect: none of the methods makes something of it; transfer-gp does";
-                return Err(Usage(says.into()).into());
-            }
             let mut made = Vec::new();
             let describing = |problem: Problem| problem.describing(&catalog, &mut made);
             problems = problems.into_iter().map(describing).collect::<Result<_, _>>()?;
@@ -216,6 +213,17 @@ impl CompareCommand {
             let known: Vec<&str> = methods.iter().map(MethodSpec::as_str).collect();
             Usage(format!("--against {against} is not one of the methods compared: {}", known.join(", ")))
         })
+    }
+
+    /// Refuses that what takes no training is given to methods that make nothing of it.
+    fn check_untrained(&self, methods: &[MethodSpec]) -> Result<(), Usage> {
+        let given = self.past.iter().any(|past| past == UNTRAINED);
+        match given && !methods.iter().any(MethodSpec::knows_untrained) {
+            true => Err(Usage(format!(
+                "--past {UNTRAINED} has no effect: none of the methods makes something of it; transfer-gp does"
+            ))),
+            false => Ok(()),
+        }
     }
 
     /// The past tasks; those that are named must be there, and be of use.

@@ -33,7 +33,7 @@ pub use prior::{Prior, PriorError};
 pub use process::Process;
 pub use settings::{PlainSettings, PosteriorSettings, TransferSettings};
 pub use two_phase::{Turn, TwoPhase};
-pub use untrained::{Columns, Describe, Untrained};
+pub use untrained::{Columns, Describe, Formulas, Untrained};
 
 use cut::Cut;
 use transfer::{Judged, Transfer, log_sum};

@@ -54,9 +54,18 @@ impl Describe for Columns {
 
 /// The formulas of a space.
 #[derive(Debug)]
-struct Formulas {
+pub struct Formulas {
     names: Vec<String>,
     space: Arc<SearchSpace>,
+}
+
+impl Formulas {
+    /// Those of a space that has some.
+    pub fn of(space: &Arc<SearchSpace>) -> Option<Self> {
+        let names: Vec<String> =
+            space.descriptors().iter().map(|formula| formula.text().to_string()).collect();
+        (!names.is_empty()).then(|| Self { names, space: space.clone() })
+    }
 }
 
 impl Describe for Formulas {
@@ -80,7 +89,11 @@ impl Describe for Formulas {
 pub struct Untrained {
     describe: Arc<dyn Describe>,
     share: f32,
-    /// Of each descriptor: its values in the space, sorted.
+    /// Those that say something, by their places among all that are described.
+    places: Vec<usize>,
+    /// Their names.
+    names: Vec<String>,
+    /// Of each: its values in the space, sorted.
     sorted: Arc<[Vec<f32>]>,
     /// f32 [descriptors, encodings] of a space that can be listed.
     table: Option<Arc<[f32]>>,
@@ -90,8 +103,8 @@ pub struct Untrained {
 }
 
 impl Untrained {
-    /// Asks for the descriptors of a whole space, or of a sample where it is too large. None where they are the same everywhere, or not
-    /// known.
+    /// Asks for the descriptors of a whole space, or of a sample where it is too large. What is the same everywhere, or not known, is left
+    /// out; nothing where that is all.
     pub fn new(space: &SearchSpace, describe: Arc<dyn Describe>) -> Option<Self> {
         let count = describe.names().len();
         if count == 0 {
@@ -124,28 +137,31 @@ impl Untrained {
                 values[k * n + i] = found[place * count + k];
             }
         }
-        let sorted = values.chunks_exact(n.max(1)).map(|values| {
+        let (mut places, mut sorted, mut table) = (Vec::new(), Vec::new(), Vec::new());
+        for (place, values) in values.chunks_exact(n.max(1)).enumerate() {
             let mut known: Vec<f32> = values.iter().copied().filter(|v| !v.is_nan()).collect();
             known.sort_by(f32::total_cmp);
-            // What is the same everywhere says nothing.
-            if known.first() == known.last() { Vec::new() } else { known }
-        });
-        let sorted: Arc<[Vec<f32>]> = sorted.collect();
-        if sorted.iter().all(Vec::is_empty) {
+            if known.first() != known.last() {
+                if size.is_some() {
+                    table.extend(values.iter().map(|&value| score(&known, value)));
+                }
+                places.push(place);
+                sorted.push(known);
+            }
+        }
+        if places.is_empty() {
             return None;
         }
-        for (values, sorted) in values.chunks_exact_mut(n).zip(&sorted[..]) {
-            values.iter_mut().for_each(|value| *value = score(sorted, *value));
-        }
-        let table = size.map(|_| values.into());
-        let space = (space.name().to_string(), space.list_hash());
-        Some(Self { describe, share: SHARE, sorted, table, encodings: size.unwrap_or(0), space })
-    }
-
-    /// The formulas of a space that has some.
-    pub fn of_formulas(space: &Arc<SearchSpace>) -> Option<Self> {
-        let names = space.descriptors().iter().map(|formula| formula.text().to_string()).collect();
-        Self::new(space, Arc::new(Formulas { names, space: space.clone() }))
+        Some(Self {
+            names: places.iter().map(|&place| describe.names()[place].clone()).collect(),
+            describe,
+            share: SHARE,
+            places,
+            sorted: sorted.into(),
+            table: size.map(|_| table.into()),
+            encodings: size.unwrap_or(0),
+            space: (space.name().to_string(), space.list_hash()),
+        })
     }
 
     /// The same with another share of the kernel, from 0 to 1.
@@ -153,14 +169,14 @@ impl Untrained {
         Self { share, ..self }
     }
 
-    /// Names of the descriptors.
+    /// Names of the descriptors that say something.
     pub fn names(&self) -> &[String] {
-        self.describe.names()
+        &self.names
     }
 
-    /// Whether it knows these descriptors, of this space.
+    /// Whether it was made of descriptors with these names, of this space.
     pub fn is_of(&self, space: &SearchSpace, names: &[String]) -> bool {
-        self.names() == names && self.space == (space.name().to_string(), space.list_hash())
+        self.describe.names() == names && self.space == (space.name().to_string(), space.list_hash())
     }
 
     /// Number of descriptors.
@@ -176,8 +192,10 @@ impl Untrained {
                 scores.iter_mut().enumerate().for_each(|(k, s)| *s = table[k * encodings + rank as usize]);
             }
             None => {
-                self.describe.describe(active, scores);
-                scores.iter_mut().zip(&self.sorted[..]).for_each(|(s, sorted)| *s = score(sorted, *s));
+                let mut all = vec![f32::NAN; self.describe.names().len()];
+                self.describe.describe(active, &mut all);
+                let known = self.sorted.iter().zip(&self.places);
+                scores.iter_mut().zip(known).for_each(|(s, (sorted, place))| *s = score(sorted, all[*place]));
             }
         }
     }
@@ -290,7 +308,7 @@ mod tests {
         Arc::new(Conditional::space("made-up", (0..decisions).map(decision).collect(), vec![]).unwrap())
     }
 
-    /// What is nowhere in the choices alone: their sum of squares of places, and something that is not known of most.
+    /// What no kernel of choices knows: a hash of them; and something that is the same everywhere, and not known of most.
     #[derive(Debug)]
     struct Hash(Vec<String>);
 
@@ -326,10 +344,11 @@ mod tests {
         assert_eq!(score(&sorted, f32::INFINITY), score(&sorted, 1e9));
         assert_eq!(score(&[], 1.0), 0.0);
         let untrained = Untrained::new(&space(6), hash(&["hash", "same"])).unwrap();
+        assert_eq!(untrained.names(), ["hash"], "what is the same everywhere says nothing");
         let table = untrained.table.unwrap();
+        assert_eq!(table.len(), 729);
         let square = table[..729].iter().map(|v| v * v).sum::<f32>() / 729.0;
         assert!((square - 1.0).abs() < 0.02, "{square}");
-        assert!(table[729..].iter().all(|&v| v == 0.0), "what is the same everywhere says nothing");
         assert!(Untrained::new(&space(6), hash(&[])).is_none());
     }
 

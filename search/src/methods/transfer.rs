@@ -39,7 +39,15 @@ pub fn prepare(spec: &MethodSpec, p: &Preparation) -> Result<(Starter, Past), Sp
     let measurements = options.word_or_number("n", "all", 0.0)?.filter(|n| *n > 0.0);
     let mut filling = universal();
     filling.plain.cut = options.number("cut", filling.plain.cut.into(), 0.0)? as f32;
-    let share = options.number("untrained", -1.0, 0.0)?.min(1.0) as f32;
+    let share = options.number("untrained", -1.0, 0.0)? as f32;
+    if share > 1.0 {
+        return Err(spec.unfit("has untrained=… above 1: it is a share of the kernel"));
+    }
+    if share >= 0.0 && p.known.untrained().is_none() {
+        return Err(
+            spec.unfit("has untrained=… and nothing that is known without training: give --past untrained")
+        );
+    }
     let first = options.whole("first", FIRST_DESCRIBED, 0)?;
     options.end()?;
     let prior = past_of(spec, p, measurements.map(|n| n as usize), filling)?;

@@ -39,7 +39,9 @@ impl CompareCommand {
         let goal = config.goal()?;
         let shorter = config.fidelities().shorter();
         for (i, method) in methods.iter().enumerate() {
-            let knows = method.knows_a_past() && !self.past.is_empty();
+            let real = self.past.iter().any(|past| past != UNTRAINED);
+            let knows =
+                method.knows_a_past() && (real || (method.knows_untrained() && !self.past.is_empty()));
             check_method(method, &given.space, &goal, shorter, knows)?;
             if methods[..i].contains(method) {
                 return Err(Usage(format!("method `{method}` is given twice")).into());
@@ -49,6 +51,7 @@ impl CompareCommand {
         if !knowing && !self.past.is_empty() {
             return Err(Usage(PAST_OF_NO_USE.into()).into());
         }
+        self.check_untrained(&methods)?;
         let (catalog, mut content) = (self.tasks.catalog(), BTreeMap::new());
         let past = match knowing {
             true => {

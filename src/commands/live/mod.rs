@@ -158,22 +158,10 @@ impl LiveArguments {
             *method = method.knowing_the_past()?;
         }
         let fidelities = config.fidelities();
+        past::check_untrained(&config.past, &config.goal()?, method.as_ref(), fidelities.shorter())?;
         let start = if self.resume { Start::Resume } else { Start::New };
         let (oracle, held, resumed) = self.oracle(&given, &config, &run_dir, start)?;
         let untrained = past::untrained(&config.past, oracle.as_ref())?;
-        let alone = method.as_ref().is_some_and(|method| !method.knows_untrained());
-        if untrained.is_some() && (alone || fidelities.shorter() > 0) {
-            let says = match alone {
-                true => {
-                    "knows nothing of untrained networks; transfer-gp does, and so does a search without --method"
-                }
-                false => {
-                    "short trainings say more than untrained networks do, and nothing is made of both: leave out --fidelity or this"
-                }
-            };
-            let method = method.as_ref().filter(|_| alone).map_or("--fidelity", MethodSpec::as_str);
-            return Err(Usage(format!("--past {} with {method}: {says}", past::UNTRAINED)).into());
-        }
         let (guide, past) = (guide.describing(untrained.clone()), past.describing(untrained));
         given.keep(&run_dir)?;
         // So many fit into the budget at most.

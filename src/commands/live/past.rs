@@ -9,8 +9,8 @@ use srnas_ledger::Database;
 use srnas_oracle::costly::CostlyOracle;
 use srnas_oracle::{catalog::Catalog, tasks::resolve_tasks};
 use srnas_predictor::Observed;
-use srnas_predictor::Untrained;
-use srnas_search::{Goal, Guide, Objective, Past, PastSearch, past_of};
+use srnas_predictor::{Describe, Formulas, Untrained};
+use srnas_search::{Goal, Guide, MethodSpec, Objective, Past, PastSearch, past_of};
 use srnas_space::{SPACES, SearchSpace};
 use srnas_task::{Count, TaskName, expand_braces};
 use std::{
@@ -31,6 +31,29 @@ struct SpaceOf {
 /// In the place of a past task: what is known without training.
 pub const UNTRAINED: &str = "untrained";
 
+/// Refuses what takes no training where nothing is made of it.
+pub fn check_untrained(
+    named: &[String],
+    goal: &Goal,
+    method: Option<&MethodSpec>,
+    shorter: usize,
+) -> anyhow::Result<()> {
+    let says = match method {
+        _ if !named.iter().any(|name| name == UNTRAINED) => return Ok(()),
+        _ if !goal.is_single() || !goal.limits().is_empty() => {
+            "it goes with one objective without limits".to_string()
+        }
+        Some(method) if !method.knows_untrained() => {
+            format!("{method} makes nothing of it; transfer-gp does, and so does a search without --method")
+        }
+        _ if shorter > 0 => {
+            "short trainings say more, and nothing is made of both: leave out --fidelity or this".to_string()
+        }
+        _ => return Ok(()),
+    };
+    Err(wrong(UNTRAINED, says))
+}
+
 /// What is known of architectures without training them, where that is asked for: by the formulas of their space, else by what trains
 /// them.
 pub fn untrained(named: &[String], oracle: &dyn CostlyOracle) -> anyhow::Result<Option<Arc<Untrained>>> {
@@ -38,17 +61,15 @@ pub fn untrained(named: &[String], oracle: &dyn CostlyOracle) -> anyhow::Result<
     if !named.iter().any(|name| name == UNTRAINED) {
         return Ok(None);
     }
-    if let Some(known) = Untrained::of_formulas(space) {
-        info!("knows of every architecture without training it: {}", known.names().join(", "));
-        return Ok(Some(Arc::new(known)));
-    }
-    let describe = oracle.describe().ok_or_else(|| {
+    let formulas = Formulas::of(space).map(|formulas| Arc::new(formulas) as Arc<dyn Describe>);
+    let describe = formulas.or_else(|| oracle.describe()).ok_or_else(|| {
         wrong(
             UNTRAINED,
             "neither the space nor what measures says anything without training: give the space file `describe = [\"width * depth\"]`, \
              or search with --oracle train",
         )
     })?;
+    info!("asks of every architecture without training it: {}", describe.names().join(", "));
     let began = Instant::now();
     let known = Untrained::new(space, describe)
         .ok_or_else(|| wrong(UNTRAINED, "it is the same of every architecture of the space"))?;

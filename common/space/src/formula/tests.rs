@@ -70,7 +70,6 @@ fn comparisons_bind_stronger_than_and_and_that_stronger_than_or() {
     share("true && a == 0", 1, 3);
 }
 
-/// Also between decisions that share some words only, and list them in another order.
 #[test]
 fn numbers_are_read_where_a_number_is_wanted_and_nothing_else() {
     let number = |text: &str, choices: [u8; 7]| {
@@ -94,6 +93,7 @@ fn numbers_are_read_where_a_number_is_wanted_and_nothing_else() {
     );
 }
 
+/// Also between decisions that share some words only, and list them in another order.
 #[test]
 fn words_of_two_decisions_are_equal_where_they_are_the_same_word() {
     let decisions = [
