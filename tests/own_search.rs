@@ -220,7 +220,8 @@ fn what_a_space_says_without_training_guides_a_search_and_is_asked_for() {
     const KNOWS: &str = "knows of every architecture without training it: layers * width";
     assert!(!said(&search(&["--run-dir", "without"])).contains(KNOWS));
     assert!(said(&search(&["--run-dir", "with", "--past", "untrained"])).contains(KNOWS));
-    let named = search(&["--run-dir", "named", "--past", "untrained", "--method", "transfer-gp"]);
+    let share = ["--past", "untrained", "--method", "transfer-gp:untrained=0.3"];
+    let named = search(&[&["--run-dir", "named"][..], &share].concat());
     assert!(said(&named).contains(KNOWS));
     // Nobody else makes something of it.
     let (code, error) = failure(&search(&["--run-dir", "no", "--past", "untrained", "--method", "mobo"]));

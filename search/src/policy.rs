@@ -161,13 +161,13 @@ pub fn policy_environment(
         }
     }
     if let (Some(known), Some(whole)) = (&prior, space.whole())
-        && known.list().is_none()
-        && whole.size() == Some(known.encodings() as u64)
+        && known.is_tabulated()
+        && known.is_over(whole)
     {
         prior = Some(known.within(whole, space));
     }
     if let Some(known) = prior.as_ref().filter(|known| known.is_tabulated())
-        && (space.size(), space.list_hash()) != (Some(known.encodings() as u64), known.list())
+        && !known.is_over(space)
     {
         let (found, space) = (known.encodings(), space.name().into());
         return Err(PolicySearchError::OtherSpace { found, space });

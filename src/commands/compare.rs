@@ -4,7 +4,10 @@ mod live;
 
 use super::{
     Usage,
-    live::{OracleArguments, past::UNTRAINED},
+    live::{
+        OracleArguments,
+        past::{UNTRAINED, wants_untrained},
+    },
     stop_on_signal,
     tasks::{TaskArguments, names},
 };
@@ -144,7 +147,8 @@ impl CompareCommand {
         let against = self.against(&methods)?;
         let past = self.past_names(&config, methods.iter().any(MethodSpec::knows_a_past))?;
         self.check_untrained(&methods)?;
-        if self.past.iter().any(|past| past == UNTRAINED) {
+        if wants_untrained(&self.past) {
+            tracing::info!("asks of every architecture what takes no training");
             let mut made = Vec::new();
             let describing = |problem: Problem| problem.describing(&catalog, &mut made);
             problems = problems.into_iter().map(describing).collect::<Result<_, _>>()?;
@@ -217,8 +221,7 @@ impl CompareCommand {
 
     /// Refuses that what takes no training is given to methods that make nothing of it.
     fn check_untrained(&self, methods: &[MethodSpec]) -> Result<(), Usage> {
-        let given = self.past.iter().any(|past| past == UNTRAINED);
-        match given && !methods.iter().any(MethodSpec::knows_untrained) {
+        match wants_untrained(&self.past) && !methods.iter().any(MethodSpec::knows_untrained) {
             true => Err(Usage(format!(
                 "--past {UNTRAINED} has no effect: none of the methods makes something of it; transfer-gp does"
             ))),

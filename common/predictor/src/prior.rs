@@ -281,14 +281,18 @@ impl Prior {
         self.list
     }
 
+    /// Whether its ranks are those of this space, or list.
+    pub fn is_over(&self, space: &SearchSpace) -> bool {
+        (space.size(), space.list_hash()) == (Some(self.encodings as u64), self.list)
+    }
+
     /// The same prior over some of the architectures of its space, see [`SearchSpace::listed`]; `whole` are those that it is over, all
     /// of a space or a list themselves.
     ///
     /// # Panics
     /// If it has no table, or is over others.
     pub fn within(&self, whole: &SearchSpace, listed: &SearchSpace) -> Self {
-        let over = (Some(self.encodings as u64), self.list);
-        assert_eq!((whole.size(), whole.list_hash()), over, "a list of what it is over");
+        assert!(self.is_tabulated() && self.is_over(whole), "a list of what it is over");
         let size = listed.size().unwrap_or(0);
         let mut choices = vec![0; listed.len()];
         let ranks: Vec<usize> = (0..size)

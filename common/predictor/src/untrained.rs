@@ -97,7 +97,6 @@ pub struct Untrained {
     sorted: Arc<[Vec<f32>]>,
     /// f32 [descriptors, encodings] of a space that can be listed.
     table: Option<Arc<[f32]>>,
-    encodings: usize,
     /// Name of the space, and of the list that it is.
     space: (String, Option<u64>),
 }
@@ -159,7 +158,6 @@ impl Untrained {
             places,
             sorted: sorted.into(),
             table: size.map(|_| table.into()),
-            encodings: size.unwrap_or(0),
             space: (space.name().to_string(), space.list_hash()),
         })
     }
@@ -188,7 +186,7 @@ impl Untrained {
     fn at(&self, active: &Choices, rank: u64, scores: &mut [f32]) {
         match &self.table {
             Some(table) => {
-                let encodings = self.encodings;
+                let encodings = table.len() / self.len();
                 scores.iter_mut().enumerate().for_each(|(k, s)| *s = table[k * encodings + rank as usize]);
             }
             None => {

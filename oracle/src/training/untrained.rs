@@ -13,7 +13,7 @@ use super::{
         self, Model, Pass, Phase, Scale, Shape,
         layers::{ConvNorm, Linear},
     },
-    ops::{self, BLOCK},
+    ops::{self, BLOCK, Moments},
 };
 use candle_core::{Result, Tensor, Var};
 use rand::SeedableRng;
@@ -21,7 +21,10 @@ use rand_chacha::ChaCha8Rng;
 use srnas_network::ops::{tensor, with_values};
 use srnas_predictor::Describe;
 use srnas_space::{Choices, SearchSpace};
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, Once},
+};
 
 /// Images in the batch.
 const IMAGES: usize = BLOCK;
@@ -35,7 +38,7 @@ pub struct Proxies {
     shape: Shape,
     scale: Scale,
     /// [C, H, W, N], normalised.
-    images: Vec<f32>,
+    images: Tensor,
     seed: u64,
 }
 
@@ -63,12 +66,10 @@ impl Proxies {
             return Err(format!("{} training images are no batch of {IMAGES}", data.train.len()));
         }
         let batch = data.batch(&data.train, &(0..IMAGES).collect::<Vec<_>>(), |_, _| {});
-        let ((means, variances), plane) = (data.moments(), data.shape.size[0] * data.shape.size[1] * IMAGES);
-        let mut images = batch.pixels;
-        for (channel, plane) in images.chunks_exact_mut(plane).enumerate() {
-            let deviation = variances[channel].sqrt();
-            plane.iter_mut().for_each(|pixel| *pixel = (*pixel - means[channel]) / deviation);
-        }
+        let ([height, width], (mean, variance)) = (data.shape.size, data.moments());
+        let images = tensor(batch.pixels, (data.shape.channels, height, width, IMAGES))
+            .and_then(|pixels| ops::standardise(&pixels, &Moments { mean, variance }))
+            .map_err(|error| error.to_string())?;
         let names = ["nwot", "synflow", "jacov", "params"].map(String::from).to_vec();
         Ok(Self { space, names, shape: data.shape, scale, images, seed })
     }
@@ -82,9 +83,7 @@ impl Proxies {
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         let mut network = model::build(&self.space, choices, self.shape, self.scale, &mut rng)?;
         let params = network.parameter_count() as f64;
-        let [height, width] = self.shape.size;
-        let shape = (self.shape.channels, height, width, IMAGES);
-        let images = Var::from_tensor(&tensor(self.images.clone(), shape)?)?;
+        let images = Var::from_tensor(&self.images)?;
         let mut codes = Codes::default();
         let logits = network.pass(&images, &mut codes)?;
         let nwot = log_determinant(&codes.alike, IMAGES).unwrap_or(f64::NEG_INFINITY);
@@ -103,8 +102,14 @@ impl Describe for Proxies {
     }
 
     fn describe(&self, active: &Choices, descriptors: &mut [f32]) {
-        // A network that fails says nothing.
-        let found = self.of(active).unwrap_or([f64::NAN; 4]);
+        let found = self.of(active).unwrap_or_else(|error| {
+            // It says nothing then; one line stands for all that fail alike.
+            static TOLD: Once = Once::new();
+            TOLD.call_once(|| {
+                tracing::warn!("nothing is known of {} without training: {error}", self.space.format(active));
+            });
+            [f64::NAN; 4]
+        });
         descriptors.iter_mut().zip(found).for_each(|(to, found)| *to = found as f32);
     }
 }

@@ -8,8 +8,7 @@ use srnas_policy::{
     Policy,
     evaluation::{Searcher, choose},
 };
-use srnas_predictor::Prior;
-use srnas_space::{Choices, SearchSpace};
+use srnas_space::Choices;
 use srnas_task::Measurable;
 use std::{path::Path, sync::Arc};
 
@@ -30,13 +29,10 @@ pub fn prepare(spec: &MethodSpec, p: &Preparation) -> Result<Starter, SpecError>
 
 /// What a policy knows of a benchmark's whole list, where what is searched is a part of that list: what has all its values.
 fn over_these(mut policy: Policy, p: &Preparation) -> Policy {
-    let is_over = |prior: &Prior, space: &SearchSpace| {
-        (space.size(), space.list_hash()) == (Some(prior.encodings() as u64), prior.list())
-    };
     if let Some(known) = policy.prior.as_ref().filter(|known| known.is_tabulated())
         && policy.space == p.space.name()
-        && !is_over(known, p.space)
-        && is_over(known, p.table)
+        && !known.is_over(p.space)
+        && known.is_over(p.table)
     {
         policy.prior = Some(known.within(p.table, p.space));
     }

@@ -43,7 +43,8 @@ pub fn prepare(spec: &MethodSpec, p: &Preparation) -> Result<(Starter, Past), Sp
     if share > 1.0 {
         return Err(spec.unfit("has untrained=… above 1: it is a share of the kernel"));
     }
-    if share >= 0.0 && p.known.untrained().is_none() {
+    // Where measurements are made, what is known comes after the method is checked.
+    if share >= 0.0 && p.known.untrained().is_none() && !p.tasks.is_empty() {
         return Err(
             spec.unfit("has untrained=… and nothing that is known without training: give --past untrained")
         );

@@ -7,7 +7,7 @@ use crate::commands::{
         LiveArguments,
         config::LiveConfig,
         ledger::SearchLedger,
-        past::{self, UNTRAINED},
+        past::{self, UNTRAINED, wants_untrained},
     },
     stop_flag,
 };
@@ -39,9 +39,9 @@ impl CompareCommand {
         let goal = config.goal()?;
         let shorter = config.fidelities().shorter();
         for (i, method) in methods.iter().enumerate() {
-            let real = self.past.iter().any(|past| past != UNTRAINED);
-            let knows =
-                method.knows_a_past() && (real || (method.knows_untrained() && !self.past.is_empty()));
+            let tasks = self.past.iter().any(|past| past != UNTRAINED);
+            let untrained = wants_untrained(&self.past) && method.knows_untrained();
+            let knows = method.knows_a_past() && (tasks || untrained);
             check_method(method, &given.space, &goal, shorter, knows)?;
             if methods[..i].contains(method) {
                 return Err(Usage(format!("method `{method}` is given twice")).into());
@@ -63,10 +63,7 @@ impl CompareCommand {
         };
         let most = budgets.iter().copied().max().unwrap_or(0);
         let (oracle, held, resumed) = arguments.oracle(&given, &config, &self.out, Start::Either)?;
-        let untrained = match knowing && !self.past.is_empty() {
-            true => past::untrained(&self.past, oracle.as_ref())?,
-            false => None,
-        };
+        let untrained = past::untrained(&self.past, oracle.as_ref())?;
         if let Some(untrained) = &untrained {
             content.insert(UNTRAINED.to_string(), untrained.names().join(", "));
         }

@@ -96,8 +96,8 @@ pub struct LiveArguments {
     #[command(flatten)]
     pub by: OracleArguments,
     /// With --oracle, an earlier task on the same space that guides this search: the run directory of a search, whatever it
-    /// searched for, or of `srnas run`, or a task on a benchmark; may be given several times. `untrained`: what the untrained
-    /// networks say, with --oracle train
+    /// searched for, or of `srnas run`, or a task on a benchmark; may be given several times. `untrained`: what takes no
+    /// training, by formulas of the space file (describe) or with --oracle train by what untrained networks say
     #[arg(long, alias = "prior", value_name = "DIR|T", requires = "live", conflicts_with = "policy")]
     pub past: Vec<String>,
     /// With --oracle, the method that searches: any of those of `srnas compare`, with its options, such as

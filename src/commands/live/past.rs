@@ -31,6 +31,11 @@ struct SpaceOf {
 /// In the place of a past task: what is known without training.
 pub const UNTRAINED: &str = "untrained";
 
+/// Whether what takes no training is among what is to be known.
+pub fn wants_untrained(named: &[String]) -> bool {
+    named.iter().any(|name| name == UNTRAINED)
+}
+
 /// Refuses what takes no training where nothing is made of it.
 pub fn check_untrained(
     named: &[String],
@@ -39,7 +44,7 @@ pub fn check_untrained(
     shorter: usize,
 ) -> anyhow::Result<()> {
     let says = match method {
-        _ if !named.iter().any(|name| name == UNTRAINED) => return Ok(()),
+        _ if !wants_untrained(named) => return Ok(()),
         _ if !goal.is_single() || !goal.limits().is_empty() => {
             "it goes with one objective without limits".to_string()
         }
@@ -58,7 +63,7 @@ pub fn check_untrained(
 /// them.
 pub fn untrained(named: &[String], oracle: &dyn CostlyOracle) -> anyhow::Result<Option<Arc<Untrained>>> {
     let space = oracle.space();
-    if !named.iter().any(|name| name == UNTRAINED) {
+    if !wants_untrained(named) {
         return Ok(None);
     }
     let formulas = Formulas::of(space).map(|formulas| Arc::new(formulas) as Arc<dyn Describe>);
