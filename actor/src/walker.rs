@@ -1,5 +1,7 @@
 //! Many episodes walked at the same time: one network call serves one step of all of them.
 
+mod rollouts;
+
 use crate::{
     segment::{Done, Seen, Segment},
     slow_oracle::SlowOracle,
@@ -8,7 +10,7 @@ use hashbrown::HashSet;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use srnas_config::{Config, PriorSource};
-use srnas_environment::{Environment, Episode, Layout, Measurement, Reach, synthetic};
+use srnas_environment::{Candidate, Environment, Episode, Layout, Measurement, Reach, synthetic};
 use srnas_network::{self as network, FrozenQNetwork, ObservationBatch};
 use srnas_oracle::{
     run_tasks::RunTasks,
@@ -243,23 +245,30 @@ impl Walker {
         self.tasks.weights(&prior, |other| task.family() == other.family() || rng.random_bool(dropout))
     }
 
-    /// Takes in the measurement at a lane's place. Synthetic tasks are computed, not measured.
+    /// Takes in the measurement at a lane's start.
     fn report(&mut self, lane: usize) {
-        let lane = &self.lanes[lane];
-        if lane.task != SYNTHETIC_TASK {
-            let (task, here) = (lane.task, lane.episode.walk().current_measurement());
-            let choices = lane.episode.walk().current().to_vec();
-            self.record(task, here, 1.0, &choices);
-        }
+        let Lane { episode, task, .. } = &self.lanes[lane];
+        let (task, here, choices) =
+            (*task, episode.walk().current_measurement(), episode.walk().current().to_vec());
+        self.record_found(None, task, here, &choices);
     }
 
-    /// As [`Self::report`], of a shorter training.
-    fn report_shorter(&mut self, lane: usize, measured: Measurement, choices: &[u8]) {
-        let lane = &self.lanes[lane];
-        let shorter = measured.fidelity.place().and_then(|place| lane.episode.task().shorter().get(place));
-        if let Some(shorter) = shorter.filter(|_| lane.task != SYNTHETIC_TASK) {
-            let (task, cost) = (lane.task, shorter.cost as f32);
-            self.record(task, measured, cost, choices);
+    /// Takes in the measurement at an episode's start.
+    fn record_start(&mut self, episode: &Episode, task: u16) {
+        let here = episode.walk().current_measurement();
+        self.record_found(None, task, here, episode.walk().current());
+    }
+
+    /// Takes in what an episode found, asked for as `candidate`; a start has none. Synthetic tasks are computed, not measured.
+    fn record_found(
+        &mut self,
+        candidate: Option<&Candidate>,
+        task: u16,
+        measured: Measurement,
+        choices: &[u8],
+    ) {
+        if task != SYNTHETIC_TASK {
+            self.record(task, measured, candidate.map_or(1.0, |c| c.cost as f32), choices);
         }
     }
 
@@ -284,6 +293,11 @@ impl Walker {
     /// # Errors
     /// The network's, if its policy does not fit the observations; [`WalkerError::NothingToSearch`].
     pub fn step(&mut self) -> Result<Vec<Experience>, WalkerError> {
+        if self.config.acting.rollouts > 0 {
+            self.roll_out()?;
+            let full = self.batch.lengths.len() >= self.config.acting.segments_per_batch;
+            return Ok(full.then(|| std::mem::take(&mut self.batch)).into_iter().collect());
+        }
         self.observations.clear();
         for lane in &mut self.lanes {
             observe(lane.episode.walk_mut(), &mut self.observations);
@@ -338,13 +352,10 @@ impl Walker {
         }
         seen.chosen_value = value(action);
         lane.segment.see(&seen);
-        // A shorter training leaves the walk where it is. Made-up spaces have other lengths, and nothing of them is reported.
-        let mut choices = Vec::new();
-        if lane.task != SYNTHETIC_TASK && lane.episode.walk().candidates()[action].fidelity != Fidelity::Full
-        {
-            choices.resize(d, 0);
-            lane.episode.walk().choices_of(action, &mut choices);
-        }
+        // Made-up spaces have other lengths.
+        let mut choices = vec![0; lane.episode.task().space().len()];
+        lane.episode.walk().choices_of(action, &mut choices);
+        let candidate = lane.episode.walk().candidates()[action];
         let outcome = lane.episode.step(action);
         lane.segment.act(&Done {
             action: action as u16,
@@ -353,10 +364,9 @@ impl Walker {
             terminated: outcome.terminated,
             truncated: outcome.truncated,
         });
-        match outcome.measured {
-            Some(measured) if !measured.fidelity.is_full() => self.report_shorter(i, measured, &choices),
-            Some(_) => self.report(i),
-            None => {}
+        if let Some(measured) = outcome.measured {
+            let task = lane.task;
+            self.record_found(Some(&candidate), task, measured, &choices);
         }
         if outcome.terminated || outcome.truncated {
             self.end_episode(i)?;

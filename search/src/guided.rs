@@ -9,7 +9,7 @@ use crate::{
     guide::Guide,
     importance,
     method::{Begin, Fidelity, Method, MethodError, Training, Whole},
-    methods::{Acquisition, FIRST, Gp, Screening, ScreeningSettings, unmeasured},
+    methods::{Acquisition, FIRST, Gp, Rule, Screening, ScreeningSettings, unmeasured},
 };
 use hashbrown::HashSet;
 use srnas_predictor::Kind;
@@ -200,8 +200,8 @@ impl Guided {
     fn screening(&self) -> Result<Screening, MethodError> {
         let (known, asked) = (&self.known, self.known.len() + self.running.len());
         let begin = Begin { shorter: self.costs.clone(), ..self.begin(asked, self.budget) };
-        let mut screening =
-            Screening::new(&begin, ScreeningSettings::live()).near(self.guide.favourites().to_vec());
+        let mut screening = Screening::new(&begin, ScreeningSettings::of(Rule::ScreenFirst))
+            .near(self.guide.favourites().to_vec());
         let values = self.values();
         let full: Vec<usize> = (0..known.len()).filter(|&i| known[i].training.fidelity.is_full()).collect();
         let full_values: Vec<Option<f32>> = full.iter().map(|&i| values[i]).collect();

@@ -16,7 +16,7 @@ pub use simulation::{Latency, LatencyError, SimulationConfig};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use srnas_basics::check::WrongValue;
+use srnas_basics::check::{WrongValue, require};
 use srnas_basics::names;
 use srnas_environment::EnvironmentConfig;
 use srnas_predictor::PosteriorSettings;
@@ -161,6 +161,10 @@ impl Config {
         self.learning.check()?;
         self.predictor.check()?;
         self.acting.check()?;
+        let reason = "must be 0 where acting.rollouts is not: what is learned is the advantage over the rule";
+        require(self.acting.rollouts == 0 || self.network.base_scale == 0.0, "network.base_scale", reason)?;
+        let reason = "needs environment.posteriors: without them there is no rule to deviate from";
+        require(self.acting.rollouts == 0 || self.environment.posteriors, "acting.rollouts", reason)?;
         self.checkpoint.check()?;
         self.wire.check()?;
         self.validation.check()?;

@@ -269,6 +269,9 @@ pub struct ActingConfig {
     pub synthetic_reuse: usize,
     /// Chance with which a training task other than the episode's relatives is left out of the prior.
     pub prior_dropout: f64,
+    /// Policy improvement by rollouts: of so many states of each walk of the base rule it is told what another candidate is worth, if the
+    /// rule is followed afterwards. 0: episodes are walked by the policy.
+    pub rollouts: usize,
     /// Steps of a segment on the wire.
     pub segment: usize,
     /// Segments of a batch on the wire.
@@ -286,6 +289,7 @@ impl Default for ActingConfig {
             made_up_spaces: 0.25,
             synthetic_reuse: 8,
             prior_dropout: 0.3,
+            rollouts: 0,
             segment: 16,
             segments_per_batch: 8,
         }
@@ -303,6 +307,7 @@ impl ActingConfig {
         share("acting.made_up_spaces", self.made_up_spaces)?;
         at_least_one("acting.synthetic_reuse", self.synthetic_reuse as u64)?;
         share("acting.prior_dropout", self.prior_dropout)?;
+        within("acting.rollouts", self.rollouts, 0..=1024)?;
         within("acting.segment", self.segment, 1..=1024)?;
         within("acting.segments_per_batch", self.segments_per_batch, 1..=256)
     }

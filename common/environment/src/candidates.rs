@@ -400,6 +400,33 @@ impl Pool {
         }
     }
 
+    /// What the base rule measures next, without the other candidates; nothing where these are needed to tell, or where nothing is left.
+    pub(super) fn rule_candidate(
+        &self,
+        at: Standing,
+        predictor: &mut Predictors,
+        rng: &mut impl Rng,
+    ) -> Option<Candidate> {
+        let Layout::Whole { slots } = self.layout else { return None };
+        let (kind, beta) = predictor.rule();
+        let beliefs = predictor.full.beliefs();
+        let first = rng.random_range(0..slots);
+        let mut best: Option<(f32, Candidate)> = None;
+        for slot in (first..slots).chain(0..first) {
+            let (mean, deviation) = beliefs.of(kind, slot);
+            let bound = mean + beta * deviation;
+            if best.is_some_and(|(highest, _)| bound <= highest) {
+                continue;
+            }
+            let (rank, key) = self.rank_and_key(at.env, at.what, slot);
+            if !at.measured.contains_key(&key) && at.is_open(Fidelity::Full, rank, key) {
+                let kind = CandidateKind::Proposal;
+                best = Some((bound, Candidate::full(rank, key, kind, false, Some(slot))));
+            }
+        }
+        best.map(|(_, candidate)| candidate)
+    }
+
     /// Shorter trainings, where a full one can still be paid after them with what is `left`: for each length what its own
     /// posterior promises most, what that of the full trainings does, and a random one.
     pub(super) fn shorter_candidates(

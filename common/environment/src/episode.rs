@@ -32,7 +32,7 @@ pub struct Outcome {
 }
 
 /// An episode on one task. Steps do not allocate once an episode of the same length has run.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Episode {
     walk: Walk,
     task: Arc<Task>,
@@ -70,6 +70,26 @@ impl Episode {
     /// # Panics
     /// When there is no such candidate.
     pub fn step(&mut self, candidate: usize) -> Outcome {
+        let mut outcome = self.move_to(candidate);
+        self.walk.look();
+        outcome.terminated = self.walk.candidates().is_empty();
+        outcome
+    }
+
+    /// As [`Episode::step`], but afterwards the walk has looked for what its base rule moves to and may have no other candidates: for who
+    /// follows the rule from here on ([`Walk::look_by_rule`]).
+    ///
+    /// # Panics
+    /// When there is no such candidate.
+    pub fn step_by_rule(&mut self, candidate: usize) -> Outcome {
+        let mut outcome = self.move_to(candidate);
+        self.walk.look_by_rule();
+        outcome.terminated = self.walk.candidates().is_empty();
+        outcome
+    }
+
+    /// Moves and measures, and looks for nothing.
+    fn move_to(&mut self, candidate: usize) -> Outcome {
         let (task, cost) = (&self.task, self.walk.candidates()[candidate].cost as f32);
         let before = self.normalised_regret();
         let value = |chosen: &super::Candidate, choices: &Choices| {
@@ -82,9 +102,7 @@ impl Episode {
         let reward =
             self.walk.environment().config.reward.of_step(before, self.normalised_regret(), here, cost);
         self.returned += reward;
-        let truncated = self.walk.is_over();
-        self.walk.look();
-        Outcome { reward, terminated: self.walk.candidates().is_empty(), truncated, measured }
+        Outcome { reward, terminated: false, truncated: self.walk.is_over(), measured }
     }
 
     /// The walk.

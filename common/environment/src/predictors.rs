@@ -1,7 +1,8 @@
 //! The posteriors of an episode: over full trainings, and where a task has shorter ones, over each of these.
 //!
 //! What a shorter training says is a past task of the full ones, beside the real past, each as far as the evidence is for it
-//! ([`Joint`]). The rule is *two-phase* ([`TwoPhase`]).
+//! ([`Joint`]). The rule is *two-phase* ([`TwoPhase`]), with full trainings let in among the first short ones: what earns a reward at any
+//! time is to be good at any time.
 
 use super::{Candidate, CandidateKind, Environment};
 use hashbrown::HashMap;
@@ -115,7 +116,8 @@ impl Predictors {
             self.weights = weights.to_vec();
             let cheapest = self.levels.first().map_or(1.0, |level| level.cost);
             let most = env.config.shorter.min(super::FIRST_SHORTER);
-            self.two_phase = TwoPhase::new(most, cheapest, env.config.horizon);
+            let two_phase = TwoPhase::new(most, cheapest, env.config.horizon);
+            self.two_phase = two_phase.interleaved(TwoPhase::PACE, cheapest);
         }
     }
 
@@ -305,7 +307,7 @@ impl Predictors {
     fn first_choice(&mut self, candidates: &[Candidate]) -> Option<usize> {
         let level = self.levels.first_mut()?;
         let mut cheapest = candidates.iter().enumerate().filter(|(_, c)| c.fidelity == Fidelity::Shorter(0));
-        match self.two_phase.turn(level.known.len()) {
+        match self.two_phase.turn(level.known.len(), self.measured.len()) {
             Turn::Full => None,
             Turn::Random => cheapest.find(|(_, c)| c.kind == CandidateKind::Random).map(|(i, _)| i),
             Turn::Bound => {

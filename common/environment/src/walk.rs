@@ -233,11 +233,47 @@ impl Walk {
 
     /// Finds the candidates of the next move: none before a full training has a value.
     pub fn look(&mut self) {
-        if self.measured.is_empty() {
-            return self.candidates.clear();
+        self.candidates.clear();
+        if !self.measured.is_empty() {
+            self.close();
+            self.find_candidates();
         }
+    }
+
+    /// As [`Self::look`], for who follows the base rule: where its choice is found without the other candidates, it is the only one.
+    pub fn look_by_rule(&mut self) {
+        self.candidates.clear();
+        if self.measured.is_empty() {
+            return;
+        }
+        self.close();
+        let by_rule = self.by_rule();
+        match by_rule {
+            Some(candidate) => self.candidates.push(candidate),
+            None => self.find_candidates(),
+        }
+    }
+
+    /// What is no candidate now.
+    fn close(&mut self) {
         self.closed.clone_from(&self.failed);
         self.closed.extend(self.under_way.iter().map(|(_, key)| *key));
+    }
+
+    fn by_rule(&mut self) -> Option<Candidate> {
+        let predictors = self.predictors.as_mut().filter(|p| p.levels.is_empty())?;
+        let standing = Standing {
+            env: &self.env,
+            what: &self.what,
+            current: &self.current.choices,
+            incumbent: None,
+            measured: &self.measured,
+            closed: &self.closed,
+        };
+        self.pool.rule_candidate(standing, predictors, &mut self.rng)
+    }
+
+    fn find_candidates(&mut self) {
         let away = self.current.key != self.incumbent.key;
         let standing = Standing {
             env: &self.env,

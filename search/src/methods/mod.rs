@@ -28,7 +28,7 @@ pub(crate) use past::{FAVOURITES, SLOPE_OF_PART, prior_of};
 pub use past::{PastSearch, past_of};
 pub(crate) use random::unmeasured;
 pub use screening::HOPELESS;
-pub(crate) use screening::{Screening, ScreeningSettings};
+pub(crate) use screening::{Rule, Screening, ScreeningSettings};
 pub use surrogates::{random_surrogate, surrogates_of};
 pub(crate) use trained::Trained;
 
@@ -65,11 +65,11 @@ pub const METHODS: &[(&str, &str)] = &[
     ("portfolio", "a greedy portfolio of the past tasks, then the transfer posterior; n=10, beta=3"),
     (
         "two-phase",
-        "multi-fidelity Bayesian optimisation: short trainings first, then full ones by what they say; short=100, beta=evidence|2, residual=evidence|1, slope=0.5, past=none|all, share=evidence|0.5",
+        "multi-fidelity Bayesian optimisation: short trainings first, then full ones by what they say; short=100, pace=none|3, beta=evidence|2, residual=evidence|1, slope=0.5, past=none|all, share=evidence|0.5",
     ),
     (
         "screen",
-        "multi-fidelity screening: a full training only after a short one; first=64, beta=evidence|2, residual=evidence|1, slope=0.5, past=none|all, share=evidence|0.5",
+        "multi-fidelity screening, good at any time: a full training only after a short one; first=100, pace=3|none, beta=evidence|2, residual=evidence|1, slope=0.5, past=none|all, share=evidence|0.5",
     ),
     ("halving", "successive halving of shorter trainings, round after round"),
     ("hyperband", "successive halving, the rounds beginning at each level in turn"),

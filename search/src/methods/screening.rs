@@ -1,7 +1,8 @@
 //! Short trainings first: what they say is a past task of the full ones ([`super::past`]), and one of two rules says which to
 //! pay for. *Two-phase* ([`TwoPhase`]) spends a number of short trainings, then full ones only, each after the trainings of middle
-//! length, if there are such. *Screen first* begins alike and then takes the highest upper bound among all architectures, and gives it a short training if it
-//! has had none, else the full one.
+//! length, if there are such. *Screen first* may be stopped at any time: it lets a full training in among the first short ones after
+//! each few full trainings' worth of these, and then takes the highest upper bound among all architectures, and gives it a short training if
+//! it has had none, else the full one.
 //!
 //! Both look at what the full trainings say about the short ones: where these are seen to say nothing, they are left alone and
 //! paid for no more. Real past tasks count beside the short trainings as far as the evidence is for them.
@@ -40,6 +41,8 @@ pub(crate) struct ScreeningSettings {
     rule: Rule,
     /// Short trainings before anything else.
     first: usize,
+    /// A full one is let in among them after each so many full trainings' worth; none where they come one after another.
+    pace: Option<f64>,
     /// How far above the mean the bound lies; none goes by the evidence.
     beta: Option<f32>,
     /// What does not go by the evidence.
@@ -50,14 +53,8 @@ pub(crate) struct ScreeningSettings {
 impl ScreeningSettings {
     /// What docs/results.md says was chosen, and on what.
     pub fn of(rule: Rule) -> Self {
-        let first = if rule == Rule::TwoPhase { 100 } else { 64 };
-        Self { rule, first, beta: None, counted: Counted::default(), posterior: universal() }
-    }
-
-    /// As a live search screens: as many short trainings to begin with as two phases have, and no full one without a short one
-    /// before, so that it is seen how well they agree, and the full one can go on from it.
-    pub fn live() -> Self {
-        Self { rule: Rule::ScreenFirst, ..Self::of(Rule::TwoPhase) }
+        let pace = (rule == Rule::ScreenFirst).then_some(TwoPhase::PACE);
+        Self { rule, first: 100, pace, beta: None, counted: Counted::default(), posterior: universal() }
     }
 }
 
@@ -85,6 +82,8 @@ pub fn prepare(
     settings.counted.share = number("share", settings.counted.share)?;
     let first = if rule == Rule::TwoPhase { "short" } else { "first" };
     settings.first = options.whole(first, settings.first, 1)?;
+    settings.pace =
+        options.word_or_number("pace", "none", settings.pace.unwrap_or_default())?.filter(|pace| *pace > 0.0);
     options.end()?;
     if p.shorter == 0 {
         return Err(spec.unfit(super::NO_SHORTER));
@@ -167,8 +166,9 @@ pub(crate) struct Screening {
 impl Screening {
     pub fn new(begin: &Begin, settings: ScreeningSettings) -> Self {
         let cheapest = begin.shorter.first().copied().unwrap_or(1.0);
+        let two_phase = TwoPhase::new(settings.first.min(MOST), cheapest, begin.budget);
         Self {
-            two_phase: TwoPhase::new(settings.first.min(MOST), cheapest, begin.budget),
+            two_phase: settings.pace.map_or(two_phase, |pace| two_phase.interleaved(pace, cheapest)),
             rng: begin.rng(),
             levels: begin.shorter.iter().map(|_| Level::new(begin)).collect(),
             begin: begin.clone(),
@@ -215,7 +215,7 @@ impl Screening {
     fn first_short(&mut self) -> Option<Training> {
         let level = self.levels.first_mut().filter(|level| !level.is_hopeless())?;
         let known = level.tried();
-        let choices = match self.two_phase.turn(known.len()) {
+        let choices = match self.two_phase.turn(known.len(), self.full.len() + self.running.len()) {
             Turn::Random => unmeasured(&self.begin, &known, &mut self.rng),
             Turn::Bound => level.gp.ask_next(),
             Turn::Full => None,
@@ -314,8 +314,8 @@ impl Method for Screening {
             posterior.follow(Kind::Plain);
         }
         // Of what is new there is always something that promises more.
-        let later = self.levels[0].tried().len().saturating_sub(self.two_phase.first());
-        let enough = later >= TO_A_FULL * (self.full.len() + self.running.len() + 1);
+        let (tried, first) = (self.levels[0].tried().len(), self.two_phase.first());
+        let enough = tried < first || tried - first >= TO_A_FULL * (self.full.len() + self.running.len() + 1);
         let enough = enough && self.settings.rule == Rule::ScreenFirst && !says_nothing;
         let known = enough.then(|| self.levels[0].told.iter().map(|(choices, _)| choices.clone()).collect());
         let known = known.and_then(|known| posterior.ask_among(known));

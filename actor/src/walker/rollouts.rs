@@ -1,0 +1,236 @@
+//! Policy improvement by rollouts. A walk follows the base rule to its end; at some of its states another candidate is taken in the
+//! place of the rule's choice, and the rule is followed from there to the same end with the same random numbers. The difference of the
+//! two returns is a sample of the *advantage of deviating once*, without a maximum over noisy values and without bootstrapping
+//! (rollout algorithms: Bertsekas, Tsitsiklis, Wu 1997; as classification Lagoudakis and Parr 2003). On the wire each is an episode of
+//! one step that earns it.
+
+use super::{Walker, WalkerError};
+use crate::segment::{Done, Seen, Segment};
+use rand::Rng;
+use srnas_environment::{CandidateKind, Episode, Outcome};
+use srnas_network::ObservationBatch;
+use srnas_policy::evaluation::observe;
+
+/// Of so many states one says besides that the rule's own choice has no advantage.
+const OWN: u32 = 8;
+
+/// A deviation from the rule, and what it was worth.
+struct Deviation {
+    /// Index of the rule's move in the walk.
+    at: usize,
+    seen: ObservationBatch,
+    by_rule: usize,
+    action: usize,
+    /// Return from this state on with the deviation.
+    returned: f32,
+}
+
+impl Walker {
+    /// One walk by the rule, with the deviations from it that the configuration asks for.
+    ///
+    /// # Errors
+    /// [`WalkerError::NothingToSearch`].
+    pub(super) fn roll_out(&mut self) -> Result<(), WalkerError> {
+        let (mut episode, task) = self.new_episode()?;
+        self.record_start(&episode, task);
+        // Doubling what was spent matters alike wherever it begins.
+        let furthest = (self.config.environment.horizon as f64).ln();
+        let mut at: Vec<f64> =
+            (0..self.config.acting.rollouts).map(|_| (furthest * self.rng.random::<f64>()).exp()).collect();
+        at.sort_unstable_by(f64::total_cmp);
+        let (mut rewards, mut deviations) = (Vec::new(), Vec::with_capacity(at.len()));
+        let mut at = at.into_iter().peekable();
+        loop {
+            let spent = episode.walk().spent();
+            if at.peek().is_some_and(|at| *at <= spent) {
+                episode.walk_mut().look();
+                while at.next_if(|at| *at <= spent).is_some() {
+                    deviations.extend(self.deviate(&mut episode, task, rewards.len()));
+                }
+            }
+            let choice = episode.walk_mut().rule_choice();
+            let outcome = self.follow(&mut episode, task, choice);
+            rewards.push(outcome.reward);
+            if outcome.terminated || outcome.truncated {
+                break;
+            }
+        }
+        let ends = &mut self.batch.episodes;
+        ends.tasks.push(task);
+        ends.normalised_regrets.push(episode.normalised_regret());
+        ends.returns.push(episode.returned());
+        let by_rule = self.returns(&rewards);
+        for deviation in &deviations {
+            self.tell(task, deviation, deviation.action, deviation.returned - by_rule[deviation.at]);
+            if self.rng.random_ratio(1, OWN) {
+                self.tell(task, deviation, deviation.by_rule, 0.0);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes another candidate than the rule would and follows the rule from there; nothing where there is no other. The walk has
+    /// looked at all its candidates.
+    fn deviate(&mut self, episode: &mut Episode, task: u16, at: usize) -> Option<Deviation> {
+        let by_rule = episode.walk_mut().rule_choice();
+        let candidates = episode.walk().candidates();
+        let others = |kinds: &[CandidateKind]| -> Vec<usize> {
+            let other = |i: &usize| *i != by_rule && !candidates[*i].measured;
+            (0..candidates.len()).filter(other).filter(|&i| kinds.contains(&candidates[i].kind)).collect()
+        };
+        // There are few proposals and many edits: half of the deviations are to the former.
+        let mut to = if self.rng.random() { others(&[CandidateKind::Proposal]) } else { Vec::new() };
+        if to.is_empty() {
+            to = others(&[CandidateKind::Proposal, CandidateKind::Edit, CandidateKind::Random]);
+        }
+        let action = *to.get(self.rng.random_range(0..to.len().max(1)))?;
+        let mut seen = ObservationBatch::new(self.observations.identities.is_some());
+        observe(episode.walk_mut(), &mut seen);
+        let returned = self.returned_by(episode.clone(), task, action);
+        Some(Deviation { at, seen, by_rule, action, returned })
+    }
+
+    /// Return of a walk that takes a candidate and follows the rule afterwards.
+    fn returned_by(&mut self, mut episode: Episode, task: u16, mut choice: usize) -> f32 {
+        let mut rewards = Vec::new();
+        loop {
+            let outcome = self.follow(&mut episode, task, choice);
+            rewards.push(outcome.reward);
+            if outcome.terminated || outcome.truncated {
+                return self.returns(&rewards)[0];
+            }
+            choice = episode.walk_mut().rule_choice();
+        }
+    }
+
+    /// One step of a walk that follows the rule afterwards; what it measures goes to the ledger.
+    fn follow(&mut self, episode: &mut Episode, task: u16, choice: usize) -> Outcome {
+        let mut choices = vec![0; episode.task().space().len()];
+        episode.walk().choices_of(choice, &mut choices);
+        let candidate = episode.walk().candidates()[choice];
+        let outcome = episode.step_by_rule(choice);
+        self.batch.environment_steps += 1;
+        if let Some(measured) = outcome.measured {
+            self.record_found(Some(&candidate), task, measured, &choices);
+        }
+        outcome
+    }
+
+    /// Discounted sum of the rewards from each step on.
+    fn returns(&self, rewards: &[f32]) -> Vec<f32> {
+        let gamma = self.config.learning.gamma as f32;
+        let mut returns = rewards.to_vec();
+        for i in (1..returns.len()).rev() {
+            returns[i - 1] += gamma * returns[i];
+        }
+        returns
+    }
+
+    /// An episode of one step that earns the advantage of an action.
+    fn tell(&mut self, task: u16, deviation: &Deviation, action: usize, advantage: f32) {
+        let (features, d) = (self.layout.candidate_features(), self.tasks.space().len());
+        let seen = &deviation.seen;
+        let mut segment = Segment::default();
+        let state = Seen {
+            count: seen.rows(0).len(),
+            candidates: &seen.candidates,
+            context: &seen.contexts,
+            identities: seen.identities.as_deref().unwrap_or(&[]),
+            chosen_value: 0.0,
+            best_value: 0.0,
+            version: self.policy_version,
+        };
+        segment.see(&state);
+        segment.act(&Done {
+            action: action as u16,
+            log_probability: 0.0,
+            reward: advantage,
+            terminated: true,
+            truncated: false,
+        });
+        // What comes after the end is not looked at.
+        let identities = vec![0; if seen.identities.is_some() { d } else { 0 }];
+        segment.see(&Seen { count: 1, candidates: &vec![0.0; features], identities: &identities, ..state });
+        segment.finish(task, &mut self.batch);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+    use srnas_config::Config;
+    use srnas_environment::synthetic;
+    use srnas_oracle::run_tasks::RunTasks;
+    use srnas_space::SearchSpace;
+    use srnas_task::{Count, Task};
+    use srnas_wire::{Experience, TERMINATED};
+    use std::sync::Arc;
+
+    /// Over the whole of a space, or with a pool in it and shorter trainings.
+    fn walker(pool: usize, shorter: usize) -> Walker {
+        let space = SearchSpace::named("nb201").unwrap();
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let drawn = synthetic::draw(&space, &[], &mut rng);
+        let values: Arc<[f32]> = (0..15_625).map(|rank| drawn.value_of_rank(rank).unwrap()).collect();
+        let task = Arc::new(Task::new("nb201/x/y", "y", space, values, Count::Strings).unwrap());
+        let task = if shorter > 0 { synthetic::with_shorter(&task, &mut rng) } else { task };
+        let tasks = RunTasks { all: vec![task], learned: vec![0], validation: Vec::new() };
+        let text = format!(
+            "prior = 'none'\n[environment]\nhorizon = 8\npool = {pool}\nmax_edits = 8\nshorter = {shorter}\n\
+             [network]\nbase_scale = 0.0\n[acting]\nsynthetic = 0.0\nrollouts = 6\nsegments_per_batch = 1\n"
+        );
+        Walker::new(Config::parse(&text, "test").unwrap(), tasks, 1, (0, 1), 7).unwrap()
+    }
+
+    #[test]
+    fn who_deviates_to_what_the_rule_does_gains_exactly_nothing() {
+        for (pool, shorter) in [(16_000, 0), (64, 0), (64, 20)] {
+            let mut walker = walker(pool, shorter);
+            let (mut episode, task) = walker.new_episode().unwrap();
+            let (mut rewards, mut copies) = (Vec::new(), Vec::new());
+            loop {
+                copies.push(episode.clone());
+                let choice = episode.walk_mut().rule_choice();
+                let outcome = walker.follow(&mut episode, task, choice);
+                rewards.push(outcome.reward);
+                if outcome.terminated || outcome.truncated {
+                    break;
+                }
+            }
+            assert!(rewards.len() >= 7, "{} moves", rewards.len());
+            let by_rule = walker.returns(&rewards);
+            assert!(by_rule[0] > 0.0);
+            for (mut copy, by_rule) in copies.into_iter().zip(by_rule) {
+                let choice = copy.walk_mut().rule_choice();
+                assert_eq!(walker.returned_by(copy, task, choice), by_rule);
+            }
+        }
+    }
+
+    #[test]
+    fn a_walk_tells_what_its_deviations_were_worth_and_the_same_again() {
+        for (pool, shorter) in [(16_000, 0), (64, 20)] {
+            let walks = |walker: &mut Walker| -> Vec<Experience> {
+                (0..4).flat_map(|_| walker.step().unwrap()).collect()
+            };
+            let told = walks(&mut walker(pool, shorter));
+            assert_eq!(told, walks(&mut walker(pool, shorter)));
+            let steps: Vec<_> = told.iter().flat_map(|batch| batch.rewards.iter().zip(&batch.ends)).collect();
+            assert!(steps.len() >= 4 * 6, "{} deviations", steps.len());
+            assert!(steps.iter().all(|(advantage, end)| advantage.is_finite() && **end == TERMINATED));
+            assert!(steps.iter().any(|(advantage, _)| **advantage < 0.0));
+            let lengths: Vec<u16> = told.iter().flat_map(|batch| batch.lengths.iter().copied()).collect();
+            assert!(lengths.iter().all(|length| *length == 1) && lengths.len() == steps.len());
+            // All that was asked is in the ledger, once.
+            let measured: Vec<_> = told
+                .iter()
+                .flat_map(|batch| batch.measurements.keys.iter().zip(&batch.measurements.fidelities))
+                .map(|(key, fidelity)| (*key, fidelity.to_bits()))
+                .collect();
+            let distinct: std::collections::HashSet<_> = measured.iter().collect();
+            assert!(measured.len() == distinct.len() && measured.len() > 40, "{}", measured.len());
+        }
+    }
+}
