@@ -7,12 +7,19 @@
 use super::{Walker, WalkerError};
 use crate::segment::{Done, Seen, Segment};
 use rand::Rng;
-use srnas_environment::{CandidateKind, Episode, Outcome};
+use srnas_environment::{CandidateKind, Episode};
 use srnas_network::ObservationBatch;
 use srnas_policy::evaluation::observe;
 
 /// Of so many states one says besides that the rule's own choice has no advantage.
 const OWN: u32 = 8;
+
+/// What a step earned, and what it cost in full trainings.
+#[derive(Clone, Copy)]
+struct Earned {
+    reward: f32,
+    cost: f32,
+}
 
 /// A deviation from the rule, and what it was worth.
 struct Deviation {
@@ -49,9 +56,9 @@ impl Walker {
                 }
             }
             let choice = episode.walk_mut().rule_choice();
-            let outcome = self.follow(&mut episode, task, choice);
-            rewards.push(outcome.reward);
-            if outcome.terminated || outcome.truncated {
+            let (earned, is_over) = self.follow(&mut episode, task, choice);
+            rewards.push(earned);
+            if is_over {
                 break;
             }
         }
@@ -94,17 +101,17 @@ impl Walker {
     fn returned_by(&mut self, mut episode: Episode, task: u16, mut choice: usize) -> f32 {
         let mut rewards = Vec::new();
         loop {
-            let outcome = self.follow(&mut episode, task, choice);
-            rewards.push(outcome.reward);
-            if outcome.terminated || outcome.truncated {
+            let (earned, is_over) = self.follow(&mut episode, task, choice);
+            rewards.push(earned);
+            if is_over {
                 return self.returns(&rewards)[0];
             }
             choice = episode.walk_mut().rule_choice();
         }
     }
 
-    /// One step of a walk that follows the rule afterwards; what it measures goes to the ledger.
-    fn follow(&mut self, episode: &mut Episode, task: u16, choice: usize) -> Outcome {
+    /// One step of a walk that follows the rule afterwards, and whether it was the last; what it measures goes to the ledger.
+    fn follow(&mut self, episode: &mut Episode, task: u16, choice: usize) -> (Earned, bool) {
         let mut choices = vec![0; episode.task().space().len()];
         episode.walk().choices_of(choice, &mut choices);
         let candidate = episode.walk().candidates()[choice];
@@ -113,15 +120,15 @@ impl Walker {
         if let Some(measured) = outcome.measured {
             self.record_found(Some(&candidate), task, measured, &choices);
         }
-        outcome
+        let cost = if candidate.measured { 1.0 } else { candidate.cost as f32 };
+        (Earned { reward: outcome.reward, cost }, outcome.terminated || outcome.truncated)
     }
 
-    /// Discounted sum of the rewards from each step on.
-    fn returns(&self, rewards: &[f32]) -> Vec<f32> {
-        let gamma = self.config.learning.gamma as f32;
-        let mut returns = rewards.to_vec();
+    /// Sum of the rewards from each step on, discounted by what was paid for them.
+    fn returns(&self, earned: &[Earned]) -> Vec<f32> {
+        let mut returns: Vec<f32> = earned.iter().map(|earned| earned.reward).collect();
         for i in (1..returns.len()).rev() {
-            returns[i - 1] += gamma * returns[i];
+            returns[i - 1] += self.config.learning.gamma.powf(earned[i - 1].cost) * returns[i];
         }
         returns
     }
@@ -193,9 +200,9 @@ mod tests {
             loop {
                 copies.push(episode.clone());
                 let choice = episode.walk_mut().rule_choice();
-                let outcome = walker.follow(&mut episode, task, choice);
-                rewards.push(outcome.reward);
-                if outcome.terminated || outcome.truncated {
+                let (earned, is_over) = walker.follow(&mut episode, task, choice);
+                rewards.push(earned);
+                if is_over {
                     break;
                 }
             }
