@@ -391,6 +391,16 @@ mod tests {
     }
 
     #[test]
+    fn a_space_with_one_choice_and_another_is_searched_to_its_end() {
+        let decision = |d: usize| Decision::new(format!("d{d}"), &["a", "b"][..1 + d]);
+        let tiny = Arc::new(Conditional::space("tiny", (0..2).map(decision).collect(), vec![]).unwrap());
+        let tiny = begin(&tiny, 9, 1);
+        for method in ["nas-rl", "nasnet-ppo", "metaqnn", "blockqnn", "alphax", "renas"] {
+            assert_eq!(run(method, &tiny).len(), 2, "{method}");
+        }
+    }
+
+    #[test]
     fn methods_that_learn_find_more_than_random_search() {
         let small = space(6);
         let mean = |method: &str| {
@@ -401,9 +411,18 @@ mod tests {
             (0..10).map(best).sum::<f32>() / 10.0
         };
         let random = mean("random");
-        for method in
-            ["local", "ridge", "gp", "bananas:networks=3", "linas:population=10", "evolution:population=10"]
-        {
+        for method in [
+            "local",
+            "ridge",
+            "gp",
+            "bananas:networks=3",
+            "linas:population=10",
+            "evolution:population=10",
+            "nas-rl",
+            "nasnet-ppo",
+            "renas:population=10",
+            "alphax",
+        ] {
             let found = mean(method);
             assert!(found > random, "{method} {found} random {random}");
         }
