@@ -455,6 +455,15 @@ impl<'a> Options<'a> {
         if self.has_word(option, word) { Ok(None) } else { self.number(option, default, 0.0).map(Some) }
     }
 
+    /// A number, or a word, which is the default.
+    pub fn number_or(&mut self, option: &'static str, word: &str) -> Result<Option<f64>, SpecError> {
+        if self.has_word(option, word) || !self.pairs.iter().any(|(key, _)| *key == option) {
+            self.known.push(option);
+            return Ok(None);
+        }
+        self.number(option, 0.0, 0.0).map(Some)
+    }
+
     /// A word, or a whole number.
     pub fn word_or_whole(
         &mut self,

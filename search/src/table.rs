@@ -99,8 +99,14 @@ mod tests {
     const SHORTER: [f64; 2] = [0.1, 0.3];
     const BANDITS: [&str; 4] = ["halving", "hyperband", "bohb", "asha"];
     /// Those that can have several trainings under way.
-    const CONCURRENT: [&str; 8] = [
+    const CONCURRENT: [&str; 14] = [
         "random",
+        "nas-rl",
+        "nasnet-ppo",
+        "metaqnn",
+        "blockqnn",
+        "alphax",
+        "renas:population=10",
         "evolution:population=10,tournament=3",
         "gp",
         "gp:acquisition=thompson",

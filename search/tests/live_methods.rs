@@ -142,6 +142,7 @@ const OPTIONS: &[(&str, &str)] = &[
     ("evolution", ":population=10,tournament=3"),
     ("ridge", ":initial=8,batch=4"),
     ("bananas", ":networks=2,initial=8,batch=4"),
+    ("renas", ":population=10"),
     ("nsga2", ":population=10"),
     ("linas", ":population=10"),
     ("two-phase", ":short=10"),
@@ -156,7 +157,8 @@ fn every_method_is_stopped_and_goes_on_and_asks_for_nothing_twice() {
     for (name, _) in METHODS.iter().filter(|(name, _)| !ELSEWHERE.contains(name)) {
         let options = OPTIONS.iter().find(|(of, _)| of == name).map_or("", |(_, options)| options);
         let method = format!("{name}{options}");
-        let short = matches!(*name, "two-phase" | "screen" | "halving" | "hyperband" | "asha" | "bohb");
+        let short =
+            matches!(*name, "two-phase" | "screen" | "halving" | "hyperband" | "asha" | "bohb" | "blockqnn");
         for parallel in [1, 3] {
             let mut oracle = toy(4);
             if short {

@@ -73,7 +73,7 @@ fn compared(methods: &[&str], problems: Vec<Problem>, seeds: usize) -> (Vec<Vec<
     (outcomes, regrets.collect())
 }
 
-const ALL: [&str; 6] = ["two-phase", "screen", "halving", "hyperband", "asha", "bohb"];
+const ALL: [&str; 7] = ["two-phase", "screen", "halving", "hyperband", "asha", "bohb", "blockqnn"];
 
 #[test]
 fn every_method_pays_its_budget_and_nothing_twice() {

@@ -1,22 +1,31 @@
 //! The search methods, one file each.
 
+mod alphax;
 mod bananas;
+mod baseline;
 mod climb;
 mod command;
+mod controller;
 mod density;
 mod evolution;
 mod gp;
 mod halving;
 mod linas;
 mod local;
+mod lstm;
+mod measured;
 mod mlp;
 mod mobo;
 mod nsga2;
 mod past;
+mod policy_gradient;
 mod pool;
 mod portfolio;
+mod prefixes;
+mod q_learning;
 mod random;
 mod reinforce;
+mod renas;
 mod ridge;
 mod screening;
 mod surrogates;
@@ -49,6 +58,30 @@ pub const METHODS: &[(&str, &str)] = &[
     ("local-full", "local search: the best of all neighbours, random restarts"),
     ("evolution", "regularised evolution; population=100, tournament=10"),
     ("reinforce", "independent categoricals; rate=0.05, baseline=0.95"),
+    (
+        "nas-rl",
+        "an LSTM controller by REINFORCE; layers=2, hidden=35, init=0.08, rate=budget|0.0006, entropy=0.0001, baseline=0.95, batch=1",
+    ),
+    (
+        "nasnet-ppo",
+        "an LSTM controller by clipped PPO; layers=1, hidden=100, init=0.1, rate=budget|0.00035, entropy=0.0001, baseline=0.95, batch=10, epochs=10, minibatch=5, clip=0.2",
+    ),
+    (
+        "metaqnn",
+        "tabular Q-learning, decision by decision, by all that was decided; rate=0.01, replay=100, initial=0.5",
+    ),
+    (
+        "blockqnn",
+        "tabular Q-learning by the code chosen last, of early-stopped trainings where there are shorter ones; rate=0.01, replay=64, initial=0.5, full=0.5 (share of full trainings)",
+    ),
+    (
+        "alphax",
+        "Monte Carlo tree search with a network that expects accuracies; c=0.5, rollouts=10, layers=2, width=64, every=10",
+    ),
+    (
+        "renas",
+        "evolution whose mutations a controller learns; population=20, tournament=5, hidden=35, init=0.08, rate=budget|0.00035, entropy=0.0001, baseline=0.95, reward=child|gain",
+    ),
     ("ridge", "greedy ridge regression on choices and their pairs; initial=20, batch=10, alpha=1"),
     (
         "gp",
@@ -159,6 +192,12 @@ impl MethodSpec {
             "local-full" => local::prepare(self, local::Improvement::Best)?,
             "evolution" => evolution::prepare(self)?,
             "reinforce" => reinforce::prepare(self)?,
+            "nas-rl" => policy_gradient::prepare(self, policy_gradient::Gradient::Reinforce)?,
+            "nasnet-ppo" => policy_gradient::prepare(self, policy_gradient::Gradient::Ppo)?,
+            "metaqnn" => q_learning::prepare(self, p, q_learning::Learner::MetaQnn)?,
+            "blockqnn" => q_learning::prepare(self, p, q_learning::Learner::BlockQnn)?,
+            "alphax" => alphax::prepare(self)?,
+            "renas" => renas::prepare(self)?,
             "ridge" => ridge::prepare(self)?,
             "gp" => gp::prepare(self)?,
             "universal" => gp::prepare_universal(self)?,
@@ -214,13 +253,19 @@ mod tests {
     use std::collections::HashSet;
 
     /// Every method that needs no file and no program.
-    const OURS: [&str; 19] = [
+    const OURS: [&str; 25] = [
         "random",
         "random-walk",
         "local",
         "local-full",
         "evolution:population=10,tournament=3",
         "reinforce",
+        "nas-rl",
+        "nasnet-ppo",
+        "metaqnn",
+        "blockqnn",
+        "alphax",
+        "renas:population=10",
         "ridge",
         "gp",
         "gp:acquisition=thompson,kernel=hamming",
@@ -326,10 +371,32 @@ mod tests {
     #[test]
     fn a_whole_space_is_searched_to_its_end() {
         let all = begin(&space(3), 27, 1);
-        for method in
-            ["random", "local", "local-full", "ridge", "gp", "bananas:networks=1", "linas:population=5"]
-        {
+        for method in [
+            "random",
+            "local",
+            "local-full",
+            "ridge",
+            "gp",
+            "bananas:networks=1",
+            "linas:population=5",
+            "nas-rl",
+            "nasnet-ppo",
+            "metaqnn",
+            "blockqnn",
+            "alphax",
+            "renas:population=5",
+        ] {
             assert_eq!(run(method, &all).len(), 27, "{method}");
+        }
+    }
+
+    #[test]
+    fn a_space_with_one_choice_and_another_is_searched_to_its_end() {
+        let decision = |d: usize| Decision::new(format!("d{d}"), &["a", "b"][..1 + d]);
+        let tiny = Arc::new(Conditional::space("tiny", (0..2).map(decision).collect(), vec![]).unwrap());
+        let tiny = begin(&tiny, 9, 1);
+        for method in ["nas-rl", "nasnet-ppo", "metaqnn", "blockqnn", "alphax", "renas"] {
+            assert_eq!(run(method, &tiny).len(), 2, "{method}");
         }
     }
 
@@ -344,9 +411,18 @@ mod tests {
             (0..10).map(best).sum::<f32>() / 10.0
         };
         let random = mean("random");
-        for method in
-            ["local", "ridge", "gp", "bananas:networks=3", "linas:population=10", "evolution:population=10"]
-        {
+        for method in [
+            "local",
+            "ridge",
+            "gp",
+            "bananas:networks=3",
+            "linas:population=10",
+            "evolution:population=10",
+            "nas-rl",
+            "nasnet-ppo",
+            "renas:population=10",
+            "alphax",
+        ] {
             let found = mean(method);
             assert!(found > random, "{method} {found} random {random}");
         }

@@ -2,7 +2,7 @@
 //! NAS-Bench-101 (arXiv 1902.09635). The advantage is divided by the spread of what was told, so that one learning rate
 //! serves every metric: 0.05 a standard deviation is about the published 0.5 on accuracies as fractions.
 
-use super::{Begin, Method, MethodError, MethodSpec, SpecError, Starter};
+use super::{Begin, Method, MethodError, MethodSpec, SpecError, Starter, baseline::Baseline};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use srnas_space::Choices;
@@ -13,7 +13,7 @@ const TRIES: usize = 10_000;
 pub fn prepare(spec: &MethodSpec) -> Result<Starter, SpecError> {
     let mut options = spec.options()?;
     let rate = options.number("rate", 0.05, 0.0)?;
-    let forget = options.number("baseline", 0.95, 0.0)?.min(1.0);
+    let keep = options.number("baseline", 0.95, 0.0)?;
     options.end()?;
     Ok(Box::new(move |begin| {
         let logits = (0..begin.space.len()).map(|d| vec![0.0; begin.space.arity(d) as usize]).collect();
@@ -21,10 +21,8 @@ pub fn prepare(spec: &MethodSpec) -> Result<Starter, SpecError> {
             rng: begin.rng(),
             begin: begin.clone(),
             rate,
-            forget,
             logits,
-            baseline: None,
-            told: (0.0, 0.0, 0.0),
+            baseline: Baseline::new(keep),
         }))
     }))
 }
@@ -33,12 +31,9 @@ struct Reinforce {
     begin: Begin,
     rng: ChaCha8Rng,
     rate: f64,
-    forget: f64,
     /// f64 [decisions][choices].
     logits: Vec<Vec<f64>>,
-    baseline: Option<f64>,
-    /// Number, mean and sum of squared differences of what was told (Welford).
-    told: (f64, f64, f64),
+    baseline: Baseline,
 }
 
 fn softmax(logits: &[f64]) -> Vec<f64> {
@@ -78,17 +73,8 @@ impl Method for Reinforce {
     }
 
     fn tell(&mut self, choices: &Choices, values: &[f32]) -> Result<(), MethodError> {
-        let reward = f64::from(values[0]);
-        let (n, mean, squares) = &mut self.told;
-        *n += 1.0;
-        let before = reward - *mean;
-        *mean += before / *n;
-        *squares += before * (reward - *mean);
-        let spread = (*squares / *n).sqrt();
-        let baseline = self.baseline.unwrap_or(reward);
-        self.baseline = Some(self.forget * baseline + (1.0 - self.forget) * reward);
-        if spread > 0.0 {
-            let step = self.rate * (reward - baseline) / spread;
+        let step = self.rate * self.baseline.advantage(f64::from(values[0]));
+        if step != 0.0 {
             for (logits, &choice) in self.logits.iter_mut().zip(choices) {
                 let probabilities = softmax(logits);
                 for (c, (logit, p)) in logits.iter_mut().zip(probabilities).enumerate() {
