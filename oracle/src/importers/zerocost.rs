@@ -464,7 +464,7 @@ mod tests {
             (nb101_cell, "(0, 0, 0, 0, 0, 1)", "no way leads"),
             (darts_cells, "((0, 3), (1, 4))", "two cells"),
             (darts_cells, "(((0, 3),(1, 4)), ((0, 3),(1, 4)))", "normal has 2 edges"),
-            (darts_cells, "(((0, 7)), ((0, 3)))", "two cells"),
+            (darts_cells, "(((0, 7)), ((0, 3)))", "7 is no operation"),
         ] {
             let found = of(text).unwrap_err();
             assert!(found.contains(reason), "{text}: {found}");

@@ -6,7 +6,7 @@
 //! * `l2_norm`: Σ ‖θ‖ over the layers (there); it asks for no loss.
 //! * `grasp`: −Σ θ · (H g), H the loss's Hessian (Wang et al., arXiv 2002.07376). There is no gradient of a gradient here. As H is
 //!   symmetric the score is −Σ g · (H θ), and H θ is a difference of the gradients where θ is a hundredth longer and shorter: a way on
-//!   which gradients hardly bend, where those along g in a deep network do at once.
+//!   which gradients hardly bend and few ReLU units switch, where along g in a deep network they do at once.
 //! * `fisher`: over the channels of what each layer gives before normalisation, the mean over images of ½ (Σ a · ∂L/∂a)², Σ over a
 //!   channel's pixels a, times the channel's weights (Theis et al., arXiv 1801.05787).
 //!
@@ -219,9 +219,9 @@ mod tests {
         labels: Arc<[u8]>,
     }
 
-    fn case(choices: [u8; 6]) -> Case {
+    fn case(choices: [u8; 6], stages: usize) -> Case {
         let data = data::digits();
-        let scale = Scale { width: 4, stages: 2, cells: 1 };
+        let scale = Scale { width: 4, stages, cells: 1 };
         let rng = &mut ChaCha8Rng::seed_from_u64(5);
         let space = SearchSpace::named("nb201").unwrap();
         let network = model::build(&space, &choices, data.shape, scale, rng).unwrap();
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn scores_are_their_sums() {
-        let Case { mut network, images, labels } = case([3, 1, 3, 1, 2, 4]);
+        let Case { mut network, images, labels } = case([3, 1, 3, 1, 2, 4], 2);
         let found = Saliency::of(&mut *network, Labelled { images: &images, labels: &labels }).unwrap();
         // Nothing is left out: stem, two cells of three convolutions, three of the reduction, classifier.
         assert_eq!((found.of.len(), network.weights().len()), (11, 11));
@@ -265,8 +265,10 @@ mod tests {
     }
 
     #[test]
-    fn grasp_is_what_a_small_step_along_the_gradient_does() {
-        let Case { mut network, images, labels } = case([3, 1, 3, 1, 2, 4]);
+    fn grasp_is_what_follows_from_scales_that_do_not_count() {
+        // In one stage all convolutions are normalised, so that their lengths do not count, and H θ of them is −g. So the score is Σ g · g
+        // over them, less what a longer classifier alone does. Differences along g would not do: ReLU units switch on the way.
+        let Case { mut network, images, labels } = case([3, 1, 3, 1, 2, 4], 1);
         let batch = Labelled { images: &images, labels: &labels };
         let found = Saliency::of(&mut *network, batch).unwrap();
         let before: Vec<Tensor> = found.of.iter().map(|(weight, _)| weight.copy().unwrap()).collect();
@@ -278,16 +280,19 @@ mod tests {
                 "weights are as they were"
             );
         }
-        // −θ · g(θ + step g), by the definition.
-        let mut along = |step: f64| {
-            for ((weight, gradient), before) in found.of.iter().zip(&before) {
-                weight.set(&(before + gradient.affine(step, 0.0).unwrap()).unwrap()).unwrap();
-            }
+        let (classifier, convolutions) = found.of.split_last().unwrap();
+        let of_convolutions: f64 =
+            convolutions.iter().map(|(_, gradient)| norm(gradient).unwrap().powi(2)).sum();
+        let mut with_classifier = |longer: f64| {
+            let (weight, last) = (&classifier.0, before.last().unwrap());
+            weight.set(&last.affine(longer, 0.0).unwrap()).unwrap();
             let moved = Saliency::of(&mut *network, batch).unwrap();
-            let pairs = before.iter().zip(&moved.of);
-            -pairs.map(|(a, (_, b))| product(a, b, |a, b| a * b).unwrap()).sum::<f64>()
+            weight.set(last).unwrap();
+            let pairs = moved.of.iter().zip(&found.of);
+            pairs.map(|((_, a), (_, b))| product(a, b, |a, b| a * b).unwrap()).sum::<f64>()
         };
-        let expected = (along(1e-3) - along(-1e-3)) / 2e-3;
-        assert!((grasp - expected).abs() < 0.03 * expected.abs(), "{grasp} {expected}");
+        let of_classifier = (with_classifier(0.99) - with_classifier(1.01)) / 0.02;
+        let expected = of_convolutions + of_classifier;
+        assert!((grasp - expected).abs() < 0.01 * of_convolutions, "{grasp} {expected}: {of_convolutions}");
     }
 }
