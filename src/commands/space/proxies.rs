@@ -50,19 +50,20 @@ pub struct ProxiesCommand {
 type Scored = (f64, f64);
 
 impl ProxiesCommand {
+    /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
         let space = GivenSpace::load(&self.space)?.space;
         let training = TrainingConfig::given(self.data.as_deref(), self.recipe.as_deref())?;
         let images = data::load(&training.data, &mut |path| tracing::info!("reading {}", path.display()))
             .map_err(|error| Usage(error.to_string()))?;
         let wanted = self.wanted();
-        let one = |proxy: &Proxy| {
+        let one = |proxy: &Proxy| -> Result<Proxies, String> {
             let proxies = Proxies::new(space.clone(), &images, training.recipe.scale, self.seed)?;
             Ok(proxies.asking(&[*proxy]))
         };
         let alone = wanted.iter().map(one).collect::<Result<Vec<Proxies>, String>>().map_err(Usage)?;
         let architectures = self.architectures(&space)?;
-        let of = |choices: &Vec<u8>| {
+        let of = |choices: &Vec<u8>| -> anyhow::Result<Vec<Scored>> {
             let score = |proxies: &Proxies| -> anyhow::Result<Scored> {
                 let began = Instant::now();
                 let found = proxies.of(choices)?;
