@@ -545,3 +545,41 @@ fn published_tables_are_read_by_the_descriptors_that_are_shipped() {
         .collect();
     assert!(setup.query("nasbench-macro", &best).contains("93.1267"));
 }
+
+#[test]
+fn what_untrained_networks_say_becomes_a_table() {
+    let setup = Setup::new();
+    let cell = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|skip_connect~0|none~1|nor_conv_1x1~2|";
+    let shown = stdout(&setup.srnas(&["space", "proxies", "nb201", cell, "--json"]));
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(
+        (shown["architecture"].as_str(), shown["proxies"].as_object().unwrap().len()),
+        (Some(cell), 13)
+    );
+    let snip = shown["proxies"]["snip"]["score"].as_f64().unwrap();
+    assert!(snip > 0.0 && shown["proxies"]["snip"]["time"].as_f64().unwrap() > 0.0);
+
+    let asked =
+        ["space", "proxies", "nb201", cell, "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|", "--csv"];
+    let asked = asked.iter().chain(&["--proxy", "snip", "--proxy", "jacov"]).copied().collect::<Vec<_>>();
+    let table = stdout(&setup.srnas(&asked));
+    setup.write("proxies.csv", &table);
+    let descriptor = r#"
+        benchmark = "proxies"
+        space = "nb201"
+        metrics = [
+            { name = "digits/jacov", column = "jacov", direction = "maximise", untrained = true },
+            { name = "digits/snip", column = "snip", direction = "maximise", untrained = true },
+        ]
+    "#;
+    setup.write("proxies.toml", descriptor);
+    stdout(&setup.srnas(&["bench", "import", "table", "proxies.csv", "--descriptor", "proxies.toml"]));
+    let found =
+        stdout(&setup.srnas(&["bench", "query", "proxies", cell, "--metric", "digits/snip", "--json"]));
+    assert!(found.contains(&(snip as f32).to_string()[..6]), "{found} {snip}");
+
+    let (code, said) = failure(&setup.srnas(&["space", "proxies", "nb201", "--proxy", "naswot"]));
+    assert!(code == 2 && said.contains("there is no proxy `naswot`"), "{code} {said}");
+    let (code, said) = failure(&setup.srnas(&["space", "proxies", "space.toml"]));
+    assert!(code == 2 && said.contains("cannot be built"), "{code} {said}");
+}

@@ -1,5 +1,7 @@
 //! `srnas space`: search spaces in files.
 
+mod proxies;
+
 use super::Usage;
 use anyhow::bail;
 use clap::{Args, Subcommand};
@@ -14,6 +16,11 @@ const EXAMPLES: &str = "Examples:
   srnas space check space.toml
   srnas space check configspace.json --json
   srnas space check nb201 --seed 3";
+
+const PROXIES_EXAMPLES: &str = "Examples:
+  srnas space proxies nb201 --draw 3
+  srnas space proxies nb201 '|nor_conv_3x3~0|+|none~0|skip_connect~1|+|skip_connect~0|none~1|none~2|' --proxy snip --json
+  srnas space proxies nb201 --data cifar10:DIR --all --csv > proxies.csv";
 
 /// So many neighbours are shown.
 const NEIGHBOURS: usize = 8;
@@ -42,13 +49,17 @@ enum What {
         #[arg(long)]
         json: bool,
     },
+    #[command(after_help = PROXIES_EXAMPLES)]
+    Proxies(proxies::ProxiesCommand),
 }
 
 impl SpaceCommand {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
-        let What::Check { space, seed, json } = self.command;
-        check(&GivenSpace::load(&space)?.space, seed, json)
+        match self.command {
+            What::Check { space, seed, json } => check(&GivenSpace::load(&space)?.space, seed, json),
+            What::Proxies(proxies) => proxies.run(),
+        }
     }
 }
 

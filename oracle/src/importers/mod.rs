@@ -12,6 +12,7 @@ pub mod nasbenchgraph;
 pub mod nasbenchnlp;
 pub mod table;
 mod trainings;
+pub mod zerocost;
 
 use crate::benchmark::BenchmarkWriter;
 use csv::CsvError;
@@ -46,6 +47,7 @@ pub const KINDS: &[Kind] = &[
     Kind { name: "graph", benchmarks: &[nasbenchgraph::BENCHMARK], import: nasbenchgraph::import },
     Kind { name: "flexibert", benchmarks: &[flexibert::BENCHMARK], import: flexibert::import },
     Kind { name: "nlp", benchmarks: &[nasbenchnlp::BENCHMARK], import: nasbenchnlp::import },
+    Kind { name: "zerocost", benchmarks: &[zerocost::NB101, zerocost::NB301], import: zerocost::import },
     Kind { name: "hwgpt", benchmarks: hwgpt::BENCHMARKS, import: hwgpt::import },
 ];
 

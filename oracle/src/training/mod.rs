@@ -17,7 +17,7 @@ mod untrained;
 
 pub use fit::{Adversarial, Fit, Network, Recipe, Score, Steps};
 pub use oracle::TrainingOracle;
-pub use untrained::Proxies;
+pub use untrained::{Proxies, Proxy};
 
 /// Why a training gives no measurement.
 #[derive(Debug, thiserror::Error)]

@@ -1,14 +1,16 @@
 //! The published files over NAS-Bench-201: which columns they have and which metrics these become.
 
-use crate::benchmark::{
-    Direction::{self, Maximise, Minimise},
-    Fidelity, MetricInfo,
+use crate::{
+    benchmark::{
+        Direction::{self, Maximise, Minimise},
+        Fidelity, MetricInfo,
+    },
+    importers::zerocost::{self, SAY_MOST, UNSCORED},
 };
+use std::collections::BTreeMap;
 
 /// Data sets under the names that metrics carry.
 const DATASETS: [&str; 3] = ["cifar10", "cifar100", "imagenet16"];
-/// What zero-cost proxies say of a network that they cannot score.
-const UNSCORED: f64 = -1e8;
 
 /// A file of published numbers, one row per cell, with the cells' official `index`.
 pub(super) struct Source {
@@ -263,16 +265,45 @@ fn proxies(stem: &'static str, dataset: &str) -> Source {
 }
 
 fn proxy(dataset: &str, name: &str, column: String) -> SourceMetric {
-    let text = format!("zero-cost proxy {name} of the untrained network for {dataset}");
-    let metric = SourceMetric::new(format!("{dataset}/{name}"), column, "", Maximise, text);
-    SourceMetric { missing: Some(UNSCORED), ..metric }
+    let info = zerocost::info(dataset, name);
+    SourceMetric {
+        name: format!("{dataset}/{name}"),
+        columns: vec![column],
+        factor: 1.0,
+        missing: Some(UNSCORED),
+        equals: None,
+        info,
+    }
 }
 
-/// What is known without training and says most: chosen among all proxies (docs/results.md), of the data sets that have them.
-pub(super) fn untrained() -> impl Iterator<Item = String> {
-    const SAY_MOST: [&str; 4] = ["nwot", "synflow", "jacov", "params"];
-    let of = |dataset| SAY_MOST.map(|metric| format!("{dataset}/{metric}"));
-    ["cifar10", "imagenet16"].into_iter().flat_map(of)
+/// The same in the file that NASLib has, of more data sets.
+pub(super) const SCORES: &str = "zc_nasbench201";
+/// Of the benchmark's own data sets the main file has these for every cell, and they are not looked at.
+pub(super) const IN_MAIN: [&str; 4] = ["params", "flops", "zen", "val"];
+
+/// Whether the main file has it.
+pub(super) fn is_own(dataset: &str) -> bool {
+    DATASETS.contains(&dataset)
+}
+
+/// What is known without training and says most. Of CIFAR-100 and of what is none of the benchmark's data sets only where there are
+/// proxies: parameters alone would keep a task from those of another data set.
+pub(super) fn untrained<'a>(metrics: impl Iterator<Item = &'a String>) -> Vec<String> {
+    let mut of: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (dataset, metric) in metrics.filter_map(|name| name.split_once('/')) {
+        of.entry(dataset).or_default().push(metric);
+    }
+    let always = |dataset: &str| ["cifar10", "imagenet16"].contains(&dataset);
+    of.retain(|dataset, all| {
+        all.retain(|metric| SAY_MOST.contains(metric));
+        always(dataset) || all.iter().any(|metric| *metric != "params")
+    });
+    let mut names = Vec::new();
+    for (dataset, all) in of {
+        let known = SAY_MOST.iter().filter(|metric| all.contains(metric));
+        names.extend(known.map(|metric| format!("{dataset}/{metric}")));
+    }
+    names
 }
 
 fn under_attack(dataset: &str, attack: &str, strength: &str, training: &str) -> String {

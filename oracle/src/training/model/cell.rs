@@ -100,7 +100,8 @@ impl Model for CellNetwork {
                 images = how.waist(result)?;
             }
         }
-        let images = ops::global_average(&how.relu(&images)?)?;
+        let images = how.relu(&images)?;
+        let images = how.average(&images)?;
         how.linear(&self.classifier, &images)
     }
 
@@ -161,7 +162,7 @@ impl Reduction {
     fn pass(&mut self, images: &Tensor, how: &mut dyn Pass) -> Result<Tensor> {
         let inner = how.convolution(&mut self.first, images)?;
         let inner = how.convolution(&mut self.second, &inner)?;
-        ops::sum(&inner, &how.convolution(&mut self.shortcut, images)?)
+        ops::sum(&inner, &how.shortcut(&mut self.shortcut, images)?)
     }
 
     fn multiply_adds(&self) -> u64 {

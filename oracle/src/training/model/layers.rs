@@ -8,7 +8,7 @@ use rand_distr::{Distribution, StandardNormal};
 use srnas_network::ops::tensor;
 
 use super::Phase;
-use crate::training::ops::{self, Before, Moments, Window};
+use crate::training::ops::{self, Before, Moments, Watch, Window};
 
 /// How far running averages move to the moments of a batch.
 const MOMENTUM: f32 = 0.1;
@@ -54,6 +54,12 @@ fn used(variable: &Var, phase: Phase) -> Tensor {
     }
 }
 
+/// Outputs of a weight [O, I, k, k], and weights of each.
+fn fan(weight: &Var) -> [usize; 2] {
+    let outputs = weight.dims()[0];
+    [outputs, weight.elem_count() / outputs]
+}
+
 /// ReLU if asked for, a convolution, and batch normalisation.
 pub struct ConvNorm {
     weight: Var,
@@ -86,11 +92,21 @@ impl ConvNorm {
 
     /// [C, H, W, N] → [C', H', W', N].
     pub fn forward(&mut self, images: &Tensor, phase: Phase) -> Result<Tensor> {
-        let (weight, affine) = (used(&self.weight, phase), used(&self.affine, phase));
         if phase == Phase::Evaluate {
+            let (weight, affine) = (used(&self.weight, phase), used(&self.affine, phase));
             return ops::conv_norm_fixed(images, &weight, &affine, &self.window, self.before, &self.running);
         }
-        let (result, moments) = ops::conv_norm(images, &weight, &affine, &self.window, self.before)?;
+        self.train(images, None)
+    }
+
+    /// As in training, where on the way back `watch` hears what the convolution gave.
+    pub fn watched(&mut self, images: &Tensor, watch: Watch) -> Result<Tensor> {
+        self.train(images, Some(watch))
+    }
+
+    fn train(&mut self, images: &Tensor, watch: Option<Watch>) -> Result<Tensor> {
+        let (weight, affine) = (self.weight.as_tensor(), self.affine.as_tensor());
+        let (result, moments) = ops::conv_norm(images, weight, affine, &self.window, self.before, watch)?;
         let towards = |running: &mut [f32], now: &[f32]| {
             running.iter_mut().zip(now).for_each(|(running, now)| *running += MOMENTUM * (now - *running));
         };
@@ -107,6 +123,16 @@ impl ConvNorm {
     /// The convolution alone, with the absolute values of its weights.
     pub fn absolute(&self, images: &Tensor) -> Result<Tensor> {
         ops::convolution(images, &self.weight.as_tensor().abs()?, &self.window)
+    }
+
+    /// The convolution alone.
+    pub fn convolve(&self, images: &Tensor) -> Result<Tensor> {
+        ops::convolution(images, self.weight.as_tensor(), &self.window)
+    }
+
+    /// Number of its outputs, and of the weights of each.
+    pub fn fan(&self) -> [usize; 2] {
+        fan(&self.weight)
     }
 
     /// Its running averages.
@@ -157,6 +183,11 @@ impl Linear {
     /// The map without its bias, with the absolute values of its weights.
     pub fn absolute(&self, inputs: &Tensor) -> Result<Tensor> {
         ops::convolution(inputs, &self.weight.as_tensor().abs()?, &self.window)
+    }
+
+    /// Number of its outputs, and of the weights of each.
+    pub fn fan(&self) -> [usize; 2] {
+        fan(&self.weight)
     }
 
     /// Multiply-adds for one input.

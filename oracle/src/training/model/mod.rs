@@ -64,6 +64,12 @@ pub trait Model {
     /// The parameters by name. Those of parts that nothing flows through get no gradient.
     fn parameters(&self) -> &[(String, Var)];
 
+    /// Those that multiply, of convolutions and linear maps: no gains, shifts or biases.
+    fn weights(&self) -> Vec<&Var> {
+        let all = self.parameters().iter().map(|(_, parameter)| parameter);
+        all.filter(|parameter| parameter.rank() == 4).collect()
+    }
+
     /// The running averages of every normalisation, always in the same order.
     fn running(&mut self) -> Vec<&mut Moments>;
 
@@ -84,6 +90,11 @@ pub trait Pass {
     /// Images of another size, here and below.
     fn convolution(&mut self, layer: &mut ConvNorm, images: &Tensor) -> Result<Tensor>;
 
+    /// The convolution of a shortcut between stages.
+    fn shortcut(&mut self, layer: &mut ConvNorm, images: &Tensor) -> Result<Tensor> {
+        self.convolution(layer, images)
+    }
+
     /// A ReLU that belongs to no convolution.
     fn relu(&mut self, images: &Tensor) -> Result<Tensor> {
         ops::relu(images)
@@ -92,6 +103,11 @@ pub trait Pass {
     /// A place that everything goes through, such as the end of a cell.
     fn waist(&mut self, images: Tensor) -> Result<Tensor> {
         Ok(images)
+    }
+
+    /// The mean over all pixels, which the classifier sees.
+    fn average(&mut self, images: &Tensor) -> Result<Tensor> {
+        ops::global_average(images)
     }
 
     /// A linear map.

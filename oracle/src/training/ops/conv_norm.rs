@@ -34,7 +34,7 @@ impl Moments {
     }
 
     /// One over the standard deviation.
-    fn rate(&self, channel: usize) -> f32 {
+    pub(super) fn rate(&self, channel: usize) -> f32 {
         1.0 / (self.variance[channel] + EPSILON).sqrt()
     }
 }
@@ -48,19 +48,26 @@ pub enum Before {
     Relu,
 }
 
+/// Hears on the way back what a convolution gave before normalisation, and its gradient, both [O, H', W', N].
+pub type Watch = Arc<dyn Fn(&[f32], &[f32]) + Send + Sync>;
+
 /// Convolves images [I, H, W, N] with weight [O, I, k, k], normalises each channel by its own moments over pixels and
 /// images, and applies `gain` and `shift`, the rows of `affine` [2, O] → [O, H', W', N]. Also returns the moments, for
-/// the running averages.
+/// the running averages. `watch` hears on the way back.
 pub fn conv_norm(
     images: &Tensor,
     weight: &Tensor,
     affine: &Tensor,
     window: &Arc<Window>,
     before: Before,
+    watch: Option<Watch>,
 ) -> Result<(Tensor, Moments)> {
     let kept = Arc::new(Mutex::new(Kept::default()));
-    let result =
-        images.apply_op3(weight, affine, ConvNorm { window: window.clone(), before, kept: kept.clone() })?;
+    let result = images.apply_op3(
+        weight,
+        affine,
+        ConvNorm { window: window.clone(), before, kept: kept.clone(), watch },
+    )?;
     let moments = kept.lock().expect("nobody panics with it").moments.clone();
     Ok((result, moments))
 }
@@ -98,6 +105,7 @@ struct ConvNorm {
     window: Arc<Window>,
     before: Before,
     kept: Arc<Mutex<Kept>>,
+    watch: Option<Watch>,
 }
 
 impl CustomOp3 for ConvNorm {
@@ -173,11 +181,27 @@ impl CustomOp3 for ConvNorm {
                 });
             })
         })??;
+        if let Some(watch) = &self.watch {
+            watch(&kept.given(), &inner);
+        }
         let of_weight = with_values(images, |images| {
             sizes.of_weight(&inner, &prepared(images, self.before), &self.window)
         })?;
         let of_images = of_images(images, weight, sizes, &self.window, self.before, &inner)?;
         Ok((of_images, Some(tensor(of_weight, weight.shape())?), Some(tensor(of_affine, affine.shape())?)))
+    }
+}
+
+impl Kept {
+    /// What the convolution gave.
+    fn given(&self) -> Vec<f32> {
+        let channels = self.moments.mean.len();
+        let planes = self.normalised.chunks_exact(self.normalised.len() / channels).enumerate();
+        let given = planes.flat_map(|(channel, plane)| {
+            let (deviation, mean) = (self.moments.rate(channel).recip(), self.moments.mean[channel]);
+            plane.iter().map(move |v| v * deviation + mean)
+        });
+        given.collect()
     }
 }
 

@@ -9,12 +9,14 @@ mod conv_norm;
 mod convolution;
 mod cross_entropy;
 mod elementwise;
+mod normalise;
 mod pool;
 
-pub use conv_norm::{Before, Moments, conv_norm, conv_norm_fixed, standardise};
+pub use conv_norm::{Before, Moments, Watch, conv_norm, conv_norm_fixed, standardise};
 pub use convolution::{Window, convolution};
 pub use cross_entropy::{cross_entropy, divergence, log_probabilities};
 pub use elementwise::{relu, sum};
+pub use normalise::normalise;
 pub use pool::{average_pool, global_average};
 
 /// Images in a batch come in multiples of this: what the widest loops take at once.
@@ -26,7 +28,7 @@ mod tests {
     use candle_core::{Result, Tensor, Var};
     use rand::{Rng, SeedableRng, rngs::StdRng};
     use srnas_network::ops::tensor;
-    use std::sync::Arc;
+    use std::sync::{Arc, Mutex};
 
     /// A variable with entries in −1..1, the same for the same seed.
     fn variable(seed: u64, shape: &[usize]) -> Result<Var> {
@@ -103,7 +105,7 @@ mod tests {
             let images = variable(3, &[3, 4, 4, BLOCK]).unwrap();
             let weight = variable(4, &[5, 3, 3, 3]).unwrap();
             let affine = variable(5, &[2, 5]).unwrap();
-            let (own, found) = conv_norm(&images, &weight, &affine, &window, before).unwrap();
+            let (own, found) = conv_norm(&images, &weight, &affine, &window, before, None).unwrap();
             let seen =
                 if before == Before::Relu { images.relu().unwrap() } else { images.as_tensor().clone() };
             let inner = composed_convolution(&seen, &weight, &window, 1);
@@ -166,6 +168,44 @@ mod tests {
             |values: &[f32]| Tensor::new(values, left.device()).unwrap().reshape((2, 1, 1, 1)).unwrap();
         let composed = normalised(&left, &column(&moments.mean), &column(&moments.variance), &affine);
         same(&standardise(&left, &moments).unwrap(), &composed, &[&left]).unwrap();
+    }
+
+    #[test]
+    fn normalisation_alone_is_by_the_moments() {
+        let images = variable(6, &[3, 2, 4, BLOCK]).unwrap();
+        let (mean, variance) = moments(&images);
+        let affine = Tensor::new(&[[1f32; 3], [0.0; 3]], images.device()).unwrap();
+        same(&normalise(&images).unwrap(), &normalised(&images, &mean, &variance, &affine), &[&images])
+            .unwrap();
+    }
+
+    #[test]
+    fn a_watch_hears_what_a_convolution_gave_and_its_gradient() {
+        let window = Window::new([4, 4], 3, 1);
+        let (images, weight) = (variable(3, &[3, 4, 4, BLOCK]).unwrap(), variable(4, &[5, 3, 3, 3]).unwrap());
+        let affine = variable(5, &[2, 5]).unwrap();
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let to = heard.clone();
+        let watch: Watch =
+            Arc::new(move |given, gradient| to.lock().unwrap().push((given.to_vec(), gradient.to_vec())));
+        let (own, _) = conv_norm(&images, &weight, &affine, &window, Before::Relu, Some(watch)).unwrap();
+        let direction = variable(99, own.dims()).unwrap().as_detached_tensor();
+        (own * &direction).unwrap().sum_all().unwrap().backward().unwrap();
+
+        let inner = composed_convolution(&images.relu().unwrap(), &weight, &window, 1);
+        let inner = Var::from_tensor(&inner).unwrap();
+        let (mean, variance) = moments(&inner);
+        let composed = normalised(&inner, &mean, &variance, &affine);
+        let gradients = (composed * &direction).unwrap().sum_all().unwrap().backward().unwrap();
+        let heard = heard.lock().unwrap();
+        assert_eq!(heard.len(), 1);
+        for (heard, composed) in
+            [(&heard[0].0, inner.as_tensor()), (&heard[0].1, gradients.get(&inner).unwrap())]
+        {
+            let other: Vec<f32> = composed.flatten_all().unwrap().to_vec1().unwrap();
+            assert!(heard.len() == other.len() && heard.iter().any(|v| v.abs() > 0.01));
+            assert!(heard.iter().zip(&other).all(|(a, b)| (a - b).abs() < 1e-4));
+        }
     }
 
     /// Logits with room for more images than there are labels.
