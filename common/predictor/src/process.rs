@@ -316,9 +316,9 @@ impl Block<'_> {
         }
         for point in 0..self.points {
             let mut own = sums[point];
-            for by in 0..point {
+            for (solved, factor) in sums.iter().zip(&self.own[point]).take(point) {
                 for i in 0..WIDTH {
-                    own[i] -= self.own[point][by] * sums[by][i];
+                    own[i] -= factor * solved[i];
                 }
             }
             own.iter_mut().for_each(|v| *v *= self.own[point][point]);
