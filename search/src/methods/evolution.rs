@@ -13,6 +13,9 @@ use rand_chacha::ChaCha8Rng;
 use srnas_space::Choices;
 use std::collections::VecDeque;
 
+/// Children in a row that were measured before, until a random architecture takes the next one's place.
+const SETTLED: usize = 200;
+
 pub fn prepare(spec: &MethodSpec) -> Result<Starter, SpecError> {
     let mut options = spec.options()?;
     let population = options.whole("population", 100, 1)?;
@@ -26,6 +29,7 @@ pub fn prepare(spec: &MethodSpec) -> Result<Starter, SpecError> {
             tournament,
             alive: VecDeque::new(),
             measured: HashSet::new(),
+            known: 0,
         }))
     }))
 }
@@ -39,6 +43,8 @@ struct Evolution {
     alive: VecDeque<(Vec<u8>, f32)>,
     /// Also what is being measured.
     measured: HashSet<u64>,
+    /// Children in a row that were measured before.
+    known: usize,
 }
 
 impl Method for Evolution {
@@ -47,6 +53,10 @@ impl Method for Evolution {
             && let Some(random) = unmeasured(&self.begin, &self.measured, &mut self.rng)
         {
             return Ok(Some(random));
+        }
+        // Nothing has a value, and there is nothing else.
+        if self.alive.is_empty() {
+            return Ok(None);
         }
         // The tournament is drawn with replacement, as in the published algorithm.
         let mut parent = self.rng.random_range(0..self.alive.len());
@@ -57,7 +67,16 @@ impl Method for Evolution {
             }
         }
         let child = mutate(&self.begin, &self.alive[parent].0, &mut self.rng);
-        Ok(Some(child_or_random(&self.begin, &self.measured, child, &mut self.rng)))
+        let child = child_or_random(&self.begin, &self.measured, child, &mut self.rng);
+        self.known = if self.measured.contains(&self.begin.key(&child)) { self.known + 1 } else { 0 };
+        // All alive are one another's children, as where most edits change nothing that counts.
+        let settled = self.known >= SETTLED;
+        Ok(Some(
+            settled
+                .then(|| unmeasured(&self.begin, &self.measured, &mut self.rng))
+                .flatten()
+                .unwrap_or(child),
+        ))
     }
 
     fn tell(&mut self, choices: &Choices, values: &[f32]) -> Result<(), MethodError> {

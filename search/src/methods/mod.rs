@@ -375,6 +375,7 @@ mod tests {
             "random",
             "local",
             "local-full",
+            "evolution:population=5,tournament=2",
             "ridge",
             "gp",
             "bananas:networks=1",
@@ -395,7 +396,7 @@ mod tests {
         let decision = |d: usize| Decision::new(format!("d{d}"), &["a", "b"][..1 + d]);
         let tiny = Arc::new(Conditional::space("tiny", (0..2).map(decision).collect(), vec![]).unwrap());
         let tiny = begin(&tiny, 9, 1);
-        for method in ["nas-rl", "nasnet-ppo", "metaqnn", "blockqnn", "alphax", "renas"] {
+        for method in ["evolution", "nas-rl", "nasnet-ppo", "metaqnn", "blockqnn", "alphax", "renas"] {
             assert_eq!(run(method, &tiny).len(), 2, "{method}");
         }
     }

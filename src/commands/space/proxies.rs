@@ -30,8 +30,8 @@ pub struct ProxiesCommand {
     #[arg(long = "proxy", value_name = "PROXY")]
     proxies: Vec<Proxy>,
     /// The images, as for `srnas search --oracle train`
-    #[arg(long, value_name = "DATA")]
-    data: Option<String>,
+    #[arg(long, value_name = "DATA", default_value = "digits")]
+    data: String,
     /// How large the networks are: the TOML file of `srnas search --recipe`
     #[arg(long, value_name = "FILE")]
     recipe: Option<PathBuf>,
@@ -53,7 +53,7 @@ impl ProxiesCommand {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
         let space = GivenSpace::load(&self.space)?.space;
-        let training = TrainingConfig::given(self.data.as_deref(), self.recipe.as_deref())?;
+        let training = TrainingConfig::given(Some(&self.data), self.recipe.as_deref())?;
         let images = data::load(&training.data, &mut |path| tracing::info!("reading {}", path.display()))
             .map_err(|error| Usage(error.to_string()))?;
         let wanted = self.wanted();
