@@ -11,6 +11,7 @@ mod evaluator;
 mod learner;
 mod ledger;
 mod live;
+mod llm;
 mod own;
 mod patience;
 mod report;
@@ -28,6 +29,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use srnas_basics::text::with_causes;
 use srnas_config::ConfigError;
 use srnas_learner::{LearnerError, RunDirError};
+use srnas_llm::LlmError;
 use srnas_oracle::{
     benchmark::BenchmarkError, catalog::CatalogError, importers::table::TableError, tasks::TaskBuildError,
 };
@@ -103,6 +105,7 @@ enum Command {
     Config(config::ConfigCommand),
     Doctor(doctor::DoctorCommand),
     Ledger(ledger::LedgerCommand),
+    Llm(llm::LlmCommand),
     Status(admin::StatusCommand),
     Best(admin::BestCommand),
     Checkpoint(admin::CheckpointCommand),
@@ -170,6 +173,7 @@ impl Command {
             Command::Config(c) => c.run(),
             Command::Doctor(c) => c.run(),
             Command::Ledger(c) => c.run(),
+            Command::Llm(c) => c.run(),
             Command::Status(c) => c.run(),
             Command::Best(c) => c.run(),
             Command::Checkpoint(c) => c.run(),
@@ -183,6 +187,7 @@ impl Command {
             Command::Run(_) | Command::Learner(_) | Command::Actor(_) | Command::Evaluator(_) => true,
             Command::Compare(_) | Command::Drain(_) => true,
             Command::Search(c) => c.keeps_its_results(),
+            Command::Llm(c) => c.keeps_its_results(),
             Command::Space(_) | Command::Bench(_) | Command::Config(_) | Command::Doctor(_) => false,
             Command::Status(_) | Command::Best(_) | Command::Checkpoint(_) | Command::Ledger(_) => false,
         }
@@ -221,6 +226,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
             || cause.downcast_ref().is_some_and(TableError::is_usage)
             || matches!(cause.downcast_ref(), Some(BenchmarkError::Present { .. }))
             || matches!(cause.downcast_ref(), Some(CatalogError::Reserved { .. }))
+            || cause.downcast_ref().is_some_and(LlmError::is_usage)
             || cause.is::<SpecError>()
             || cause.downcast_ref().is_some_and(ProblemError::is_usage)
             || cause.downcast_ref().is_some_and(ComparisonError::is_usage)

@@ -1,0 +1,115 @@
+//! Text to tokens and back, by the file that came with the model: `tokenizer.json`, SentencePiece's `tokenizer.model`,
+//! llama2.c's `.bin`, or what a GGUF file has inside.
+
+mod pieces;
+mod read;
+
+use crate::{LlmError, config::Config};
+pub(crate) use pieces::{Piece, Pieces};
+use std::path::Path;
+
+/// A tokenizer.
+#[derive(Clone, Debug)]
+pub struct Tokenizer {
+    inner: Inner,
+    /// Files of Hugging Face's that describe it, by name.
+    pub(crate) files: Vec<(String, Vec<u8>)>,
+}
+
+#[derive(Clone, Debug)]
+enum Inner {
+    Pieces(Box<Pieces>),
+    Json(Box<tokenizers::Tokenizer>),
+}
+
+impl Tokenizer {
+    /// Reads a tokenizer from a file of any of the formats, or the one in a model's folder.
+    ///
+    /// # Errors
+    /// What is not there, or not what it should be.
+    pub fn load(path: &Path) -> Result<Self, LlmError> {
+        if path.is_dir() {
+            for name in ["tokenizer.json", "tokenizer.model"] {
+                if path.join(name).exists() {
+                    return Self::load(&path.join(name));
+                }
+            }
+            return Err(LlmError::content(path, "has neither tokenizer.json nor tokenizer.model"));
+        }
+        read::read(path)
+    }
+
+    fn of_pieces(pieces: Pieces) -> Self {
+        let files = vec![
+            ("tokenizer.json".into(), pieces.to_json().to_string().into_bytes()),
+            ("tokenizer_config.json".into(), pieces.config_json().to_string().into_bytes()),
+        ];
+        Self { inner: Inner::Pieces(Box::new(pieces)), files }
+    }
+
+    /// Number of tokens.
+    pub fn len(&self) -> usize {
+        match &self.inner {
+            Inner::Pieces(pieces) => pieces.len(),
+            Inner::Json(json) => json.get_vocab_size(true),
+        }
+    }
+
+    /// Never true: a tokenizer has tokens.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Its pieces with scores, where it is of that kind.
+    pub(crate) fn pieces(&self) -> Option<&Pieces> {
+        match &self.inner {
+            Inner::Pieces(pieces) => Some(pieces),
+            Inner::Json(_) => None,
+        }
+    }
+
+    /// Whether its tokens are a model's.
+    ///
+    /// # Errors
+    /// With both numbers of tokens. A model may have up to 512 more than its tokenizer: vocabularies are padded.
+    pub fn check(&self, config: &Config) -> Result<(), LlmError> {
+        let (has, model) = (self.len(), config.vocabulary);
+        if has > model || model > has + 512 || (model != has && self.pieces().is_some()) {
+            return Err(LlmError::Asked(format!(
+                "the tokenizer has {has} tokens and the model {model}: it is another model's tokenizer"
+            )));
+        }
+        Ok(())
+    }
+
+    /// The tokens of a text, none of them for its beginning or its end.
+    ///
+    /// # Errors
+    /// What the tokenizer cannot read.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>, LlmError> {
+        match &self.inner {
+            Inner::Pieces(pieces) => Ok(pieces.encode(text)),
+            Inner::Json(json) => {
+                let encoded = json.encode_fast(text, false).map_err(|e| LlmError::Asked(e.to_string()))?;
+                Ok(encoded.get_ids().to_vec())
+            }
+        }
+    }
+
+    /// The text of tokens from the beginning of a text on; those for beginning and end are left out.
+    ///
+    /// # Errors
+    /// A token that there is not.
+    pub fn decode(&self, tokens: &[u32]) -> Result<String, LlmError> {
+        if let Some(token) = tokens.iter().find(|t| **t as usize >= self.len()) {
+            return Err(LlmError::Asked(format!(
+                "there is no token {token}: the tokenizer has {}",
+                self.len()
+            )));
+        }
+        match &self.inner {
+            Inner::Pieces(pieces) => Ok(pieces.decode(tokens)),
+            Inner::Json(json) => json.decode(tokens, true).map_err(|e| LlmError::Asked(e.to_string())),
+        }
+    }
+}
