@@ -68,10 +68,10 @@ impl Config {
         }
         // The newer place of theta; a scaling may stand there too.
         let rope = object.get("rope_parameters").and_then(Value::as_object);
-        if let Some(kind) = rope.and_then(|r| r.get("rope_type")).and_then(Value::as_str) {
-            if kind != "default" {
-                return Err(format!("`rope_parameters.rope_type` = \"{kind}\" is not supported"));
-            }
+        if let Some(kind) = rope.and_then(|r| r.get("rope_type")).and_then(Value::as_str)
+            && kind != "default"
+        {
+            return Err(format!("`rope_parameters.rope_type` = \"{kind}\" is not supported"));
         }
         let whole = |key: &str| match object.get(key) {
             None | Some(Value::Null) => Ok(None),
@@ -133,15 +133,14 @@ impl Config {
         if sizes.contains(&0) || self.widths.contains(&0) {
             return Err("a size is 0".into());
         }
-        if self.heads % self.kv_heads != 0 {
+        if !self.heads.is_multiple_of(self.kv_heads) {
             return Err(format!("{} heads cannot share {} KV heads evenly", self.heads, self.kv_heads));
         }
-        if self.head_dim % 2 != 0 {
+        if !self.head_dim.is_multiple_of(2) {
             return Err(format!("a head of width {} has no halves to rotate", self.head_dim));
         }
-        if !(self.rope_theta > 0.0 && self.rope_theta.is_finite())
-            || !(self.norm_epsilon >= 0.0 && self.norm_epsilon.is_finite())
-        {
+        let in_range = |value: f32| value >= 0.0 && value.is_finite();
+        if !in_range(self.rope_theta) || self.rope_theta == 0.0 || !in_range(self.norm_epsilon) {
             return Err("rope_theta or rms_norm_eps is out of range".into());
         }
         Ok(self)

@@ -151,7 +151,7 @@ impl Matrix {
         if format == Format::F32 {
             return Self::dense(self.rows, self.columns, dense);
         }
-        if self.columns % BLOCK != 0 {
+        if !self.columns.is_multiple_of(BLOCK) {
             let columns = self.columns;
             return Err(LlmError::Asked(format!(
                 "{format} stores blocks of {BLOCK} weights, and rows of {columns} have no whole number of them"

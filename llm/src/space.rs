@@ -26,7 +26,7 @@ impl LlmSpace {
     /// decisions than a space may have.
     pub fn new(config: &Config, steps: usize, formats: &[Format]) -> Result<Self, LlmError> {
         let quantised = formats.iter().any(|f| *f != Format::F32);
-        if quantised && (config.dim % BLOCK != 0 || config.q_dim() % BLOCK != 0) {
+        if quantised && (!config.dim.is_multiple_of(BLOCK) || !config.q_dim().is_multiple_of(BLOCK)) {
             let dim = config.dim;
             return Err(LlmError::Asked(format!(
                 "rows of {dim} weights do not fill blocks of {BLOCK}: f32 alone is possible"

@@ -130,7 +130,7 @@ fn widen(layer: &mut Layer, width: usize) -> Result<(), LlmError> {
         let (format, all) = (layer.down.format(), (0..has).collect::<Vec<_>>());
         layer.down = layer.down.columns_of(&all, width)?;
         // A width that its blocks do not fill is only met in f32.
-        if width % BLOCK == 0 {
+        if width.is_multiple_of(BLOCK) {
             layer.down = layer.down.to_format(format)?;
         }
     }

@@ -101,7 +101,7 @@ pub(crate) fn halves(heads: usize, head_dim: usize) -> Vec<usize> {
 
 /// Of which row of the layout in halves each row of the layout in neighbours is.
 pub(crate) fn neighbours(heads: usize, head_dim: usize) -> Vec<usize> {
-    let of = |h: usize, j: usize| h * head_dim + j / 2 + if j % 2 == 0 { 0 } else { head_dim / 2 };
+    let of = |h: usize, j: usize| h * head_dim + j / 2 + if j.is_multiple_of(2) { 0 } else { head_dim / 2 };
     (0..heads * head_dim).map(|r| of(r / head_dim, r % head_dim)).collect()
 }
 
