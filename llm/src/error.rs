@@ -52,6 +52,21 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, LlmError> {
     std::fs::read(path).map_err(|source| LlmError::File { path: path.into(), source })
 }
 
+/// Reads a whole text, unpacked where it is gzip.
+///
+/// # Errors
+/// What is not there, and what is no UTF-8.
+pub fn read_text(path: &Path) -> Result<String, LlmError> {
+    use io::Read;
+    let mut bytes = read(path)?;
+    if bytes.starts_with(&[0x1f, 0x8b]) {
+        let packed = std::mem::take(&mut bytes);
+        let told = |source| LlmError::File { path: path.into(), source };
+        flate2::read::GzDecoder::new(&packed[..]).read_to_end(&mut bytes).map_err(told)?;
+    }
+    String::from_utf8(bytes).map_err(|_| LlmError::content(path, "is no UTF-8"))
+}
+
 /// Reads how a file starts; zeros where it is shorter.
 pub(crate) fn read_start<const N: usize>(path: &Path) -> Result<[u8; N], LlmError> {
     use io::Read;

@@ -20,4 +20,4 @@ pub mod subnetwork;
 pub mod tokenizer;
 pub mod weights;
 
-pub use error::LlmError;
+pub use error::{LlmError, read_text};

@@ -3,9 +3,8 @@
 //! Language Model Evaluation Harness, without examples before it.
 
 use crate::{LlmError, error};
-use flate2::read::GzDecoder;
 use serde_json::{Map, Value};
-use std::{io::Read, path::Path};
+use std::path::Path;
 
 /// One choice: how likely is the text after the context?
 #[derive(Clone, Debug, PartialEq)]
@@ -58,14 +57,7 @@ impl Question {
 /// # Errors
 /// What is not there, no question, and what is wrong with one, by its number.
 pub fn read(path: &Path) -> Result<Vec<Question>, LlmError> {
-    let mut bytes = error::read(path)?;
-    if bytes.starts_with(&[0x1f, 0x8b]) {
-        let packed = std::mem::take(&mut bytes);
-        GzDecoder::new(&packed[..])
-            .read_to_end(&mut bytes)
-            .map_err(|source| LlmError::File { path: path.into(), source })?;
-    }
-    let text = String::from_utf8(bytes).map_err(|_| LlmError::content(path, "is no UTF-8"))?;
+    let text = error::read_text(path)?;
     let text = text.trim_start_matches('\u{feff}');
     let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
     let name = name.strip_suffix(".gz").unwrap_or(name);

@@ -1,7 +1,6 @@
 //! `srnas llm evaluate`.
 
 use super::Given;
-use anyhow::Context;
 use clap::Args;
 use serde_json::{Map, Value, json};
 use srnas_basics::text::percent;
@@ -11,13 +10,13 @@ use srnas_llm::{
     questions,
     subnetwork::Subnetwork,
 };
-use std::{fs, path::PathBuf};
+use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub struct Evaluate {
     #[command(flatten)]
     given: Given,
-    /// A text to predict: nats a token and perplexity
+    /// A text to predict, also .gz: nats a token and perplexity
     #[arg(long, value_name = "FILE")]
     text: Option<PathBuf>,
     /// Tokens of a window, each of which is read on its own [default: the model's context]
@@ -64,8 +63,7 @@ impl Evaluate {
         say("parameters", format!("{}: {parameters} parameters", self.given.name()), parameters.into());
         say("bytes", format!("{bytes} bytes of weights"), bytes.into());
         if let Some(path) = &self.text {
-            let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
-            let mut tokens = tokenizer.encode(&text)?;
+            let mut tokens = tokenizer.encode(&srnas_llm::read_text(path)?)?;
             tokens.truncate(self.tokens.unwrap_or(usize::MAX));
             let window = self.window.unwrap_or(config.context);
             let p = perplexity(&model, &tokens, window)?;
