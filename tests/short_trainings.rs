@@ -74,8 +74,9 @@ impl Setup {
         ledger.query_row(query, [], |row| row.get(0)).unwrap()
     }
 
-    /// Everything was paid for once, and of what went on only the rest.
-    fn check(&self, budget: f64) {
+    /// Everything was paid for once, and of what went on only the rest. What had ended and was not in the ledger when the search was killed
+    /// need not be asked for again: so many at most.
+    fn check(&self, budget: f64, lost: usize) {
         let costs = self.ledger("SELECT sum(cost) FROM measurements");
         assert!(costs <= budget + 1e-6 && costs > budget - 1.0, "{costs} of {budget}");
         assert_eq!(self.ledger("SELECT count(*) FROM infeasible"), 0.0);
@@ -85,7 +86,12 @@ impl Setup {
         let rest = "SELECT count(*) FROM measurements WHERE fidelity = 1.0 AND abs(cost - 0.9) < 1e-6";
         assert!(self.ledger(rest) >= 1.0, "nothing went on where a short training had ended");
         let rows = self.ledger("SELECT count(*) FROM measurements");
-        assert_eq!(self.noted("ended").len() as f64, rows, "trainings that ended are in the ledger");
+        let ended = self.noted("ended").len();
+        let known = rows as usize;
+        assert!(
+            (known..=known + lost).contains(&ended),
+            "{ended} trainings ended, {known} are in the ledger"
+        );
     }
 }
 
@@ -109,7 +115,7 @@ fn a_search_is_killed_among_short_and_among_full_trainings_and_pays_for_nothing_
     let said = stdout(&ended);
     let last: serde_json::Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
     let summary = &last["summary"];
-    setup.check(8.0);
+    setup.check(8.0, 4);
     let shorter = &summary["shorter"][0];
     assert_eq!((shorter["unit"].as_str(), shorter["amount"].as_f64()), (Some("epochs"), Some(2.0)));
     // Not quite half of the budget for trainings of a tenth each, and one before each full training.
@@ -127,7 +133,8 @@ fn a_search_is_killed_among_short_and_among_full_trainings_and_pays_for_nothing_
     let going_on = setup.ledger("SELECT count(*) FROM measurements WHERE fidelity = 1.0 AND cost < 1.0");
     let folders = fs::read_dir(setup.path().join("s/measurements")).unwrap().count();
     let anew = setup.ledger("SELECT count(*) FROM measurements WHERE fidelity = 1.0 AND cost = 1.0");
-    assert_eq!(folders as f64, trained - going_on, "{anew} began anew");
+    let kept = (trained - going_on) as usize;
+    assert!((kept..=kept + 4).contains(&folders), "{folders} folders, {kept} may go on, {anew} began anew");
     let page = fs::read_to_string(setup.path().join("s/report.html")).unwrap();
     assert!(page.contains("What the shorter trainings said") && page.contains("score after 2 of 20 epochs"));
 
@@ -166,7 +173,7 @@ fn evaluators_train_short_and_go_on_with_what_they_have() {
     search.wait_for(&["· 20 epochs ·"], SOON);
     assert_eq!(search.ends(SOON), Some(0));
     assert_eq!(one.ends(SOON), Some(0));
-    setup.check(5.0);
+    setup.check(5.0, 0);
     let began = setup.noted("began");
     assert!(began.values().all(|&times| times == 1), "{began:?}");
     // Under the same name another search begins with nothing: its folders are of this search, also over its restart.
