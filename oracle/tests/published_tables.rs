@@ -35,7 +35,8 @@ fn imported() -> Option<&'static Path> {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("nb201.safetensors");
         let imported = nasbench201::import(&[sources], &mut |_, _, _| {}).unwrap();
-        assert_eq!(imported.absent, [""; 0]);
+        // What NASLib keeps of proxies may stand beside the tables.
+        assert_eq!(imported.absent, ["zc_nasbench201.json"]);
         imported.benchmarks[0].clone().write(&path).unwrap();
         (folder, path)
     });
