@@ -69,14 +69,11 @@ impl Method for Evolution {
         let child = mutate(&self.begin, &self.alive[parent].0, &mut self.rng);
         let child = child_or_random(&self.begin, &self.measured, child, &mut self.rng);
         self.known = if self.measured.contains(&self.begin.key(&child)) { self.known + 1 } else { 0 };
-        // All alive are one another's children, as where most edits change nothing that counts.
-        let settled = self.known >= SETTLED;
-        Ok(Some(
-            settled
-                .then(|| unmeasured(&self.begin, &self.measured, &mut self.rng))
-                .flatten()
-                .unwrap_or(child),
-        ))
+        // All alive are one another's children, as where most edits change nothing that counts, or where nothing is left.
+        if self.known >= SETTLED {
+            return Ok(unmeasured(&self.begin, &self.measured, &mut self.rng));
+        }
+        Ok(Some(child))
     }
 
     fn tell(&mut self, choices: &Choices, values: &[f32]) -> Result<(), MethodError> {
