@@ -28,8 +28,6 @@ pub struct Process {
     by_ones: Vec<f32>,
     by_prior: Vec<f32>,
     scratch: Vec<f64>,
-    /// See [`Block`].
-    packed: Vec<f32>,
 }
 
 impl Process {
@@ -51,7 +49,6 @@ impl Process {
             by_ones: zeros(),
             by_prior: zeros(),
             scratch: vec![0.0; capacity],
-            packed: vec![0.0; capacity * POINTS],
         }
     }
 
@@ -161,36 +158,19 @@ impl Process {
         for v in [&mut self.explained, &mut self.by_values, &mut self.by_ones, &mut self.by_prior] {
             v[slots.clone()].fill(0.0);
         }
-        for first in (0..self.n).step_by(POINTS) {
-            self.solve(first, slots.clone());
-        }
-    }
-
-    /// V = L⁻¹K of a range of slots for up to [`POINTS`] points from `first` on; those before are solved.
-    fn solve(&mut self, first: usize, slots: Range<usize>) {
-        let points = POINTS.min(self.n - first);
-        let entry = |point: usize, by: usize| self.factor[(first + point) * self.capacity + by];
-        for (j, packed) in self.packed[..first * POINTS].chunks_exact_mut(POINTS).enumerate() {
-            for (point, packed) in packed.iter_mut().enumerate() {
-                *packed = if point < points { entry(point, j) as f32 } else { 0.0 };
-            }
-        }
-        let mut own = [[0.0; POINTS]; POINTS];
-        for (point, row) in own.iter_mut().enumerate().take(points) {
-            (0..point).for_each(|by| row[by] = entry(point, first + by) as f32);
-            row[point] = (1.0 / entry(point, first + point)) as f32;
-        }
-        let (before, now) = self.columns.split_at_mut(first * self.slots);
-        let block = Block { packed: &self.packed[..first * POINTS], own, points, stride: self.slots };
-        vectorised!(block.solve(before, now, slots.clone()));
-        for point in 0..points {
-            let whitened = [&self.values, &self.ones, &self.prior].map(|of| of[first + point] as f32);
-            let row = &now[point * self.slots..][slots.clone()];
-            for (s, &v) in slots.clone().zip(row) {
-                self.explained[s] += v * v;
-                self.by_values[s] += v * whitened[0];
-                self.by_ones[s] += v * whitened[1];
-                self.by_prior[s] += v * whitened[2];
+        for i in 0..self.n {
+            let (before, now) = self.columns.split_at_mut(i * self.slots);
+            let now = &mut now[slots.clone()];
+            let row = &self.factor[i * self.capacity..];
+            subtract_rows(now, &row[..i], before, slots.start, self.slots);
+            let scale = (1.0 / row[i]) as f32;
+            let (value, one, prior) = (self.values[i] as f32, self.ones[i] as f32, self.prior[i] as f32);
+            for (v, s) in now.iter_mut().zip(slots.clone()) {
+                *v *= scale;
+                self.explained[s] += *v * *v;
+                self.by_values[s] += *v * value;
+                self.by_ones[s] += *v * one;
+                self.by_prior[s] += *v * prior;
             }
         }
     }
@@ -269,62 +249,6 @@ impl Process {
             bb += b * b;
         }
         [aa, ab, bb]
-    }
-}
-
-/// Points that are solved side by side, and slots: what all earlier points take off is added up in registers.
-const POINTS: usize = 4;
-const TILE: usize = 32;
-
-/// Rows of the factor, to be solved for.
-struct Block<'a> {
-    /// f32 [earlier points, POINTS]
-    packed: &'a [f32],
-    /// Their own triangle, the inverses on its diagonal.
-    own: [[f32; POINTS]; POINTS],
-    points: usize,
-    stride: usize,
-}
-
-impl Block<'_> {
-    /// `before` are the rows of the earlier points; `now` are those of these, the kernel before and V afterwards.
-    #[inline(always)]
-    fn solve(&self, before: &[f32], now: &mut [f32], slots: Range<usize>) {
-        let mut start = slots.start;
-        while start + TILE <= slots.end {
-            self.tile::<TILE>(before, now, start);
-            start += TILE;
-        }
-        for slot in start..slots.end {
-            self.tile::<1>(before, now, slot);
-        }
-    }
-
-    #[inline(always)]
-    fn tile<const WIDTH: usize>(&self, before: &[f32], now: &mut [f32], start: usize) {
-        let mut sums = [[0.0f32; WIDTH]; POINTS];
-        for (sums, row) in sums.iter_mut().zip(now.chunks(self.stride)).take(self.points) {
-            sums.copy_from_slice(&row[start..][..WIDTH]);
-        }
-        for (row, packed) in before.chunks_exact(self.stride).zip(self.packed.chunks_exact(POINTS)) {
-            let row: &[f32; WIDTH] = row[start..][..WIDTH].try_into().expect("a tile");
-            for (sums, packed) in sums.iter_mut().zip(packed) {
-                for i in 0..WIDTH {
-                    sums[i] -= packed * row[i];
-                }
-            }
-        }
-        for point in 0..self.points {
-            let mut own = sums[point];
-            for (solved, factor) in sums.iter().zip(&self.own[point]).take(point) {
-                for i in 0..WIDTH {
-                    own[i] -= factor * solved[i];
-                }
-            }
-            own.iter_mut().for_each(|v| *v *= self.own[point][point]);
-            sums[point] = own;
-            now[point * self.stride + start..][..WIDTH].copy_from_slice(&own);
-        }
     }
 }
 
