@@ -10,7 +10,7 @@ use hashbrown::HashSet;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use srnas_config::{Config, PriorSource};
-use srnas_environment::{Candidate, Environment, Episode, Layout, Measurement, Reach, synthetic};
+use srnas_environment::{Environment, Episode, Layout, Measurement, Reach, synthetic};
 use srnas_network::{self as network, FrozenQNetwork, ObservationBatch};
 use srnas_oracle::{
     run_tasks::RunTasks,
@@ -129,11 +129,13 @@ impl Walker {
             config,
             tasks,
         };
-        for i in 0..episodes {
+        // Rollouts make a walk at a time.
+        let lanes = if walker.config.acting.rollouts > 0 { 0 } else { episodes };
+        for i in 0..lanes {
             let epsilon = walker.config.acting.epsilon_of(first + i, total.max(first + episodes));
             let (episode, task) = walker.new_episode()?;
+            walker.record_start(&episode, task);
             walker.lanes.push(Lane { episode, task, epsilon, segment: Segment::default() });
-            walker.report(i);
         }
         Ok(walker)
     }
@@ -245,35 +247,18 @@ impl Walker {
         self.tasks.weights(&prior, |other| task.family() == other.family() || rng.random_bool(dropout))
     }
 
-    /// Takes in the measurement at a lane's start.
-    fn report(&mut self, lane: usize) {
-        let Lane { episode, task, .. } = &self.lanes[lane];
-        let (task, here, choices) =
-            (*task, episode.walk().current_measurement(), episode.walk().current().to_vec());
-        self.record_found(None, task, here, &choices);
-    }
-
     /// Takes in the measurement at an episode's start.
     fn record_start(&mut self, episode: &Episode, task: u16) {
-        let here = episode.walk().current_measurement();
-        self.record_found(None, task, here, episode.walk().current());
+        let walk = episode.walk();
+        self.record(task, walk.current_measurement(), 1.0, walk.current());
     }
 
-    /// Takes in what an episode found, asked for as `candidate`; a start has none. Synthetic tasks are computed, not measured.
-    fn record_found(
-        &mut self,
-        candidate: Option<&Candidate>,
-        task: u16,
-        measured: Measurement,
-        choices: &[u8],
-    ) {
-        if task != SYNTHETIC_TASK {
-            self.record(task, measured, candidate.map_or(1.0, |c| c.cost as f32), choices);
-        }
-    }
-
-    /// Asks the oracle, if it is slow, and puts the measurement into the batch if this actor made it for the first time.
+    /// Asks the oracle, if it is slow, and puts the measurement into the batch if this actor made it for the first time. Synthetic tasks
+    /// are computed, not measured.
     fn record(&mut self, task: u16, measurement: Measurement, fidelity: f32, choices: &[u8]) {
+        if task == SYNTHETIC_TASK {
+            return;
+        }
         if let Some(oracle) = &mut self.oracle {
             oracle.ask(measurement.rank, fidelity);
         }
@@ -294,9 +279,9 @@ impl Walker {
     /// The network's, if its policy does not fit the observations; [`WalkerError::NothingToSearch`].
     pub fn step(&mut self) -> Result<Vec<Experience>, WalkerError> {
         if self.config.acting.rollouts > 0 {
-            self.roll_out()?;
-            let full = self.batch.lengths.len() >= self.config.acting.segments_per_batch;
-            return Ok(full.then(|| std::mem::take(&mut self.batch)).into_iter().collect());
+            let full = self.roll_out()?;
+            self.wait_for_oracle();
+            return Ok(full);
         }
         self.observations.clear();
         for lane in &mut self.lanes {
@@ -320,10 +305,15 @@ impl Walker {
                 full.push(std::mem::take(&mut self.batch));
             }
         }
+        self.wait_for_oracle();
+        Ok(full)
+    }
+
+    /// Waits until everything that was asked is answered, where the oracle is slow.
+    fn wait_for_oracle(&mut self) {
         if let Some(oracle) = &mut self.oracle {
             self.oracle_time += oracle.wait();
         }
-        Ok(full)
     }
 
     fn step_lane(&mut self, i: usize, best: usize, values: Option<&[f32]>) -> Result<(), WalkerError> {
@@ -366,7 +356,7 @@ impl Walker {
         });
         if let Some(measured) = outcome.measured {
             let task = lane.task;
-            self.record_found(Some(&candidate), task, measured, &choices);
+            self.record(task, measured, candidate.cost as f32, &choices);
         }
         if outcome.terminated || outcome.truncated {
             self.end_episode(i)?;
@@ -399,13 +389,13 @@ impl Walker {
         ends.normalised_regrets.push(lane.episode.normalised_regret());
         ends.returns.push(lane.episode.returned());
         self.next_episode(i)?;
-        self.report(i);
         self.measure_for_validation();
         Ok(())
     }
 
     fn next_episode(&mut self, i: usize) -> Result<(), WalkerError> {
         let (episode, task) = self.new_episode()?;
+        self.record_start(&episode, task);
         let lane = &mut self.lanes[i];
         (lane.episode, lane.task) = (episode, task);
         Ok(())

@@ -105,3 +105,16 @@ async fn all_actors_of_a_run_measure_the_same_noise_and_nothing_that_fails() {
     }
     assert!(seen.len() > 100 && again > 10, "{} {again}", seen.len());
 }
+
+#[tokio::test]
+async fn rollouts_wait_for_their_measurements_too() {
+    let mut config = config("latency = '20ms'");
+    (config.acting.rollouts, config.network.base_scale) = (2, 0.0);
+    let told = tokio::task::spawn_blocking(move || {
+        let mut walker = walker(&config, 5);
+        let told = walk(&mut walker, 1);
+        (told, walker.take_oracle_time())
+    });
+    let (told, waited) = told.await.unwrap();
+    assert!(!told.is_empty() && waited >= Duration::from_millis(20), "{waited:?}");
+}

@@ -18,6 +18,7 @@ use std::{
     borrow::Cow,
     fs::{self, File},
     io::{self, BufWriter, Write},
+    os::unix::fs::PermissionsExt,
     path::Path,
 };
 
@@ -77,7 +78,6 @@ pub fn hugging_face(model: &Model, tokenizer: &Tokenizer, folder: &Path) -> Resu
     fs::create_dir_all(parent).map_err(told)?;
     let aside = tempfile::Builder::new().prefix(".srnas-").tempdir_in(parent).map_err(told)?;
     fill(&padded, tokenizer, aside.path()).map_err(told)?;
-    use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(aside.path(), fs::Permissions::from_mode(0o755)).map_err(told)?;
     fs::rename(aside.path(), folder).map_err(told)?;
     // It has its name now, and nothing is to be removed.
@@ -95,6 +95,8 @@ fn fill(model: &Model, tokenizer: &Tokenizer, folder: &Path) -> io::Result<()> {
     let path = folder.join("model.safetensors");
     let format = [("format".to_string(), "pt".to_string())].into();
     safetensors::serialize_to_file(tensors, Some(format), &path).map_err(io::Error::other)?;
+    // The library lets nobody else read it.
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644))?;
     File::open(&path)?.sync_all()
 }
 

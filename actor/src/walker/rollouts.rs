@@ -10,6 +10,7 @@ use rand::Rng;
 use srnas_environment::{CandidateKind, Episode};
 use srnas_network::ObservationBatch;
 use srnas_policy::evaluation::observe;
+use srnas_wire::Experience;
 
 /// Of so many states one says besides that the rule's own choice has no advantage.
 const OWN: u32 = 8;
@@ -33,11 +34,11 @@ struct Deviation {
 }
 
 impl Walker {
-    /// One walk by the rule, with the deviations from it that the configuration asks for.
+    /// One walk by the rule, with the deviations from it that the configuration asks for. Returns the batches that became full.
     ///
     /// # Errors
     /// [`WalkerError::NothingToSearch`].
-    pub(super) fn roll_out(&mut self) -> Result<(), WalkerError> {
+    pub(super) fn roll_out(&mut self) -> Result<Vec<Experience>, WalkerError> {
         let (mut episode, task) = self.new_episode()?;
         self.record_start(&episode, task);
         // Doubling what was spent matters alike wherever it begins.
@@ -67,13 +68,17 @@ impl Walker {
         ends.normalised_regrets.push(episode.normalised_regret());
         ends.returns.push(episode.returned());
         let by_rule = self.returns(&rewards);
+        let mut full = Vec::new();
         for deviation in &deviations {
             self.tell(task, deviation, deviation.action, deviation.returned - by_rule[deviation.at]);
             if self.rng.random_ratio(1, OWN) {
                 self.tell(task, deviation, deviation.by_rule, 0.0);
             }
+            if self.batch.lengths.len() >= self.config.acting.segments_per_batch {
+                full.push(std::mem::take(&mut self.batch));
+            }
         }
-        Ok(())
+        Ok(full)
     }
 
     /// Takes another candidate than the rule would and follows the rule from there; nothing where there is no other. The walk has
@@ -118,7 +123,7 @@ impl Walker {
         let outcome = episode.step_by_rule(choice);
         self.batch.environment_steps += 1;
         if let Some(measured) = outcome.measured {
-            self.record_found(Some(&candidate), task, measured, &choices);
+            self.record(task, measured, candidate.cost as f32, &choices);
         }
         let cost = if candidate.measured { 1.0 } else { candidate.cost as f32 };
         (Earned { reward: outcome.reward, cost }, outcome.terminated || outcome.truncated)
@@ -172,7 +177,7 @@ mod tests {
     use srnas_oracle::run_tasks::RunTasks;
     use srnas_space::SearchSpace;
     use srnas_task::{Count, Task};
-    use srnas_wire::{Experience, TERMINATED};
+    use srnas_wire::TERMINATED;
     use std::sync::Arc;
 
     /// Over the whole of a space, or with a pool in it and shorter trainings.

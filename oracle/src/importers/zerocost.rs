@@ -8,10 +8,13 @@
 //! which are made into benchmarks of their own, with the accuracies that the files have.
 
 use super::{Folders, ImportError, Imported, csv::read_bytes};
-use crate::benchmark::{
-    BenchmarkWriter,
-    Direction::{Maximise, Minimise},
-    MetricInfo,
+use crate::{
+    benchmark::{
+        BenchmarkWriter,
+        Direction::{Maximise, Minimise},
+        MetricInfo,
+    },
+    training::Proxy,
 };
 use serde::{
     Deserialize, Deserializer,
@@ -32,8 +35,11 @@ pub const NB301: &str = "nb301-zero";
 
 /// What a proxy says of a network that it cannot score.
 pub(super) const UNSCORED: f64 = -1e8;
-/// The proxies that say most, chosen among all (docs/results.md).
-pub(super) const SAY_MOST: [&str; 4] = ["nwot", "synflow", "jacov", "params"];
+/// Whether a proxy is one of those that a search is told.
+pub(super) fn says_most(proxy: &str) -> bool {
+    Proxy::DESCRIBING.iter().any(|known| known.name() == proxy)
+}
+
 /// The accuracy's name in the files.
 pub(super) const ACCURACY: &str = "val_accuracy";
 
@@ -137,7 +143,7 @@ impl Source {
                 benchmark.exact_metric(format!("{dataset}/val"), info, 1, &values);
                 continue;
             }
-            if SAY_MOST.contains(&proxy) && values.iter().all(|value| value.is_finite()) {
+            if says_most(proxy) && values.iter().all(|value| value.is_finite()) {
                 benchmark.untrained(&name);
             }
             benchmark.exact_metric(&name, info(dataset, proxy), 1, &values);

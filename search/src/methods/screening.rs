@@ -71,15 +71,9 @@ pub fn prepare(
     }
     transfer.slope = options.number("slope", transfer.slope.into(), 0.0)? as f32;
     let past = options.word("past", &["none", "all"])? == "all";
-    // A number, or what the evidence is for.
-    let mut number = |option, known: Option<f32>| -> Result<Option<f32>, SpecError> {
-        let default = known.map_or(-1.0, f64::from);
-        let given = options.word_or_number(option, "evidence", default)?;
-        Ok(given.filter(|given| *given >= 0.0).map(|given| given as f32))
-    };
-    settings.beta = number("beta", settings.beta)?;
-    settings.counted.residual = number("residual", settings.counted.residual)?;
-    settings.counted.share = number("share", settings.counted.share)?;
+    settings.beta = options.number_or("beta", "evidence")?.map(|beta| beta as f32);
+    settings.counted.residual = options.number_or("residual", "evidence")?.map(|residual| residual as f32);
+    settings.counted.share = options.number_or("share", "evidence")?.map(|share| share as f32);
     let first = if rule == Rule::TwoPhase { "short" } else { "first" };
     settings.first = options.whole(first, settings.first, 1)?;
     settings.pace =

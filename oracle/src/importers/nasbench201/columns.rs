@@ -5,7 +5,8 @@ use crate::{
         Direction::{self, Maximise, Minimise},
         Fidelity, MetricInfo,
     },
-    importers::zerocost::{self, SAY_MOST, UNSCORED},
+    importers::zerocost::{self, UNSCORED},
+    training::Proxy,
 };
 use std::collections::BTreeMap;
 
@@ -295,12 +296,12 @@ pub(super) fn untrained<'a>(metrics: impl Iterator<Item = &'a String>) -> Vec<St
     }
     let always = |dataset: &str| ["cifar10", "imagenet16"].contains(&dataset);
     of.retain(|dataset, all| {
-        all.retain(|metric| SAY_MOST.contains(metric));
+        all.retain(|metric| zerocost::says_most(metric));
         always(dataset) || all.iter().any(|metric| *metric != "params")
     });
     let mut names = Vec::new();
     for (dataset, all) in of {
-        let known = SAY_MOST.iter().filter(|metric| all.contains(metric));
+        let known = Proxy::DESCRIBING.map(Proxy::name).into_iter().filter(|metric| all.contains(metric));
         names.extend(known.map(|metric| format!("{dataset}/{metric}")));
     }
     names
