@@ -30,6 +30,9 @@ pub enum LlmError {
     /// A tensor operation fails.
     #[error("a tensor operation fails")]
     Tensor(#[from] candle_core::Error),
+    /// A network's gradients or optimiser fail.
+    #[error("training fails")]
+    Network(#[from] srnas_network::Error),
 }
 
 impl LlmError {
@@ -42,7 +45,7 @@ impl LlmError {
         match self {
             Self::Content { .. } | Self::Asked(_) => true,
             Self::File { source, .. } => source.kind() == io::ErrorKind::NotFound,
-            Self::Tensor(_) => false,
+            Self::Tensor(_) | Self::Network(_) => false,
         }
     }
 }

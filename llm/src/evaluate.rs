@@ -4,7 +4,10 @@ use crate::{
     LlmError, generate::Sampling, generate::generate, model::Model, questions::Question, tokenizer::Tokenizer,
 };
 use rayon::prelude::*;
-use std::fs;
+use std::{
+    fs,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 /// How well a text is predicted.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,6 +33,21 @@ impl Perplexity {
 /// # Errors
 /// No tokens, and a window that is empty or longer than the context.
 pub fn perplexity(model: &Model, tokens: &[u32], window: usize) -> Result<Perplexity, LlmError> {
+    let never = AtomicBool::new(false);
+    let found = perplexity_unless(model, tokens, window, &never)?;
+    found.ok_or_else(|| LlmError::Asked("stopped".into()))
+}
+
+/// As [`perplexity`], but nothing where `stop` says so before the end.
+///
+/// # Errors
+/// As [`perplexity`].
+pub fn perplexity_unless(
+    model: &Model,
+    tokens: &[u32],
+    window: usize,
+    stop: &AtomicBool,
+) -> Result<Option<Perplexity>, LlmError> {
     let config = model.config();
     if tokens.is_empty() {
         return Err(LlmError::Asked("there is nothing to predict: the text is empty".into()));
@@ -44,6 +62,9 @@ pub fn perplexity(model: &Model, tokens: &[u32], window: usize) -> Result<Perple
     let sums: Vec<(f64, usize)> = windows
         .par_iter()
         .map(|window| {
+            if stop.load(Ordering::Relaxed) {
+                return Ok((0.0, 0));
+            }
             // Without a token for the beginning the first has nothing that it follows from.
             let (start, predicted) = match config.bos {
                 Some(_) => (config.bos, *window),
@@ -53,11 +74,14 @@ pub fn perplexity(model: &Model, tokens: &[u32], window: usize) -> Result<Perple
             Ok((-log_likelihood(model, &[&[start], predicted].concat(), predicted.len())?, predicted.len()))
         })
         .collect::<Result<_, LlmError>>()?;
+    if stop.load(Ordering::Relaxed) {
+        return Ok(None);
+    }
     let (nats, counted) = sums.iter().fold((0.0, 0), |(nats, n), (more, tokens)| (nats + more, n + tokens));
     if counted == 0 {
         return Err(LlmError::Asked("there is nothing to predict: each window has one token".into()));
     }
-    Ok(Perplexity { tokens: counted, windows: windows.len(), nats: nats / counted as f64 })
+    Ok(Some(Perplexity { tokens: counted, windows: windows.len(), nats: nats / counted as f64 }))
 }
 
 /// Log-likelihood in nats of the last `predicted` tokens, given those before.

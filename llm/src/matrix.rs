@@ -161,6 +161,19 @@ impl Matrix {
         Self::of_ggml(&QTensor::quantize(&tensor, format.ggml())?)
     }
 
+    /// Adds the weights as they are stored to a hash.
+    pub(crate) fn hash_into(&self, hash: &mut impl sha2::Digest) {
+        match &self.weights {
+            Weights::Dense(data) => {
+                // Some at a time: bytes of all of them would be a copy of the model.
+                for some in data.chunks(1 << 14) {
+                    hash.update(some.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<u8>>());
+                }
+            }
+            Weights::Blocks(_, blocks) => hash.update(&blocks[..]),
+        }
+    }
+
     /// As GGML stores it.
     pub(crate) fn to_ggml(&self) -> Result<QTensor, LlmError> {
         let shape = (self.rows, self.columns);
@@ -214,6 +227,21 @@ impl Matrix {
         data.resize(rows * self.columns, 0.0);
         // A block of zeros is exact in each format, and the others are again what they were.
         Self::dense(rows, self.columns, data)?.to_format(self.format())
+    }
+
+    /// The mean of each `group` heads of `size` rows that follow one another, as f32.
+    ///
+    /// # Errors
+    /// If the rows are no whole number of groups.
+    pub fn merged(&self, group: usize, size: usize) -> Result<Self, LlmError> {
+        let (data, head) = (self.to_f32(), size * self.columns);
+        let mut means = Vec::with_capacity(data.len() / group.max(1));
+        for heads in data.chunks_exact(group * head) {
+            means.extend(
+                (0..head).map(|i| heads.chunks_exact(head).map(|h| h[i]).sum::<f32>() / group as f32),
+            );
+        }
+        Self::dense(self.rows / group, self.columns, means)
     }
 
     /// One row as f32, written into `out`.

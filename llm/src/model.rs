@@ -1,7 +1,9 @@
-//! A LLaMA-type decoder (arXiv 2302.13971): RMS normalisation, rotary grouped-query attention, gated MLPs. [`forward`] says
-//! what is computed, over any [`Operations`]; [`Model::run`] computes it over slices with a cache of keys and values.
+//! A LLaMA-type decoder (arXiv 2302.13971): RMS normalisation, rotary grouped-query attention, gated MLPs. [`Model::run`]
+//! computes it with a cache of keys and values; [`crate::training`] computes the same with gradients.
 
-use crate::{LlmError, config::Config, matrix::Matrix, slices::Slices};
+use crate::{LlmError, config::Config, matrix::Matrix, slices};
+use sha2::Digest;
+use srnas_network::ops::add_to;
 
 /// A model's weights. The query and key heads have their rotated pairs as halves (i, i + head_dim / 2), as Hugging Face's
 /// files have them.
@@ -29,54 +31,21 @@ pub struct Layer {
     pub(crate) down: Matrix,
 }
 
-/// The operations that a forward pass is made of, over values of one vector for each token. Inference computes them over
-/// slices; training over tensors that record what gradients need.
-pub trait Operations {
-    /// Vectors, one for each token.
-    type Value;
-
-    /// Rows of a table.
-    ///
-    /// # Errors
-    /// As all of these: what the operation says.
-    fn embed(&mut self, table: &Matrix, tokens: &[u32]) -> Result<Self::Value, LlmError>;
-    /// RMS normalisation.
-    fn norm(&mut self, x: &Self::Value, gain: &[f32]) -> Result<Self::Value, LlmError>;
-    /// A linear map.
-    fn linear(&mut self, x: &Self::Value, weights: &Matrix) -> Result<Self::Value, LlmError>;
-    /// Causal attention of rotated queries to rotated keys, of this call's tokens and of those before.
-    fn attend(
-        &mut self,
-        layer: usize,
-        q: Self::Value,
-        k: Self::Value,
-        v: Self::Value,
-    ) -> Result<Self::Value, LlmError>;
-    /// silu(gate) · up, number by number.
-    fn gated(&mut self, gate: Self::Value, up: &Self::Value) -> Result<Self::Value, LlmError>;
-    /// The sum.
-    fn add(&mut self, x: Self::Value, y: &Self::Value) -> Result<Self::Value, LlmError>;
-}
-
-/// The residual stream after the last layer, not yet normalised.
-///
-/// # Errors
-/// What an operation says.
-pub fn forward<O: Operations>(model: &Model, tokens: &[u32], ops: &mut O) -> Result<O::Value, LlmError> {
-    let mut x = ops.embed(&model.embedding, tokens)?;
+/// The residual stream after the last layer, not yet normalised; keys and values go into the cache.
+fn forward(model: &Model, tokens: &[u32], cache: &mut Cache) -> Vec<f32> {
+    let config = &model.config;
+    let mut x = slices::rows(&model.embedding, tokens);
     for (i, layer) in model.layers.iter().enumerate() {
-        let h = ops.norm(&x, &layer.attention_norm)?;
-        let (q, k, v) = (ops.linear(&h, &layer.q)?, ops.linear(&h, &layer.k)?, ops.linear(&h, &layer.v)?);
-        let attended = ops.attend(i, q, k, v)?;
-        let h = ops.linear(&attended, &layer.o)?;
-        x = ops.add(x, &h)?;
-        let h = ops.norm(&x, &layer.mlp_norm)?;
-        let (gate, up) = (ops.linear(&h, &layer.gate)?, ops.linear(&h, &layer.up)?);
-        let gated = ops.gated(gate, &up)?;
-        let h = ops.linear(&gated, &layer.down)?;
-        x = ops.add(x, &h)?;
+        let h = slices::norm(&x, &layer.attention_norm, config.norm_epsilon);
+        let (q, k, v) = (layer.q.product(&h), layer.k.product(&h), layer.v.product(&h));
+        let attended = slices::attend(config, cache, i, q, k, &v);
+        add_to(&mut x, &layer.o.product(&attended));
+        let h = slices::norm(&x, &layer.mlp_norm, config.norm_epsilon);
+        let mut gated = layer.gate.product(&h);
+        slices::gate(&mut gated, &layer.up.product(&h));
+        add_to(&mut x, &layer.down.product(&gated));
     }
-    Ok(x)
+    x
 }
 
 /// Keys and values of the tokens that a model has read.
@@ -127,6 +96,19 @@ impl Model {
         self.embedding.bytes() + layers + 4 * self.norm.len() + self.head.as_ref().map_or(0, Matrix::bytes)
     }
 
+    /// Adds everything that the model computes with to a hash.
+    pub(crate) fn hash_into(&self, hash: &mut impl Digest) {
+        hash.update(format!("{:?}", self.config));
+        let norms = self.layers.iter().flat_map(|l| [&l.attention_norm, &l.mlp_norm]);
+        for value in norms.chain([&self.norm]).flatten() {
+            hash.update(value.to_le_bytes());
+        }
+        let layers = self.layers.iter().flat_map(Layer::matrices);
+        for matrix in [&self.embedding].into_iter().chain(&self.head).chain(layers) {
+            matrix.hash_into(hash);
+        }
+    }
+
     /// A cache with nothing in it.
     pub fn cache(&self) -> Cache {
         Cache { len: 0, layers: vec![Default::default(); self.layers.len()], angles: Vec::new() }
@@ -153,24 +135,29 @@ impl Model {
                 config.context
             )));
         }
-        self.angles_until(end, &mut cache.angles);
-        let mut ops = Slices::new(config, cache);
-        let x = forward(self, tokens, &mut ops)?;
-        let wanted = x[x.len() - config.dim * places.min(tokens.len())..].to_vec();
-        let x = ops.norm(&wanted, &self.norm)?;
-        let logits = ops.linear(&x, self.head.as_ref().unwrap_or(&self.embedding))?;
+        angles_until(config, end, &mut cache.angles);
+        let x = forward(self, tokens, cache);
+        let wanted = &x[x.len() - config.dim * places.min(tokens.len())..];
+        let x = slices::norm(wanted, &self.norm, config.norm_epsilon);
         cache.len = end;
-        Ok(logits)
+        Ok(self.head.as_ref().unwrap_or(&self.embedding).product(&x))
     }
+}
 
-    fn angles_until(&self, end: usize, angles: &mut Vec<f32>) {
-        let Config { head_dim, rope_theta, .. } = self.config;
-        let half = head_dim / 2;
-        for place in angles.len() / head_dim..end {
-            let angle = |p: usize| place as f32 / rope_theta.powf(2.0 * p as f32 / head_dim as f32);
-            angles.extend((0..half).map(|p| angle(p).cos()));
-            angles.extend((0..half).map(|p| angle(p).sin()));
-        }
+/// Cosines, then sines, of the first `places`: [places, head_dim].
+pub(crate) fn angles(config: &Config, places: usize) -> Vec<f32> {
+    let mut angles = Vec::with_capacity(places * config.head_dim);
+    angles_until(config, places, &mut angles);
+    angles
+}
+
+fn angles_until(config: &Config, end: usize, angles: &mut Vec<f32>) {
+    let Config { head_dim, rope_theta, .. } = *config;
+    let half = head_dim / 2;
+    for place in angles.len() / head_dim..end {
+        let angle = |p: usize| place as f32 / rope_theta.powf(2.0 * p as f32 / head_dim as f32);
+        angles.extend((0..half).map(|p| angle(p).cos()));
+        angles.extend((0..half).map(|p| angle(p).sin()));
     }
 }
 

@@ -69,6 +69,11 @@ pub fn read(path: &Path) -> Result<Vec<Question>, LlmError> {
     Ok(questions)
 }
 
+/// Questions in JSON, of the text of a file that is called `name`.
+pub(crate) fn of_text(text: &str, name: &str) -> Result<Vec<Question>, LlmError> {
+    of_json(text).map_err(|reason| LlmError::content(Path::new(name), reason))
+}
+
 fn of_json(text: &str) -> Result<Vec<Question>, String> {
     let records: Vec<Map<String, Value>> = if text.trim_start().starts_with('[') {
         serde_json::from_str(text).map_err(|e| format!("is no list of JSON objects: {e}"))?

@@ -1,75 +1,54 @@
-//! The operations of inference over plain slices: no gradients, no copies that are not needed.
+//! The operations of inference over plain slices: no gradients, no copies that are not needed. Values are one vector for each
+//! token, one after the other.
 
-use crate::{
-    LlmError,
-    config::Config,
-    matrix::Matrix,
-    model::{Cache, Operations},
-};
+use crate::{config::Config, matrix::Matrix, model::Cache};
 use srnas_network::{
-    ops::simd::{add_to, dot, exp_of_negative},
+    ops::simd::{dot, exp_of_negative},
     vectorised,
 };
 
-/// Inference over slices: a value is one vector for each token, one after the other.
-pub struct Slices<'a> {
-    config: &'a Config,
-    cache: &'a mut Cache,
+/// Rows of a table.
+pub fn rows(table: &Matrix, tokens: &[u32]) -> Vec<f32> {
+    let mut x = vec![0.0; tokens.len() * table.columns()];
+    for (&token, row) in tokens.iter().zip(x.chunks_exact_mut(table.columns())) {
+        table.copy_row(token as usize, row);
+    }
+    x
 }
 
-impl<'a> Slices<'a> {
-    pub fn new(config: &'a Config, cache: &'a mut Cache) -> Self {
-        Self { config, cache }
-    }
+/// RMS normalisation.
+pub fn norm(x: &[f32], gain: &[f32], epsilon: f32) -> Vec<f32> {
+    let mut out = x.to_vec();
+    vectorised!(for row in out.chunks_exact_mut(gain.len()) {
+        let scale = 1.0 / (dot(row, row) / gain.len() as f32 + epsilon).sqrt();
+        row.iter_mut().zip(gain).for_each(|(x, g)| *x *= scale * g);
+    });
+    out
 }
 
-impl Operations for Slices<'_> {
-    type Value = Vec<f32>;
-
-    fn embed(&mut self, table: &Matrix, tokens: &[u32]) -> Result<Vec<f32>, LlmError> {
-        let mut x = vec![0.0; tokens.len() * table.columns()];
-        for (&token, row) in tokens.iter().zip(x.chunks_exact_mut(table.columns())) {
-            table.copy_row(token as usize, row);
-        }
-        Ok(x)
-    }
-
-    fn norm(&mut self, x: &Vec<f32>, gain: &[f32]) -> Result<Vec<f32>, LlmError> {
-        let epsilon = self.config.norm_epsilon;
-        let mut out = x.clone();
-        vectorised!(for row in out.chunks_exact_mut(gain.len()) {
-            let scale = 1.0 / (dot(row, row) / gain.len() as f32 + epsilon).sqrt();
-            row.iter_mut().zip(gain).for_each(|(x, g)| *x *= scale * g);
-        });
-        Ok(out)
-    }
-
-    fn linear(&mut self, x: &Vec<f32>, weights: &Matrix) -> Result<Vec<f32>, LlmError> {
-        Ok(weights.product(x))
-    }
-
-    fn attend(
-        &mut self,
-        layer: usize,
-        mut q: Vec<f32>,
-        mut k: Vec<f32>,
-        v: Vec<f32>,
-    ) -> Result<Vec<f32>, LlmError> {
-        let Config { heads, kv_heads, head_dim, .. } = *self.config;
-        let (first, kv_dim) = (self.cache.len, kv_heads * head_dim);
-        let angles = &self.cache.angles[first * head_dim..];
-        rotate(&mut q, heads, head_dim, angles);
-        rotate(&mut k, kv_heads, head_dim, angles);
-        let (keys, values) = &mut self.cache.layers[layer];
-        keys.extend_from_slice(&k);
-        values.extend_from_slice(&v);
-        let scale = 1.0 / (head_dim as f32).sqrt();
-        let group = heads / kv_heads;
-        let mut out = vec![0.0; q.len()];
-        let mut scores = Vec::with_capacity(keys.len() / kv_dim);
-        vectorised!(for (i, (q, out)) in
-            q.chunks_exact(head_dim).zip(out.chunks_exact_mut(head_dim)).enumerate()
-        {
+/// Causal attention of rotated queries to rotated keys, of these tokens and of those before, which the cache holds.
+pub fn attend(
+    config: &Config,
+    cache: &mut Cache,
+    layer: usize,
+    mut q: Vec<f32>,
+    mut k: Vec<f32>,
+    v: &[f32],
+) -> Vec<f32> {
+    let Config { heads, kv_heads, head_dim, .. } = *config;
+    let (first, kv_dim) = (cache.len, kv_heads * head_dim);
+    let angles = &cache.angles[first * head_dim..];
+    rotate(&mut q, heads, head_dim, angles);
+    rotate(&mut k, kv_heads, head_dim, angles);
+    let (keys, values) = &mut cache.layers[layer];
+    keys.extend_from_slice(&k);
+    values.extend_from_slice(v);
+    let scale = 1.0 / (head_dim as f32).sqrt();
+    let group = heads / kv_heads;
+    let mut out = vec![0.0; q.len()];
+    let mut scores = Vec::with_capacity(keys.len() / kv_dim);
+    vectorised!(
+        for (i, (q, out)) in q.chunks_exact(head_dim).zip(out.chunks_exact_mut(head_dim)).enumerate() {
             let (token, head) = (first + i / heads, i % heads);
             let at = head / group * head_dim;
             // Causal: a token sees itself and what came before it.
@@ -83,23 +62,18 @@ impl Operations for Slices<'_> {
                 out.iter_mut().zip(&v[at..at + head_dim]).for_each(|(o, v)| *o += weight * v);
             }
             out.iter_mut().for_each(|o| *o /= sum);
-        });
-        Ok(out)
-    }
+        }
+    );
+    out
+}
 
-    fn gated(&mut self, mut gate: Vec<f32>, up: &Vec<f32>) -> Result<Vec<f32>, LlmError> {
-        vectorised!(for (g, u) in gate.iter_mut().zip(up) {
-            let e = exp_of_negative(-g.abs());
-            let sigmoid = if *g >= 0.0 { 1.0 } else { e } / (1.0 + e);
-            *g *= sigmoid * u;
-        });
-        Ok(gate)
-    }
-
-    fn add(&mut self, mut x: Vec<f32>, y: &Vec<f32>) -> Result<Vec<f32>, LlmError> {
-        add_to(&mut x, y);
-        Ok(x)
-    }
+/// silu(gate) · up, number by number, in place of the gate.
+pub fn gate(gate: &mut [f32], up: &[f32]) {
+    vectorised!(for (g, u) in gate.iter_mut().zip(up) {
+        let e = exp_of_negative(-g.abs());
+        let sigmoid = if *g >= 0.0 { 1.0 } else { e } / (1.0 + e);
+        *g *= sigmoid * u;
+    });
 }
 
 /// Turns each pair (i, i + half) of each head by its angle: the layout of Hugging Face's files.

@@ -2,6 +2,7 @@
 
 use crate::{
     LlmError,
+    config::Config,
     matrix::{BLOCK, Format, Matrix},
     model::{Layer, Model},
 };
@@ -13,6 +14,8 @@ pub struct Subnetwork {
     pub layers: Vec<Option<Kept>>,
     /// Format of the embedding, and of the output where that is another matrix.
     pub embedding: Format,
+    /// Key and value heads; fewer than the model's are means of neighbours (arXiv 2305.13245).
+    pub kv_heads: usize,
 }
 
 /// What is kept of a layer.
@@ -26,9 +29,9 @@ pub struct Kept {
 
 impl Subnetwork {
     /// All of a model, in one format.
-    pub fn whole(model: &Model, format: Format) -> Self {
-        let layers = model.config().widths.iter().map(|&width| Some(Kept { width, format })).collect();
-        Self { layers, embedding: format }
+    pub fn whole(config: &Config, format: Format) -> Self {
+        let layers = config.widths.iter().map(|&width| Some(Kept { width, format })).collect();
+        Self { layers, embedding: format, kv_heads: config.kv_heads }
     }
 }
 
@@ -37,8 +40,8 @@ impl Model {
     /// the first are kept.
     ///
     /// # Errors
-    /// Another number of layers, a width that the layer does not have, an order that is none of its channels, and a format
-    /// whose blocks do not fit.
+    /// Another number of layers, a width that the layer does not have, an order that is none of its channels, a number of key heads
+    /// that does not divide the model's, and a format whose blocks do not fit.
     pub fn cut(&self, kept: &Subnetwork, orders: Option<&[Vec<usize>]>) -> Result<Self, LlmError> {
         let (has, asked) = (self.layers.len(), kept.layers.len());
         if has != asked || orders.is_some_and(|o| o.len() != has) {
@@ -46,14 +49,25 @@ impl Model {
                 "the model has {has} layers, and what to keep is said of {asked}"
             )));
         }
+        let merged = self.config.kv_heads / kept.kv_heads.max(1);
+        if merged * kept.kv_heads != self.config.kv_heads {
+            let (has, asked) = (self.config.kv_heads, kept.kv_heads);
+            return Err(LlmError::Asked(format!("{has} key heads cannot be merged to {asked}")));
+        }
         let mut layers = Vec::new();
         for (i, (layer, kept)) in self.layers.iter().zip(&kept.layers).enumerate() {
             if let Some(kept) = kept {
+                let mut layer = layer.clone();
+                if merged > 1 {
+                    layer.k = layer.k.merged(merged, self.config.head_dim)?;
+                    layer.v = layer.v.merged(merged, self.config.head_dim)?;
+                }
                 layers.push(cut_layer(i, layer, *kept, orders.map(|o| o[i].as_slice()))?);
             }
         }
         let mut config = self.config.clone();
         config.widths = layers.iter().map(|l| l.gate.rows()).collect();
+        config.kv_heads = kept.kv_heads;
         let head = self.head.as_ref().map(|m| m.to_format(kept.embedding)).transpose()?;
         Ok(Self {
             config,
@@ -79,7 +93,7 @@ impl Model {
     }
 }
 
-fn cut_layer(i: usize, layer: &Layer, kept: Kept, order: Option<&[usize]>) -> Result<Layer, LlmError> {
+fn cut_layer(i: usize, layer: Layer, kept: Kept, order: Option<&[usize]>) -> Result<Layer, LlmError> {
     let (has, width) = (layer.gate.rows(), kept.width);
     if width == 0 || width > has {
         return Err(LlmError::Asked(format!(
@@ -96,7 +110,7 @@ fn cut_layer(i: usize, layer: &Layer, kept: Kept, order: Option<&[usize]>) -> Re
             )));
         }
     }
-    let mut cut = layer.clone();
+    let mut cut = layer;
     if width < has || order.is_some() {
         let first: Vec<usize> = (0..width).collect();
         let channels = order.map_or(&first[..], |order| &order[..width]);

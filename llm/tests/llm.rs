@@ -100,7 +100,9 @@ fn what_is_exported_is_read_back_the_same() {
             None,
             Some(Kept { width: 40, format: Format::F32 }),
         ];
-        let part = model.cut(&Subnetwork { layers, embedding: Format::F32 }, None).unwrap();
+        let part = model
+            .cut(&Subnetwork { layers, embedding: Format::F32, kv_heads: model.config().kv_heads }, None)
+            .unwrap();
         for (name, model) in [("whole", &model), ("part", &part)] {
             let expected = logits(model, &tokens);
             let to = folder.path().join(format!("{name}-{tied}"));
@@ -134,7 +136,7 @@ fn what_is_exported_is_read_back_the_same() {
         }
         // Blocks are written as they are in memory.
         for format in [Format::Q8_0, Format::Q4_0] {
-            let quantised = model.cut(&Subnetwork::whole(&model, format), None).unwrap();
+            let quantised = model.cut(&Subnetwork::whole(model.config(), format), None).unwrap();
             let file = folder.path().join("quantised.gguf");
             gguf(&quantised, &tokenizer, &file, Uneven::Listed).unwrap();
             let again = weights::load(&file).unwrap();
@@ -149,15 +151,18 @@ fn what_is_kept_follows_the_order_of_channels() {
     let folder = tempfile::tempdir().unwrap();
     let model = weights::load(&tiny(folder.path(), true)).unwrap();
     let tokens = [1, 5, 200];
-    let whole = Subnetwork::whole(&model, Format::F32);
+    let whole = Subnetwork::whole(model.config(), Format::F32);
     let reversed: Vec<Vec<usize>> = vec![(0..96).rev().collect(); 3];
     let turned = model.cut(&whole, Some(&reversed)).unwrap();
     assert!(
         furthest(&logits(&turned, &tokens), &logits(&model, &tokens)) < 1e-4,
         "all channels, whatever their order"
     );
-    let narrow =
-        Subnetwork { layers: vec![Some(Kept { width: 32, format: Format::F32 }); 3], embedding: Format::F32 };
+    let narrow = Subnetwork {
+        layers: vec![Some(Kept { width: 32, format: Format::F32 }); 3],
+        embedding: Format::F32,
+        kv_heads: model.config().kv_heads,
+    };
     let last = model.cut(&narrow, Some(&reversed)).unwrap();
     let first_of_turned = turned.cut(&narrow, None).unwrap();
     assert_eq!(logits(&last, &tokens), logits(&first_of_turned, &tokens));
@@ -324,7 +329,7 @@ fn quantised_weights_cost_what_was_measured_elsewhere() {
     let tokens = tokenizer.encode(&text).unwrap();
     let tokens = &tokens[..tokens.len().min(135_000)];
     let nats = |format| {
-        let model = model.cut(&Subnetwork::whole(&model, format), None).unwrap();
+        let model = model.cut(&Subnetwork::whole(model.config(), format), None).unwrap();
         perplexity(&model, tokens, 256).unwrap().nats
     };
     let [f32, q8, q4] = Format::ALL.map(nats);
@@ -424,8 +429,11 @@ fn other_programs_write_the_same_from_what_is_exported() {
     let folder = tempfile::tempdir().unwrap();
     let (dir, file) = (folder.path().join("hf"), folder.path().join("m.gguf"));
     let f32 = |width| Some(Kept { width, format: Format::F32 });
-    let uneven =
-        Subnetwork { layers: vec![f32(172), f32(128), None, f32(160), f32(172)], embedding: Format::F32 };
+    let uneven = Subnetwork {
+        layers: vec![f32(172), f32(128), None, f32(160), f32(172)],
+        embedding: Format::F32,
+        kv_heads: model.config().kv_heads,
+    };
     let prompt: Vec<u32> = [vec![1], tokenizer.encode("Once upon a time").unwrap()].concat();
     let asked = json!(prompt).to_string();
     for (name, model) in [("whole", model.clone()), ("part", model.cut(&uneven, None).unwrap())] {

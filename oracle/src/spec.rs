@@ -14,6 +14,8 @@ pub enum OracleSpec {
     Train,
     /// Asks evaluators on this or other machines.
     Remote,
+    /// Measures parts of a language model itself.
+    Llm,
     /// Asks a program.
     Program(String),
 }
@@ -36,6 +38,7 @@ impl FromStr for OracleSpec {
         match (text, text.strip_prefix(PROGRAM)) {
             ("train", _) => Ok(Self::Train),
             ("remote", _) => Ok(Self::Remote),
+            ("llm", _) => Ok(Self::Llm),
             (_, Some(program)) if !program.trim().is_empty() => Ok(Self::Program(program.into())),
             (_, Some(_)) => Err(OracleSpecError::NoProgram),
             (_, None) => Err(OracleSpecError::Unknown),
@@ -48,6 +51,7 @@ impl fmt::Display for OracleSpec {
         match self {
             Self::Train => f.write_str("train"),
             Self::Remote => f.write_str("remote"),
+            Self::Llm => f.write_str("llm"),
             Self::Program(program) => write!(f, "{PROGRAM}{program}"),
         }
     }
@@ -73,7 +77,7 @@ mod tests {
 
     #[test]
     fn names_are_read_as_they_are_written_and_what_names_nothing_is_refused() {
-        for text in ["train", "remote", "cmd:python3 train.py --fast", "cmd: sh x"] {
+        for text in ["train", "remote", "llm", "cmd:python3 train.py --fast", "cmd: sh x"] {
             assert_eq!(text.parse::<OracleSpec>().unwrap().to_string(), text);
         }
         assert_eq!("cmd:  ".parse::<OracleSpec>(), Err(OracleSpecError::NoProgram));

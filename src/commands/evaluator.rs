@@ -78,6 +78,10 @@ impl EvaluatorCommand {
                 return Err(Usage("--data and --recipe go with --oracle train".into()).into());
             }
             OracleSpec::Program(program) => (Some(program), None),
+            OracleSpec::Llm => {
+                let text = "--oracle llm: give 'cmd:srnas llm measure --model M --text F' (srnas llm measure --help)";
+                return Err(Usage(text.into()).into());
+            }
             OracleSpec::Remote => {
                 return Err(Usage("--oracle remote: it is `train` or `cmd:PROGRAM`".into()).into());
             }

@@ -145,6 +145,7 @@ fn check(space: &SearchSpace, seed: u64, as_json: bool) -> anyhow::Result<()> {
 }
 
 /// A space, and the file that says so.
+#[derive(Clone, Debug)]
 pub struct GivenSpace {
     pub space: Arc<SearchSpace>,
     /// The text of the file; empty for a known space.

@@ -37,6 +37,17 @@ impl Gradients {
         Ok(())
     }
 
+    /// Adds the gradients of another scalar in which only a part of the network takes part: the gradient of the rest is 0.
+    pub fn add_part(&mut self, loss: &Tensor, parameters: &[(String, Var)]) -> Result<()> {
+        let store = loss.backward()?;
+        for (sum, (_, variable)) in self.0.iter_mut().zip(parameters) {
+            if let Some(gradient) = store.get(variable) {
+                with_values(&gradient.contiguous()?, |gradient| add_to(sum, gradient))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Adds other gradients of the same parameters.
     pub fn add(&mut self, other: &Self) {
         for (sum, other) in self.0.iter_mut().zip(&other.0) {

@@ -1,10 +1,11 @@
 //! Text to tokens and back, by the file that came with the model: `tokenizer.json`, SentencePiece's `tokenizer.model`,
 //! llama2.c's `.bin`, or what a GGUF file has inside.
 
+mod learn;
 mod pieces;
 mod read;
 
-use crate::{LlmError, config::Config};
+use crate::{LlmError, config::Config, weights::metadata_of};
 pub(crate) use pieces::{Piece, Pieces};
 use std::path::Path;
 
@@ -37,6 +38,19 @@ impl Tokenizer {
             return Err(LlmError::content(path, "has neither tokenizer.json nor tokenizer.model"));
         }
         read::read(path)
+    }
+
+    /// A tokenizer for texts like this one, of `size` tokens: byte-pair encoding.
+    ///
+    /// # Errors
+    /// A text with more characters than there is room for.
+    pub fn learned(text: &str, size: usize) -> Result<Self, LlmError> {
+        Ok(Self::of_pieces(learn::learned(text, size)?))
+    }
+
+    /// The one in the bytes of a GGUF file that is called `name`.
+    pub(crate) fn of_gguf(bytes: &'static [u8], name: &str) -> Result<Self, LlmError> {
+        Ok(Self::of_pieces(read::of_metadata(&metadata_of(bytes, name)?, Path::new(name))?))
     }
 
     fn of_pieces(pieces: Pieces) -> Self {

@@ -7,7 +7,7 @@ use super::{
 use crate::{LlmError, error, weights::gguf_metadata};
 use candle_core::quantized::gguf_file::Value;
 use prost::Message;
-use std::path::Path;
+use std::{collections::HashMap, path::Path};
 
 pub fn read(path: &Path) -> Result<Tokenizer, LlmError> {
     if &error::read_start::<4>(path)? == b"GGUF" {
@@ -136,7 +136,11 @@ fn sentencepiece(bytes: &[u8]) -> Result<Pieces, String> {
 
 /// What a GGUF file has of its tokenizer.
 fn gguf(path: &Path) -> Result<Pieces, LlmError> {
-    let metadata = gguf_metadata(path)?;
+    of_metadata(&gguf_metadata(path)?, path)
+}
+
+/// What a GGUF file says of its tokenizer.
+pub fn of_metadata(metadata: &HashMap<String, Value>, path: &Path) -> Result<Pieces, LlmError> {
     let wrong = |reason: String| LlmError::content(path, reason);
     let get = |key: &str| metadata.get(&format!("tokenizer.ggml.{key}"));
     match get("model").and_then(|v| v.to_string().ok()).map(String::as_str) {

@@ -13,12 +13,21 @@ use candle_core::{
 use std::{
     collections::HashMap,
     fs::File,
-    io::BufReader,
+    io::{BufReader, Cursor, Read, Seek},
     path::{Path, PathBuf},
 };
 
 pub fn load(path: &Path) -> Result<Model, LlmError> {
-    let mut file = Gguf::open(path)?;
+    model(Gguf::open(path)?)
+}
+
+/// The model in the bytes of a file that is called `name`.
+pub fn of_bytes(bytes: &'static [u8], name: &str) -> Result<Model, LlmError> {
+    model(Gguf::of(Box::new(Cursor::new(bytes)), Path::new(name))?)
+}
+
+fn model(mut file: Gguf) -> Result<Model, LlmError> {
+    let path = &file.path.clone();
     let config = file.config().and_then(Config::checked).map_err(|reason| LlmError::content(path, reason))?;
     if file.content.tensor_infos.keys().any(|n| n.contains("ffn_gate_exps") || n == "rope_freqs.weight") {
         return Err(LlmError::content(
@@ -34,16 +43,27 @@ pub(crate) fn metadata(path: &Path) -> Result<HashMap<String, Value>, LlmError> 
     Ok(Gguf::open(path)?.content.metadata)
 }
 
+/// As [`metadata`], of the bytes of a file.
+pub(crate) fn metadata_of(bytes: &'static [u8], name: &str) -> Result<HashMap<String, Value>, LlmError> {
+    Ok(Gguf::of(Box::new(Cursor::new(bytes)), Path::new(name))?.content.metadata)
+}
+
+trait ReadSeek: Read + Seek {}
+impl<T: Read + Seek> ReadSeek for T {}
+
 struct Gguf {
     path: PathBuf,
-    reader: BufReader<File>,
+    reader: Box<dyn ReadSeek>,
     content: Content,
 }
 
 impl Gguf {
     fn open(path: &Path) -> Result<Self, LlmError> {
         let file = File::open(path).map_err(|source| LlmError::File { path: path.into(), source })?;
-        let mut reader = BufReader::new(file);
+        Self::of(Box::new(BufReader::new(file)), path)
+    }
+
+    fn of(mut reader: Box<dyn ReadSeek>, path: &Path) -> Result<Self, LlmError> {
         let content = Content::read(&mut reader)
             .map_err(|e| LlmError::content(path, format!("is no whole GGUF file: {e}")))?;
         Ok(Self { path: path.into(), reader, content })

@@ -14,7 +14,7 @@ use crate::{
 use srnas_basics::text::number;
 use std::{fs, path::Path};
 
-pub(crate) use gguf::{gguf_name, metadata as gguf_metadata};
+pub(crate) use gguf::{gguf_name, metadata as gguf_metadata, metadata_of, of_bytes as of_gguf};
 
 /// Where tensors come from; they have Hugging Face's names.
 trait Source {

@@ -2,6 +2,7 @@
 
 use super::{LiveArguments, Usage, past::UNTRAINED};
 use crate::commands::{
+    llm::LlmConfig,
     resume::{self, Kind},
     space::GivenSpace,
 };
@@ -80,6 +81,9 @@ pub struct LiveConfig {
     /// With `train`, how.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub training: Option<TrainingConfig>,
+    /// Of parts of a language model, which, and by what they are measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub llm: Option<LlmConfig>,
     /// With `remote`, how evaluators are met.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remote: Option<RemoteConfig>,
@@ -124,8 +128,8 @@ impl LiveConfig {
             || match &self.oracle {
                 OracleSpec::Train => std::thread::available_parallelism().map_or(1, usize::from),
                 OracleSpec::Remote => MOST_EVALUATORS,
-                // Who knows what a program uses.
-                OracleSpec::Program(_) => 1,
+                // Who knows what a program uses; a model uses every core.
+                OracleSpec::Program(_) | OracleSpec::Llm => 1,
             },
             usize::from,
         )
@@ -168,6 +172,9 @@ impl LiveConfig {
     ) -> anyhow::Result<(Self, GivenSpace)> {
         let oracle = given.by.oracle.clone().ok_or_else(|| Usage("--oracle is missing".into()))?;
         let (train, remote) = (oracle == OracleSpec::Train, oracle == OracleSpec::Remote);
+        if oracle == OracleSpec::Llm && given.parts.is_none() {
+            return Err(Usage("parts of a language model are searched by `srnas llm search`".into()).into());
+        }
         let others: [(&str, bool); 4] = [
             (
                 "--data and --recipe go with --oracle train",
@@ -189,6 +196,7 @@ impl LiveConfig {
         let name = match &given.by.space {
             Some(name) => name.as_str(),
             None if train => "nb201",
+            None if given.parts.is_some() => "",
             None => {
                 let text = format!(
                     "--oracle {} needs --space FILE: docs/your-own-search.md says how to write one",
@@ -197,7 +205,10 @@ impl LiveConfig {
                 return Err(Usage(text).into());
             }
         };
-        let space = GivenSpace::load(name)?;
+        let space = match &given.parts {
+            Some((_, space)) => space.clone(),
+            None => GivenSpace::load(name)?,
+        };
         space.say_notice();
         let training = if train {
             Some(TrainingConfig::given(given.by.data.as_deref(), given.by.recipe.as_deref())?)
@@ -251,6 +262,7 @@ impl LiveConfig {
             retries: given.by.retries.unwrap_or(0),
             keep: given.by.keep,
             training,
+            llm: given.parts.as_ref().map(|(config, _)| config.clone()),
             remote,
         };
         Ok((config, space))

@@ -6,14 +6,15 @@ pub mod ledger;
 pub mod past;
 
 use super::{
-    Usage, address::listen_address, run::default_run_dir, security::ListenerSecurity, space::GivenSpace,
-    stop_flag,
+    Usage, address::listen_address, llm::LlmConfig, run::default_run_dir, security::ListenerSecurity,
+    space::GivenSpace, stop_flag,
 };
 use anyhow::bail;
 use clap::{ArgGroup, Args};
 use config::{LiveConfig, RemoteConfig, TrainingConfig};
 use display::{Display, More};
 use ledger::SearchLedger;
+pub use ledger::kept;
 use srnas_basics::text::{shell, with_causes};
 use srnas_learner::{
     RunDir, Start,
@@ -122,6 +123,9 @@ pub struct LiveArguments {
     pub resume: bool,
     #[command(flatten)]
     pub security: ListenerSecurity,
+    /// The language model whose parts are searched, and their space.
+    #[arg(skip)]
+    pub parts: Option<(LlmConfig, GivenSpace)>,
 }
 
 impl LiveArguments {
@@ -254,7 +258,18 @@ impl LiveArguments {
             Some(remote) => Some(self.evaluators(given, remote, config)?),
             None => None,
         };
+        let of_parts = match (&config.llm, &config.oracle) {
+            (Some(llm), OracleSpec::Llm) => {
+                let oracle = llm.oracle(given.space.clone(), &config.metrics()?, config.fidelities())?;
+                check_metrics(&oracle, &config.metrics()?)?;
+                Some(oracle)
+            }
+            _ => None,
+        };
         let (held, resumed) = RunDir::open(run_dir, start)?;
+        if let Some(oracle) = of_parts {
+            return Ok((Box::new(oracle), held, resumed));
+        }
         let oracle: Box<dyn CostlyOracle> = match (trains, asks) {
             (Some(mut oracle), _) => {
                 oracle.keep_in(run_dir.join(TRAININGS))?;
@@ -326,12 +341,20 @@ pub fn trained(
     if fidelities.shorter() > 0 {
         oracle = oracle.with(fidelities).map_err(Usage)?;
     }
-    let known = oracle.metric_names();
-    if let Some(metric) = wanted.iter().find(|metric| !known.contains(metric)) {
-        let hint = srnas_basics::names::did_you_mean(metric, known.iter().map(String::as_str));
-        return Err(Usage(format!("the oracle has no metric `{metric}`{hint}")).into());
-    }
+    check_metrics(&oracle, wanted)?;
     Ok(oracle)
+}
+
+/// Refuses a metric that an oracle does not measure.
+fn check_metrics(oracle: &dyn CostlyOracle, wanted: &[String]) -> anyhow::Result<()> {
+    let known = oracle.metric_names();
+    match wanted.iter().find(|metric| !known.contains(metric)) {
+        None => Ok(()),
+        Some(metric) => {
+            let hint = srnas_basics::names::did_you_mean(metric, known.iter().map(String::as_str));
+            Err(Usage(format!("the oracle has no metric `{metric}`{hint}")).into())
+        }
+    }
 }
 
 /// The oracle that asks a program.

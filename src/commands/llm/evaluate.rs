@@ -49,7 +49,7 @@ impl Evaluate {
     pub fn run(self) -> anyhow::Result<()> {
         let (mut model, tokenizer) = self.given.load()?;
         if let Some(format) = self.format {
-            model = model.cut(&Subnetwork::whole(&model, format), None)?;
+            model = model.cut(&Subnetwork::whole(model.config(), format), None)?;
         }
         let mut found = Map::new();
         let mut say = |key: &str, line: String, value: Value| {

@@ -1,9 +1,10 @@
 //! `srnas llm export`.
 
-use super::{super::Usage, Given};
+use super::{super::Usage, Given, picks::Found};
 use clap::Args;
 use serde_json::json;
 use srnas_llm::{
+    config::Config,
     export::{Uneven, gguf, hugging_face},
     matrix::Format,
     subnetwork::{Kept, Subnetwork},
@@ -17,6 +18,12 @@ pub struct Export {
     /// Where to write: a folder for Hugging Face's transformers, or a file that ends in .gguf for llama.cpp
     #[arg(long, value_name = "DIR|FILE.gguf")]
     to: PathBuf,
+    /// What a search found: the run directory of `srnas llm search`, instead of --model
+    #[arg(long, value_name = "D", requires = "pick", conflicts_with_all = ["model", "tokenizer", "layers", "widths", "format"])]
+    run_dir: Option<PathBuf>,
+    /// With --run-dir, which part: smallest, fastest, best, best:BYTES, or an architecture as `srnas llm picks` prints it
+    #[arg(long, value_name = "NAME", requires = "run_dir")]
+    pick: Option<String>,
     /// Layers that are kept, counted from 0 [default: all]
     #[arg(long, value_delimiter = ',', value_name = "I,…")]
     layers: Option<Vec<usize>>,
@@ -43,8 +50,43 @@ impl Export {
                 Usage(format!("{} is for GGUF files: {to} does not end in .gguf", self.format)).into()
             );
         }
-        let (model, tokenizer) = self.given.load()?;
-        let full = &model.config().widths;
+        let (model, tokenizer, kept) = match (&self.run_dir, &self.pick) {
+            (Some(run_dir), Some(pick)) => {
+                let found = Found::load(run_dir)?;
+                let (model, tokenizer) = found.config.load()?;
+                (model, tokenizer, found.named(pick)?)
+            }
+            _ => {
+                let (model, tokenizer) = self.given.load()?;
+                let kept = self.kept(model.config())?;
+                (model, tokenizer, kept)
+            }
+        };
+        let part = model.cut(&kept, None)?;
+        if to_gguf {
+            let uneven = if self.padded { Uneven::Padded } else { Uneven::Listed };
+            gguf(&part, &tokenizer, &self.to, uneven)?;
+        } else {
+            hugging_face(&part, &tokenizer, &self.to)?;
+        }
+        let (parameters, bytes, was) = (part.config().parameters(), part.bytes(), model.bytes());
+        if self.json {
+            println!(
+                "{}",
+                json!({ "to": self.to, "parameters": parameters, "bytes": bytes, "bytes_before": was })
+            );
+        } else {
+            println!(
+                "{}: {parameters} parameters, {bytes} bytes of weights (before: {was})",
+                self.to.display()
+            );
+        }
+        Ok(())
+    }
+
+    /// What the command line says of a model.
+    fn kept(&self, config: &Config) -> anyhow::Result<Subnetwork> {
+        let full = &config.widths;
         let widths = match self.widths.as_deref() {
             None => full.clone(),
             Some([one]) => vec![*one; full.len()],
@@ -66,25 +108,6 @@ impl Export {
         }
         let kept = |(width, present): (usize, bool)| present.then_some(Kept { width, format: self.format });
         let layers = widths.into_iter().zip(present).map(kept).collect();
-        let part = model.cut(&Subnetwork { layers, embedding: self.format }, None)?;
-        if to_gguf {
-            let uneven = if self.padded { Uneven::Padded } else { Uneven::Listed };
-            gguf(&part, &tokenizer, &self.to, uneven)?;
-        } else {
-            hugging_face(&part, &tokenizer, &self.to)?;
-        }
-        let (parameters, bytes, was) = (part.config().parameters(), part.bytes(), model.bytes());
-        if self.json {
-            println!(
-                "{}",
-                json!({ "to": self.to, "parameters": parameters, "bytes": bytes, "bytes_before": was })
-            );
-        } else {
-            println!(
-                "{}: {parameters} parameters, {bytes} bytes of weights (before: {was})",
-                self.to.display()
-            );
-        }
-        Ok(())
+        Ok(Subnetwork { layers, embedding: self.format, kv_heads: config.kv_heads })
     }
 }

@@ -3,9 +3,17 @@
 mod evaluate;
 mod export;
 mod generate;
+mod offer;
+mod parts;
+mod picks;
+mod search;
+mod tune;
 
+pub use parts::LlmConfig;
+
+use super::Usage;
 use clap::{Args, Subcommand};
-use srnas_llm::{model::Model, tokenizer::Tokenizer, weights};
+use srnas_llm::{built_in, model::Model, tokenizer::Tokenizer, training::fresh, weights};
 use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "Examples:
@@ -13,7 +21,11 @@ const EXAMPLES: &str = "Examples:
   srnas llm evaluate --model stories260K.bin --tokenizer tok512.bin --text stories.txt
   srnas llm evaluate --model DIR --questions ARC-Challenge-Test.jsonl --questions TruthfulQA.csv --json
   srnas llm export --model DIR --to model-q8.gguf --format q8_0
-  srnas llm export --model DIR --widths 128,172,96,160,172 --layers 0,1,3,4 --to smaller";
+  srnas llm export --model DIR --widths 128,172,96,160,172 --layers 0,1,3,4 --to smaller
+  srnas llm tune --model stories260K.bin --tokenizer tok512.bin --text stories.txt --steps 1000 --run-dir runs/tuned
+  srnas llm search --model runs/tuned/model --text stories.txt --minimise perplexity --minimise bytes --budget 100 --run-dir runs/parts
+  srnas llm picks --run-dir runs/parts
+  srnas llm export --run-dir runs/parts --pick smallest --to smallest.gguf";
 
 /// Language models of the LLaMA family: generate, evaluate, export parts
 #[derive(Debug, Args)]
@@ -31,6 +43,18 @@ enum Action {
     /// Measure perplexity, multiple choice, bytes, speed and memory
     #[command(after_help = EXAMPLES)]
     Evaluate(evaluate::Evaluate),
+    /// Train a model further: alone, or as a super-network whose parts are models
+    #[command(after_help = EXAMPLES)]
+    Tune(tune::Tune),
+    /// Search a model's parts: how good they are, what they take, how fast they are
+    #[command(after_help = EXAMPLES)]
+    Search(Box<search::Search>),
+    /// Print the parts that a search found, by name
+    #[command(after_help = EXAMPLES)]
+    Picks(picks::Picks),
+    /// Measure one part, as `srnas evaluator` asks a program to: for a search on several machines
+    #[command(after_help = search::MACHINES)]
+    Measure(parts::Measure),
     /// Write a model, or a part of it, for other programs
     #[command(after_help = EXAMPLES)]
     Export(export::Export),
@@ -38,10 +62,11 @@ enum Action {
 
 /// Where a model and its tokenizer are.
 #[derive(Debug, Args)]
-struct Given {
-    /// The model: a folder with config.json and safetensors, a GGUF file, or a llama2.c checkpoint
-    #[arg(long, value_name = "DIR|FILE")]
-    model: PathBuf,
+pub struct Given {
+    /// The model: a folder with config.json and safetensors, a GGUF file, a llama2.c checkpoint, a config.json alone (random
+    /// weights), or `built-in`, a small one
+    #[arg(long, value_name = "DIR|FILE|built-in")]
+    model: Option<PathBuf>,
     /// Its tokenizer: tokenizer.json, tokenizer.model, llama2.c's .bin, or a GGUF file [default: the one in the model's folder
     /// or GGUF file]
     #[arg(long, value_name = "FILE")]
@@ -50,15 +75,26 @@ struct Given {
 
 impl Given {
     fn load(&self) -> anyhow::Result<(Model, Tokenizer)> {
-        let model = weights::load(&self.model)?;
-        let tokenizer = Tokenizer::load(self.tokenizer.as_deref().unwrap_or(&self.model))?;
+        let path = self.path()?;
+        if path == Path::new(built_in::NAME) && self.tokenizer.is_none() {
+            return Ok((built_in::model()?, built_in::tokenizer()?));
+        }
+        let model = match path.extension().is_some_and(|e| e == "json") {
+            true => fresh(tune::fresh_config(path)?, 1)?,
+            false => weights::load(path)?,
+        };
+        let tokenizer = Tokenizer::load(self.tokenizer.as_deref().unwrap_or(path))?;
         tokenizer.check(model.config())?;
         Ok((model, tokenizer))
     }
 
+    fn path(&self) -> anyhow::Result<&Path> {
+        Ok(self.model.as_deref().ok_or_else(|| Usage("--model is missing: which model?".into()))?)
+    }
+
     fn name(&self) -> String {
-        let file = self.model.file_name().map(Path::new).unwrap_or(&self.model);
-        file.display().to_string()
+        let path = self.model.as_deref().unwrap_or(Path::new(""));
+        path.file_name().map(Path::new).unwrap_or(path).display().to_string()
     }
 }
 
@@ -68,12 +104,16 @@ impl LlmCommand {
         match self.action {
             Action::Generate(c) => c.run(),
             Action::Evaluate(c) => c.run(),
+            Action::Tune(c) => c.run(),
+            Action::Search(c) => c.run(),
+            Action::Picks(c) => c.run(),
+            Action::Measure(c) => c.run(),
             Action::Export(c) => c.run(),
         }
     }
 
     /// Whether what comes of it is in files.
     pub fn keeps_its_results(&self) -> bool {
-        matches!(self.action, Action::Export(_))
+        matches!(self.action, Action::Export(_) | Action::Tune(_) | Action::Search(_))
     }
 }

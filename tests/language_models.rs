@@ -1,0 +1,178 @@
+//! End to end: the parts of a language model are searched, the search is killed and goes on, and what is picked is exported; a
+//! model is tuned, the training is killed and goes on to the same model.
+
+mod harness;
+
+use harness::{PROGRAM, Process, failure, stdout, text};
+use rusqlite::Connection;
+use serde_json::Value;
+use std::{
+    collections::HashSet,
+    fs,
+    io::Write,
+    path::Path,
+    process::{Command, Output, Stdio},
+    time::Duration,
+};
+use tempfile::TempDir;
+
+fn command(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.args(arguments).current_dir(folder).env("HOME", folder).env_remove("RUST_LOG");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn output(folder: &Path, arguments: &[&str]) -> Output {
+    command(folder, arguments).output().unwrap()
+}
+
+fn measured(run_dir: &Path) -> usize {
+    let Ok(ledger) = Connection::open(run_dir.join("ledger.sqlite")) else { return 0 };
+    ledger.query_row("SELECT COUNT(*) FROM measurements", [], |row| row.get::<_, i64>(0)).unwrap_or(0)
+        as usize
+}
+
+const SEARCH: [&str; 16] = [
+    "llm",
+    "search",
+    "--model",
+    "built-in",
+    "--tokens",
+    "4096",
+    "--limit",
+    "24",
+    "--minimise",
+    "perplexity",
+    "--minimise",
+    "bytes",
+    "--run-dir",
+    "parts",
+    "--budget",
+    "30",
+];
+
+#[test]
+fn a_search_of_parts_is_killed_goes_on_and_what_it_picks_is_exported() {
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path();
+    let mut search = Process::start(command(folder, &SEARCH));
+    let parts = folder.join("parts");
+    while measured(&parts) < 8 {
+        assert!(search.ends(Duration::from_millis(20)).is_none(), "it ended before it was killed");
+    }
+    search.kill();
+    let before = measured(&parts);
+    assert!(before < 30);
+    let ended = output(folder, &["llm", "search", "--resume", "--run-dir", "parts", "--budget", "30"]);
+    let said = stdout(&ended);
+    assert!(said.contains("smallest") && said.contains("the whole"), "{said}");
+    assert_eq!(measured(&parts), 30);
+    let ledger = Connection::open(parts.join("ledger.sqlite")).unwrap();
+    let mut keys = ledger.prepare("SELECT key FROM measurements").unwrap();
+    let keys: HashSet<i64> = keys.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    assert_eq!(keys.len(), 30, "nothing is measured twice");
+    // The whole model was measured, and what is smallest is smaller and nearly as good.
+    let picks = stdout(&output(folder, &["llm", "picks", "--run-dir", "parts", "--within", "0.3", "--json"]));
+    let smallest: Value = serde_json::from_str(picks.lines().next().unwrap()).unwrap();
+    assert_eq!(smallest["pick"], "smallest");
+    let bytes = smallest["metrics"]["bytes"].as_f64().unwrap();
+    for to in ["smallest.gguf", "smallest"] {
+        let export = ["llm", "export", "--run-dir", "parts", "--pick", "best:400000", "--to", to, "--json"];
+        let written: Value = serde_json::from_str(&stdout(&output(folder, &export))).unwrap();
+        assert!(written["bytes"].as_f64().unwrap() <= 400_000.0);
+        let generated = output(
+            folder,
+            &["llm", "generate", "--model", to, "--prompt", "A happy", "--tokens", "8", "--json"],
+        );
+        let generated: Value = serde_json::from_str(&stdout(&generated)).unwrap();
+        assert_eq!(generated["tokens"].as_array().unwrap().len(), 8, "{generated}");
+    }
+    assert!(bytes > 0.0);
+    // Another goal cannot be gone on with, and what is no pick is refused with those that are.
+    let other = output(folder, &["llm", "search", "--resume", "--run-dir", "parts", "--minimise", "nats"]);
+    assert_eq!(failure(&other).0, 2);
+    let wrong =
+        output(folder, &["llm", "export", "--run-dir", "parts", "--pick", "largest", "--to", "x.gguf"]);
+    let (code, said) = failure(&wrong);
+    assert!(code == 2 && said.contains("smallest"), "{said}");
+    assert!(!folder.join("x.gguf").exists());
+}
+
+#[test]
+fn a_program_measures_a_part_as_an_evaluator_asks_it_to() {
+    let folder = TempDir::new().unwrap();
+    let mut command = command(
+        folder.path(),
+        &["llm", "measure", "--model", "built-in", "--tokens", "1024", "--limit", "4"],
+    );
+    let mut measure = command.stdin(Stdio::piped()).spawn().unwrap();
+    let asked = br#"{"layer0": 96, "format0": "q8_0", "layer1": 0, "format_embedding": "f32"}"#;
+    measure.stdin.take().unwrap().write_all(asked).unwrap();
+    let said: Value = serde_json::from_str(text(&measure.wait_with_output().unwrap().stdout).trim()).unwrap();
+    for metric in ["bytes", "nats", "perplexity", "accuracy"] {
+        assert!(said[metric].as_f64().is_some_and(f64::is_finite), "{said}");
+    }
+}
+
+#[test]
+fn a_training_that_is_killed_goes_on_to_the_same_model() {
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path();
+    let tale = "A happy meeb lived in the snow. It was black, as every meeb is. Nobody saw them again.\n";
+    fs::write(folder.join("tales.txt"), tale.repeat(200)).unwrap();
+    let tune = |run_dir: &'static str| {
+        let fixed = [
+            "llm",
+            "tune",
+            "--model",
+            "built-in",
+            "--text",
+            "tales.txt",
+            "--steps",
+            "24",
+            "--checkpoint",
+            "4",
+        ];
+        let sizes = ["--sequences", "4", "--length", "32", "--run-dir", run_dir];
+        [&fixed[..], &sizes[..]].concat()
+    };
+    let through = stdout(&output(folder, &tune("through")));
+    assert!(through.contains("the whole") && through.contains("without layer 0"), "{through}");
+    let mut killed = Process::start(command(folder, &tune("killed")));
+    while !folder.join("killed/tuning.safetensors").exists() {
+        assert!(killed.ends(Duration::from_millis(5)).is_none(), "it ended before it was killed");
+    }
+    killed.kill();
+    let (code, said) = failure(&output(folder, &tune("killed")));
+    assert!(code == 2 && said.contains("--resume"), "{said}");
+    stdout(&output(folder, &["llm", "tune", "--resume", "--run-dir", "killed"]));
+    for file in ["model/model.safetensors", "history.csv"] {
+        assert_eq!(
+            fs::read(folder.join("through").join(file)).unwrap(),
+            fs::read(folder.join("killed").join(file)).unwrap(),
+            "{file}"
+        );
+    }
+}
+
+#[test]
+fn what_cannot_be_searched_is_refused_before_anything_is_begun() {
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path();
+    fs::write(folder.join("empty.txt"), "").unwrap();
+    for (more, named) in [
+        (vec!["--text", "empty.txt"], "empty.txt"),
+        (vec!["--text", "nowhere.txt"], "nowhere.txt"),
+        (vec!["--minimise", "perplexty"], "perplexity"),
+        (vec!["--fewest-layers", "9"], "1 to"),
+        (vec!["--kv-heads", "3"], "key heads"),
+        (vec!["--formats", "q9"], "q8_0"),
+        (vec!["--fidelity", "tokens=100,99999999"], "tokens"),
+    ] {
+        let arguments = [&["llm", "search", "--model", "built-in", "--run-dir", "parts"][..], &more].concat();
+        let (code, said) = failure(&output(folder, &arguments));
+        assert!(code == 2 && said.contains(named), "{more:?}: {said}");
+        assert!(!folder.join("parts").exists(), "{more:?}");
+    }
+}
