@@ -19,7 +19,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, PoisonError, RwLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -54,8 +54,8 @@ pub struct LlmOracle {
     identity: String,
     /// Speed is measured while nothing else is.
     alone: RwLock<()>,
-    /// Whether the whole model was asked for.
-    told: AtomicBool,
+    /// How often the whole model was asked for.
+    told: AtomicUsize,
 }
 
 impl LlmOracle {
@@ -95,7 +95,7 @@ impl LlmOracle {
             }
         }
         let identity = format!("llm {} window {}", hex(&hash.finalize()), measures.window);
-        let (alone, told) = (RwLock::new(()), AtomicBool::new(false));
+        let (alone, told) = (RwLock::new(()), AtomicUsize::new(0));
         Ok(Self { space, model, tokenizer, measures, fidelities, identity, alone, told })
     }
 
@@ -186,10 +186,11 @@ impl CostlyOracle for LlmOracle {
         &self.fidelities
     }
 
-    /// The whole model comes first: by it is told how much a part loses.
+    /// The whole model comes first, by which is told how much a part loses, and then the whole in other formats: what everybody
+    /// would try.
     fn brought(&self) -> Option<Training> {
-        let first = !self.told.swap(true, Ordering::Relaxed);
-        first.then(|| whole(&self.space)).flatten().map(Training::full)
+        let next = self.told.fetch_add(1, Ordering::Relaxed);
+        whole(&self.space).into_iter().nth(next).map(Training::full)
     }
 
     fn measure(&self, training: &Training, stop: &AtomicBool) -> Result<Answer, CostlyError> {

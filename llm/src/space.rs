@@ -7,7 +7,7 @@ use crate::{
     matrix::{BLOCK, Format},
     subnetwork::{Kept, Subnetwork},
 };
-use srnas_space::SearchSpace;
+use srnas_space::{Decision, SearchSpace};
 use std::{fmt::Write, sync::Arc};
 
 /// What may be left of a model.
@@ -152,15 +152,22 @@ fn widths(full: usize, steps: usize) -> Vec<usize> {
     widths
 }
 
-/// The architecture of such a space that keeps most: all layers, at their largest, in the first format that is offered; none where
-/// the space does not have it.
-pub fn whole(space: &SearchSpace) -> Option<Vec<u8>> {
+/// The architectures of such a space that keep most: all layers, at their largest, in each of the formats that are offered, the first
+/// the space's first. None where the space does not have them.
+pub fn whole(space: &SearchSpace) -> Vec<Vec<u8>> {
     let largest = |choices: &[String]| {
         let numbers = choices.iter().map(|c| c.parse::<usize>().ok()).collect::<Option<Vec<_>>>()?;
         numbers.iter().enumerate().max_by_key(|(_, n)| **n).map(|(i, _)| i)
     };
-    let choices: Vec<u8> = space.decisions().iter().map(|d| largest(&d.choices).unwrap_or(0) as u8).collect();
-    space.is_valid(&choices).then_some(choices)
+    let decisions = space.decisions();
+    let most = decisions.iter().filter(|d| largest(&d.choices).is_none()).map(|d| d.choices.len()).max();
+    let mut all: Vec<Vec<u8>> = Vec::new();
+    for format in 0..most.unwrap_or(1) {
+        let choice = |d: &Decision| largest(&d.choices).unwrap_or(format.min(d.choices.len() - 1)) as u8;
+        all.push(decisions.iter().map(choice).collect());
+    }
+    all.retain(|choices| space.is_valid(choices));
+    all
 }
 
 impl Subnetwork {
@@ -254,7 +261,7 @@ mod tests {
         assert_eq!(all.len(), 3124);
         let of = |choices: &[u8]| Subnetwork::chosen(&config, &space, choices);
         assert_eq!(of(&[4; 5]).unwrap(), Subnetwork::whole(&config, Format::F32));
-        assert_eq!(whole(&space).unwrap(), [4; 5]);
+        assert_eq!(whole(&space), [[4; 5]]);
         assert_eq!(of(&[0, 4, 4, 4, 1]).unwrap().layers[0], None);
         assert_eq!(of(&[0, 4, 4, 4, 1]).unwrap().layers[4].unwrap().width, 32);
         assert!(of(&[0; 5]).is_err());
@@ -311,7 +318,7 @@ mod tests {
         let config = config(172, 3);
         let space = Offer { uniform: true, ..offer(&[Format::F32, Format::Q8_0]) }.space(&config).unwrap();
         assert_eq!(space.len(), 3 + 3);
-        assert_eq!(whole(&space).unwrap(), [0, 3, 0, 1, 1, 1]);
+        assert_eq!(whole(&space), [[0, 3, 0, 1, 1, 1], [1, 3, 1, 1, 1, 1]]);
         let part = Subnetwork::chosen(&config, &space, &[1, 2, 0, 1, 0, 1]).unwrap();
         assert_eq!(part.embedding, Format::Q8_0);
         let kept = Some(Kept { width: 128, format: Format::F32 });

@@ -6,6 +6,7 @@ use crate::{
     matrix::{BLOCK, Format, Matrix},
     model::{Layer, Model},
 };
+use std::fmt;
 
 /// What is kept of a model.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +33,22 @@ impl Subnetwork {
     pub fn whole(config: &Config, format: Format) -> Self {
         let layers = config.widths.iter().map(|&width| Some(Kept { width, format })).collect();
         Self { layers, embedding: format, kv_heads: config.kv_heads }
+    }
+}
+
+impl fmt::Display for Subnetwork {
+    /// The widths of the layers, – where one is left out, with the formats.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let one = self.layers.iter().flatten().all(|kept| kept.format == self.embedding);
+        write!(f, "{}", self.embedding)?;
+        for layer in &self.layers {
+            match layer {
+                None => f.write_str(" –")?,
+                Some(kept) if one => write!(f, " {}", kept.width)?,
+                Some(kept) => write!(f, " {}/{}", kept.width, kept.format)?,
+            }
+        }
+        Ok(())
     }
 }
 

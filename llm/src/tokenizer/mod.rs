@@ -29,15 +29,27 @@ impl Tokenizer {
     /// # Errors
     /// What is not there, or not what it should be.
     pub fn load(path: &Path) -> Result<Self, LlmError> {
-        if path.is_dir() {
-            for name in ["tokenizer.json", "tokenizer.model"] {
-                if path.join(name).exists() {
-                    return Self::load(&path.join(name));
+        if !path.is_dir() {
+            return read::read(path);
+        }
+        let (json, model) = (path.join("tokenizer.json"), path.join("tokenizer.model"));
+        match (json.exists(), model.exists()) {
+            (false, false) => Err(LlmError::content(path, "has neither tokenizer.json nor tokenizer.model")),
+            (true, false) => read::read(&json),
+            (false, true) => read::read(&model),
+            (true, true) => {
+                let json = read::read(&json)?;
+                // Both are the same where nothing was added to one of them; the pieces have scores, too.
+                match read::read(&model) {
+                    Ok(mut pieces) if pieces.len() == json.len() => {
+                        let kept = pieces.files.into_iter().filter(|(name, _)| name == "tokenizer.model");
+                        pieces.files = json.files.into_iter().chain(kept).collect();
+                        Ok(pieces)
+                    }
+                    _ => Ok(json),
                 }
             }
-            return Err(LlmError::content(path, "has neither tokenizer.json nor tokenizer.model"));
         }
-        read::read(path)
     }
 
     /// A tokenizer for texts like this one, of `size` tokens: byte-pair encoding.
@@ -57,6 +69,7 @@ impl Tokenizer {
         let files = vec![
             ("tokenizer.json".into(), pieces.to_json().to_string().into_bytes()),
             ("tokenizer_config.json".into(), pieces.config_json().to_string().into_bytes()),
+            ("tokenizer.model".into(), read::to_sentencepiece(&pieces)),
         ];
         Self { inner: Inner::Pieces(Box::new(pieces)), files }
     }

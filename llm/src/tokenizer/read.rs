@@ -20,6 +20,8 @@ pub fn read(path: &Path) -> Result<Tokenizer, LlmError> {
         "json" => json(path, bytes),
         "model" => {
             let mut tokenizer = Tokenizer::of_pieces(sentencepiece(&bytes).map_err(wrong)?);
+            // As it was, with what is not read of it.
+            tokenizer.files.retain(|(name, _)| name != "tokenizer.model");
             tokenizer.files.push(("tokenizer.model".into(), bytes));
             Ok(tokenizer)
         }
@@ -69,6 +71,40 @@ fn llama2c(bytes: &[u8]) -> Result<Pieces, String> {
     Pieces::new(pieces, 1, 2, true, false)
 }
 
+/// The same pieces as SentencePiece's own file, which GGUF can be made of; tokenizer.json has no scores.
+pub fn to_sentencepiece(pieces: &Pieces) -> Vec<u8> {
+    let id = |id: u32| i32::try_from(id).ok();
+    SentencePieceModel {
+        pieces: pieces
+            .pieces()
+            .iter()
+            .map(|p| SentencePiece {
+                piece: Some(p.text.clone()),
+                score: Some(p.score),
+                kind: Some(p.kind as i32),
+            })
+            .collect(),
+        trainer: Some(Trainer {
+            model_type: Some(BPE),
+            byte_fallback: Some(true),
+            unknown: id(pieces.unknown()),
+            bos: id(pieces.bos),
+            eos: id(pieces.eos),
+        }),
+        normalizer: Some(Normalizer {
+            name: Some("identity".into()),
+            characters: None,
+            prefix: Some(pieces.prefix),
+            collapse: Some(pieces.collapse),
+            escape: Some(true),
+        }),
+    }
+    .encode_to_vec()
+}
+
+/// SentencePiece's number for byte-pair encoding.
+const BPE: i32 = 2;
+
 #[derive(Message)]
 struct SentencePieceModel {
     #[prost(message, repeated, tag = 1)]
@@ -93,6 +129,10 @@ struct SentencePiece {
 struct Trainer {
     #[prost(int32, optional, tag = 3)]
     model_type: Option<i32>,
+    #[prost(bool, optional, tag = 35)]
+    byte_fallback: Option<bool>,
+    #[prost(int32, optional, tag = 40)]
+    unknown: Option<i32>,
     #[prost(int32, optional, tag = 41)]
     bos: Option<i32>,
     #[prost(int32, optional, tag = 42)]
@@ -101,12 +141,16 @@ struct Trainer {
 
 #[derive(Message)]
 struct Normalizer {
+    #[prost(string, optional, tag = 1)]
+    name: Option<String>,
     #[prost(bytes = "vec", optional, tag = 2)]
     characters: Option<Vec<u8>>,
     #[prost(bool, optional, tag = 3)]
     prefix: Option<bool>,
     #[prost(bool, optional, tag = 4)]
     collapse: Option<bool>,
+    #[prost(bool, optional, tag = 5)]
+    escape: Option<bool>,
 }
 
 /// SentencePiece's own format, of the kind that LLaMA uses: BPE without a normalisation of characters.
@@ -114,7 +158,7 @@ fn sentencepiece(bytes: &[u8]) -> Result<Pieces, String> {
     let model = SentencePieceModel::decode(bytes).map_err(|e| format!("is no SentencePiece model: {e}"))?;
     let trainer = model.trainer.unwrap_or_default();
     let normalizer = model.normalizer.unwrap_or_default();
-    if trainer.model_type.unwrap_or(1) != 2 {
+    if trainer.model_type.unwrap_or(1) != BPE {
         return Err("is a SentencePiece model of another type than BPE, which is not supported".into());
     }
     if normalizer.characters.is_some_and(|c| !c.is_empty()) {
@@ -179,6 +223,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn pieces_come_back_from_sentencepieces_file() {
+        let pieces = crate::tokenizer::learn::learned("the cat sat on the mat", 300).unwrap();
+        let again = sentencepiece(&to_sentencepiece(&pieces)).unwrap();
+        assert_eq!((again.len(), again.bos, again.eos, again.prefix), (pieces.len(), 1, 2, true));
+        for text in ["the cat", "a hat", "é"] {
+            assert_eq!(again.encode(text), pieces.encode(text));
+        }
+    }
+
+    #[test]
     fn a_sentencepiece_model_is_read_and_others_are_refused() {
         let piece = |text: &str, kind| SentencePiece { piece: Some(text.into()), score: Some(-1.0), kind };
         let model = |model_type, characters: &[u8]| SentencePieceModel {
@@ -188,11 +242,12 @@ mod tests {
                 piece("</s>", Some(3)),
                 piece("▁a", None),
             ],
-            trainer: Some(Trainer { model_type: Some(model_type), bos: None, eos: None }),
+            trainer: Some(Trainer { model_type: Some(model_type), ..Trainer::default() }),
             normalizer: Some(Normalizer {
                 characters: Some(characters.into()),
                 prefix: None,
                 collapse: Some(false),
+                ..Normalizer::default()
             }),
         };
         let read = sentencepiece(&model(2, b"").encode_to_vec()).unwrap();

@@ -105,7 +105,7 @@ impl Found {
         if parts.is_empty() {
             return Err(Usage(format!("{}: nothing has a value yet", run_dir.display())).into());
         }
-        let all = whole(&space);
+        let all = whole(&space).into_iter().next();
         let whole = parts.iter().position(|part| Some(&part.choices) == all.as_ref());
         Ok(Self { config, space, parts, quality, whole })
     }
@@ -160,10 +160,13 @@ pub fn print(run_dir: &Path, share: f64, bytes: Option<u64>) -> anyhow::Result<(
     let found = Found::load(run_dir).context("there is nothing to pick from")?;
     let shown = |metrics: &Metrics, name: &str| metrics.get(name).map_or("–".into(), |v| number(*v));
     let quality = found.quality.metric.clone();
-    println!("{:14} {:>12} {:>12} {:>14}  {}", "", quality, "bytes", "tokens/s", "what is kept");
+    let (model, _) = found.config.load()?;
+    println!("{:14} {:>12} {:>12} {:>10}  {}", "", quality, "bytes", "tokens/s", "format, MLP widths");
     let row = |name: &str, part: &Part| {
         let [a, b, c] = [&*quality, "bytes", "tokens_per_s"].map(|metric| shown(&part.metrics, metric));
-        println!("{name:14} {a:>12} {b:>12} {c:>14}  {}", found.space.format(&part.choices));
+        let kept = Subnetwork::chosen(model.config(), &found.space, &part.choices);
+        let kept = kept.map_or_else(|_| found.space.format(&part.choices), |kept| kept.to_string());
+        println!("{name:14} {a:>12} {b:>12} {c:>10}  {kept}");
     };
     if let Some(i) = found.whole {
         row("the whole", &found.parts[i]);
