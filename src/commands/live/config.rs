@@ -141,12 +141,12 @@ impl LiveConfig {
         Ok(Goal::new(objectives, self.require.clone()).map_err(|e| Usage(e.to_string()))?)
     }
 
-    /// Every metric that an answer must have.
+    /// Every metric that is to be measured.
     ///
     /// # Errors
     /// As [`Self::goal`].
     pub fn metrics(&self) -> anyhow::Result<Vec<String>> {
-        Ok(self.goal()?.metrics().map(String::from).collect())
+        Ok(self.goal()?.metrics())
     }
 
     /// The method that was named.
@@ -356,7 +356,7 @@ impl LiveArguments {
     /// What is to be maximised, and then what is to be minimised, as they were named.
     fn objectives(&self) -> Vec<Objective> {
         let of = |metrics: &[String], minimise| -> Vec<Objective> {
-            metrics.iter().map(|metric| Objective { metric: metric.clone(), minimise }).collect()
+            metrics.iter().map(|metric| Objective::new(metric, minimise)).collect()
         };
         [of(&self.by.maximise, false), of(&self.by.minimise, true)].concat()
     }

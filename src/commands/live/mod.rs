@@ -24,6 +24,7 @@ use srnas_oracle::{
     catalog::Catalog,
     command::{CommandOptions, CommandOracle},
     costly::CostlyOracle,
+    rewarded::Rewarded,
     training::{TrainingOracle, data},
 };
 use srnas_policy::Policy;
@@ -265,6 +266,11 @@ impl LiveArguments {
                 OracleSpec::Program(command) => Box::new(program(command, given, config, run_dir)?),
                 other => return Err(Usage(format!("{other}: its configuration is not whole")).into()),
             },
+        };
+        let rewards = config.goal()?.rewards();
+        let oracle = match rewards.is_empty() {
+            true => oracle,
+            false => Box::new(Rewarded::over(oracle, rewards)),
         };
         Ok((oracle, held, resumed))
     }
