@@ -78,8 +78,8 @@ impl EvaluatorCommand {
                 return Err(Usage("--data and --recipe go with --oracle train".into()).into());
             }
             OracleSpec::Program(program) => (Some(program), None),
-            OracleSpec::Remote => {
-                return Err(Usage("--oracle remote: it is `train` or `cmd:PROGRAM`".into()).into());
+            other @ (OracleSpec::Remote | OracleSpec::Shared) => {
+                return Err(Usage(format!("--oracle {other}: it is `train` or `cmd:PROGRAM`")).into());
             }
         };
         let id = self.id.clone().unwrap_or_else(default_id);

@@ -1,5 +1,6 @@
 //! What a search by a costly oracle shows while it goes on and at its end.
 
+use super::alone::Alone;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use srnas_basics::text::number;
@@ -289,12 +290,15 @@ impl Display {
     }
 
     /// What was found.
-    pub fn summary(&self, report: &SearchReport, run_dir: &Path, more: &More) {
+    pub fn summary(&self, report: &SearchReport, run_dir: &Path, more: &More, alone: Option<&Alone>) {
         if self.json {
             let mut summary = json!(report);
             summary["used_up"] = matches!(more, More::Nothing(_)).into();
             summary["before"] = self.known.into();
             summary["seconds"] = self.began.elapsed().as_secs_f64().into();
+            if let Some(alone) = alone {
+                summary["alone"] = json!(alone);
+            }
             summary["run_dir"] = run_dir.display().to_string().into();
             println!("{}", json!({ "summary": summary }));
             return;
@@ -330,6 +334,9 @@ impl Display {
             best.metrics.iter().map(|(name, value)| format!("{name} {}", number(*value))).collect();
         for line in cells.chunks(5) {
             println!("  {}", line.join("  "));
+        }
+        if let Some(alone) = alone {
+            alone.lines(run_dir).iter().for_each(|line| println!("{line}"));
         }
         if !report.importance.is_empty() {
             println!(
