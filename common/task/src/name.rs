@@ -86,7 +86,7 @@ impl TaskName {
     /// targets and exponents. A policy in training never sees its task's family in the prior.
     pub fn family(&self) -> String {
         let objective = self.text.splitn(3, '/').nth(2).unwrap_or(&self.text);
-        let traded = objective.split_once("*(").filter(|_| !self.factors.is_empty());
+        let traded = objective.split_once('*').filter(|_| !self.factors.is_empty());
         let objective = traded.map_or(objective, |(metric, _)| metric);
         let mut family = String::new();
         let mut strength = false;

@@ -6,8 +6,12 @@
 
 use std::{fmt, str::FromStr};
 
-/// What opens a factor: no sum of metrics has it.
-const OPENS: &str = "*(";
+/// A text up to its first factor, and from there on: a factor is opened by `*(`, with or without spaces between, which no sum of metrics
+/// has.
+fn opened(text: &str) -> Option<(&str, &str)> {
+    text.match_indices('*')
+        .find_map(|(star, _)| Some((&text[..star], text[star + 1..].trim_start().strip_prefix('(')?)))
+}
 
 /// (metric / target)^w, where w is one exponent up to the target and may be another beyond it.
 #[derive(Clone, Debug, PartialEq)]
@@ -113,7 +117,7 @@ impl FromStr for Factor {
 impl Reward {
     /// Whether a text is meant to be one.
     pub fn is_meant(text: &str) -> bool {
-        text.contains(OPENS)
+        opened(text).is_some()
     }
 
     /// What the metric is multiplied by; at least one.
@@ -167,15 +171,17 @@ impl FromStr for Reward {
 
     fn from_str(text: &str) -> Result<Self, RewardError> {
         let error = |reason: String| RewardError { text: text.into(), reason };
-        let mut parts = text.split(OPENS);
-        let metric = parts.next().unwrap_or_default().trim();
+        let (metric, mut rest) = opened(text).ok_or_else(|| error("nothing is multiplied".into()))?;
+        let metric = metric.trim();
         if metric.is_empty() {
             return Err(error("it begins with no metric".into()));
         }
-        let factors =
-            parts.map(|part| part.trim().parse()).collect::<Result<Vec<Factor>, _>>().map_err(error)?;
-        if factors.is_empty() {
-            return Err(error("nothing is multiplied".into()));
+        let mut factors = Vec::new();
+        loop {
+            let (factor, more) = opened(rest).map_or((rest, None), |(factor, more)| (factor, Some(more)));
+            factors.push(factor.trim().parse().map_err(error)?);
+            let Some(more) = more else { break };
+            rest = more;
         }
         Ok(Self { metric: metric.into(), factors })
     }
@@ -223,7 +229,9 @@ mod tests {
             assert_eq!(written.parse::<Reward>().unwrap(), reward);
             assert!(Reward::is_meant(text));
         }
-        assert!(!Reward::is_meant("val-0.15*log(edgegpu_latency)"));
+        for sum in ["val-0.15*log(edgegpu_latency)", "val+2*cost", "a*b", "(a)*b"] {
+            assert!(!Reward::is_meant(sum), "{sum}");
+        }
         for (text, says) in [
             ("accuracy", "nothing is multiplied"),
             ("*(ms/2)^1", "begins with no metric"),

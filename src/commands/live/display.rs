@@ -4,7 +4,7 @@ use super::alone::Alone;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use srnas_basics::text::number;
-use srnas_oracle::costly::RESUMED_FROM;
+use srnas_oracle::{costly::RESUMED_FROM, training::METRIC_ACCURACY};
 use srnas_search::{
     Event, Goal, HOPELESS, LiveSearch, Measured, MethodSpec,
     report::{Row, Said, SearchReport, Shorter},
@@ -51,6 +51,8 @@ pub struct Display {
     budget: usize,
     guided: bool,
     method: Option<MethodSpec>,
+    /// Whether measurements are answers on shared weights.
+    shared: bool,
     began: Instant,
     known: usize,
     remarks: Mutex<Remarks>,
@@ -103,6 +105,7 @@ impl Display {
             goal: search.goal.clone(),
             guided: search.guide.knows_a_past(),
             method: search.method.clone(),
+            shared: search.oracle.metric_names().iter().any(|metric| metric == METRIC_ACCURACY),
             began: Instant::now(),
             known,
             bar,
@@ -270,8 +273,9 @@ impl Display {
             );
         }
         format!(
-            "{} architectures measured ({} before), {} infeasible, in {:.0} s, chosen by {by}.",
+            "{} architectures measured{} ({} before), {} infeasible, in {:.0} s, chosen by {by}.",
             report.measured,
+            if self.shared { " on shared weights" } else { "" },
             self.known,
             report.infeasible,
             self.began.elapsed().as_secs_f64()

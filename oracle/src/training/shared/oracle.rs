@@ -35,7 +35,7 @@ pub struct SharedOracle {
 
 enum State {
     /// Where the first that asks has them trained.
-    Untrained(Option<SharedWeights>),
+    Untrained(Option<Box<SharedWeights>>),
     Trained(Arc<SharedWeights>),
 }
 
@@ -57,7 +57,7 @@ impl SharedOracle {
         let mut said = weights.identity().clone();
         said["images"] = images.into();
         let identity = (format!("shared weights:{}", data.name), said.to_string());
-        let state = Mutex::new(State::Untrained(Some(weights)));
+        let state = Mutex::new(State::Untrained(Some(Box::new(weights))));
         Ok(Self { space, identity, data, recipe, path, epochs, state })
     }
 
@@ -79,7 +79,7 @@ impl SharedOracle {
             }
         })?;
         info!("shared weights are trained: {}", self.path.display());
-        let trained = Arc::new(training);
+        let trained = Arc::new(*training);
         *state = State::Trained(trained.clone());
         Ok(trained)
     }
