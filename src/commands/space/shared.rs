@@ -15,7 +15,7 @@ use srnas_basics::{
 use srnas_oracle::{
     catalog::Catalog,
     tasks::resolve_tasks,
-    training::{OnSharedWeights, SharedOracle, data},
+    training::{OnSharedWeights, SharedFileError, SharedOracle, TrainingError, data},
 };
 use srnas_space::SearchSpace;
 use srnas_task::{Count, Task, TaskName};
@@ -83,7 +83,12 @@ impl SharedCommand {
         let architectures = self.which.of(&space, self.seed)?;
         let began = Instant::now();
         let stop = stop_flag()?;
-        let weights = oracle.weights(&stop)?;
+        let weights = match oracle.weights(&stop) {
+            Err(SharedFileError::Training(TrainingError::Stopped)) => {
+                anyhow::bail!("stopped; what was trained is kept, and the same command goes on")
+            }
+            found => found?,
+        };
         let trained = began.elapsed().as_secs_f64();
         let began = Instant::now();
         let ask = |choices: Vec<u8>| weights.ask(&choices).map(|found| (choices, found));

@@ -118,7 +118,7 @@ pub struct OnSharedWeights {
 /// The weights of all architectures of a space.
 pub struct SharedWeights {
     space: Arc<SearchSpace>,
-    data: ImageSet,
+    data: Arc<ImageSet>,
     recipe: Recipe,
     settings: SharedSettings,
     pixels: Moments,
@@ -136,7 +136,7 @@ impl SharedWeights {
     /// Spaces without networks; recipes and settings that cannot be followed.
     pub fn new(
         space: Arc<SearchSpace>,
-        data: ImageSet,
+        data: Arc<ImageSet>,
         recipe: Recipe,
         settings: SharedSettings,
     ) -> Result<Self, String> {

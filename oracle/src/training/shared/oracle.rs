@@ -26,7 +26,7 @@ pub struct SharedOracle {
     space: Arc<SearchSpace>,
     identity: (String, String),
     /// What untrained networks are made of.
-    data: ImageSet,
+    data: Arc<ImageSet>,
     recipe: Recipe,
     path: PathBuf,
     epochs: usize,
@@ -51,7 +51,7 @@ impl SharedOracle {
         settings: SharedSettings,
         path: PathBuf,
     ) -> Result<Self, String> {
-        let (images, epochs) = (settings.images, settings.epochs);
+        let (images, epochs, data) = (settings.images, settings.epochs, Arc::new(data));
         let weights = SharedWeights::new(space.clone(), data.clone(), recipe.clone(), settings)?;
         weights.check_file(&path).map_err(|e| e.to_string())?;
         let mut said = weights.identity().clone();

@@ -10,7 +10,7 @@ fn weights(epochs: usize) -> SharedWeights {
     let recipe =
         Recipe { scale: Scale { width: 4, stages: 2, cells: 1 }, batch: 64, ..crate::digits::recipe() };
     let settings = SharedSettings { epochs, ..SharedSettings::default() };
-    SharedWeights::new(crate::digits::space(), data::digits(), recipe, settings).unwrap()
+    SharedWeights::new(crate::digits::space(), Arc::new(data::digits()), recipe, settings).unwrap()
 }
 
 fn train(weights: &mut SharedWeights, path: &Path) {
@@ -138,6 +138,7 @@ fn settings_that_cannot_be_followed_are_refused() {
         assert!(settings.check(&data).unwrap_err().contains(says), "{settings:?}");
     }
     let darts = SearchSpace::named("darts").unwrap();
-    let refused = SharedWeights::new(darts, data, crate::digits::recipe(), SharedSettings::default());
+    let refused =
+        SharedWeights::new(darts, Arc::new(data), crate::digits::recipe(), SharedSettings::default());
     assert!(refused.err().unwrap().contains("darts share no weights"));
 }
