@@ -196,3 +196,112 @@ fn what_cannot_be_trained_is_refused_by_name() {
     );
     assert_eq!(measured(&folder.path().join("s")), 2);
 }
+
+/// A small network, and weights that are shared for a moment.
+const SMALL: &str =
+    "[recipe]\nscale = { width = 4, stages = 2, cells = 1 }\nepochs = 2\nbatch = 64\n[shared]\nepochs = 6\n";
+
+#[test]
+fn a_search_on_shared_weights_says_so_trains_them_once_and_its_winner_alone() {
+    let folder = TempDir::new().unwrap();
+    let (path, weights) = (folder.path(), folder.path().join("s/shared-weights.safetensors"));
+    std::fs::write(path.join("small.toml"), SMALL).unwrap();
+    std::fs::write(path.join("other.toml"), SMALL.replace("epochs = 6", "epochs = 7")).unwrap();
+    let of = |arguments: &[&str]| {
+        let search = ["search", "--oracle", "shared", "--data", "digits", "--recipe", "small.toml"];
+        output(path, &[&search[..], arguments].concat())
+    };
+    let first = of(&["--budget", "12", "--run-dir", "s"]);
+    assert!(first.status.success(), "{}", text(&first.stderr));
+    let said = text(&first.stdout);
+    for says in [
+        "chosen by the method nas-rl",
+        "Best shared_weights/accuracy after",
+        "The same trained alone",
+        "val/clean ",
+    ] {
+        assert!(said.contains(says), "{says}: {said}");
+    }
+    assert!(text(&first.stderr).contains("shared weights: epoch 6 of 6"), "{}", text(&first.stderr));
+    // Nothing that was asked for has a figure of a training alone.
+    let table = std::fs::read_to_string(path.join("s/measurements.csv")).unwrap();
+    assert!(table.contains("shared_weights/accuracy") && !table.contains("val/clean"), "{table}");
+    let kept = || -> serde_json::Value {
+        serde_json::from_str(&std::fs::read_to_string(path.join("s/alone.json")).unwrap()).unwrap()
+    };
+    let alone = kept();
+    assert!(alone["trained_alone"]["test/clean"].as_f64().unwrap() > 5.0, "{alone}");
+    assert!(alone["on_shared_weights"]["shared_weights/accuracy"].is_f64(), "{alone}");
+    let trained = std::fs::read(&weights).unwrap();
+    // It goes on on the same weights, and so does another search, and a comparison.
+    let more = output(path, &["search", "--resume", "--run-dir", "s", "--budget", "16", "--json"]);
+    assert!(more.status.success(), "{}", text(&more.stderr));
+    let last: serde_json::Value = serde_json::from_str(text(&more.stdout).lines().last().unwrap()).unwrap();
+    assert_eq!(last["summary"]["measured"], 16);
+    assert_eq!(last["summary"]["alone"], kept());
+    let shared = ["--shared-weights", "s/shared-weights.safetensors"];
+    let other = of(&[&shared[..], &["--budget", "4", "--seed", "5", "--run-dir", "t"]].concat());
+    assert!(other.status.success(), "{}", text(&other.stderr));
+    let compared =
+        output(
+            path,
+            &[
+                &[
+                    "compare",
+                    "--oracle",
+                    "shared",
+                    "--data",
+                    "digits",
+                    "--recipe",
+                    "small.toml",
+                    "--out",
+                    "r",
+                ][..],
+                &shared,
+                &["--method", "nas-rl", "--method", "random", "--budget", "3,6", "--seeds", "2"],
+            ]
+            .concat(),
+        );
+    assert!(compared.status.success(), "{}", text(&compared.stderr));
+    let asked = output(
+        path,
+        &["space", "shared", "nb201", "--draw", "40", "--recipe", "small.toml", "--weights"]
+            .into_iter()
+            .chain(["s/shared-weights.safetensors", "--against", "digits/val/clean"])
+            .collect::<Vec<_>>(),
+    );
+    let said = text(&asked.stdout);
+    assert!(said.contains("Shared weights against digits/val/clean") && said.contains("Spearman"), "{said}");
+    assert_eq!(std::fs::read(&weights).unwrap(), trained);
+    for out in [&more, &other, &compared, &asked] {
+        assert!(!text(&out.stderr).contains("shared weights: epoch"), "{}", text(&out.stderr));
+    }
+    // Other weights in the same file, and what goes with trainings.
+    let wrong = output(
+        path,
+        &[
+            &["search", "--oracle", "shared", "--data", "digits", "--recipe", "other.toml", "--run-dir", "u"]
+                [..],
+            &shared,
+        ]
+        .concat(),
+    );
+    assert!(wrong.status.code() == Some(2), "{}", text(&wrong.stderr));
+    assert!(text(&wrong.stderr).contains("`epochs` differs: 6 there, 7 here"), "{}", text(&wrong.stderr));
+    for (arguments, says) in [
+        (&["--fidelity", "epochs=1,2"][..], "--oracle shared makes none"),
+        (&["--maximise", "val/clean"], "the oracle has no metric `val/clean`"),
+        (&["--timeout", "3s"], "go with --oracle cmd:PROGRAM"),
+    ] {
+        let out = of(&[&["--run-dir", "u"], arguments].concat());
+        assert!(out.status.code() == Some(2) && text(&out.stderr).contains(says), "{}", text(&out.stderr));
+    }
+    let train = ["search", "--oracle", "train", "--data", "digits", "--run-dir", "u"];
+    let out = output(path, &[&train[..], &shared].concat());
+    assert!(
+        text(&out.stderr).contains("--shared-weights goes with --oracle shared"),
+        "{}",
+        text(&out.stderr)
+    );
+    assert!(!path.join("u").exists());
+}

@@ -169,6 +169,56 @@ fn limits_decide_what_is_best_and_a_search_without_anything_within_them_fails() 
 }
 
 #[test]
+fn a_reward_is_searched_as_a_metric_is_and_goes_on() {
+    let setup = setup();
+    let folder = setup.path();
+    let hard = ["--maximise", "accuracy * (ms/8.0)^(0 | -1)"];
+    let output = search(folder, &[&hard[..], &["--budget", "20", "--json"]].concat());
+    assert_eq!(summary(&output)["measured"], 20, "{}", text(&output.stderr));
+    // The same product, typed otherwise, goes on; another target is another search.
+    let more = ["--resume", "--run-dir", "run", "--budget", "48", "--json", "--maximise"];
+    let output = command(folder, &[&more[..], &["accuracy*(ms/8)^(0|-1)"]].concat()).output().unwrap();
+    let all = summary(&output);
+    // Within 8 ms the accuracy counts alone: depth 8, width 16, with a skip.
+    let best = &all["best"]["metrics"];
+    let of = |metric: &str| best[metric].as_f64();
+    assert_eq!(
+        (of("accuracy"), of("ms"), of("accuracy*(ms/8)^(0|-1)")),
+        (Some(81.0), Some(8.0), Some(81.0)),
+        "{all}"
+    );
+    assert_eq!((&all["metric"], &all["measured"]), (&"accuracy*(ms/8)^(0|-1)".into(), &48.into()));
+    let (code, said) =
+        failure(&command(folder, &[&more[..], &["accuracy*(ms/9)^(0|-1)"]].concat()).output().unwrap());
+    assert!(code == 2 && said.contains("not `accuracy*(ms/9)^(0|-1)`"), "{said}");
+    // Beyond it, what is twice as slow counts half.
+    let mut table = csv::Reader::from_path(folder.join("run/measurements.csv")).unwrap();
+    let heads: Vec<String> = table.headers().unwrap().iter().map(String::from).collect();
+    let at = |name: &str| heads.iter().position(|head| head == name).unwrap();
+    let rows: Vec<csv::StringRecord> = table.records().map(Result::unwrap).collect();
+    let number = |row: &csv::StringRecord, name: &str| row[at(name)].parse::<f64>().unwrap();
+    let mut slow = 0;
+    for row in rows.iter().filter(|row| row[at("infeasible")].is_empty()) {
+        let (accuracy, ms) = (number(row, "accuracy"), number(row, "ms"));
+        let expected = if ms > 8.0 { accuracy * 8.0 / ms } else { accuracy };
+        assert!((number(row, "accuracy*(ms/8)^(0|-1)") - expected).abs() < 1e-9);
+        slow += usize::from(ms > 8.0);
+    }
+    assert!(slow > 5 && rows.len() == 48);
+    assert!(rows.iter().any(|row| row[at("infeasible")].contains("`ms` is not a number")));
+    // Another reward of the same metrics learns from it; what is no reward is refused before anything is made.
+    let soft = ["--maximise", "accuracy*(ms/12)^-0.07", "--minimise", "ms", "--past", "run", "--budget", "6"];
+    let begun = ["--oracle", "cmd:sh measure.sh", "--space", "space.toml", "--run-dir", "soft"];
+    let out = command(folder, &[&begun[..], &soft].concat()).output().unwrap();
+    assert!(out.status.success() && !text(&out.stderr).contains("nothing is known"), "{}", text(&out.stderr));
+    let (code, said) = failure(&search(folder, &["--maximise", "accuracy*(ms/0)^-1"]));
+    assert!(
+        code == 2 && said.contains("target 0 is not above 0") && said.contains("METRIC*(COST/TARGET)"),
+        "{said}"
+    );
+}
+
+#[test]
 fn an_earlier_search_of_the_same_metrics_guides_this_one() {
     let setup = setup();
     let folder = setup.path();

@@ -16,6 +16,7 @@ pub mod digits;
 pub mod fit;
 pub mod importers;
 pub mod ranking;
+pub mod rewarded;
 pub mod run_tasks;
 pub mod simulated;
 mod spec;

@@ -6,12 +6,14 @@ use std::{fmt, str::FromStr};
 /// What comes before a program's name.
 const PROGRAM: &str = "cmd:";
 
-/// An oracle whose answers cost seconds to days, by its name: `train`, `remote`, or `cmd:PROGRAM`.
+/// An oracle whose answers cost seconds to days, by its name: `train`, `shared`, `remote`, or `cmd:PROGRAM`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum OracleSpec {
     /// Trains each network itself.
     Train,
+    /// Trains weights that all networks share, once, and asks each network on them.
+    Shared,
     /// Asks evaluators on this or other machines.
     Remote,
     /// Measures parts of a language model itself.
@@ -27,7 +29,7 @@ pub enum OracleSpecError {
     #[error("cmd: needs a program, such as 'cmd:python train.py'")]
     NoProgram,
     /// It is something else.
-    #[error("it is `train`, `remote` or `cmd:PROGRAM`")]
+    #[error("it is `train`, `shared`, `remote` or `cmd:PROGRAM`")]
     Unknown,
 }
 
@@ -37,6 +39,7 @@ impl FromStr for OracleSpec {
     fn from_str(text: &str) -> Result<Self, OracleSpecError> {
         match (text, text.strip_prefix(PROGRAM)) {
             ("train", _) => Ok(Self::Train),
+            ("shared", _) => Ok(Self::Shared),
             ("remote", _) => Ok(Self::Remote),
             ("llm", _) => Ok(Self::Llm),
             (_, Some(program)) if !program.trim().is_empty() => Ok(Self::Program(program.into())),
@@ -50,6 +53,7 @@ impl fmt::Display for OracleSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Train => f.write_str("train"),
+            Self::Shared => f.write_str("shared"),
             Self::Remote => f.write_str("remote"),
             Self::Llm => f.write_str("llm"),
             Self::Program(program) => write!(f, "{PROGRAM}{program}"),
@@ -77,7 +81,7 @@ mod tests {
 
     #[test]
     fn names_are_read_as_they_are_written_and_what_names_nothing_is_refused() {
-        for text in ["train", "remote", "llm", "cmd:python3 train.py --fast", "cmd: sh x"] {
+        for text in ["train", "shared", "remote", "llm", "cmd:python3 train.py --fast", "cmd: sh x"] {
             assert_eq!(text.parse::<OracleSpec>().unwrap().to_string(), text);
         }
         assert_eq!("cmd:  ".parse::<OracleSpec>(), Err(OracleSpecError::NoProgram));

@@ -14,7 +14,7 @@ use scaling::Scaling;
 use srnas_predictor::Prior;
 use srnas_space::{ListedBy, SearchSpace};
 use srnas_task::{
-    Count, LARGEST_VALUE, Shorter, Task, TaskError, TaskName, Term, UnmatchedError, beyond_search,
+    Count, LARGEST_VALUE, Shorter, Task, TaskError, TaskName, Term, UnmatchedError, beyond_search, traded,
 };
 use std::{
     collections::{BTreeMap, HashMap},
@@ -59,9 +59,9 @@ pub enum TaskBuildError {
         /// The task.
         task: String,
     },
-    /// A sum is too large.
+    /// A sum or product is too large.
     #[error(
-        "task `{task}`: its sum comes to {value:e}, more than a search can hold ({LARGEST_VALUE:e}); give smaller weights"
+        "task `{task}`: it comes to {value:e}, more than a search can hold ({LARGEST_VALUE:e}); give smaller weights or exponents"
     )]
     Weights {
         /// The task.
@@ -214,7 +214,7 @@ impl Table<'_> {
 
 /// The shorter trainings that a benchmark has of a task, the cheapest first: each with the same objective over what the metrics
 /// say after it. A logarithm in a sum is of what an architecture costs, which takes no training; of every other term the benchmark
-/// must know the shorter training.
+/// must know the shorter training. So is what a product's factors are of.
 fn shorter_trainings(table: &Table, name: &TaskName, count: Count) -> Result<Vec<Shorter>, TaskBuildError> {
     let benchmark = table.benchmark;
     let trained = |term: &&Term| !term.log;
@@ -241,11 +241,13 @@ fn shorter_trainings(table: &Table, name: &TaskName, count: Count) -> Result<Vec
 /// weight always asks for better; and for `log(…)` the natural logarithm, standardised over the table and *not* turned, so
 /// that a negative weight asks for less. A term that is the same everywhere adds nothing.
 ///
+/// A product is of the metric as it is with [`srnas_task::Factor::of`] what it costs, in the metric's direction.
+///
 /// Where the benchmark's network gives every metric, the task is on the whole space, and best and median are those of the rows.
 ///
 /// # Errors
-/// Refuses unknown metrics and seeds, numbers that a search cannot hold, logarithms of what is not positive, and objectives that
-/// are the same everywhere.
+/// Refuses unknown metrics and seeds, numbers that a search cannot hold, logarithms and powers of what is not positive, products of what is
+/// below 0, and objectives that are the same everywhere.
 pub fn build_task(benchmark: &Arc<Benchmark>, name: &TaskName, count: Count) -> Result<Task, TaskBuildError> {
     let everywhere = answers(benchmark, name);
     let space = if everywhere { benchmark.space().clone() } else { table_space(&[benchmark]) };
@@ -284,6 +286,7 @@ fn build_objective(table: &Table, name: &TaskName, count: Count) -> Result<Task,
         objective.iter_mut().zip(&values).for_each(|(sum, value)| *sum += weight * scaling.apply(*value));
         scalings.push((weight, scaling));
     }
+    multiply(benchmark, name, &mut objective)?;
     // Weights may make too much of what the metrics have.
     if let Some(value) = objective.iter().copied().find(|v| v.abs() > LARGEST_VALUE) {
         return Err(TaskBuildError::Weights { task: name.to_string(), value });
@@ -306,8 +309,8 @@ fn build_objective(table: &Table, name: &TaskName, count: Count) -> Result<Task,
     if count == Count::Strings {
         return Err(TaskBuildError::Counted { task: name.to_string() });
     }
-    if name.terms.len() > 1 {
-        // The best of each metric may be among the rows; the best sum is somewhere else.
+    if name.metrics().count() > 1 {
+        // The best of each metric may be among the rows; the best sum or product is somewhere else.
         known.extend(answer.best_near(&known));
     }
     let whole = benchmark.space().clone();
@@ -349,6 +352,34 @@ fn measured<'b>(
         ));
     }
     Ok((metric, values))
+}
+
+/// Multiplies the values of a task's only term by its factors, where it has some.
+fn multiply(benchmark: &Benchmark, name: &TaskName, values: &mut [f64]) -> Result<(), TaskBuildError> {
+    if name.factors.is_empty() {
+        return Ok(());
+    }
+    let at = |term: &Term, row: usize, reason: String| {
+        refused(name, term, format!("{reason} ({})", benchmark.space().format(benchmark.choices(row))))
+    };
+    let known = |(_, value): &(usize, &f64)| !value.is_nan();
+    for (row, value) in values.iter().enumerate().filter(known) {
+        traded(*value).map_err(|reason| at(&name.terms[0], row, reason))?;
+    }
+    for factor in &name.factors {
+        let term = Term { weight: 1.0, metric: factor.metric.clone(), seed: None, log: false };
+        let (_, costs) = measured(benchmark, name, &term)?;
+        for (row, cost) in costs.iter().enumerate().filter(known) {
+            values[row] *= factor.of(*cost).map_err(|reason| at(&term, row, reason))?;
+        }
+        // What is missing of the cost is missing of the product.
+        values
+            .iter_mut()
+            .zip(&costs)
+            .filter(|(_, cost)| cost.is_nan())
+            .for_each(|(value, _)| *value = f64::NAN);
+    }
+    Ok(())
 }
 
 fn no_logarithm(

@@ -127,10 +127,19 @@ fn tasks_of_a_network_are_on_the_whole_space_and_those_of_its_rows_alone_are_not
     let sum = &tasks(folder.path(), &["made-up/d/val+0.5*cost"]).unwrap()[0];
     assert!(sum.best() > 20.0, "{}", sum.best());
     assert!((sum.value(&choices).unwrap() - (-0.5)).abs() < 1e-5);
+    // Of a product, too: val times 100/cost, of which less is predicted the more is chosen. What costs less than nothing is as the worst.
+    let product = &tasks(folder.path(), &["made-up/d/val*(cost/100)^-1"]).unwrap()[0];
+    assert!((product.value(&choices).unwrap() - 102.0 / 0.94).abs() < 1e-3 && product.best() > 1000.0);
+    assert_eq!((product.value(&most_of_all(product)), product.median() > 100.0), (Some(100.0), true));
     // What was measured of some is a table of these, and so is what stands beside it.
     let beside = tasks(folder.path(), &["made-up/d/measured", "made-up/d/val"]).unwrap();
     assert_eq!((beside[0].tabulated(), beside[1].tabulated()), (Some(3), Some(3)));
     assert_eq!(tasks(folder.path(), &["made-up/d/val:0"]).unwrap()[0].tabulated(), Some(3));
+}
+
+/// The last choice everywhere: it costs less than nothing.
+fn most_of_all(task: &Task) -> Vec<u8> {
+    (0..task.space().len()).map(|d| task.space().arity(d) - 1).collect()
 }
 
 /// Some cells of NAS-Bench-201 with a value that can be learned, noise, and what says it early.

@@ -127,6 +127,39 @@ fn sums_are_of_scaled_terms() {
 }
 
 #[test]
+fn products_are_of_metrics_as_they_are() {
+    // val · 4/cost beyond a cost of 4, and val within it; val is missing of the last.
+    let hard = task("toy/d/val*(cost/4)^(0|-1)").unwrap();
+    close(&values(&hard), &[Some(15.0), Some(30.0), Some(50.0), Some(40.0), None]);
+    assert_eq!((hard.family(), hard.best(), hard.median()), ("val*(cost)", 50.0, 35.0));
+    let soft = |val: f64, ratio: f64| Some(val * ratio.powf(-0.07));
+    let expected = [soft(15.0, 0.25), soft(30.0, 0.5), soft(50.0, 1.0), soft(80.0, 2.0), None];
+    let task_of = |name: &str| values(&task(name).unwrap());
+    let found = task_of("toy/d/val*(cost/4)^-0.07");
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(
+            (f64::from(found.unwrap_or(0.0)) - expected.unwrap_or(0.0)).abs() < 1e-5,
+            "{found:?} {expected:?}"
+        );
+    }
+    // A seed alone; and a cost that is minimised, the dearer the worse.
+    close(&task_of("toy/d/val:0*(cost/1)^-1"), &[Some(10.0), Some(15.0), Some(12.5), Some(8.75), None]);
+    assert_eq!(task_of("toy/d/cost*(cost/1)^1"), [-1.0, -4.0, -16.0, -64.0, -256.0].map(Some));
+    for (name, says) in [
+        (
+            "toy/d/val*(zero/4)^-0.07",
+            "metric `d/zero` is 0, and (d/zero/4)^… is of numbers above 0 (|none~0|",
+        ),
+        ("toy/d/huge*(cost/4)^-0.07", "metric `d/huge` has 3e38"),
+        ("toy/d/val*(vall/4)^1", "no metric `d/vall`"),
+        ("toy/d/val*(cost/1e-10)^3", "it comes to"),
+    ] {
+        let error = task(name).unwrap_err();
+        assert!(error.contains(says), "{error:?} should say {says:?}");
+    }
+}
+
+#[test]
 fn what_is_degenerate_alone_counts_in_a_sum() {
     // val: median 40, best 80. What is the same everywhere adds nothing.
     let val = [-0.625, -0.25, 0.25, 1.0].map(Some).into_iter().chain([None]).collect::<Vec<_>>();
@@ -164,7 +197,7 @@ fn what_is_no_task_is_refused_with_metric_and_reason() {
         ("toy/d/most", "its best value 100 is also its median"),
         ("toy/d/huge", "metric `d/huge` has 3e38 for |none~0|"),
         ("toy/d/tiny", "which is nearer to 0 than a search can hold (1e-30); make the benchmark again"),
-        ("toy/d/val+1e35*cost", "its sum comes to"),
+        ("toy/d/val+1e35*cost", "it comes to"),
         ("other/d/val", "task `other/d/val` is not on benchmark `toy`"),
     ] {
         let error = task(name).unwrap_err();

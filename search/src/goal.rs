@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use srnas_basics::text::number;
 use srnas_oracle::costly::{self, Answer};
+use srnas_task::{Reward, RewardError};
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
 /// Most objectives and limits: beyond a handful, nearly everything is on the front.
@@ -12,7 +13,7 @@ const MOST: usize = 8;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Objective {
-    /// Its name.
+    /// Its name; of a [`Reward`] its text, under which it is a metric that is computed from others.
     pub metric: String,
     /// Whether less is better.
     #[serde(default)]
@@ -20,6 +21,17 @@ pub struct Objective {
 }
 
 impl Objective {
+    /// A metric, or a reward, which is named as it is written and not as it was typed.
+    pub fn new(metric: &str, minimise: bool) -> Self {
+        let reward = Some(metric).filter(|text| Reward::is_meant(text)).and_then(|text| text.parse().ok());
+        Self { metric: reward.map_or_else(|| metric.into(), |reward: Reward| reward.to_string()), minimise }
+    }
+
+    /// The reward that it is, if it is one.
+    pub fn reward(&self) -> Option<Reward> {
+        self.metric.parse().ok().filter(|_| Reward::is_meant(&self.metric))
+    }
+
     /// What is maximised where the metric has this value.
     pub fn maximised(&self, value: f64) -> f64 {
         // Not its negative, which would make a minus nought of nought.
@@ -119,6 +131,9 @@ pub enum GoalError {
     /// The text is no limit.
     #[error("`{0}` is no limit: write a metric, <= or >=, and a number, as in 'latency_ms <= 12'")]
     Limit(String),
+    /// A product of metrics that is none.
+    #[error(transparent)]
+    Reward(#[from] RewardError),
     /// Too many of them.
     #[error("{0} objectives and limits are more than the {MOST} that can be searched at a time")]
     Many(usize),
@@ -160,6 +175,9 @@ impl Goal {
             return Err(GoalError::Many(objectives.len() + limits.len()));
         }
         for (i, objective) in objectives.iter().enumerate() {
+            if Reward::is_meant(&objective.metric) {
+                objective.metric.parse::<Reward>()?;
+            }
             if objectives[..i].iter().any(|other| other.metric == objective.metric) {
                 return Err(GoalError::Twice(objective.metric.clone()));
             }
@@ -202,10 +220,25 @@ impl Goal {
         self.objectives.len() == 1
     }
 
-    /// Every metric that an answer must have.
-    pub fn metrics(&self) -> impl Iterator<Item = &str> {
-        let limits = self.limits.iter().map(|limit| limit.metric.as_str());
-        self.objectives.iter().map(|objective| objective.metric.as_str()).chain(limits)
+    /// Every metric that is to be measured, each once: of rewards those that they are computed from.
+    pub fn metrics(&self) -> Vec<String> {
+        let of = |objective: &Objective| match objective.reward() {
+            Some(reward) => reward.metrics().map(String::from).collect(),
+            None => vec![objective.metric.clone()],
+        };
+        let limits = self.limits.iter().map(|limit| limit.metric.clone());
+        let mut metrics: Vec<String> = Vec::new();
+        for metric in self.objectives.iter().flat_map(of).chain(limits) {
+            if !metrics.contains(&metric) {
+                metrics.push(metric);
+            }
+        }
+        metrics
+    }
+
+    /// The rewards among the objectives.
+    pub fn rewards(&self) -> Vec<Reward> {
+        self.objectives.iter().filter_map(Objective::reward).collect()
     }
 
     /// How an answer stands to the goal; or why it has no values.
@@ -304,6 +337,20 @@ mod tests {
         assert!(Goal::new(vec![accuracy.clone()], vec![limit("ms >= 1"), limit("ms <= 1")]).is_ok());
         let many: Vec<Objective> = (0..9).map(|i| objective(&format!("m{i}"), false)).collect();
         assert_eq!(refused(&many, &[]), GoalError::Many(9));
+    }
+
+    #[test]
+    fn a_reward_is_an_objective_that_is_computed_from_metrics() {
+        let soft = Objective::new("accuracy * (ms / 12.0)^-0.07", false);
+        assert_eq!(soft.metric, "accuracy*(ms/12)^-0.07");
+        let goal = Goal::new(vec![soft, objective("ms", true)], vec!["mb <= 8".parse().unwrap()]).unwrap();
+        assert_eq!(goal.to_string(), "accuracy*(ms/12)^-0.07 & -ms, mb <= 8");
+        assert_eq!(goal.metrics(), ["accuracy", "ms", "mb"]);
+        assert_eq!(goal.rewards().len(), 1);
+        let refused = Goal::new(vec![Objective::new("accuracy*(ms/0)^-1", false)], vec![]).unwrap_err();
+        assert!(refused.to_string().contains("target 0 is not above 0"), "{refused}");
+        // What is no product is a name.
+        assert_eq!(Goal::single("a*b", false).rewards(), []);
     }
 
     #[test]

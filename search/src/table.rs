@@ -88,7 +88,10 @@ mod tests {
     use super::*;
     use crate::{
         method::{MethodSpec, Past, Whole},
-        methods::{Preparation, Priors},
+        methods::{
+            Preparation, Priors,
+            tests::{OURS, concurrent},
+        },
     };
     use srnas_config::Latency;
     use srnas_oracle::{catalog::Catalog, simulated::Delays};
@@ -97,24 +100,6 @@ mod tests {
     use std::{collections::HashSet, sync::Arc};
 
     const SHORTER: [f64; 2] = [0.1, 0.3];
-    const BANDITS: [&str; 4] = ["halving", "hyperband", "bohb", "asha"];
-    /// Those that can have several trainings under way.
-    const CONCURRENT: [&str; 14] = [
-        "random",
-        "nas-rl",
-        "nasnet-ppo",
-        "metaqnn",
-        "blockqnn",
-        "alphax",
-        "renas:population=10",
-        "evolution:population=10,tournament=3",
-        "gp",
-        "gp:acquisition=thompson",
-        "universal",
-        "mobo",
-        "two-phase",
-        "screen",
-    ];
 
     fn space() -> Arc<SearchSpace> {
         let decisions = (0..6).map(|d| Decision::new(format!("d{d}"), &["a", "b", "c"])).collect();
@@ -212,7 +197,7 @@ mod tests {
     #[test]
     fn one_worker_is_told_each_result_before_it_is_asked_again() {
         let begin = begin(12, 3);
-        for text in BANDITS.into_iter().chain(CONCURRENT) {
+        for text in concurrent() {
             let events = noted(text, &begin, 1);
             assert_eq!(events[..2], ["begun", "tell"], "{text}");
             // What was measured before is told at once.
@@ -239,7 +224,7 @@ mod tests {
     #[test]
     fn workers_are_never_more_than_there_are_and_nothing_is_paid_twice_or_beyond_the_budget() {
         let begin = begin(30, 5);
-        for text in BANDITS.into_iter().chain(CONCURRENT) {
+        for text in concurrent() {
             assert!(method(text, &begin).concurrent(), "{text}");
             for workers in [2, 8] {
                 let trace = run(text, &begin, workers, durations(1));
@@ -254,7 +239,7 @@ mod tests {
                 assert_eq!(trace, run(text, &begin, workers, durations(1)), "{text} repeats");
             }
         }
-        for text in ["local", "random-walk", "ridge", "bananas:networks=1", "reinforce"] {
+        for (text, _) in OURS.iter().filter(|(_, concurrent)| !concurrent) {
             assert!(!method(text, &begin).concurrent(), "{text}");
         }
     }

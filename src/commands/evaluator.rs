@@ -82,8 +82,8 @@ impl EvaluatorCommand {
                 let text = "--oracle llm: give 'cmd:srnas llm measure --model M --text F' (srnas llm measure --help)";
                 return Err(Usage(text.into()).into());
             }
-            OracleSpec::Remote => {
-                return Err(Usage("--oracle remote: it is `train` or `cmd:PROGRAM`".into()).into());
+            other @ (OracleSpec::Remote | OracleSpec::Shared) => {
+                return Err(Usage(format!("--oracle {other}: it is `train` or `cmd:PROGRAM`")).into());
             }
         };
         let id = self.id.clone().unwrap_or_else(default_id);

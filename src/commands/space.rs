@@ -1,6 +1,8 @@
 //! `srnas space`: search spaces in files.
 
+mod architectures;
 mod proxies;
+mod shared;
 
 use super::Usage;
 use anyhow::bail;
@@ -21,6 +23,11 @@ const PROXIES_EXAMPLES: &str = "Examples:
   srnas space proxies nb201 --draw 3
   srnas space proxies nb201 '|nor_conv_3x3~0|+|none~0|skip_connect~1|+|skip_connect~0|none~1|none~2|' --proxy snip --json
   srnas space proxies nb201 --data cifar10:DIR --all --csv > proxies.csv";
+
+const SHARED_EXAMPLES: &str = "Examples:
+  srnas space shared nb201 --draw 3
+  srnas space shared nb201 --all --against digits/val/clean
+  srnas space shared nb201 --data cifar10:DIR --weights cifar10.safetensors --all --csv > shared.csv";
 
 /// So many neighbours are shown.
 const NEIGHBOURS: usize = 8;
@@ -51,6 +58,8 @@ enum What {
     },
     #[command(after_help = PROXIES_EXAMPLES)]
     Proxies(proxies::ProxiesCommand),
+    #[command(after_help = SHARED_EXAMPLES)]
+    Shared(shared::SharedCommand),
 }
 
 impl SpaceCommand {
@@ -59,6 +68,7 @@ impl SpaceCommand {
         match self.command {
             What::Check { space, seed, json } => check(&GivenSpace::load(&space)?.space, seed, json),
             What::Proxies(proxies) => proxies.run(),
+            What::Shared(shared) => shared.run(),
         }
     }
 }

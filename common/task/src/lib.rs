@@ -2,7 +2,7 @@
 //!
 //! A task's name says all of it: `nb201/cifar10/val` is one metric (the mean over its seeds), `nb201/cifar10/val:0` its
 //! first seed, `nb201/cifar10/val-0.15*log(edgegpu_latency)` a weighted sum of scaled metrics; a term may name another data
-//! set, as in `digits/val/clean-0.15*log(cost/latency_ms)`. Names may be abbreviated
+//! set, as in `digits/val/clean-0.15*log(cost/latency_ms)`; `nb201/cifar10/val*(edgegpu_latency/5)^-0.07` is a product, see [`Reward`]. Names may be abbreviated
 //! with braces: `nb201/{cifar10,cifar100}/val` are two tasks.
 
 // Printing is for src/print.rs and for logs: the macros of std end the program where stdout or stderr is gone.
@@ -14,6 +14,7 @@ mod matched;
 mod measurable;
 mod name;
 mod range;
+mod reward;
 mod within;
 
 pub use fidelity::{Fidelities, FidelitiesError, Fidelity, Training};
@@ -22,6 +23,7 @@ pub use matched::UnmatchedError;
 pub use measurable::Measurable;
 pub use name::{TaskName, TaskNameError, Term, expand_braces};
 pub use range::{LARGEST_VALUE, SMALLEST_VALUE, beyond_search};
+pub use reward::{Factor, Reward, RewardError, traded};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

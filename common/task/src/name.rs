@@ -1,5 +1,6 @@
 //! The names of tasks: a benchmark, and an objective over its metrics.
 
+use crate::reward::{Factor, Reward, RewardError};
 use std::{fmt, str::FromStr};
 
 /// One part of an objective.
@@ -15,8 +16,8 @@ pub struct Term {
     pub log: bool,
 }
 
-/// The parsed name of a task. A single term is the raw metric (negated if less is better); several terms are scaled
-/// and summed.
+/// The parsed name of a task. A single term is the raw metric (negated if less is better), times what its factors are; several terms are
+/// scaled and summed, and have no factors.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TaskName {
     text: String,
@@ -24,12 +25,14 @@ pub struct TaskName {
     pub benchmark: String,
     /// Terms of the objective, at least one.
     pub terms: Vec<Term>,
+    /// What the only term is multiplied by, see [`Reward`]; the metrics by their full names.
+    pub factors: Vec<Factor>,
 }
 
 /// A name that is not a task.
 #[derive(Debug, thiserror::Error, PartialEq)]
 #[error(
-    "`{text}` is not a task: {reason}; expected benchmark/dataset/metric, as in nb201/cifar10/val or nb201/cifar10/val-0.15*log(edgegpu_latency)"
+    "`{text}` is not a task: {reason}; expected benchmark/dataset/metric, as in nb201/cifar10/val, nb201/cifar10/val-0.15*log(edgegpu_latency) or nb201/cifar10/val*(edgegpu_latency/5)^-0.07"
 )]
 pub struct TaskNameError {
     text: String,
@@ -42,7 +45,7 @@ impl TaskName {
         &self.text
     }
 
-    /// The same objective over other metrics: what `of` makes of each term, as full names. Seeds are left out.
+    /// The same objective over other metrics: what `of` makes of each term, as full names. Seeds are left out; what factors are of stays.
     ///
     /// # Errors
     /// When what `of` gives is no metric.
@@ -61,13 +64,30 @@ impl TaskName {
                 (_, true) => text += &format!("{:+}*log({metric})", term.weight),
             }
         }
+        self.factors.iter().for_each(|factor| text += &format!("*{factor}"));
         text.parse()
     }
 
-    /// The family: tasks that differ only in data set and strength (`pgd@1` and `pgd@2`) are relatives. A policy in
-    /// training never sees its task's family in the prior.
+    /// Full names of all metrics: of the terms, then of the factors.
+    pub fn metrics(&self) -> impl Iterator<Item = &str> {
+        let terms = self.terms.iter().map(|term| term.metric.as_str());
+        terms.chain(self.factors.iter().map(|factor| factor.metric.as_str()))
+    }
+
+    /// The metric that the task is of, in its unit: its only term where that is no logarithm, which factors without a unit may multiply.
+    pub fn alone(&self) -> Option<&Term> {
+        match &self.terms[..] {
+            [term] if !term.log => Some(term),
+            _ => None,
+        }
+    }
+
+    /// The family: tasks that differ only in data set and strength (`pgd@1` and `pgd@2`) are relatives, and so are products that differ in
+    /// targets and exponents. A policy in training never sees its task's family in the prior.
     pub fn family(&self) -> String {
         let objective = self.text.splitn(3, '/').nth(2).unwrap_or(&self.text);
+        let traded = objective.split_once('*').filter(|_| !self.factors.is_empty());
+        let objective = traded.map_or(objective, |(metric, _)| metric);
         let mut family = String::new();
         let mut strength = false;
         for c in objective.chars() {
@@ -79,6 +99,10 @@ impl TaskName {
             if !strength {
                 family.push(c);
             }
+        }
+        for factor in &self.factors {
+            let metric = factor.metric.rsplit('/').next().unwrap_or_default();
+            family += &format!("*({metric})");
         }
         family
     }
@@ -103,6 +127,9 @@ impl FromStr for TaskName {
         if benchmark.is_empty() || dataset.is_empty() {
             return Err(error("a part is empty"));
         }
+        if Reward::is_meant(objective) {
+            return Self::product(text, benchmark, dataset, objective);
+        }
         let mut terms = Vec::new();
         let mut rest = objective;
         loop {
@@ -122,23 +149,47 @@ impl FromStr for TaskName {
                 Some(inner) => (inner, true),
                 None => (term, false),
             };
-            let (metric, seed) = match inner.split_once(':') {
-                Some((m, s)) => (m, Some(s.parse().map_err(|_| error("a seed is not a number"))?)),
-                None => (inner, None),
-            };
-            let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '@' | '.');
-            // A term may name a metric of another data set: `val/clean-0.15*log(cost/latency_ms)`.
-            let (dataset, metric) = metric.split_once('/').unwrap_or((dataset, metric));
-            if [dataset, metric].iter().any(|part| part.is_empty() || !part.chars().all(plain)) {
-                return Err(error(&format!("`{term}` is not a metric")));
-            }
-            terms.push(Term { weight, metric: format!("{dataset}/{metric}"), seed, log });
+            let (metric, seed) = seeded(inner, dataset).map_err(|reason| error(&reason))?;
+            terms.push(Term { weight, metric, seed, log });
             if tail.is_empty() {
                 break;
             }
             rest = tail;
         }
-        Ok(Self { text: text.into(), benchmark: benchmark.into(), terms })
+        Ok(Self { text: text.into(), benchmark: benchmark.into(), terms, factors: Vec::new() })
+    }
+}
+
+/// The full name of a metric, which may be one of another data set: `val/clean-0.15*log(cost/latency_ms)`.
+fn full(metric: &str, dataset: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '@' | '.');
+    let (dataset, name) = metric.split_once('/').unwrap_or((dataset, metric));
+    match [dataset, name].iter().any(|part| part.is_empty() || !part.chars().all(plain)) {
+        true => Err(format!("`{metric}` is not a metric")),
+        false => Ok(format!("{dataset}/{name}")),
+    }
+}
+
+/// The full name of a metric, and the seed that may follow it.
+fn seeded(text: &str, dataset: &str) -> Result<(String, Option<usize>), String> {
+    let (metric, seed) = match text.split_once(':') {
+        Some((metric, seed)) => {
+            (metric, Some(seed.parse().map_err(|_| "a seed is not a number".to_string())?))
+        }
+        None => (text, None),
+    };
+    Ok((full(metric, dataset)?, seed))
+}
+
+impl TaskName {
+    fn product(text: &str, benchmark: &str, dataset: &str, objective: &str) -> Result<Self, TaskNameError> {
+        let error = |reason: String| TaskNameError { text: text.into(), reason };
+        let reward: Reward = objective.parse().map_err(|refused: RewardError| error(refused.reason))?;
+        let (metric, seed) = seeded(&reward.metric, dataset).map_err(error)?;
+        let factor = |factor: &Factor| full(&factor.metric, dataset).map(|metric| factor.over(metric));
+        let factors = reward.factors().iter().map(factor).collect::<Result<_, _>>().map_err(error)?;
+        let terms = vec![Term { weight: 1.0, metric, seed, log: false }];
+        Ok(Self { text: text.into(), benchmark: benchmark.into(), terms, factors })
     }
 }
 
@@ -205,6 +256,34 @@ mod tests {
         assert_eq!(family("nb201/cifar100/pgd@1"), "pgd");
         assert_eq!(family("nb201/cifar10/val:0"), "val");
         assert_eq!(family("nb201/cifar10/val-0.15*log(pixel3_latency)"), "val-0.15*log(pixel3_latency)");
+    }
+
+    #[test]
+    fn a_product_is_of_one_metric_and_what_costs_are_to_their_targets() {
+        let name = |text: &str| text.parse::<TaskName>();
+        let task = name("digits/val/clean:1*(cost/latency_ms/0.5)^(0|-1)*(loss/2)^-0.07").unwrap();
+        assert_eq!(task.metrics().collect::<Vec<_>>(), ["val/clean", "cost/latency_ms", "val/loss"]);
+        assert_eq!((task.terms[0].seed, task.alone()), (Some(1), Some(&task.terms[0])));
+        assert_eq!(task.factors[0].of(1.0), Ok(0.5));
+        // Of a shorter training: what it costs stays.
+        let early = task.over(|_| "val/early".into()).unwrap();
+        assert_eq!(early.as_str(), "digits/val/early*(cost/latency_ms/0.5)^(0|-1)*(val/loss/2)^-0.07");
+        assert_eq!(early.factors, task.factors);
+        let family = |text: &str| name(text).unwrap().family();
+        assert_eq!(family("nb201/cifar10/pgd@1*(edgegpu_latency/5)^-0.07"), "pgd*(edgegpu_latency)");
+        assert_eq!(family("nb201/cifar10/pgd@2*(edgegpu_latency/7)^(0|-1)"), "pgd*(edgegpu_latency)");
+        for (text, says) in [
+            ("b/d/val*(ms/0)^-1", "target 0 is not above 0"),
+            ("b/d/val*(ms/2)^x", "exponent `x`"),
+            ("b/d/val:x*(ms/2)^1", "a seed is not a number"),
+            ("b/d/v al*(ms/2)^1", "`v al` is not a metric"),
+            ("b/d/val*(m s/2)^1", "`m s` is not a metric"),
+            ("b/d/val-0.1*log(x)*(ms/2)^1", "is not a metric"),
+            ("b/d/val*(ms/2)^1-0.1*log(x)", "exponent"),
+        ] {
+            let error = name(text).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Small languages of the command line and of the configuration.
 
 use srnas_config::Config;
-use srnas_task::{Fidelities, Fidelity, TaskName, expand_braces};
+use srnas_task::{Fidelities, Fidelity, Reward, TaskName, expand_braces};
 
 /// Text is refused in each of them, or means the same when it is written and read again.
 pub fn words(bytes: &[u8]) {
@@ -10,8 +10,12 @@ pub fn words(bytes: &[u8]) {
         assert_eq!(task.to_string(), text);
         assert!(!task.terms.is_empty() && task.terms.iter().all(|term| term.weight.is_finite()));
         let same = task.over(|term| term.metric.clone()).expect("its own metrics");
-        assert_eq!(same.terms.len(), task.terms.len());
+        assert_eq!((same.terms.len(), &same.factors), (task.terms.len(), &task.factors));
         let _ = task.family();
+    }
+    if let Ok(reward) = text.parse::<Reward>() {
+        assert_eq!(reward.to_string().parse().as_ref(), Ok(&reward));
+        let _ = reward.of(|_| Ok(1.0));
     }
     for name in expand_braces(text).unwrap_or_default() {
         assert!(name.len() <= text.len());

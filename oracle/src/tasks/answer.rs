@@ -3,7 +3,7 @@
 use super::Scaling;
 use crate::{benchmark::Benchmark, climb::climb};
 use srnas_space::{Choices, SearchSpace};
-use srnas_task::{Function, LARGEST_VALUE, TaskName};
+use srnas_task::{Factor, Function, LARGEST_VALUE, TaskName, traded};
 use std::{fmt, sync::Arc};
 
 /// Whether a benchmark's network gives everything that a task asks for. One run of several is a thing of tables.
@@ -11,13 +11,16 @@ pub(super) fn answers(benchmark: &Benchmark, name: &TaskName) -> bool {
     let Some(network) = benchmark.network().filter(|_| benchmark.name() == name.benchmark) else {
         return false;
     };
-    name.terms.iter().all(|term| term.seed.is_none() && network.output(&term.metric).is_some())
+    name.terms.iter().all(|term| term.seed.is_none())
+        && name.metrics().all(|metric| network.output(metric).is_some())
 }
 
-/// The sum of some metrics, each as the benchmark's row has it where there is one, else as the network says.
+/// The sum of some metrics, or a product, each as the benchmark's row has it where there is one, else as the network says.
 pub(super) struct Answer {
     benchmark: Arc<Benchmark>,
     terms: Vec<Part>,
+    /// What the only term is multiplied by, each after its metric's place among the network's outputs.
+    factors: Vec<(usize, Factor)>,
     /// The worst of what is known.
     worst: f32,
 }
@@ -46,7 +49,9 @@ impl Answer {
             scaling,
         };
         let terms = name.terms.iter().zip(scalings).map(part).collect();
-        Self { benchmark, terms, worst }
+        let factor = |factor: &Factor| (network.output(&factor.metric).expect("it answers"), factor.clone());
+        let factors = name.factors.iter().map(factor).collect();
+        Self { benchmark, terms, factors, worst }
     }
 
     /// The values of the best that lie near the best rows, of which `known` are the values.
@@ -89,15 +94,24 @@ impl Function for Answer {
         let mut sums = vec![0.0; architectures.len() / decisions];
         let rows: Vec<Option<usize>> =
             architectures.chunks_exact(decisions).map(|choices| self.benchmark.row_of(choices)).collect();
-        for Part { metric, output, weight, scaling } in &self.terms {
+        let values = |metric: &str, output: usize| {
             let metric = self.benchmark.metric(metric).expect("a metric of it");
-            let mut values: Vec<f64> =
-                network.values(*output, architectures).into_iter().map(f64::from).collect();
-            for (value, row) in values.iter_mut().zip(&rows) {
-                let known = row.map(|row| metric.mean(row)).filter(|known| !known.is_nan());
-                *value = known.unwrap_or(*value);
-            }
+            let predicted = network.values(output, architectures).into_iter().map(f64::from);
+            let known = |(predicted, row): (f64, &Option<usize>)| {
+                row.map(|row| metric.mean(row)).filter(|known| !known.is_nan()).unwrap_or(predicted)
+            };
+            predicted.zip(&rows).map(known).collect::<Vec<f64>>()
+        };
+        for Part { metric, output, weight, scaling } in &self.terms {
+            let values = values(metric, *output);
             sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += weight * scaling.apply(value));
+        }
+        if !self.factors.is_empty() {
+            sums.iter_mut().for_each(|value| *value = traded(*value).unwrap_or(f64::NAN));
+        }
+        for (output, factor) in &self.factors {
+            let values = values(&factor.metric, *output);
+            sums.iter_mut().zip(values).for_each(|(sum, value)| *sum *= factor.of(value).unwrap_or(f64::NAN));
         }
         // A network of a file may say what is no number, or what a search cannot hold: that is as bad as the worst known.
         let sound = |sum: f64| if sum.abs() <= LARGEST_VALUE { sum as f32 } else { self.worst };
@@ -108,6 +122,8 @@ impl Function for Answer {
 impl fmt::Debug for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let metrics: Vec<&str> = self.terms.iter().map(|part| part.metric.as_str()).collect();
-        write!(f, "Answer({}, {})", self.benchmark.name(), metrics.join(" + "))
+        write!(f, "Answer({}, {}", self.benchmark.name(), metrics.join(" + "))?;
+        self.factors.iter().try_for_each(|(_, factor)| write!(f, "*{factor}"))?;
+        f.write_str(")")
     }
 }

@@ -21,10 +21,10 @@ pub fn untrained(catalog: &Catalog, task: &TaskName) -> Result<Option<Arc<dyn De
     if benchmark.untrained().is_empty() {
         return Ok(Formulas::of(benchmark.space()).map(|formulas| Arc::new(formulas) as Arc<dyn Describe>));
     }
-    let is_searched = |metric: &String| task.terms.iter().any(|term| term.metric == *metric);
+    let is_searched = |metric: &String| task.metrics().any(|searched| searched == metric);
     let all: Vec<&String> = benchmark.untrained().iter().filter(|metric| !is_searched(metric)).collect();
     let dataset = |metric: &str| metric.rsplit_once('/').map_or("", |(dataset, _)| dataset).to_string();
-    let mut datasets = task.terms.iter().map(|term| dataset(&term.metric));
+    let mut datasets = task.metrics().map(dataset);
     let own = datasets.find(|own| all.iter().any(|metric| dataset(metric) == *own));
     let Some(from) = own.or_else(|| all.first().map(|metric| dataset(metric))) else {
         return Ok(None);

@@ -14,7 +14,7 @@ use super::{
     attack::Attack,
     corruption::Corruption,
     data::{Batch, ImageSet, Split},
-    model::{self, Model, Phase, Scale},
+    model::{self, Calibration, Model, Phase, Scale},
     ops::{self, BLOCK, Moments},
     sgd::Sgd,
 };
@@ -66,7 +66,23 @@ impl Default for Recipe {
     }
 }
 
+/// Training images of these indices, each changed as the recipe says.
+pub(super) fn augmented(data: &ImageSet, indices: &[usize], recipe: &Recipe, rng: &mut ChaCha8Rng) -> Batch {
+    data.batch(&data.train, indices, |_, image| {
+        for &corruption in &recipe.augmentations {
+            if rng.random_bool(0.5) {
+                corruption.apply(image, data.shape.size, rng);
+            }
+        }
+    })
+}
+
 impl Recipe {
+    /// The learning rate when such a share of the training is done.
+    pub(super) fn rate(&self, done: f64) -> f32 {
+        self.learning_rate * (0.5 * (1.0 + (std::f64::consts::PI * done).cos())) as f32
+    }
+
     /// Checks that the recipe can be followed on a data set.
     ///
     /// # Errors
@@ -158,9 +174,26 @@ impl Network {
         scale: Scale,
         rng: &mut ChaCha8Rng,
     ) -> Result<Self, TrainingError> {
-        let model = model::build(space, choices, data.shape, scale, rng)?;
         let (mean, variance) = data.moments();
-        Ok(Self { model, shape: data.shape, pixels: Moments { mean, variance } })
+        Self::over(space, choices, data.shape, Moments { mean, variance }, scale, rng)
+    }
+
+    /// As [`Self::new`], for images of this shape and with these moments of each channel.
+    pub(super) fn over(
+        space: &SearchSpace,
+        choices: &[u8],
+        shape: model::Shape,
+        pixels: Moments,
+        scale: Scale,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Self, TrainingError> {
+        Ok(Self { model: model::build(space, choices, shape, scale, rng)?, shape, pixels })
+    }
+
+    /// Sets every normalisation to the moments of what pixels [C, H, W, N] come to before it.
+    pub(super) fn calibrate(&mut self, pixels: &Tensor) -> candle_core::Result<()> {
+        let normalised = ops::standardise(pixels, &self.pixels)?;
+        self.model.pass(&normalised, &mut Calibration).map(drop)
     }
 
     /// The pixels of a batch as a tensor [C, H, W, N].
@@ -289,8 +322,7 @@ impl Network {
             fit.order.shuffle(rng);
             for (step, indices) in fit.order.chunks_exact(recipe.batch).enumerate() {
                 let done = (fit.epochs * per_epoch + step) as f64 / steps as f64;
-                let rate = recipe.learning_rate * (0.5 * (1.0 + (std::f64::consts::PI * done).cos())) as f32;
-                let loss = self.step(data, indices, recipe, rate, &mut fit.sgd, rng)?;
+                let loss = self.step(data, indices, recipe, recipe.rate(done), &mut fit.sgd, rng)?;
                 if !loss.is_finite() {
                     return Err(TrainingError::Diverged { epoch: fit.epochs + 1, epochs: recipe.epochs });
                 }
@@ -312,7 +344,7 @@ impl Network {
     }
 
     /// One step; gives the loss before it. Where that is not finite the step is not taken.
-    fn step(
+    pub(super) fn step(
         &mut self,
         data: &ImageSet,
         indices: &[usize],
@@ -321,13 +353,7 @@ impl Network {
         sgd: &mut Sgd,
         rng: &mut ChaCha8Rng,
     ) -> Result<f32, TrainingError> {
-        let batch = data.batch(&data.train, indices, |_, image| {
-            for &corruption in &recipe.augmentations {
-                if rng.random_bool(0.5) {
-                    corruption.apply(image, data.shape.size, rng);
-                }
-            }
-        });
+        let batch = augmented(data, indices, recipe, rng);
         let loss = self.loss(&batch, recipe.adversarial, rng)?;
         let value = loss.to_scalar::<f32>()?;
         if value.is_finite() {

@@ -13,10 +13,14 @@ pub mod model;
 pub mod ops;
 mod oracle;
 mod sgd;
+mod shared;
 mod untrained;
 
 pub use fit::{Adversarial, Fit, Network, Recipe, Score, Steps};
 pub use oracle::TrainingOracle;
+pub use shared::{
+    METRIC_ACCURACY, OnSharedWeights, SharedFileError, SharedOracle, SharedSettings, SharedWeights,
+};
 pub use untrained::{Proxies, Proxy};
 
 /// Why a training gives no measurement.

@@ -1,7 +1,8 @@
-//! What a search has asked for: a policy that has settled draws the same again and again.
+//! What a search has asked for: a policy that has settled draws the same again and again. And searches that draw and learn.
 
-use super::{Begin, random::unmeasured};
-use hashbrown::HashSet;
+use super::{Begin, Method, MethodError, random::unmeasured};
+use crate::method::Training;
+use hashbrown::{HashMap, HashSet};
 use rand_chacha::ChaCha8Rng;
 use srnas_space::Choices;
 
@@ -43,5 +44,56 @@ impl Measured {
             Some((choices, with)) => Some((choices, Some(with))),
             None => Some((unmeasured(&self.begin, &self.keys, rng)?, None)),
         }
+    }
+}
+
+/// A policy that architectures are drawn from, and that learns what each was worth.
+pub trait Policy: Send {
+    /// What is kept of a draw until it is measured.
+    type Drawn: Send;
+
+    /// An architecture that was not measured, and what is kept of its draw; none where none is left.
+    fn draw(&mut self, measured: &Measured, rng: &mut ChaCha8Rng) -> Option<(Vec<u8>, Option<Self::Drawn>)>;
+
+    /// What an architecture is worth, and what was kept of its draw; nothing of one that it has not drawn, as the start.
+    fn learn(&mut self, choices: &Choices, value: f32, drawn: Option<Self::Drawn>, rng: &mut ChaCha8Rng);
+}
+
+/// The search by a policy: it may draw more while trainings are under way.
+pub struct Drawing<P: Policy> {
+    rng: ChaCha8Rng,
+    policy: P,
+    measured: Measured,
+    under_way: HashMap<Vec<u8>, P::Drawn>,
+}
+
+impl<P: Policy> Drawing<P> {
+    pub fn new(begin: &Begin, rng: ChaCha8Rng, policy: P) -> Self {
+        Self { rng, policy, measured: Measured::new(begin), under_way: HashMap::new() }
+    }
+}
+
+impl<P: Policy> Method for Drawing<P> {
+    fn ask(&mut self) -> Result<Option<Vec<u8>>, MethodError> {
+        let Some((choices, drawn)) = self.policy.draw(&self.measured, &mut self.rng) else { return Ok(None) };
+        if let Some(drawn) = drawn {
+            self.under_way.insert(choices.clone(), drawn);
+        }
+        Ok(Some(choices))
+    }
+
+    fn tell(&mut self, choices: &Choices, values: &[f32]) -> Result<(), MethodError> {
+        self.measured.add(choices);
+        let drawn = self.under_way.remove(choices);
+        self.policy.learn(choices, values[0], drawn, &mut self.rng);
+        Ok(())
+    }
+
+    fn begun(&mut self, training: &Training) {
+        self.measured.add(&training.choices);
+    }
+
+    fn concurrent(&self) -> bool {
+        true
     }
 }

@@ -9,20 +9,16 @@
 //! learning rate is larger by as much as the steps are fewer.
 
 use super::{
-    Begin, Method, MethodError, MethodSpec, SpecError, Starter,
+    Begin, MethodSpec, SpecError, Starter,
     baseline::Baseline,
     controller::{Controller, Published, Shape, rate_for},
-    measured::Measured,
+    measured::{Drawing, Measured, Policy},
     prefixes::Prefixes,
 };
-use crate::method::Training;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use srnas_space::Choices;
-use std::{
-    collections::HashMap,
-    sync::{Arc, OnceLock},
-};
+use std::sync::{Arc, OnceLock};
 
 /// How the controller learns from a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +77,9 @@ pub fn prepare(spec: &MethodSpec, gradient: Gradient) -> Result<Starter, SpecErr
     let prefixes = OnceLock::new();
     Ok(Box::new(move |begin| {
         let prefixes = prefixes.get_or_init(|| Arc::new(Prefixes::new(&begin.space)));
-        Ok(Box::new(PolicyGradient::new(begin, prefixes, settings)))
+        let mut rng = begin.rng();
+        let policy = PolicyGradient::new(begin, prefixes, settings, &mut rng);
+        Ok(Box::new(Drawing::new(begin, rng, policy)))
     }))
 }
 
@@ -94,39 +92,31 @@ struct Told {
 }
 
 struct PolicyGradient {
-    rng: ChaCha8Rng,
     settings: Settings,
     rate: f32,
     controller: Controller,
     baseline: Baseline,
-    measured: Measured,
-    /// What is being measured, with the logarithms of the probabilities with which it was drawn.
-    drawn: HashMap<Vec<u8>, Vec<f32>>,
     batch: Vec<Told>,
 }
 
 impl PolicyGradient {
-    fn new(begin: &Begin, prefixes: &Arc<Prefixes>, settings: Settings) -> Self {
-        let mut rng = begin.rng();
+    fn new(begin: &Begin, prefixes: &Arc<Prefixes>, settings: Settings, rng: &mut ChaCha8Rng) -> Self {
         let published = if settings.gradient == Gradient::Ppo { PPO } else { REINFORCE };
         let rate = rate_for(settings.rate, published, begin.budget, settings.batch);
         Self {
-            controller: Controller::new(&begin.space, prefixes.clone(), settings.shape, &mut rng),
-            rng,
+            controller: Controller::new(&begin.space, prefixes.clone(), settings.shape, rng),
             settings,
             rate,
             baseline: Baseline::new(settings.keep),
-            measured: Measured::new(begin),
-            drawn: HashMap::new(),
             batch: Vec::new(),
         }
     }
 
-    fn learn(&mut self) {
+    fn learn_from_batch(&mut self, rng: &mut ChaCha8Rng) {
         let Settings { gradient, entropy, epochs, minibatch, clip, .. } = self.settings;
         let mut batch = std::mem::take(&mut self.batch);
         for _ in 0..epochs {
-            batch.shuffle(&mut self.rng);
+            batch.shuffle(rng);
             for part in batch.chunks(minibatch) {
                 let share = 1.0 / part.len() as f32;
                 for told in part {
@@ -151,33 +141,23 @@ fn ppo_weight(log_ratio: f32, advantage: f32, clip: f32) -> f32 {
     if beyond { 0.0 } else { ratio * advantage }
 }
 
-impl Method for PolicyGradient {
-    fn ask(&mut self) -> Result<Option<Vec<u8>>, MethodError> {
-        let drawn = self.measured.draw(&mut self.rng, |rng| (self.controller.draw(rng), ()));
-        let Some((choices, _)) = drawn else { return Ok(None) };
+impl Policy for PolicyGradient {
+    /// The logarithms of the probabilities with which it was drawn.
+    type Drawn = Vec<f32>;
+
+    fn draw(&mut self, measured: &Measured, rng: &mut ChaCha8Rng) -> Option<(Vec<u8>, Option<Vec<f32>>)> {
+        let (choices, _) = measured.draw(rng, |rng| (self.controller.draw(rng), ()))?;
         let logs = self.controller.log_probabilities(&choices);
-        self.drawn.insert(choices.clone(), logs);
-        Ok(Some(choices))
+        Some((choices, Some(logs)))
     }
 
-    fn tell(&mut self, choices: &Choices, values: &[f32]) -> Result<(), MethodError> {
-        self.measured.add(choices);
-        let drawn = self.drawn.remove(choices);
+    fn learn(&mut self, choices: &Choices, value: f32, drawn: Option<Vec<f32>>, rng: &mut ChaCha8Rng) {
         let logs = drawn.unwrap_or_else(|| self.controller.log_probabilities(choices));
-        let advantage = self.baseline.advantage(f64::from(values[0]));
+        let advantage = self.baseline.advantage(f64::from(value));
         self.batch.push(Told { choices: choices.to_vec(), advantage, logs });
         if self.batch.len() >= self.settings.batch {
-            self.learn();
+            self.learn_from_batch(rng);
         }
-        Ok(())
-    }
-
-    fn begun(&mut self, training: &Training) {
-        self.measured.add(&training.choices);
-    }
-
-    fn concurrent(&self) -> bool {
-        true
     }
 }
 

@@ -5,20 +5,19 @@
 //! Published for cells whose children inherit their parents' weights; here every child is measured as every other architecture is.
 
 use super::{
-    Begin, Method, MethodError, MethodSpec, SpecError, Starter,
+    Begin, MethodSpec, SpecError, Starter,
     baseline::Baseline,
     controller::{Codes, Shape, rate_for},
     lstm::{Affine, Lstm, Moment, Parameters, add_scaled, draw, log_softmax, softmax_gradient},
-    measured::Measured,
+    measured::{Drawing, Measured, Policy},
     prefixes::{Made, Prefixes},
     random::{mutate, unmeasured},
 };
-use crate::method::Training;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use srnas_space::{Choices, SearchSpace};
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     sync::{Arc, OnceLock},
 };
 
@@ -57,17 +56,15 @@ pub fn prepare(spec: &MethodSpec) -> Result<Starter, SpecError> {
     Ok(Box::new(move |begin| {
         let prefixes = prefixes.get_or_init(|| Arc::new(Prefixes::new(&begin.space)));
         let mut rng = begin.rng();
-        Ok(Box::new(Renas {
+        let policy = Renas {
             mutator: Mutator::new(&begin.space, prefixes.clone(), settings.shape, &mut rng),
-            rng,
             rate: rate_for(settings.rate, (0.000_35, 1000.0), begin.budget, 1),
             begin: begin.clone(),
             settings,
             baseline: Baseline::new(settings.keep),
-            measured: Measured::new(begin),
             alive: VecDeque::new(),
-            children: HashMap::new(),
-        }))
+        };
+        Ok(Box::new(Drawing::new(begin, rng, policy)))
     }))
 }
 
@@ -209,30 +206,28 @@ struct Birth {
 
 struct Renas {
     begin: Begin,
-    rng: ChaCha8Rng,
     settings: Settings,
     rate: f32,
     mutator: Mutator,
     baseline: Baseline,
-    measured: Measured,
     /// The oldest first.
     alive: VecDeque<(Vec<u8>, f32)>,
-    /// What was asked for and not told yet.
-    children: HashMap<Vec<u8>, Birth>,
 }
 
-impl Method for Renas {
-    fn ask(&mut self) -> Result<Option<Vec<u8>>, MethodError> {
+impl Policy for Renas {
+    type Drawn = Birth;
+
+    fn draw(&mut self, measured: &Measured, rng: &mut ChaCha8Rng) -> Option<(Vec<u8>, Option<Birth>)> {
         if self.alive.len() < self.settings.population
-            && let Some(random) = unmeasured(&self.begin, self.measured.keys(), &mut self.rng)
+            && let Some(random) = unmeasured(&self.begin, measured.keys(), rng)
         {
-            return Ok(Some(random));
+            return Some((random, None));
         }
         // Nothing has a value, and there is nothing else.
         if self.alive.is_empty() {
-            return Ok(None);
+            return None;
         }
-        let drawn = self.measured.draw(&mut self.rng, |rng| {
+        let (child, birth) = measured.draw(rng, |rng| {
             let mut parent = rng.random_range(0..self.alive.len());
             for _ in 1..self.settings.tournament {
                 let other = rng.random_range(0..self.alive.len());
@@ -247,35 +242,21 @@ impl Method for Renas {
                 }
                 None => (mutate(&self.begin, parent, rng), None),
             }
-        });
-        let Some((child, birth)) = drawn else { return Ok(None) };
-        if let Some(birth) = birth.flatten() {
-            self.children.insert(child.clone(), birth);
-        }
-        Ok(Some(child))
+        })?;
+        Some((child, birth.flatten()))
     }
 
-    fn tell(&mut self, choices: &Choices, values: &[f32]) -> Result<(), MethodError> {
-        self.measured.add(choices);
-        self.alive.push_back((choices.to_vec(), values[0]));
+    fn learn(&mut self, choices: &Choices, value: f32, birth: Option<Birth>, _: &mut ChaCha8Rng) {
+        self.alive.push_back((choices.to_vec(), value));
         if self.alive.len() > self.settings.population {
             self.alive.pop_front();
         }
-        if let Some(Birth { parent, value, mutation }) = self.children.remove(choices) {
-            let worth = if self.settings.gain { values[0] - value } else { values[0] };
+        if let Some(Birth { parent, value: before, mutation }) = birth {
+            let worth = if self.settings.gain { value - before } else { value };
             let advantage = self.baseline.advantage(f64::from(worth)) as f32;
             self.mutator.add_gradient(&parent, &mutation, advantage, self.settings.entropy);
             self.mutator.parameters.ascend(self.rate);
         }
-        Ok(())
-    }
-
-    fn begun(&mut self, training: &Training) {
-        self.measured.add(&training.choices);
-    }
-
-    fn concurrent(&self) -> bool {
-        true
     }
 }
 

@@ -390,7 +390,7 @@ fn within(
     Goal::new(vec![Objective { metric: first.to_string(), minimise: false }], limits.to_vec())?;
     let name = |limit: &Limit| {
         let name = beside(first, &limit.metric)?;
-        let is_metric = matches!(&name.terms[..], [term] if !term.log) && !limit.metric.ends_with('/');
+        let is_metric = name.alone().is_some() && name.factors.is_empty() && !limit.metric.ends_with('/');
         if is_metric { Ok(name) } else { Err(ProblemError::Limit(limit.metric.clone())) }
     };
     let names = limits.iter().map(name).collect::<Result<Vec<_>, _>>()?;
@@ -428,12 +428,9 @@ fn within(
     Ok((searched, counted, limits))
 }
 
-/// Unit of a task: of its metric, empty for a sum of scaled ones.
+/// Unit of a task: of its metric, also where that is multiplied by what costs are to their targets; empty for a sum of scaled ones.
 fn unit(catalog: &Catalog, task: &TaskName) -> Result<String, ProblemError> {
-    let [alone] = &task.terms[..] else { return Ok(String::new()) };
-    if alone.log {
-        return Ok(String::new());
-    }
+    let Some(alone) = task.alone() else { return Ok(String::new()) };
     let open = catalog.open(&task.benchmark);
     let benchmark = open.map_err(|source| TaskBuildError::Catalog { task: task.to_string(), source })?;
     Ok(benchmark.metric(&alone.metric)?.info().unit.clone())

@@ -13,7 +13,7 @@ use srnas_learner::RunDir;
 use srnas_ledger::Database;
 use srnas_oracle::{
     OracleSpec, digits,
-    training::{Recipe, measure::Questions},
+    training::{METRIC_ACCURACY, Recipe, SharedSettings, measure::Questions},
 };
 use srnas_policy::Policy;
 use srnas_search::{Goal, Limit, MethodSpec, Objective, check_method};
@@ -34,6 +34,9 @@ const LEASE: &str = "30s";
 
 /// What searches several objectives or within limits where no method is named.
 const SEVERAL: &str = "mobo";
+
+/// What searches shared weights where no method is named.
+const CONTROLLER: &str = "nas-rl";
 
 /// What a search was begun with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -78,12 +81,15 @@ pub struct LiveConfig {
     /// With a program, whether the folders of good measurements are kept.
     #[serde(default)]
     pub keep: bool,
-    /// With `train`, how.
+    /// With `train` and `shared`, how.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub training: Option<TrainingConfig>,
     /// Of parts of a language model, which, and by what they are measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub llm: Option<LlmConfig>,
+    /// With `shared`, the file of the shared weights where that is not in the run directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared_weights: Option<PathBuf>,
     /// With `remote`, how evaluators are met.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remote: Option<RemoteConfig>,
@@ -106,6 +112,9 @@ pub struct TrainingConfig {
     pub data: String,
     pub recipe: Recipe,
     pub questions: Questions,
+    /// How weights are trained that all networks share, where that was said or is needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared: Option<SharedSettings>,
 }
 
 /// The part of a file that `--recipe` reads: its own tables, or those of an earlier search.
@@ -113,6 +122,7 @@ pub struct TrainingConfig {
 struct RecipeFile {
     recipe: Option<Recipe>,
     questions: Option<Questions>,
+    shared: Option<SharedSettings>,
     training: Option<TrainingConfig>,
 }
 
@@ -126,7 +136,9 @@ impl LiveConfig {
     pub fn slots(&self) -> usize {
         self.parallel.map_or_else(
             || match &self.oracle {
-                OracleSpec::Train => std::thread::available_parallelism().map_or(1, usize::from),
+                OracleSpec::Train | OracleSpec::Shared => {
+                    std::thread::available_parallelism().map_or(1, usize::from)
+                }
                 OracleSpec::Remote => MOST_EVALUATORS,
                 // Who knows what a program uses; a model uses every core.
                 OracleSpec::Program(_) | OracleSpec::Llm => 1,
@@ -145,12 +157,12 @@ impl LiveConfig {
         Ok(Goal::new(objectives, self.require.clone()).map_err(|e| Usage(e.to_string()))?)
     }
 
-    /// Every metric that an answer must have.
+    /// Every metric that is to be measured.
     ///
     /// # Errors
     /// As [`Self::goal`].
     pub fn metrics(&self) -> anyhow::Result<Vec<String>> {
-        Ok(self.goal()?.metrics().map(String::from).collect())
+        Ok(self.goal()?.metrics())
     }
 
     /// The method that was named.
@@ -171,13 +183,19 @@ impl LiveConfig {
         seed: u64,
     ) -> anyhow::Result<(Self, GivenSpace)> {
         let oracle = given.by.oracle.clone().ok_or_else(|| Usage("--oracle is missing".into()))?;
-        let (train, remote) = (oracle == OracleSpec::Train, oracle == OracleSpec::Remote);
+        let (shared, remote) = (oracle == OracleSpec::Shared, oracle == OracleSpec::Remote);
+        let train = shared || oracle == OracleSpec::Train;
         if oracle == OracleSpec::Llm && given.parts.is_none() {
             return Err(Usage("parts of a language model are searched by `srnas llm search`".into()).into());
         }
-        let others: [(&str, bool); 4] = [
+        let others: [(&str, bool); 6] = [
+            ("--shared-weights goes with --oracle shared", !shared && given.by.shared_weights.is_some()),
             (
-                "--data and --recipe go with --oracle train",
+                "--fidelity goes with trainings, and --oracle shared makes none but that of the shared weights",
+                shared && given.by.fidelity.is_some(),
+            ),
+            (
+                "--data and --recipe go with --oracle train or shared",
                 !train && (given.by.data.is_some() || given.by.recipe.is_some()),
             ),
             (
@@ -210,11 +228,15 @@ impl LiveConfig {
             None => GivenSpace::load(name)?,
         };
         space.say_notice();
-        let training = if train {
-            Some(TrainingConfig::given(given.by.data.as_deref(), given.by.recipe.as_deref())?)
-        } else {
-            None
+        let training = match train {
+            true => {
+                let training = TrainingConfig::given(given.by.data.as_deref(), given.by.recipe.as_deref())?;
+                let settings = shared.then(|| training.shared.clone().unwrap_or_default());
+                Some(TrainingConfig { shared: settings, ..training })
+            }
+            false => None,
         };
+        let shared_weights = given.by.shared_weights.as_ref().map(std::path::absolute).transpose()?;
         let remote = remote.then(|| RemoteConfig {
             id: format!("{:016x}", rand::random::<u64>()),
             listen: given.listen.unwrap_or(LISTEN),
@@ -222,11 +244,14 @@ impl LiveConfig {
         });
         let mut objectives = given.objectives();
         if objectives.is_empty() && train {
-            objectives.push(Objective { metric: "val/clean".into(), minimise: false });
+            let metric = if shared { METRIC_ACCURACY } else { "val/clean" };
+            objectives.push(Objective { metric: metric.into(), minimise: false });
         }
         let goal = Goal::new(objectives, given.by.require.clone()).map_err(|e| Usage(e.to_string()))?;
         let method = match (&given.method, goal.is_single() && goal.limits().is_empty()) {
             (Some(method), _) => Some(method.clone()),
+            // As published, where nothing else is to guide.
+            (None, true) if shared && policy.is_none() && given.past.is_empty() => Some(CONTROLLER.parse()?),
             (None, true) => None,
             (None, false) => Some(SEVERAL.parse()?),
         };
@@ -263,6 +288,7 @@ impl LiveConfig {
             keep: given.by.keep,
             training,
             llm: given.parts.as_ref().map(|(config, _)| config.clone()),
+            shared_weights,
             remote,
         };
         Ok((config, space))
@@ -320,6 +346,7 @@ impl LiveConfig {
             ("--space", other_space),
             ("--data", given.by.data.is_some() && given.by.data.as_ref() != data),
             ("--recipe", given.by.recipe.is_some()),
+            ("--shared-weights", given.by.shared_weights.is_some()),
             (
                 "--policy",
                 policy.is_some_and(|p| Some(&Policy::file(p).to_path_buf()) != config.policy.as_ref()),
@@ -368,7 +395,7 @@ impl LiveArguments {
     /// What is to be maximised, and then what is to be minimised, as they were named.
     fn objectives(&self) -> Vec<Objective> {
         let of = |metrics: &[String], minimise| -> Vec<Objective> {
-            metrics.iter().map(|metric| Objective { metric: metric.clone(), minimise }).collect()
+            metrics.iter().map(|metric| Objective::new(metric, minimise)).collect()
         };
         [of(&self.by.maximise, false), of(&self.by.minimise, true)].concat()
     }
@@ -393,10 +420,11 @@ impl TrainingConfig {
     pub fn given(data: Option<&str>, recipe: Option<&Path>) -> anyhow::Result<Self> {
         let data = data.ok_or_else(|| {
             Usage(
-                "--oracle train needs images: --data digits, mnist:DIR, idx:DIR, cifar10:DIR or cifar100:DIR"
+                "trainings need images: --data digits, mnist:DIR, idx:DIR, cifar10:DIR or cifar100:DIR"
                     .into(),
             )
         })?;
+        let mut shared = None;
         let (mut default, mut questions) = match data {
             "digits" => (digits::recipe(), digits::questions()),
             _ => (Recipe::default(), Questions::default()),
@@ -405,10 +433,12 @@ impl TrainingConfig {
             let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
             let file: RecipeFile =
                 toml::from_str(&text).map_err(|e| Usage(format!("{}: {e}", path.display())))?;
-            let earlier = file.training.map(|t| (t.recipe, t.questions)).unzip();
-            default = file.recipe.or(earlier.0).unwrap_or(default);
-            questions = file.questions.or(earlier.1).unwrap_or(questions);
+            let (recipe, asked, weights) =
+                file.training.map_or((None, None, None), |t| (Some(t.recipe), Some(t.questions), t.shared));
+            default = file.recipe.or(recipe).unwrap_or(default);
+            questions = file.questions.or(asked).unwrap_or(questions);
+            shared = file.shared.or(weights);
         }
-        Ok(Self { data: data.into(), recipe: default, questions })
+        Ok(Self { data: data.into(), recipe: default, questions, shared })
     }
 }

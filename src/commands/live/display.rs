@@ -1,9 +1,10 @@
 //! What a search by a costly oracle shows while it goes on and at its end.
 
+use super::alone::Alone;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use srnas_basics::text::number;
-use srnas_oracle::costly::RESUMED_FROM;
+use srnas_oracle::{costly::RESUMED_FROM, training::METRIC_ACCURACY};
 use srnas_search::{
     Event, Goal, HOPELESS, LiveSearch, Measured, MethodSpec,
     report::{Row, Said, SearchReport, Shorter},
@@ -50,6 +51,8 @@ pub struct Display {
     budget: usize,
     guided: bool,
     method: Option<MethodSpec>,
+    /// Whether measurements are answers on shared weights.
+    shared: bool,
     began: Instant,
     known: usize,
     remarks: Mutex<Remarks>,
@@ -102,6 +105,7 @@ impl Display {
             goal: search.goal.clone(),
             guided: search.guide.knows_a_past(),
             method: search.method.clone(),
+            shared: search.oracle.metric_names().iter().any(|metric| metric == METRIC_ACCURACY),
             began: Instant::now(),
             known,
             bar,
@@ -269,8 +273,9 @@ impl Display {
             );
         }
         format!(
-            "{} architectures measured ({} before), {} infeasible, in {:.0} s, chosen by {by}.",
+            "{} architectures measured{} ({} before), {} infeasible, in {:.0} s, chosen by {by}.",
             report.measured,
+            if self.shared { " on shared weights" } else { "" },
             self.known,
             report.infeasible,
             self.began.elapsed().as_secs_f64()
@@ -289,12 +294,15 @@ impl Display {
     }
 
     /// What was found.
-    pub fn summary(&self, report: &SearchReport, run_dir: &Path, more: &More) {
+    pub fn summary(&self, report: &SearchReport, run_dir: &Path, more: &More, alone: Option<&Alone>) {
         if self.json {
             let mut summary = json!(report);
             summary["used_up"] = matches!(more, More::Nothing(_)).into();
             summary["before"] = self.known.into();
             summary["seconds"] = self.began.elapsed().as_secs_f64().into();
+            if let Some(alone) = alone {
+                summary["alone"] = json!(alone);
+            }
             summary["run_dir"] = run_dir.display().to_string().into();
             println!("{}", json!({ "summary": summary }));
             return;
@@ -330,6 +338,9 @@ impl Display {
             best.metrics.iter().map(|(name, value)| format!("{name} {}", number(*value))).collect();
         for line in cells.chunks(5) {
             println!("  {}", line.join("  "));
+        }
+        if let Some(alone) = alone {
+            alone.lines(run_dir).iter().for_each(|line| println!("{line}"));
         }
         if !report.importance.is_empty() {
             println!(

@@ -1,5 +1,6 @@
 //! `srnas search --oracle`: a search whose measurements are made on the spot.
 
+mod alone;
 pub mod config;
 mod display;
 pub mod ledger;
@@ -9,6 +10,7 @@ use super::{
     Usage, address::listen_address, llm::LlmConfig, run::default_run_dir, security::ListenerSecurity,
     space::GivenSpace, stop_flag,
 };
+use alone::Alone;
 use anyhow::bail;
 use clap::{ArgGroup, Args};
 use config::{LiveConfig, RemoteConfig, TrainingConfig};
@@ -25,7 +27,8 @@ use srnas_oracle::{
     catalog::Catalog,
     command::{CommandOptions, CommandOracle},
     costly::CostlyOracle,
-    training::{TrainingOracle, data},
+    rewarded::Rewarded,
+    training::{SharedOracle, TrainingOracle, data},
 };
 use srnas_policy::Policy;
 use srnas_search::{Guide, Limit, LiveSearch, MethodSpec, Past, report::SearchReport};
@@ -41,6 +44,8 @@ use tracing::{info, warn};
 pub const FOLDERS: &str = "measurements";
 /// The folder of a run directory in which shorter trainings are left for longer ones to go on from.
 pub const TRAININGS: &str = "trainings";
+/// The file of a run directory with the weights that all networks share.
+const SHARED_WEIGHTS: &str = "shared-weights.safetensors";
 /// Evaluators could not keep a shorter one.
 const SHORTEST_LEASE: Duration = Duration::from_secs(1);
 
@@ -48,21 +53,28 @@ const SHORTEST_LEASE: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug, Default, Args)]
 pub struct OracleArguments {
     /// Make the measurements instead of looking them up: `train` trains each network, `cmd:PROGRAM` asks a program of yours,
-    /// `remote` asks evaluators on this or other machines (docs/your-own-search.md)
-    #[arg(long, value_name = "train|cmd:PROGRAM|remote")]
+    /// `remote` asks evaluators on this or other machines (docs/your-own-search.md), `shared` trains weights that all networks
+    /// share, once, and asks each on them (docs/reinforcement-learning.md)
+    #[arg(long, value_name = "train|shared|cmd:PROGRAM|remote")]
     pub oracle: Option<OracleSpec>,
     /// With --oracle, the space that is searched: a file (TOML, or a ConfigSpace in JSON) or a name [default: nb201]
     #[arg(long, value_name = "FILE|NAME", requires = "live")]
     pub space: Option<String>,
-    /// With --oracle train, the images: digits (built in), mnist:DIR, idx:DIR, cifar10:DIR or cifar100:DIR
+    /// With --oracle train or shared, the images: digits (built in), mnist:DIR, idx:DIR, cifar10:DIR or cifar100:DIR
     #[arg(long, value_name = "DATA", requires = "live")]
     pub data: Option<String>,
-    /// With --oracle train, how to train and what to measure: a TOML file with [recipe] and [questions], such as the
-    /// config.toml of an earlier search
+    /// With --oracle train or shared, how to train and what to measure: a TOML file with [recipe], [questions] and [shared],
+    /// such as the config.toml of an earlier search
     #[arg(long, value_name = "F", requires = "live")]
     pub recipe: Option<PathBuf>,
-    /// With --oracle, the metric to search for [default with train: val/clean]; with several of these and of --minimise, the front
-    /// of what no other architecture is better than in everything (docs/several-objectives.md)
+    /// With --oracle shared, the file of the shared weights: trained into it, or taken from it where they are there [default: in
+    /// the run directory]
+    #[arg(long, value_name = "F", requires = "live")]
+    pub shared_weights: Option<PathBuf>,
+    /// With --oracle, the metric to search for [default with train: val/clean, with shared:
+    /// shared_weights/accuracy]; or a metric times what costs are to their targets,
+    /// such as 'accuracy*(latency_ms/12)^-0.07'; with several of these and of --minimise, the front of what no other architecture is
+    /// better than in everything (docs/several-objectives.md)
     #[arg(long, value_name = "METRIC", requires = "live")]
     pub maximise: Vec<String>,
     /// With --oracle, a metric of which less is better
@@ -212,7 +224,11 @@ impl LiveArguments {
                     Some(all) => More::Nothing(all),
                     None => More::Command(format!("{go_on} --budget {twice}")),
                 };
-                shown.summary(&report, &run_dir, &more);
+                let alone = match config.oracle == OracleSpec::Shared {
+                    true => Alone::of(&report, &given, &config, &run_dir, &stop)?,
+                    false => None,
+                };
+                shown.summary(&report, &run_dir, &more, alone.as_ref());
                 if report.rows.iter().all(|row| row.value().is_none()) {
                     let place = run_dir.join("measurements.csv");
                     bail!(
@@ -248,11 +264,21 @@ impl LiveArguments {
         run_dir: &Path,
         start: Start,
     ) -> anyhow::Result<(Box<dyn CostlyOracle>, RunDir, bool)> {
+        let metrics = config.metrics()?;
+        let is_shared = config.oracle == OracleSpec::Shared;
         let trains = match &config.training {
-            Some(training) => {
-                Some(trained(given, training, &config.metrics()?, config.seed, config.fidelities())?)
+            Some(training) if !is_shared => {
+                Some(trained(given, training, &metrics, config.seed, config.fidelities())?)
             }
-            None => None,
+            _ => None,
+        };
+        let shares = match &config.training {
+            Some(training) if is_shared => {
+                let in_run_dir = || run_dir.join(SHARED_WEIGHTS);
+                let path = config.shared_weights.clone().unwrap_or_else(in_run_dir);
+                Some(shared(given, training, &metrics, path)?)
+            }
+            _ => None,
         };
         let asks = match &config.remote {
             Some(remote) => Some(self.evaluators(given, remote, config)?),
@@ -270,16 +296,22 @@ impl LiveArguments {
         if let Some(oracle) = of_parts {
             return Ok((Box::new(oracle), held, resumed));
         }
-        let oracle: Box<dyn CostlyOracle> = match (trains, asks) {
-            (Some(mut oracle), _) => {
+        let oracle: Box<dyn CostlyOracle> = match (trains, shares, asks) {
+            (Some(mut oracle), ..) => {
                 oracle.keep_in(run_dir.join(TRAININGS))?;
                 Box::new(oracle)
             }
-            (None, Some(oracle)) => Box::new(oracle),
-            (None, None) => match &config.oracle {
+            (None, Some(oracle), _) => Box::new(oracle),
+            (None, None, Some(oracle)) => Box::new(oracle),
+            (None, None, None) => match &config.oracle {
                 OracleSpec::Program(command) => Box::new(program(command, given, config, run_dir)?),
                 other => return Err(Usage(format!("{other}: its configuration is not whole")).into()),
             },
+        };
+        let rewards = config.goal()?.rewards();
+        let oracle = match rewards.is_empty() {
+            true => oracle,
+            false => Box::new(Rewarded::over(oracle, rewards)),
         };
         Ok((oracle, held, resumed))
     }
@@ -345,16 +377,31 @@ pub fn trained(
     Ok(oracle)
 }
 
-/// Refuses a metric that an oracle does not measure.
-fn check_metrics(oracle: &dyn CostlyOracle, wanted: &[String]) -> anyhow::Result<()> {
+/// Refuses metrics that an oracle does not have.
+fn check_metrics(oracle: &dyn CostlyOracle, wanted: &[String]) -> Result<(), Usage> {
     let known = oracle.metric_names();
     match wanted.iter().find(|metric| !known.contains(metric)) {
         None => Ok(()),
         Some(metric) => {
             let hint = srnas_basics::names::did_you_mean(metric, known.iter().map(String::as_str));
-            Err(Usage(format!("the oracle has no metric `{metric}`{hint}")).into())
+            Err(Usage(format!("the oracle has no metric `{metric}`{hint}")))
         }
     }
+}
+
+/// The oracle that asks networks on weights that they share.
+fn shared(
+    given: &GivenSpace,
+    training: &TrainingConfig,
+    wanted: &[String],
+    path: PathBuf,
+) -> anyhow::Result<SharedOracle> {
+    let images = data::load(&training.data, &mut |path| info!("reading {}", path.display()))
+        .map_err(|e| Usage(e.to_string()))?;
+    let (recipe, settings) = (training.recipe.clone(), training.shared.clone().unwrap_or_default());
+    let oracle = SharedOracle::new(given.space.clone(), images, recipe, settings, path).map_err(Usage)?;
+    check_metrics(&oracle, wanted)?;
+    Ok(oracle)
 }
 
 /// The oracle that asks a program.

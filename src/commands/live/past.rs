@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use srnas_basics::text::hex;
 use srnas_ledger::Database;
 use srnas_oracle::costly::CostlyOracle;
-use srnas_oracle::{catalog::Catalog, tasks::resolve_tasks};
+use srnas_oracle::{catalog::Catalog, rewarded::reward_of, tasks::resolve_tasks};
 use srnas_predictor::Observed;
 use srnas_predictor::{Describe, Formulas, Untrained};
 use srnas_search::{Goal, Guide, MethodSpec, Objective, Past, PastSearch, past_of};
@@ -213,7 +213,10 @@ fn of_folder(
                     None => Some(value),
                     Some(wanted) => metrics
                         .get(&wanted.metric)
-                        .map(|value| wanted.maximised(*value))
+                        .copied()
+                        // Rewards that were not searched for can be computed.
+                        .or_else(|| reward_of(&metrics, &wanted.reward()?).ok())
+                        .map(|value| wanted.maximised(value))
                         .or_else(|| (*searched == wanted.metric).then_some(value)),
                 };
                 let value = answer.said.ok().and_then(of).map(|value| value as f32);
@@ -252,9 +255,13 @@ fn of_tasks(
             Ok(()) => task,
             Err(other) => Arc::new(task.matched(space).map_err(|_| other)?),
         };
-        // A task is of the metric that its name ends with.
+        // A task is of the metric that its name ends with; one that is a product, of the same product.
         let last = |name: &str| name.rsplit('/').next().unwrap_or_default().to_string();
-        if metric.is_some_and(|wanted| last(&wanted.metric) != last(task.name())) {
+        let other = |wanted: &Objective| match wanted.reward() {
+            Some(_) => !task.name().ends_with(&format!("/{}", wanted.metric)),
+            None => last(&wanted.metric) != last(task.name()),
+        };
+        if metric.is_some_and(other) {
             continue;
         }
         let measured = match task.tabulated() {

@@ -116,6 +116,13 @@ impl ImageSet {
         Batch { pixels, labels, width }
     }
 
+    /// The images of a split of these indices.
+    pub fn some(&self, split: &Split, indices: &[usize]) -> Split {
+        let length = self.image_len();
+        let pixels = indices.iter().flat_map(|&i| &split.pixels[i * length..][..length]).copied().collect();
+        Split { pixels, labels: indices.iter().map(|&i| split.labels[i]).collect() }
+    }
+
     /// SHA-256, in hexadecimal digits, of all pixels and labels.
     pub fn sha256(&self) -> String {
         let mut sha = Sha256::new();

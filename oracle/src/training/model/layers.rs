@@ -99,6 +99,14 @@ impl ConvNorm {
         self.train(images, None)
     }
 
+    /// Normalises by the moments of these images, which take the place of the running averages; no gradients.
+    pub fn calibrate(&mut self, images: &Tensor) -> Result<Tensor> {
+        let (weight, affine) = (used(&self.weight, Phase::Evaluate), used(&self.affine, Phase::Evaluate));
+        let (result, moments) = ops::conv_norm(images, &weight, &affine, &self.window, self.before, None)?;
+        self.running = moments;
+        Ok(result)
+    }
+
     /// As in training, where on the way back `watch` hears what the convolution gave.
     pub fn watched(&mut self, images: &Tensor, watch: Watch) -> Result<Tensor> {
         self.train(images, Some(watch))

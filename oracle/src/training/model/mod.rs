@@ -124,6 +124,19 @@ impl Pass for Phase {
     }
 }
 
+/// A pass that sets every normalisation to the moments of what comes to it; no gradients.
+pub struct Calibration;
+
+impl Pass for Calibration {
+    fn convolution(&mut self, layer: &mut ConvNorm, images: &Tensor) -> Result<Tensor> {
+        layer.calibrate(images)
+    }
+
+    fn linear(&mut self, layer: &Linear, inputs: &Tensor) -> Result<Tensor> {
+        layer.forward(inputs, Phase::Evaluate)
+    }
+}
+
 /// Whether architectures of this space can be built.
 pub fn can_build(space: &SearchSpace) -> bool {
     space.name() == "nb201"
