@@ -1,6 +1,10 @@
 //! What a search by a costly oracle was begun with: the config.toml of its run directory.
 
-use super::{LiveArguments, Usage, past::UNTRAINED};
+use super::{
+    LiveArguments, Usage,
+    past::UNTRAINED,
+    steering::{StopEarly, read_slots, slots_for},
+};
 use crate::commands::{
     resume::{self, Kind},
     space::GivenSpace,
@@ -11,7 +15,9 @@ use srnas_basics::text::shell;
 use srnas_learner::RunDir;
 use srnas_ledger::Database;
 use srnas_oracle::{
-    OracleSpec, digits,
+    OracleSpec,
+    command::{MedianRule, SlotVariables},
+    digits,
     training::{Recipe, measure::Questions},
 };
 use srnas_policy::Policy;
@@ -77,6 +83,18 @@ pub struct LiveConfig {
     /// With a program, whether the folders of good measurements are kept.
     #[serde(default)]
     pub keep: bool,
+    /// With a program, the variables of each slot.
+    #[serde(default, skip_serializing_if = "SlotVariables::is_empty")]
+    pub slots_env: SlotVariables,
+    /// With a program, by which rule a training is stopped early, if by one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_early: Option<MedianRule>,
+    /// The search ends when a full training keeps all of these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stop_when: Vec<Limit>,
+    /// The search ends when so many full trainings brought no gain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_gain: Option<u32>,
     /// With `train`, how.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub training: Option<TrainingConfig>,
@@ -124,8 +142,8 @@ impl LiveConfig {
             || match &self.oracle {
                 OracleSpec::Train => std::thread::available_parallelism().map_or(1, usize::from),
                 OracleSpec::Remote => MOST_EVALUATORS,
-                // Who knows what a program uses.
-                OracleSpec::Program(_) => 1,
+                // Who knows what a program uses, unless it is said what each may.
+                OracleSpec::Program(_) => self.slots_env.len().max(1),
             },
             usize::from,
         )
@@ -168,7 +186,7 @@ impl LiveConfig {
     ) -> anyhow::Result<(Self, GivenSpace)> {
         let oracle = given.by.oracle.clone().ok_or_else(|| Usage("--oracle is missing".into()))?;
         let (train, remote) = (oracle == OracleSpec::Train, oracle == OracleSpec::Remote);
-        let others: [(&str, bool); 4] = [
+        let others: [(&str, bool); 6] = [
             (
                 "--data and --recipe go with --oracle train",
                 !train && (given.by.data.is_some() || given.by.recipe.is_some()),
@@ -179,6 +197,14 @@ impl LiveConfig {
             ),
             ("--keep goes with --oracle cmd:PROGRAM", given.by.keep && (train || remote)),
             (
+                "--slots-env goes with --oracle cmd:PROGRAM (and with `srnas evaluator`)",
+                given.by.slots_env.is_some() && (train || remote),
+            ),
+            (
+                "--stop-early goes with --oracle cmd:PROGRAM, which reports while it trains",
+                given.by.stop_early.is_some() && (train || remote),
+            ),
+            (
                 "--listen and --lease go with --oracle remote",
                 !remote && (given.listen.is_some() || given.lease.is_some()),
             ),
@@ -186,6 +212,8 @@ impl LiveConfig {
         if let Some((text, _)) = others.iter().find(|(_, wrong)| *wrong) {
             return Err(Usage((*text).into()).into());
         }
+        let slots_env = read_slots(given.by.slots_env.as_deref())?.unwrap_or_default();
+        slots_for(&slots_env, given.by.parallel)?;
         let name = match &given.by.space {
             Some(name) => name.as_str(),
             None if train => "nb201",
@@ -250,6 +278,10 @@ impl LiveConfig {
             timeout: given.by.timeout.map(|t| t.to_string()),
             retries: given.by.retries.unwrap_or(0),
             keep: given.by.keep,
+            slots_env,
+            stop_early: given.by.stop_early.and_then(StopEarly::rule),
+            stop_when: given.steering.stop_when()?.unwrap_or_default(),
+            no_gain: given.steering.no_gain().flatten(),
             training,
             remote,
         };
@@ -272,6 +304,25 @@ impl LiveConfig {
         .into())
     }
 
+    /// The configuration in the run directory of a search, and its space.
+    ///
+    /// # Errors
+    /// What is no search, and what cannot be read.
+    pub fn kept(run_dir: &Path) -> anyhow::Result<(Self, GivenSpace)> {
+        let path = run_dir.join("config.toml");
+        resume::check(run_dir, Kind::Search)?;
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let config: Self = toml::from_str(&text)
+            .with_context(|| format!("{} is not of a search by --oracle", path.display()))?;
+        let space = if SPACES.contains(&config.space.as_str()) {
+            GivenSpace::load(&config.space)?
+        } else {
+            let run = Database::whose(&run_dir.join(RunDir::LEDGER))?;
+            GivenSpace::of_copy(&run_dir.join(&config.space), &run.space)?
+        };
+        Ok((config, space))
+    }
+
     /// The configuration in the run directory; what the command line says besides must not contradict it.
     ///
     /// # Errors
@@ -283,16 +334,7 @@ impl LiveConfig {
         seed: Option<u64>,
     ) -> anyhow::Result<(Self, GivenSpace)> {
         let path = run_dir.join("config.toml");
-        resume::check(run_dir, Kind::Search)?;
-        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let mut config: Self = toml::from_str(&text)
-            .with_context(|| format!("{} is not of a search by --oracle", path.display()))?;
-        let space = if SPACES.contains(&config.space.as_str()) {
-            GivenSpace::load(&config.space)?
-        } else {
-            let run = Database::whose(&run_dir.join(RunDir::LEDGER))?;
-            GivenSpace::of_copy(&run_dir.join(&config.space), &run.space)?
-        };
+        let (mut config, space) = Self::kept(run_dir)?;
         let goal = config.goal()?;
         let objectives = given.objectives();
         let data = config.training.as_ref().map(|t| &t.data);
@@ -344,6 +386,23 @@ impl LiveConfig {
         config.timeout = given.by.timeout.map(|t| t.to_string()).or(config.timeout);
         config.retries = given.by.retries.unwrap_or(config.retries);
         config.keep |= given.by.keep;
+        if let Some(slots) = read_slots(given.by.slots_env.as_deref())? {
+            if !matches!(config.oracle, OracleSpec::Program(_)) {
+                return Err(Usage("--slots-env goes with --oracle cmd:PROGRAM".into()).into());
+            }
+            // As many as it has now, unless that is said.
+            config.parallel = given.by.parallel;
+            config.slots_env = slots;
+        }
+        slots_for(&config.slots_env, config.parallel)?;
+        if let Some(rule) = given.by.stop_early {
+            if !matches!(config.oracle, OracleSpec::Program(_)) {
+                return Err(Usage("--stop-early goes with --oracle cmd:PROGRAM".into()).into());
+            }
+            config.stop_early = rule.rule();
+        }
+        config.stop_when = given.steering.stop_when()?.unwrap_or(config.stop_when);
+        config.no_gain = given.steering.no_gain().unwrap_or(config.no_gain);
         if let Some(remote) = &mut config.remote {
             remote.listen = given.listen.unwrap_or(remote.listen);
             remote.lease = given.lease.map_or_else(|| remote.lease.clone(), |lease| lease.to_string());
