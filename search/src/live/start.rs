@@ -72,10 +72,13 @@ pub enum StartError {
     },
 }
 
+/// Names and values, in the order in which they stand.
+type Fields = Vec<(String, Value)>;
+
 /// A row of a file: its line, and its fields or why they cannot be read.
 struct Given {
     line: u64,
-    fields: Result<Vec<(String, Value)>, String>,
+    fields: Result<Fields, String>,
 }
 
 /// What rows are read by.
@@ -176,7 +179,7 @@ fn csv_rows(path: &Path) -> Result<Vec<Given>, StartError> {
 
 impl Reader<'_> {
     /// What a row says.
-    fn row(&self, fields: Vec<(String, Value)>) -> Result<First, String> {
+    fn row(&self, fields: Fields) -> Result<First, String> {
         for (place, (name, _)) in fields.iter().enumerate() {
             if fields[..place].iter().any(|(earlier, _)| earlier == name) {
                 return Err(format!("it has `{name}` twice"));
@@ -195,10 +198,7 @@ impl Reader<'_> {
     }
 
     /// The architecture, and the fields that are not its.
-    fn architecture(
-        &self,
-        mut fields: Vec<(String, Value)>,
-    ) -> Result<(Vec<u8>, Vec<(String, Value)>), String> {
+    fn architecture(&self, mut fields: Fields) -> Result<(Vec<u8>, Fields), String> {
         let decisions = self.space.decisions();
         let is_decision = |name: &str| decisions.iter().any(|decision| decision.name == name);
         let mut whole = [ARCHITECTURE, DECISIONS].into_iter().filter(|name| !is_decision(name));

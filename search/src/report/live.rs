@@ -274,10 +274,10 @@ impl SearchReport {
 
     /// What the shorter trainings saved, in words.
     pub fn saved(&self) -> String {
-        let distinct: BTreeSet<&String> = self.rows.iter().map(|row| &row.architecture).collect();
-        let from_the_beginning: f64 = self
-            .rows
-            .iter()
+        // What was measured elsewhere cost nothing here.
+        let paid = || self.rows.iter().filter(|row| row.cost > 0.0);
+        let distinct: BTreeSet<&String> = paid().map(|row| &row.architecture).collect();
+        let from_the_beginning: f64 = paid()
             .map(|row| match self.shorter.iter().find(|shorter| !row.full && shorter.amount == row.trained) {
                 Some(shorter) => shorter.cost,
                 None => 1.0,

@@ -101,7 +101,11 @@ impl Display {
         bar.set_style(style(fidelities.shorter() > 0, spent, search.ends.time));
         bar.enable_steady_tick(Duration::from_secs(1));
         bar.set_position((STEPS * spent) as u64);
-        let known = before.len();
+        let known = before.iter().filter(|measured| !measured.is_elsewhere()).count();
+        match before.len() - known {
+            0 => {}
+            n => info!("knows {n} measurements from elsewhere"),
+        }
         match fidelities.shorter() {
             _ if known == 0 => {}
             0 => info!("going on with {known} measurements"),
@@ -115,8 +119,7 @@ impl Display {
             row.counting().filter(|_| row.full)
         });
         let best = best.reduce(|a, b| better(&search.goal, a, b));
-        let done = before.iter().filter(|measured| !measured.is_elsewhere()).count();
-        let now = Now { best, done, spent, ..Now::default() };
+        let now = Now { best, done: known, spent, ..Now::default() };
         let known_now = if fidelities.shorter() > 0 { before.to_vec() } else { Vec::new() };
         Self {
             fidelities,
@@ -345,7 +348,7 @@ impl Display {
     fn elsewhere(report: &SearchReport) -> String {
         match report.elsewhere {
             0 => String::new(),
-            n => format!(", {n} of all elsewhere"),
+            n => format!(", {n} elsewhere"),
         }
     }
 
@@ -412,6 +415,9 @@ impl Display {
         }
         let Some(best) = &report.best else {
             report.beyond().iter().for_each(|line| println!("{line}"));
+            if self.enough().is_some() {
+                println!("More: {}", more.words());
+            }
             if report.rows.iter().any(|row| row.value().is_some()) && report.least_violating.is_none() {
                 println!(
                     "Only shorter trainings have a value; a full one was not paid for, or has none. More: {}",
