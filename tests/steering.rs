@@ -395,7 +395,9 @@ fn a_training_that_is_surely_worse_is_stopped_and_informs() {
     let more = ["--start", "start.jsonl", "--stop-early", "median:of=3"];
     stdout(&setup.search(&[&more[..], &["--budget", "3"]].concat()).output().unwrap());
     // Kept with the search, and the curves are known again.
-    let found = summary(&setup.resume(&["--budget", "4", "--json"]));
+    let resumed = setup.resume(&["--budget", "4", "--json"]);
+    assert!(text(&resumed.stderr).contains("loss 292.0000 (stopped early at 1)"), "{resumed:?}");
+    let found = summary(&resumed);
     assert_eq!((&found["measured"], &found["infeasible"]), (&4.into(), &0.into()));
     let of = |name: &str| {
         setup.one::<f64>(&format!("SELECT metrics.value FROM metrics JOIN measurements ON id = measurement WHERE id = 4 AND name = '{name}'"))

@@ -41,14 +41,14 @@ pub struct TopCommand {
     /// Run directory of a search by --oracle or of a run; without it a learner is asked
     #[arg(value_name = "DIR", conflicts_with = "learner")]
     dir: Option<PathBuf>,
-    #[command(flatten)]
-    learner: LearnerAddress,
     /// Time between looks
     #[arg(long, value_name = "TIME", default_value = "1s")]
     every: humantime::Duration,
     /// Print one look and end
     #[arg(long)]
     once: bool,
+    #[command(flatten)]
+    learner: LearnerAddress,
 }
 
 /// What is watched.

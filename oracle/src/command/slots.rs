@@ -201,8 +201,7 @@ mod tests {
         let (first, second) = (slots.take(), slots.take());
         assert_eq!((first.number(), second.number()), (0, 1));
         drop(first);
-        assert_eq!((slots.take().number(), slots.take().number()), (0, 0));
-        let again = slots.take();
-        assert_eq!((again.number(), slots.take().number(), second.number()), (0, 2, 1));
+        let (again, third) = (slots.take(), slots.take());
+        assert_eq!((again.number(), third.number(), second.number()), (0, 2, 1));
     }
 }

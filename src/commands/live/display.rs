@@ -3,7 +3,7 @@
 use indicatif::{HumanDuration, ProgressBar, ProgressState, ProgressStyle};
 use serde_json::json;
 use srnas_basics::{names::did_you_mean, text::number};
-use srnas_oracle::costly::RESUMED_FROM;
+use srnas_oracle::{command::STOPPED_AT, costly::RESUMED_FROM};
 use srnas_search::{
     Enough, Event, Goal, HOPELESS, Limit, LiveSearch, Measured, MethodSpec,
     report::{Row, Said, SearchReport, Shorter},
@@ -389,10 +389,9 @@ impl Display {
         let value =
             |metric: &str| row.metrics.get(metric).map(|value| format!("{metric} {}", number(*value)));
         let values: Vec<String> = self.goal.objectives().iter().filter_map(|o| value(&o.metric)).collect();
-        match &row.broken {
-            Some(broken) => format!("{} ({broken})", values.join(" ")),
-            None => values.join(" "),
-        }
+        let early = row.metrics.get(STOPPED_AT).map(|epoch| format!(" (stopped early at {epoch})"));
+        let broken = row.broken.as_ref().map(|broken| format!(" ({broken})"));
+        format!("{}{}{}", values.join(" "), broken.unwrap_or_default(), early.unwrap_or_default())
     }
 
     /// What was found.
