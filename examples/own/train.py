@@ -2,8 +2,9 @@
 
     srnas search --oracle 'cmd:python3 examples/own/train.py' --space examples/own/space.toml --minimise loss --budget 40
 
-It reads the architecture from stdin and the seed from the environment; its last line is what was measured. With
-`--fidelity epochs=4,40` the search also asks for trainings of 4 epochs, and one of 40 goes on where that of 4 ended.
+It reads the architecture from stdin and the seed from the environment; its last line is what was measured, and the lines
+before say how the training goes. With `--fidelity epochs=4,40` the search also asks for trainings of 4 epochs, and one of
+40 goes on where that of 4 ended.
 """
 
 import json
@@ -35,11 +36,11 @@ def spirals(rng, points):
     return data
 
 
-def train_network(choices, seed, epochs=EPOCHS, resume=None, keep=None):
+def train_network(choices, seed, epochs=EPOCHS, resume=None, keep=None, report=None):
     """Trains what the choices describe; what was measured, by name.
 
     It trains the first `epochs` of all EPOCHS, from the state in the folder `resume` if there is one, and leaves its own
-    state in the folder `keep`.
+    state in the folder `keep`. Every ten epochs `report` is told the epoch and the loss.
     """
     rng = random.Random(seed)
     train, test = spirals(rng, POINTS), spirals(rng, 4 * POINTS)
@@ -101,6 +102,8 @@ def train_network(choices, seed, epochs=EPOCHS, resume=None, keep=None):
                         unit[i] += unit_speed[i]
         if epoch % 10 == 9:
             print(f"epoch {epoch + 1}: loss {loss(train)[0]:.4f}", file=sys.stderr)
+            if report:
+                report(epoch + 1, loss(test)[0])
 
     if keep:
         with open(os.path.join(keep, "state.pickle"), "wb") as file:
@@ -117,4 +120,9 @@ if __name__ == "__main__":
     # Without --fidelity, a full training.
     epochs = int(os.environ.get("SRNAS_FIDELITY", EPOCHS))
     keep = os.environ.get("SRNAS_DIRECTORY") if epochs < EPOCHS else None
-    print(json.dumps(train_network(architecture, seed, epochs, os.environ.get("SRNAS_RESUME_FROM"), keep)))
+    resume = os.environ.get("SRNAS_RESUME_FROM")
+
+    def report(epoch, loss):
+        print(json.dumps({"epoch": epoch, "loss": loss}), flush=True)
+
+    print(json.dumps(train_network(architecture, seed, epochs, resume, keep, report)))

@@ -212,6 +212,15 @@ impl RunDir {
         Ok(RunDir { path: path.to_path_buf(), _lock: lock })
     }
 
+    /// Who works in a directory now, if somebody does.
+    pub fn holder(path: &Path) -> Option<String> {
+        let mut lock = File::open(path.join("learner.lock")).ok()?;
+        let Err(TryLockError::WouldBlock) = lock.try_lock() else { return None };
+        let mut holder = String::new();
+        let _ = lock.read_to_string(&mut holder);
+        Some(if holder.trim().is_empty() { "another process".into() } else { holder.trim().into() })
+    }
+
     /// Its name, which is the run's.
     pub fn name(&self) -> String {
         let whole = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
@@ -283,9 +292,11 @@ mod tests {
         // The same process through another handle is another holder for the system.
         let error = RunDir::open(&path, Start::New).unwrap_err().to_string();
         assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
+        assert!(RunDir::holder(&path).unwrap().starts_with(&format!("process {}", std::process::id())));
         held.write_config("seed = 1").unwrap();
         fs::write(held.ledger(), "x").unwrap();
         drop(held);
+        assert_eq!((RunDir::holder(&path), RunDir::holder(&path.join("nowhere"))), (None, None));
         assert!(matches!(RunDir::open(&path, Start::New), Err(RunDirError::Taken { .. })));
         assert!(RunDir::open(&path, Start::Resume).unwrap().1);
         assert!(RunDir::open(&path, Start::Either).unwrap().1);

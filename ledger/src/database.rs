@@ -249,23 +249,54 @@ impl Database {
     /// # Errors
     /// [`LedgerError::Sqlite`].
     pub fn answers(&self, task: u16) -> Result<Vec<AnswerRecord>, LedgerError> {
-        let mut answers = Vec::new();
-        let read = rows::for_each(&self.connection, |read| {
-            let (row, _) = read?;
-            if row.task == task {
-                let metrics = row.metrics;
-                answers.push(AnswerRecord {
-                    key: row.key,
-                    choices: choices(&row.architecture)?,
-                    fidelity: row.fidelity,
-                    cost: row.cost.unwrap_or(row.fidelity),
-                    said: row.said.map(|value| (value, metrics)),
-                });
+        Ok(self.rows(task)?.into_iter().map(|(_, answer)| answer).collect())
+    }
+
+    fn rows(&self, task: u16) -> Result<Vec<(Row, AnswerRecord)>, LedgerError> {
+        answers_of(&self.connection, task).map_err(|source| self.failed(source))
+    }
+
+    /// Whose ledger a file is and every answer about a task, in the order in which they ended, at one moment: also while somebody
+    /// writes, and without looking for damage.
+    ///
+    /// # Errors
+    /// As [`Database::open_any`].
+    pub fn look(path: &Path, task: u16) -> Result<(RunRecord, Vec<AnswerRecord>), LedgerError> {
+        let at = |source| failed(path, source);
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).map_err(at)?;
+        connection.busy_timeout(std::time::Duration::from_secs(5)).map_err(at)?;
+        connection.execute_batch("BEGIN").map_err(at)?;
+        if schema_of(&connection).map_err(at)? != SCHEMA {
+            drop(connection);
+            let (database, run) = Database::open_any(path)?;
+            return Ok((run, database.answers(task)?));
+        }
+        let answers = answers_of(&connection, task).map_err(at)?;
+        Ok((run_of(&connection).map_err(at)?, answers.into_iter().map(|(_, answer)| answer).collect()))
+    }
+
+    /// Takes out those answers about a task that have no value and whose reason is one of `which`: they are as if they had
+    /// never been asked for. Returns them, in the order in which they ended.
+    ///
+    /// # Errors
+    /// [`LedgerError::Sqlite`]; nothing is taken out then.
+    pub fn forget_infeasible(
+        &mut self,
+        task: u16,
+        which: impl Fn(&str) -> bool,
+    ) -> Result<Vec<AnswerRecord>, LedgerError> {
+        let mut found = self.rows(task)?;
+        found.retain(|(row, _)| row.said.as_ref().is_err_and(|reason| which(reason)));
+        durable(&self.connection).map_err(|source| self.failed(source))?;
+        self.write(|transaction, tally, _| {
+            for (row, _) in &found {
+                transaction.execute("DELETE FROM infeasible WHERE id = ?1", [row.id])?;
+                tally.remove(row.checksum());
             }
             Ok(())
-        });
-        read.map_err(|source| self.failed(source))?;
-        Ok(answers)
+        })?;
+        Ok(found.into_iter().map(|(_, answer)| answer).collect())
     }
 
     /// Records an answer about a task, by `actor`; it is durable when this returns. What is there already stays.
@@ -342,6 +373,26 @@ impl Row {
         }
         Ok(())
     }
+}
+
+/// Every answer about a task as it lies in the file, and as it is told.
+fn answers_of(connection: &Connection, task: u16) -> rusqlite::Result<Vec<(Row, AnswerRecord)>> {
+    let mut found = Vec::new();
+    rows::for_each(connection, |read| {
+        let (row, _) = read?;
+        if row.task == task {
+            let answer = AnswerRecord {
+                key: row.key,
+                choices: choices(&row.architecture)?,
+                fidelity: row.fidelity,
+                cost: row.cost.unwrap_or(row.fidelity),
+                said: row.said.clone().map(|value| (value, row.metrics.clone())),
+            };
+            found.push((row, answer));
+        }
+        Ok(())
+    })?;
+    Ok(found)
 }
 
 /// Whose ledger it is.

@@ -180,3 +180,28 @@ fn other_runs_newer_schemas_and_foreign_files_are_refused() {
     .unwrap();
     assert!(refused(&record()).contains("not a ledger"));
 }
+
+#[test]
+fn what_has_no_value_is_forgotten_where_asked_and_the_rest_is_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.sqlite");
+    let mut database = Database::create(&path, &record()).unwrap();
+    let answers =
+        [full(1, Err("no memory")), full(2, Ok(0.5)), full(3, Err("a bug")), full(4, Err("no memory"))];
+    for answer in &answers {
+        database.record_answer(0, answer, "me").unwrap();
+    }
+    database.record_answer(1, &answers[0], "me").unwrap();
+    // Also while it is open.
+    assert_eq!(Database::look(&path, 0).unwrap(), (record(), answers.to_vec()));
+    assert_eq!(database.forget_infeasible(0, |reason| reason.contains("disk")).unwrap(), []);
+    let gone = database.forget_infeasible(0, |reason| reason.contains("memory")).unwrap();
+    assert_eq!(gone, [answers[0].clone(), answers[3].clone()]);
+    // Asked again, it is an answer as any other.
+    database.record_answer(0, &full(4, Ok(0.25)), "me").unwrap();
+    drop(database);
+    let database = Database::open(&path, &record()).unwrap();
+    assert_eq!(database.answers(0).unwrap(), [answers[1].clone(), answers[2].clone(), full(4, Ok(0.25))]);
+    assert_eq!(database.answers(1).unwrap(), [answers[0].clone()], "of another task");
+    assert_eq!(database.tally().answers, 4);
+}

@@ -27,6 +27,12 @@ impl Tally {
         self.checksum = self.checksum.wrapping_add(checksum);
     }
 
+    /// Takes an answer out.
+    pub(super) fn remove(&mut self, checksum: u64) {
+        self.answers -= 1;
+        self.checksum = self.checksum.wrapping_sub(checksum);
+    }
+
     /// What the file says of itself.
     pub(super) fn noted(connection: &Connection) -> rusqlite::Result<Tally> {
         connection.query_row("SELECT answers, checksum, repaired FROM run", [], |row| {

@@ -1,23 +1,33 @@
 //! A user's program as an oracle: one process for each measurement (docs/your-own-search.md).
 //!
-//! The program gets the architecture as a JSON object on stdin and in `SRNAS_ARCHITECTURE`, a seed in `SRNAS_SEED` and a
-//! folder of its own in `SRNAS_DIRECTORY`. Its last line on stdout is a JSON object of metrics. Whatever else it does, the
-//! search goes on and nothing of it is left running.
+//! The program gets the architecture as a JSON object on stdin and in `SRNAS_ARCHITECTURE`, a seed in `SRNAS_SEED`, a folder of
+//! its own in `SRNAS_DIRECTORY` and the number of its slot, of those that measure at a time, in `SRNAS_SLOT`. Its last line on
+//! stdout is a JSON object of metrics. Whatever else it does, the search goes on and nothing of it is left running.
+//!
+//! A measurement that is interrupted leaves its folder; the next of the same training gets it as it was, and `SRNAS_INTERRUPTED`.
 //!
 //! Where there are shorter trainings, `SRNAS_FIDELITY` says how long to train, and `SRNAS_RESUME_FROM` is the folder of the
 //! longest shorter training of the same architecture, kept for it to go on from.
 
 mod answer;
+mod curves;
+mod interrupted;
 mod process;
+mod slots;
 
 pub use answer::read as read_answer;
+pub use curves::{CurveOptions, MedianRule, RuleError, STOPPED_AT};
+pub use slots::{SlotVariables, SlotsError};
 
 use crate::costly::{Answer, CostlyError, CostlyOracle};
+use curves::Curves;
+use interrupted::Interrupted;
 use process::{Ended, Process};
+use slots::{Slot, Slots};
 use srnas_space::SearchSpace;
 use srnas_task::{Fidelities, Fidelity, Training};
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
@@ -49,6 +59,10 @@ pub struct CommandOptions {
     pub keep: bool,
     /// How long it can train.
     pub fidelities: Fidelities,
+    /// Variables of each slot, of which there are as many as measurements at a time.
+    pub slots: SlotVariables,
+    /// What is made of what it reports of the first metric while it trains; nothing where it is not asked for.
+    pub curves: Option<CurveOptions>,
 }
 
 /// Asks a program.
@@ -57,31 +71,52 @@ pub struct CommandOracle {
     space: Arc<SearchSpace>,
     definition: String,
     options: CommandOptions,
+    slots: Slots,
+    /// Measurements that came to no end.
+    interrupted: Interrupted,
+    curves: Option<Arc<Curves>>,
     /// Shorter trainings that have a durable answer, by the names of their folders.
     answered: Mutex<HashSet<String>>,
 }
 
 impl CommandOracle {
     /// An oracle for the space that `definition` describes. Whatever an earlier one with the same folder left running is
-    /// killed.
+    /// killed; what came to no end there is known to [`CostlyOracle::interrupted`].
     ///
     /// # Errors
     /// A folder that cannot be made.
     pub fn new(space: Arc<SearchSpace>, definition: String, mut options: CommandOptions) -> io::Result<Self> {
         fs::create_dir_all(&options.folder)?;
         options.folder = fs::canonicalize(&options.folder)?;
-        let oracle = Self { space, definition, options, answered: Mutex::default() };
+        let interrupted = Interrupted::default();
+        let (slots, answered) = (Slots::default(), Mutex::default());
+        let mut oracle = Self { space, definition, options, slots, interrupted, curves: None, answered };
         oracle.kill_strays("");
-        oracle.remove_unfinished()?;
+        oracle.find_interrupted()?;
+        if let (Some(curves), Some(metric)) = (&oracle.options.curves, oracle.options.metrics.first()) {
+            let unit = oracle.options.fidelities.unit().to_string();
+            let has_ended = |name: &str| !oracle.interrupted.has(name);
+            let curves = Curves::open(curves.clone(), metric.clone(), unit, has_ended)?;
+            oracle.curves = Some(Arc::new(curves));
+        }
         Ok(oracle)
     }
 
-    /// Removes the folders of measurements that came to no end: they are begun anew, if at all.
-    fn remove_unfinished(&self) -> io::Result<()> {
+    /// Finds the folders of measurements that came to no end, and removes those that nobody can go on with.
+    fn find_interrupted(&self) -> io::Result<()> {
         for entry in fs::read_dir(&self.options.folder)? {
             let folder = entry?.path();
-            let began = folder.join(ARCHITECTURE).exists();
-            if began && !folder.join(REASON).exists() && !folder.join(METRICS).exists() {
+            let began = folder.join(ARCHITECTURE).exists() || folder.join(interrupted::FILE).exists();
+            if !began || folder.join(REASON).exists() || folder.join(METRICS).exists() {
+                continue;
+            }
+            let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let belongs = |training: &Training| {
+                let key = self.space.canonical_key(&training.choices);
+                attempt_of(&name, &self.folder_name(key, training.fidelity)).is_some()
+            };
+            let known = self.interrupted.read(&folder, &self.space, &self.options.fidelities, belongs);
+            if !known {
                 fs::remove_dir_all(folder)?;
             }
         }
@@ -134,19 +169,37 @@ impl CommandOracle {
         None
     }
 
+    /// What is said of a training that was stopped early: what it reported last, and when that was.
+    fn stopped_early(
+        &self,
+        last: Option<(f64, BTreeMap<String, f64>)>,
+    ) -> Result<BTreeMap<String, f64>, String> {
+        let (epoch, mut metrics) = last.ok_or("it was stopped early, and reported nothing")?;
+        metrics.insert(STOPPED_AT.into(), epoch);
+        match Answer::of(metrics, &self.options.metrics) {
+            Answer::Metrics(metrics) => Ok(metrics),
+            Answer::Infeasible(reason) => Err(format!("it was stopped early at {epoch}, and {reason}")),
+        }
+    }
+
     fn once(
         &self,
         name: &str,
         training: &Training,
+        slot: &Slot,
         stop: &AtomicBool,
     ) -> Result<Result<Answer, String>, CostlyError> {
         let choices = &training.choices;
         let folder = self.options.folder.join(name);
         let failed = |e: io::Error| CostlyError::Failed(format!("{}: {e}", folder.display()));
-        match fs::remove_dir_all(&folder) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(e)),
-            _ => fs::create_dir_all(&folder).map_err(failed)?,
+        let goes_on = self.interrupted.take(name) && folder.is_dir();
+        if !goes_on {
+            match fs::remove_dir_all(&folder) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(e)),
+                _ => fs::create_dir_all(&folder).map_err(failed)?,
+            }
         }
+        let number = self.interrupted.begin(&folder, training, &self.options.fidelities).map_err(failed)?;
         let architecture = serde_json::Value::Object(self.space.to_json(choices)).to_string();
         let input = folder.join(ARCHITECTURE);
         fs::write(&input, format!("{architecture}\n")).map_err(failed)?;
@@ -155,8 +208,14 @@ impl CommandOracle {
             ("SRNAS_NOTATION", self.space.format(choices)),
             ("SRNAS_SEED", self.options.seed.to_string()),
             ("SRNAS_DIRECTORY", folder.to_string_lossy().into_owned()),
+            ("SRNAS_SLOT", slot.to_string()),
             (process::MARK, self.mark(name)),
         ];
+        let of_slot = self.options.slots.of(slot.number());
+        variables.extend(of_slot.iter().map(|(name, value)| (name.as_str(), value.clone())));
+        if goes_on {
+            variables.push(("SRNAS_INTERRUPTED", "1".into()));
+        }
         let fidelities = &self.options.fidelities;
         if fidelities.shorter() > 0 {
             variables.push(("SRNAS_FIDELITY", fidelities.amount(training.fidelity).to_string()));
@@ -166,15 +225,19 @@ impl CommandOracle {
             variables.push(("SRNAS_RESUME_FROM", from.to_string_lossy().into_owned()));
             variables.push(("SRNAS_RESUME_FIDELITY", amount.to_string()));
         }
+        let follow = |curves: &Arc<Curves>| curves.follow(name, goes_on);
+        let (follower, followed) = self.curves.as_ref().map(follow).unzip();
         let process = Process {
             command: &self.options.command,
             name,
             input: &input,
+            output: &folder.join("stdout.txt"),
             errors: &folder.join("stderr.txt"),
             variables: &variables,
             timeout: self.options.timeout,
+            early: followed.as_ref().map(|followed| &*followed.early),
         };
-        let ended = process.run(stop);
+        let ended = process.run(stop, follower);
         self.kill_strays(name);
         let answer = match ended {
             Ok(ended) => ended,
@@ -185,9 +248,16 @@ impl CommandOracle {
                 )));
             }
         };
+        let last = match (&answer, &self.curves, &followed) {
+            // It goes on another time.
+            (Ended::Stopped, ..) => None,
+            (_, Some(curves), Some(followed)) => curves.end(followed),
+            _ => None,
+        };
         let said = match answer {
+            Ended::Early => self.stopped_early(last),
             Ended::Stopped => {
-                let _ = fs::remove_dir_all(&folder);
+                self.interrupted.add(name, number, training);
                 return Err(CostlyError::Stopped);
             }
             Ended::Failed(reason) => Err(reason),
@@ -227,6 +297,10 @@ impl CostlyOracle for CommandOracle {
         &self.options.fidelities
     }
 
+    fn interrupted(&self) -> Vec<Training> {
+        self.interrupted.trainings()
+    }
+
     /// The folders of shorter trainings are not needed once a longer one has ended.
     fn kept(&self, training: &Training) {
         let key = self.space.canonical_key(&training.choices);
@@ -253,10 +327,11 @@ impl CostlyOracle for CommandOracle {
 
     fn measure(&self, training: &Training, stop: &AtomicBool) -> Result<Answer, CostlyError> {
         let first = self.folder_name(self.space.canonical_key(&training.choices), training.fidelity);
-        let mut attempt = 0;
+        let slot = self.slots.take();
+        let mut attempt = self.interrupted.attempt(|name| attempt_of(name, &first)).unwrap_or(0);
         loop {
             let name = if attempt == 0 { first.clone() } else { try_name(&first, attempt) };
-            match self.once(&name, training, stop)? {
+            match self.once(&name, training, &slot, stop)? {
                 Ok(answer) => return Ok(answer),
                 Err(reason) if attempt < self.options.retries => {
                     info!("{reason}; trying again");
@@ -276,6 +351,14 @@ fn try_name(first: &str, attempt: u32) -> String {
     format!("{first}-{attempt}")
 }
 
+/// Which try of a training a folder is of; none of that training's, where it is of another.
+fn attempt_of(name: &str, first: &str) -> Option<u32> {
+    match name.strip_prefix(first)? {
+        "" => Some(0),
+        rest => rest.strip_prefix('-')?.parse().ok(),
+    }
+}
+
 /// A path as short as it can be said here.
 fn shown(path: &Path) -> String {
     let here = std::env::current_dir().ok();
@@ -287,13 +370,13 @@ mod tests {
     use super::*;
     use srnas_space::read as read_space;
     use std::{
-        collections::BTreeMap,
         sync::atomic::Ordering,
         time::{Duration, Instant},
     };
 
+    const SPACE: &str = "[[decisions]]\nname = \"width\"\nchoices = [8, 16]\n[[decisions]]\nname = \"op\"\nchoices = [\"conv\", \"pool\"]";
+
     fn oracle(folder: &Path, command: &str) -> CommandOracle {
-        let text = "[[decisions]]\nname = \"width\"\nchoices = [8, 16]\n[[decisions]]\nname = \"op\"\nchoices = [\"conv\", \"pool\"]";
         let options = CommandOptions {
             command: command.into(),
             metrics: vec!["loss".into()],
@@ -303,8 +386,10 @@ mod tests {
             folder: folder.into(),
             keep: false,
             fidelities: Fidelities::FULL,
+            slots: SlotVariables::default(),
+            curves: None,
         };
-        CommandOracle::new(Arc::new(read_space(text, "made-up").unwrap()), text.into(), options).unwrap()
+        CommandOracle::new(Arc::new(read_space(SPACE, "made-up").unwrap()), SPACE.into(), options).unwrap()
     }
 
     fn ask(oracle: &CommandOracle) -> Answer {
@@ -496,5 +581,120 @@ mod tests {
         }
         let answer = oracle.measure(&training(Fidelity::Full), &AtomicBool::new(false)).unwrap();
         assert!(matches!(&answer, Answer::Metrics(m) if m["from"] == 0.0), "{answer:?}");
+    }
+
+    #[test]
+    fn every_program_has_a_slot_with_its_variables() {
+        let folder = tempfile::tempdir().unwrap();
+        let command = r#"echo "{\"loss\": $SRNAS_SLOT, \"device\": $DEVICE}""#;
+        let mut oracle = oracle(folder.path(), command);
+        oracle.options.slots = SlotVariables::read("DEVICE=40\nDEVICE=41").unwrap();
+        let said = |slot: u32| {
+            BTreeMap::from([("loss".into(), slot.into()), ("device".into(), f64::from(40 + slot))])
+        };
+        assert_eq!(ask(&oracle), Answer::Metrics(said(0)));
+        let busy = oracle.slots.take();
+        assert_eq!(ask(&oracle), Answer::Metrics(said(1)));
+        drop(busy);
+        assert_eq!(ask(&oracle), Answer::Metrics(said(0)));
+    }
+
+    #[test]
+    fn what_it_says_on_stdout_is_kept_beside_stderr() {
+        let folder = tempfile::tempdir().unwrap();
+        let oracle = oracle(folder.path(), "echo one; echo two >&2; echo three; exit 3");
+        assert!(matches!(ask(&oracle), Answer::Infeasible(_)));
+        let kept = fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
+        let text = |name: &str| fs::read_to_string(kept.join(name)).unwrap();
+        assert_eq!((text("stdout.txt"), text("stderr.txt")), ("one\nthree\n".into(), "two\n".into()));
+    }
+
+    #[test]
+    fn what_was_interrupted_is_known_and_gets_its_folder_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let command = r#"echo "$SRNAS_INTERRUPTED" >> "$SRNAS_DIRECTORY/times"; echo words
+            [ -e FOLDER/quick ] || { touch "FOLDER/ready$SRNAS_SLOT"; sleep 300; }
+            echo "{\"loss\": $(wc -l < "$SRNAS_DIRECTORY/times"), \"times\": $(tail -n 1 "$SRNAS_DIRECTORY/times")}""#;
+        let command = command.replace("FOLDER", folder.path().to_str().unwrap());
+        let work = folder.path().join("work");
+        let mut first = oracle(&work, &command);
+        first.options.fidelities = "epochs=3,9".parse().unwrap();
+        // The rate of an inactive decision, and the order, are as they were.
+        let trainings = [Training::full(vec![1, 1]), Training::shorter(vec![0, 1], 0)];
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let measured: Vec<_> = trainings
+                .iter()
+                .enumerate()
+                .map(|(slot, training)| {
+                    let running = scope.spawn(|| first.measure(training, &stop));
+                    while !folder.path().join(format!("ready{slot}")).exists() {
+                        std::thread::sleep(Duration::from_millis(20));
+                    }
+                    running
+                })
+                .collect();
+            stop.store(true, Ordering::Relaxed);
+            for measured in measured {
+                assert!(matches!(measured.join().unwrap(), Err(CostlyError::Stopped)));
+            }
+        });
+        assert_eq!(first.interrupted(), trainings, "the same process knows it");
+        // A folder that nobody can go on with, and one of another release, are removed.
+        for odd in ["odd", "older"] {
+            fs::create_dir(work.join(odd)).unwrap();
+        }
+        fs::write(work.join("odd").join(interrupted::FILE), "{}").unwrap();
+        fs::write(work.join("older").join(ARCHITECTURE), "{}").unwrap();
+        let options = first.options.clone();
+        drop(first);
+        fs::write(folder.path().join("quick"), "").unwrap();
+        let second =
+            CommandOracle::new(Arc::new(read_space(SPACE, "made-up").unwrap()), SPACE.into(), options);
+        let second = second.unwrap();
+        assert_eq!(second.interrupted(), trainings);
+        assert_eq!(fs::read_dir(&work).unwrap().count(), 2);
+        for training in &trainings {
+            let answer = second.measure(training, &AtomicBool::new(false)).unwrap();
+            let metrics = BTreeMap::from([("loss".to_string(), 2.0), ("times".into(), 1.0)]);
+            assert_eq!(answer, Answer::Metrics(metrics));
+        }
+        assert!(second.interrupted().is_empty());
+        // What was said before the interruption stays.
+        let shorter = fs::read_dir(&work).unwrap().next().unwrap().unwrap().path();
+        assert!(fs::read_to_string(shorter.join("stdout.txt")).unwrap().starts_with("words\nwords\n"));
+    }
+
+    #[test]
+    fn a_training_that_is_worse_than_the_others_is_stopped_and_what_it_said_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        // Three end well; whoever is as bad as 9 in its first epoch would take minutes.
+        let command = r#"case "$SRNAS_ARCHITECTURE" in *16*pool*|*pool*16*) echo '{"epoch": 1, "loss": 9, "acc": 2}'; sleep 300;; esac
+            for epoch in 1 2 3; do echo "{\"epoch\": $epoch, \"loss\": $((5 - epoch))}"; done"#;
+        let mut options = oracle(&folder.path().join("work"), command).options;
+        options.curves = Some(CurveOptions {
+            folder: folder.path().join("curves"),
+            minimise: true,
+            rule: Some("median:of=3".parse().unwrap()),
+        });
+        let new = || {
+            CommandOracle::new(Arc::new(read_space(SPACE, "made-up").unwrap()), SPACE.into(), options.clone())
+                .unwrap()
+        };
+        let oracle = new();
+        let said = |oracle: &CommandOracle, choices: [u8; 2]| {
+            oracle.measure(&Training::full(choices.to_vec()), &AtomicBool::new(false)).unwrap()
+        };
+        for choices in [[0, 0], [0, 1], [1, 0]] {
+            let metrics = BTreeMap::from([("loss".to_string(), 2.0), ("epoch".into(), 3.0)]);
+            assert_eq!(said(&oracle, choices), Answer::Metrics(metrics));
+        }
+        // Another process knows their curves.
+        let began = Instant::now();
+        let metrics = [("loss", 9.0), ("acc", 2.0), ("epoch", 1.0), (STOPPED_AT, 1.0)];
+        let metrics = metrics.map(|(name, value)| (name.to_string(), value)).into();
+        assert_eq!(said(&new(), [1, 1]), Answer::Metrics(metrics));
+        assert!(began.elapsed() < Duration::from_secs(60));
+        assert_eq!(fs::read_dir(folder.path().join("curves")).unwrap().count(), 4);
     }
 }

@@ -114,6 +114,12 @@ pub trait CostlyOracle: Send + Sync {
         None
     }
 
+    /// Trainings of an earlier call that came to no end, in the order in which they began: they are asked for first, where they can
+    /// be paid for.
+    fn interrupted(&self) -> Vec<Training> {
+        Vec::new()
+    }
+
     /// Who has measured a training whose answer is not durable yet, where it was somebody with a name.
     fn measured_by(&self, training: &Training) -> Option<String> {
         let _ = training;

@@ -6,7 +6,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle};
-use srnas_search::{Goal, Guide, Journal, LiveSearch, Measured, Past, Values};
+use srnas_search::{Ends, Goal, Guide, Journal, LiveSearch, Measured, Past, Values};
 use srnas_space::{Conditional, Decision, SearchSpace};
 use srnas_task::Training;
 use std::{
@@ -60,7 +60,8 @@ fn proposal(c: &mut Criterion) {
     }
     for more in [1, 10] {
         let search = LiveSearch {
-            most_failures: None,
+            first: Vec::new(),
+            ends: Ends::default(),
             oracle: &oracle,
             goal: Goal::single("sum", false),
             guide: Guide::default(),

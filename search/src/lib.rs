@@ -34,8 +34,8 @@ pub use guide::Guide;
 pub use held_out::{HeldOut, HeldOutError, compare_held_out};
 pub use known::Known;
 pub use live::{
-    Event, Journal, LiveComparison, LiveComparisonError, LiveError, LiveOutcome, LiveSearch, Measured,
-    check_method,
+    Ends, Enough, Event, First, Journal, LiveComparison, LiveComparisonError, LiveError, LiveOutcome,
+    LiveSearch, Measured, StartError, check_method, read_first,
 };
 pub use method::{MethodError, MethodSpec, Past, SpecError};
 pub use methods::{HOPELESS, METHODS, PastSearch, past_of, random_surrogate, surrogates_of};

@@ -6,7 +6,10 @@ use hashbrown::HashMap;
 use srnas_environment::ROUNDING;
 use srnas_space::SearchSpace;
 use srnas_task::Count;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 /// A method that asks for nothing new so many times in a row has failed, or waits for what is under way.
 const REPEATS: usize = 1000;
@@ -64,6 +67,8 @@ pub(crate) struct Search<'m> {
     paid: HashMap<Key, Option<usize>>,
     /// In the order in which they began, with what is set aside for them.
     under_way: Vec<(Training, f64)>,
+    /// What begins before what a method asks for, in this order.
+    wanted: VecDeque<Training>,
     /// What was asked for and could not be paid for yet.
     pending: Option<Training>,
     /// The worst values so far of each length of training.
@@ -80,11 +85,26 @@ impl<'m> Search<'m> {
             ended: Vec::with_capacity(prices.budget.min(1 << 16)),
             paid: HashMap::with_capacity(prices.budget.min(1 << 16)),
             under_way: Vec::new(),
+            wanted: VecDeque::new(),
             pending: None,
             worst: BTreeMap::new(),
             spent: 0.0,
             prices,
         }
+    }
+
+    /// Trainings that begin before what a method asks for, in this order; what is known then is not made again.
+    pub fn want(&mut self, trainings: impl IntoIterator<Item = Training>) {
+        self.wanted.extend(trainings);
+    }
+
+    /// The first that is wanted and has not begun.
+    pub fn wanted(&self) -> Option<&Training> {
+        self.wanted.iter().find(|training| self.is_new(training))
+    }
+
+    fn is_new(&self, training: &Training) -> bool {
+        !self.paid.contains_key(&(self.key(training), training.fidelity))
     }
 
     /// Lets a method say what is next from now on: it is told all that has ended, in its order, and what is under way.
@@ -159,13 +179,18 @@ impl<'m> Search<'m> {
         if left + ROUNDING < cheapest {
             return Ok(wait);
         }
-        let is_new = |search: &Self, training: &Training| {
-            !search.paid.contains_key(&(search.key(training), training.fidelity))
-        };
-        if let Some(brought) = brought().filter(|training| is_new(self, training)) {
+        if let Some(brought) = brought().filter(|training| self.is_new(training)) {
             return Ok(self.start(brought));
         }
-        let next = match self.pending.take().filter(|training| is_new(self, training)) {
+        if let Some(wanted) = self.wanted().cloned() {
+            // What is under way may yet cost less than was set aside for it.
+            return Ok(if self.expected_cost(&wanted) <= left + ROUNDING {
+                self.start(wanted)
+            } else {
+                wait
+            });
+        }
+        let next = match self.pending.take().filter(|training| self.is_new(training)) {
             Some(pending) => Some(pending),
             None => self.ask()?,
         };
@@ -235,8 +260,9 @@ impl<'m> Search<'m> {
         self.under_way.retain(|(running, _)| *running != training);
         self.paid.insert((key, training.fidelity), Some(place));
         self.spent += cost;
-        // An answer says that trainings go on from shorter ones where nobody knew it beforehand.
-        self.prices.resumes |= cost + ROUNDING < self.prices.of(training.fidelity);
+        // An answer says that trainings go on from shorter ones where nobody knew it beforehand; what was measured elsewhere
+        // cost nothing here, and says nothing of that.
+        self.prices.resumes |= cost > 0.0 && cost + ROUNDING < self.prices.of(training.fidelity);
         if let Some(values) = &values {
             let worst = self.worst.entry(training.fidelity).or_insert_with(|| values.clone());
             worst.iter_mut().zip(values).for_each(|(worst, value)| *worst = worst.min(*value));

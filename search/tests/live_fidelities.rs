@@ -8,7 +8,7 @@ use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle, RESUMED_FROM};
 use srnas_policy::{Acts, Policy};
 use srnas_predictor::PosteriorSettings;
 use srnas_search::{
-    Event, Goal, Guide, Journal, LiveError, LiveSearch, Measured, Past, Values, report::SearchReport,
+    Ends, Event, Goal, Guide, Journal, LiveError, LiveSearch, Measured, Past, Values, report::SearchReport,
 };
 use srnas_space::{Conditional, Decision, SearchSpace};
 use srnas_task::{Fidelities, Fidelity, Training};
@@ -130,7 +130,8 @@ fn search(oracle: &Toy, budget: usize, parallel: usize, seed: u64) -> LiveSearch
         past: Past::default(),
         budget,
         parallel,
-        most_failures: None,
+        first: Vec::new(),
+        ends: Ends::default(),
         seed,
     }
 }

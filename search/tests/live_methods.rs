@@ -4,7 +4,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle};
 use srnas_search::{
-    Event, Goal, Guide, Journal, LiveError, LiveSearch, METHODS, Measured, MethodSpec, Objective, Past,
+    Ends, Event, Goal, Guide, Journal, LiveError, LiveSearch, METHODS, Measured, MethodSpec, Objective, Past,
     PastSearch, Values, check_method, past_of, report::SearchReport,
 };
 use srnas_space::{Conditional, Decision, SearchSpace};
@@ -97,7 +97,8 @@ fn search<'a>(oracle: &'a Toy, method: &str, goal: Goal, budget: usize, parallel
         past: Past::default(),
         budget,
         parallel,
-        most_failures: None,
+        first: Vec::new(),
+        ends: Ends::default(),
         seed: 3,
     }
 }

@@ -1,6 +1,11 @@
-//! `srnas status`, `best`, `checkpoint` and `drain`: asking a learner that runs.
+//! `srnas status`, `best`, `checkpoint` and `drain`: asking a learner that runs; a search answers by its run directory.
 
-use super::security::CallerSecurity;
+use super::{
+    Usage,
+    live::{look::Look, status},
+    resume::Kind,
+    security::CallerSecurity,
+};
 use anyhow::{Context, anyhow};
 use clap::Args;
 use serde_json::json;
@@ -8,7 +13,10 @@ use srnas_actor::client::encounter::Meant;
 use srnas_basics::text::followed_by_causes;
 use srnas_proto::v1::{self, admin_client::AdminClient};
 use srnas_security::Bearer;
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 use tonic::{
     Code, Status,
     service::interceptor::InterceptedService,
@@ -16,7 +24,7 @@ use tonic::{
 };
 
 const CONNECT: Duration = Duration::from_secs(5);
-const ANSWER: Duration = Duration::from_secs(10);
+pub const ANSWER: Duration = Duration::from_secs(10);
 /// A checkpoint takes as long as the disk needs.
 const CHECKPOINT: Duration = Duration::from_secs(90);
 
@@ -30,11 +38,34 @@ pub struct LearnerAddress {
     security: CallerSecurity,
 }
 
-type Admin = AdminClient<InterceptedService<Channel, Bearer>>;
+/// Which search is looked at, if one is.
+#[derive(Debug, Args)]
+pub struct SearchDirectory {
+    /// Run directory of a search by --oracle, which is asked in place of a learner
+    #[arg(value_name = "DIR", conflicts_with = "learner")]
+    dir: Option<PathBuf>,
+}
+
+impl SearchDirectory {
+    /// The directory, where one is named; it holds a search.
+    fn of_search(&self) -> anyhow::Result<Option<&Path>> {
+        let Some(dir) = &self.dir else { return Ok(None) };
+        match Kind::of(dir) {
+            Some(Kind::Training) => Err(Usage(format!(
+                "{} holds the training of a policy: ask its learner by --learner URL; `srnas top {0}` shows what it writes",
+                dir.display()
+            ))
+            .into()),
+            _ => Ok(Some(dir)),
+        }
+    }
+}
+
+pub type Admin = AdminClient<InterceptedService<Channel, Bearer>>;
 
 impl LearnerAddress {
     /// Connects and asks; waits for the answer for `patience` at most.
-    fn ask<T>(
+    pub fn ask<T>(
         &self,
         patience: Duration,
         question: impl AsyncFnOnce(Admin) -> Result<T, Status>,
@@ -90,12 +121,15 @@ impl LearnerAddress {
     }
 }
 
-/// Show how a run goes: throughput, actors, policy
+/// Show how a run goes (throughput, actors, policy), or a search: what is measured, what runs, the best
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   srnas status
+  srnas status runs/search-1
   srnas status --learner http://learner:7777 --token-file token --json")]
 pub struct StatusCommand {
+    #[command(flatten)]
+    search: SearchDirectory,
     #[command(flatten)]
     learner: LearnerAddress,
     /// Print one JSON object
@@ -106,6 +140,10 @@ pub struct StatusCommand {
 impl StatusCommand {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
+        if let Some(dir) = self.search.of_search()? {
+            Look::at(dir)?.print_status(self.json);
+            return Ok(());
+        }
         let status =
             self.learner.ask(ANSWER, async |mut admin: Admin| admin.status(v1::StatusRequest {}).await)?;
         let s = status.into_inner();
@@ -207,12 +245,15 @@ fn status_json(s: &v1::StatusResponse) -> serde_json::Value {
     })
 }
 
-/// Show the best architecture measured so far of each training task
+/// Show the best architecture measured so far, of each training task or of a search
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   srnas best
+  srnas best runs/search-1
   srnas best --learner http://learner:7777 --task nb201/cifar10/val --json")]
 pub struct BestCommand {
+    #[command(flatten)]
+    search: SearchDirectory,
     #[command(flatten)]
     learner: LearnerAddress,
     /// Only tasks whose names contain this; may be repeated
@@ -226,6 +267,13 @@ pub struct BestCommand {
 impl BestCommand {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
+        if let Some(dir) = self.search.of_search()? {
+            if let Some(task) = self.task.first() {
+                return Err(Usage(format!("--task {task} goes with a learner; a search has one")).into());
+            }
+            Look::at(dir)?.print_best(self.json);
+            return Ok(());
+        }
         let best = self.learner.ask(ANSWER, async |mut admin: Admin| admin.best(v1::BestRequest {}).await)?;
         let wanted = |name: &str| self.task.is_empty() || self.task.iter().any(|t| name.contains(t.as_str()));
         let mut incumbents = best.into_inner().incumbents;
@@ -266,9 +314,15 @@ impl CheckpointCommand {
     }
 }
 
-/// Let a learner stop: it acknowledges what is in, writes a checkpoint and ends
+/// Let a learner stop: it acknowledges what is in, writes a checkpoint and ends. A search begins nothing more, waits for what runs,
+/// and ends
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  srnas drain
+  srnas drain runs/search-1")]
 pub struct DrainCommand {
+    #[command(flatten)]
+    search: SearchDirectory,
     #[command(flatten)]
     learner: LearnerAddress,
 }
@@ -276,6 +330,15 @@ pub struct DrainCommand {
 impl DrainCommand {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
+        if let Some(dir) = self.search.of_search()? {
+            let look = Look::at(dir)?;
+            let Some(holder) = &look.holder else {
+                return Err(anyhow!("no search runs in {}", dir.display()));
+            };
+            status::drain(dir).with_context(|| format!("cannot write in {}", dir.display()))?;
+            println!("the search ({holder}) begins nothing more and ends when what runs has ended");
+            return Ok(());
+        }
         self.learner.ask(ANSWER, async |mut admin: Admin| admin.drain(v1::DrainRequest {}).await)?;
         println!("the learner drains; `srnas learner --resume` goes on with its run");
         Ok(())

@@ -3,7 +3,12 @@
 use super::{
     Usage,
     actor::default_id,
-    live::{FOLDERS, TRAININGS, config::TrainingConfig, trained},
+    live::{
+        FOLDERS, TRAININGS,
+        config::TrainingConfig,
+        steering::{read_slots, slots_for},
+        trained,
+    },
     patience::{Patience, patience},
     security::CallerSecurity,
     space::GivenSpace,
@@ -29,6 +34,7 @@ const EXAMPLES: &str = "Examples:
   srnas search --oracle remote --space space.toml --minimise loss --budget 60     on one machine, and on others:
   srnas evaluator --search http://HOST:7778 --oracle 'cmd:python train.py'
   srnas evaluator --search http://HOST:7778 --oracle 'cmd:python train.py' --parallel 4 --id rack2-7
+  srnas evaluator --search http://HOST:7778 --oracle 'cmd:python train.py' --slots-env gpus.env
   srnas evaluator --search https://HOST:7778 --token-file token --tls-ca ca.crt --oracle train --data digits";
 
 /// Measure architectures for a search on another machine
@@ -50,9 +56,13 @@ pub struct EvaluatorCommand {
     /// With --oracle cmd:, keep the folders of good measurements too
     #[arg(long)]
     keep: bool,
-    /// Measurements at a time
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    parallel: u16,
+    /// Measurements at a time [default: 1, or as many as lines in --slots-env]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    parallel: Option<u16>,
+    /// With --oracle cmd:, variables of each slot: one line of KEY=VALUE … for each measurement at a time, such as
+    /// CUDA_VISIBLE_DEVICES=0
+    #[arg(long, value_name = "FILE")]
+    slots_env: Option<PathBuf>,
     /// Name of the evaluator, its own; started again under the same name it gets its unfinished work back [default: the
     /// machine's name and the process number]
     #[arg(long, value_name = "NAME")]
@@ -71,6 +81,9 @@ impl EvaluatorCommand {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
         let (program, training) = match &self.oracle {
+            OracleSpec::Train if self.slots_env.is_some() => {
+                return Err(Usage("--slots-env goes with --oracle cmd:PROGRAM".into()).into());
+            }
             OracleSpec::Train => {
                 (None, Some(TrainingConfig::given(self.data.as_deref(), self.recipe.as_deref())?))
             }
@@ -86,11 +99,13 @@ impl EvaluatorCommand {
                 return Err(Usage(format!("--oracle {other}: it is `train` or `cmd:PROGRAM`")).into());
             }
         };
+        let slots = read_slots(self.slots_env.as_deref())?.unwrap_or_default();
+        let parallel = slots_for(&slots, self.parallel)?.unwrap_or(1);
         let id = self.id.clone().unwrap_or_else(default_id);
         let options = EvaluatorOptions {
             security: self.security.load(&self.search)?,
             learner: self.search.clone(),
-            parallel: self.parallel.into(),
+            parallel: parallel.into(),
             connect_timeout: self.connect_timeout.0,
             id: id.clone(),
         };
@@ -121,6 +136,9 @@ impl EvaluatorCommand {
                 folder: run_dir.join(FOLDERS),
                 keep: self.keep,
                 fidelities,
+                slots: slots.clone(),
+                // Nobody here knows which way is better.
+                curves: None,
             };
             Ok(Arc::new(CommandOracle::new(given.space.clone(), given.definition, options)?))
         };

@@ -22,6 +22,7 @@ mod security;
 mod simulation;
 mod space;
 mod tasks;
+mod top;
 
 use crate::print;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -107,6 +108,7 @@ enum Command {
     Ledger(ledger::LedgerCommand),
     Llm(llm::LlmCommand),
     Status(admin::StatusCommand),
+    Top(top::TopCommand),
     Best(admin::BestCommand),
     Checkpoint(admin::CheckpointCommand),
     Drain(admin::DrainCommand),
@@ -175,6 +177,7 @@ impl Command {
             Command::Ledger(c) => c.run(),
             Command::Llm(c) => c.run(),
             Command::Status(c) => c.run(),
+            Command::Top(c) => c.run(),
             Command::Best(c) => c.run(),
             Command::Checkpoint(c) => c.run(),
             Command::Drain(c) => c.run(),
@@ -190,6 +193,7 @@ impl Command {
             Command::Llm(c) => c.keeps_its_results(),
             Command::Space(_) | Command::Bench(_) | Command::Config(_) | Command::Doctor(_) => false,
             Command::Status(_) | Command::Best(_) | Command::Checkpoint(_) | Command::Ledger(_) => false,
+            Command::Top(_) => false,
         }
     }
 }

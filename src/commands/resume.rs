@@ -16,7 +16,7 @@ pub enum Kind {
 
 impl Kind {
     /// What a directory with a configuration holds; nothing that is known, where that cannot be told.
-    fn of(run_dir: &Path) -> Option<Kind> {
+    pub fn of(run_dir: &Path) -> Option<Kind> {
         let text = fs::read_to_string(run_dir.join(RunDir::CONFIG)).ok()?;
         let config: toml::Table = text.parse().ok()?;
         // A search is by an oracle; a training has tasks.

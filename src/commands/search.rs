@@ -1,7 +1,11 @@
 //! `srnas search`: a trained policy alone on a task, or on what is measured on the spot.
 
-use super::{Usage, live::LiveArguments, tasks::TaskArguments};
-use clap::Args;
+use super::{
+    Usage,
+    live::{LiveArguments, retry::RetryCommand},
+    tasks::TaskArguments,
+};
+use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use srnas_basics::{statistics::bootstrap_mean, text::number};
@@ -30,6 +34,9 @@ const EXAMPLES: &str = "Examples:
   srnas search --oracle 'cmd:python train.py' --space space.toml --maximise accuracy --past runs/search-1
   srnas search --oracle 'cmd:python train.py' --space space.toml --maximise accuracy --minimise ms --require 'mb <= 8'
   srnas search --oracle 'cmd:python train.py' --space space.toml --minimise loss --method evolution:population=20
+  srnas search --oracle 'cmd:python train.py' --space space.toml --minimise loss --slots-env gpus.env --start known.csv \\
+      --time-limit 8h --stop-when 'loss <= 0.01'
+  srnas search retry --run-dir runs/search-1 --reason 'out of memory'
   srnas search --oracle train --data cifar10:~/cifar --minimise val/loss --policy runs/latest --run-dir runs/cifar";
 
 /// Most paid queries of a search whose every start has its own posterior.
@@ -37,8 +44,10 @@ const MOST_QUERIES: u32 = 1_000;
 
 /// Search a task with a trained policy, or by real trainings
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct SearchCommand {
+    #[command(subcommand)]
+    action: Option<Action>,
     /// Run directory, or policy file; with --oracle it may be left out, and nothing of the past is known then
     #[arg(long, value_name = "DIR|FILE", required_unless_present_any = ["oracle", "resume"])]
     policy: Option<PathBuf>,
@@ -70,14 +79,23 @@ pub struct SearchCommand {
     json: bool,
 }
 
+/// What is done with a search that is not running.
+#[derive(Debug, Subcommand)]
+enum Action {
+    Retry(RetryCommand),
+}
+
 impl SearchCommand {
     /// Whether the search has a folder for what it finds.
     pub fn keeps_its_results(&self) -> bool {
-        self.live.wanted()
+        self.live.wanted() || self.action.is_some()
     }
 
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
+        if let Some(Action::Retry(retry)) = &self.action {
+            return retry.run();
+        }
         if self.live.wanted() {
             if let Some(option) = self.tasks.named() {
                 let text = format!(

@@ -56,6 +56,16 @@ pub fn read(stdout: &str, wanted: &[String]) -> Result<BTreeMap<String, f64>, St
     }
 }
 
+/// The numbers in a line, where it is a JSON object.
+pub(super) fn point(line: &str) -> Option<BTreeMap<String, f64>> {
+    let line = line.trim();
+    if !line.starts_with('{') {
+        return None;
+    }
+    let Pairs(said) = serde_json::from_str(&marked(line)).ok()?;
+    Some(said.into_iter().filter_map(|(name, value)| Some((name, number(&value)?))).collect())
+}
+
 /// The beginning of a text that may be long.
 fn shown(text: &str) -> String {
     match text.char_indices().nth(SHOWN) {

@@ -1,5 +1,6 @@
 //! One run of a program: its time, its words, and nothing of it left behind.
 
+use super::curves::Follower;
 use rustix::process::{Pid, Signal, getpgid, kill_process, kill_process_group, test_kill_process_group};
 use std::{
     fs,
@@ -21,8 +22,8 @@ use wait_timeout::ChildExt;
 pub const MARK: &str = "SRNAS_MEASUREMENT";
 /// How much of stdout is kept: its end. A last line that is longer cannot be read.
 pub const LAST_OUTPUT: usize = 16 << 20;
-/// How much of stderr is kept in the folder: its beginning.
-const KEPT_ERRORS: usize = 1 << 20;
+/// How much of stdout and of stderr is kept in the folder: its beginning.
+const KEPT: u64 = 1 << 20;
 /// How much of stderr's end a reason may quote.
 const LAST_WORDS: usize = 600;
 /// How much of stderr goes into the log.
@@ -41,10 +42,13 @@ pub struct Process<'a> {
     pub name: &'a str,
     /// The file that is its stdin.
     pub input: &'a Path,
-    /// The file that gets the beginning of its stderr.
+    /// The files that get the beginning of its stdout and stderr, after what is there.
+    pub output: &'a Path,
     pub errors: &'a Path,
     pub variables: &'a [(&'a str, String)],
     pub timeout: Option<Duration>,
+    /// Set when what it reports says that it is to be stopped.
+    pub early: Option<&'a AtomicBool>,
 }
 
 /// How a program ended.
@@ -55,6 +59,8 @@ pub enum Ended {
     Failed(String),
     /// It was stopped from outside.
     Stopped,
+    /// It was stopped by what it reported.
+    Early,
 }
 
 impl Process<'_> {
@@ -62,7 +68,7 @@ impl Process<'_> {
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn run(&self, stop: &AtomicBool) -> io::Result<Ended> {
+    pub fn run(&self, stop: &AtomicBool, follower: Option<Follower>) -> io::Result<Ended> {
         let mut child = Command::new("sh")
             .arg("-c")
             .arg(self.command)
@@ -73,14 +79,14 @@ impl Process<'_> {
             // A group of its own: signals reach its children, and ours do not reach it.
             .process_group(0)
             .spawn()?;
-        let output = child.stdout.take().map(|out| listen(out, LAST_OUTPUT, |_| ()));
-        let mut errors = Errors {
-            name: self.name.into(),
-            file: fs::File::create(self.errors).ok(),
-            kept: 0,
-            logged: 0,
-            line: Vec::new(),
+        let (mut output, mut follower) = (Kept::open(self.output), follower);
+        let hear = move |block: &[u8]| {
+            output.take(block);
+            follower.iter_mut().for_each(|follower| follower.take(block));
         };
+        let output = child.stdout.take().map(|out| listen(out, LAST_OUTPUT, hear));
+        let kept = Kept::open(self.errors);
+        let mut errors = Errors { name: self.name.into(), kept, logged: 0, line: Vec::new() };
         let words = child.stderr.take().map(|err| listen(err, LAST_WORDS, move |block| errors.take(block)));
         let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         let status = self.wait(&mut child, group, stop);
@@ -130,6 +136,9 @@ impl Process<'_> {
             }
             if stop.load(Ordering::Relaxed) {
                 break Ended::Stopped;
+            }
+            if self.early.is_some_and(|early| early.load(Ordering::Relaxed)) {
+                break Ended::Early;
             }
             if let Some(timeout) = self.timeout.filter(|&t| began.elapsed() >= t) {
                 break Ended::Failed(format!("it took longer than {timeout:?}"));
@@ -225,22 +234,40 @@ fn listen(
     receiver
 }
 
+/// A file that gets the beginning of what a program says.
+struct Kept {
+    file: Option<fs::File>,
+    room: usize,
+}
+
+impl Kept {
+    /// Goes on after what is in the file; where it cannot be opened nothing is kept.
+    fn open(path: &Path) -> Self {
+        let file = fs::File::options().append(true).create(true).open(path).ok();
+        let there = file.as_ref().and_then(|file| file.metadata().ok()).map_or(0, |metadata| metadata.len());
+        Self { file, room: KEPT.saturating_sub(there) as usize }
+    }
+
+    fn take(&mut self, block: &[u8]) {
+        let taken = self.room.min(block.len());
+        if let Some(file) = self.file.as_mut().filter(|_| taken > 0) {
+            let _ = file.write_all(&block[..taken]);
+            self.room -= taken;
+        }
+    }
+}
+
 /// Where stderr goes: the beginning into a file, fewer lines into the log.
 struct Errors {
     name: String,
-    file: Option<fs::File>,
-    kept: usize,
+    kept: Kept,
     logged: usize,
     line: Vec<u8>,
 }
 
 impl Errors {
     fn take(&mut self, block: &[u8]) {
-        let room = (KEPT_ERRORS - self.kept).min(block.len());
-        if let Some(file) = self.file.as_mut().filter(|_| room > 0) {
-            let _ = file.write_all(&block[..room]);
-            self.kept += room;
-        }
+        self.kept.take(block);
         for &byte in block {
             if self.logged >= LOGGED {
                 return;

@@ -25,7 +25,8 @@ pub(super) struct Prepared {
 impl LiveSearch<'_> {
     /// What is measured next.
     pub(super) fn next(&self, now: &mut State, prepared: &Prepared) -> Result<Next, LiveError> {
-        let first = if now.search.has_method() { None } else { self.first(now, prepared) };
+        let waits = now.search.has_method() || now.search.wanted().is_some();
+        let first = if waits { None } else { self.first(now, prepared) };
         Ok(now.search.next(|| self.oracle.brought().or(first))?)
     }
 
@@ -55,8 +56,10 @@ impl LiveSearch<'_> {
     pub(super) fn learn(&self, now: &mut State, measured: Measured) -> Result<(), MethodError> {
         let (training, values) = (measured.training.clone(), self.told_values(&measured));
         let cost = measured.cost;
+        now.search.end(training, values, cost)?;
+        now.progress.add(&self.ends, &self.goal, &measured, now.search.spent());
         now.known.push(measured);
-        now.search.end(training, values, cost)
+        Ok(())
     }
 
     /// What a method begins with.

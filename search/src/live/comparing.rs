@@ -1,6 +1,6 @@
 //! Several methods on one oracle: each search pays for itself, and what two of them ask for is measured once.
 
-use super::{Event, Journal, LiveError, LiveSearch, Measured};
+use super::{Ends, Event, Journal, LiveError, LiveSearch, Measured};
 use crate::{
     comparison::{Outcome, Plan},
     goal::{Goal, Values},
@@ -84,7 +84,8 @@ impl LiveComparison<'_> {
                     past: if method.knows_a_past() { self.past.clone() } else { Past::default() },
                     budget,
                     parallel: self.parallel,
-                    most_failures: None,
+                    first: Vec::new(),
+                    ends: Ends::default(),
                     seed: start_seed(self.plan.seed, "live", seed),
                 };
                 let found = search.run(Vec::new(), &mut Nowhere, stop, tell);

@@ -7,11 +7,15 @@
 
 mod asking;
 mod comparing;
+mod ends;
+mod start;
 #[cfg(test)]
 mod tests;
 
 pub use asking::check_method;
 pub use comparing::{LiveComparison, LiveComparisonError, LiveOutcome};
+pub use ends::{Ends, Enough};
+pub use start::{First, StartError, read_first};
 
 use crate::{
     goal::{Goal, Values},
@@ -21,19 +25,22 @@ use crate::{
     search::{Next, Prices, Search},
 };
 use asking::Prepared;
+use ends::Progress;
 use srnas_environment::ROUNDING;
 use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle, RESUMED_FROM};
 use srnas_task::{Count, Fidelity, Training};
 use std::{
     sync::{
         Arc, Condvar, Mutex, MutexGuard,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
 /// A slot looks so often whether the search is over while its oracle can begin nothing.
 const READY: Duration = Duration::from_millis(200);
+/// And so often while it waits for others.
+const PULSE: Duration = Duration::from_millis(500);
 
 /// An architecture that was measured.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,10 +49,17 @@ pub struct Measured {
     pub training: Training,
     /// By what the architecture is paid for.
     pub key: u64,
-    /// What was paid, in full trainings.
+    /// What was paid, in full trainings; nothing where it was measured elsewhere.
     pub cost: f64,
     /// What the oracle said.
     pub answer: Answer,
+}
+
+impl Measured {
+    /// Whether it was measured elsewhere: it is known, and nothing was paid for it.
+    pub fn is_elsewhere(&self) -> bool {
+        self.cost == 0.0
+    }
 }
 
 /// Where measurements are kept before they count.
@@ -60,9 +74,23 @@ pub trait Journal: Send {
 /// What happened.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// A measurement was begun; so many are running now.
+    /// A measurement was begun.
     Began {
+        /// What is measured.
+        training: &'a Training,
         /// Running now, this one included.
+        running: usize,
+    },
+    /// A measurement was given up: it says nothing, and costs nothing.
+    GaveUp {
+        /// What was measured.
+        training: &'a Training,
+    },
+    /// Nothing more is begun, although the budget would pay for it.
+    Enough {
+        /// Why.
+        why: &'a Enough,
+        /// Running still; they are waited for, or given up when the grace is over.
         running: usize,
     },
     /// A program says that it went on after a training that it cannot have gone on after: the whole is paid.
@@ -76,7 +104,7 @@ pub enum Event<'a> {
         measured: &'a Measured,
         /// Seconds it took.
         seconds: f64,
-        /// Measurements kept, those of earlier calls among them.
+        /// Measurements kept and paid for, those of earlier calls among them.
         done: usize,
         /// What all of them cost, in full trainings.
         spent: f64,
@@ -101,8 +129,10 @@ pub struct LiveSearch<'a> {
     pub budget: usize,
     /// Measurements at a time.
     pub parallel: usize,
-    /// The search ends when so many of its measurements have no value; those of earlier calls do not count.
-    pub most_failures: Option<usize>,
+    /// What is measured first, in this order, where it is not known yet.
+    pub first: Vec<Training>,
+    /// What ends it before its budget does.
+    pub ends: Ends,
     /// Seed of everything random. With one measurement at a time it determines the whole search.
     pub seed: u64,
 }
@@ -159,14 +189,42 @@ struct State<'j> {
     journal: &'j mut dyn Journal,
     /// There is nothing left to measure, or nothing that what is left would pay for.
     exhausted: bool,
+    /// What was reached so far, and when something was gained.
+    progress: Progress,
+    /// Why nothing more is begun, once that is so.
+    enough: Option<Enough>,
     /// Measurements of this call without a value.
     failures: usize,
     failed: Option<LiveError>,
+    began: Instant,
+}
+
+/// A slot that works, until this is dropped: also where its thread panics.
+struct Busy<'s, 'j> {
+    state: &'s Mutex<State<'j>>,
+    changed: &'s Condvar,
+    slots: &'s AtomicUsize,
+}
+
+impl<'s, 'j> Busy<'s, 'j> {
+    fn new(state: &'s Mutex<State<'j>>, changed: &'s Condvar, slots: &'s AtomicUsize) -> Self {
+        slots.fetch_add(1, Ordering::Relaxed);
+        Self { state, changed, slots }
+    }
+}
+
+impl Drop for Busy<'_, '_> {
+    fn drop(&mut self) {
+        // Under the lock: who watches looks, and then waits, under it too.
+        let _now = lock(self.state);
+        self.slots.fetch_sub(1, Ordering::Relaxed);
+        self.changed.notify_all();
+    }
 }
 
 impl LiveSearch<'_> {
-    /// Measures until the budget is spent or nothing is left; `known` was measured before and counts. Returns all, in
-    /// the order in which they ended.
+    /// Measures until the budget is spent, nothing is left, or it is enough ([`Ends`]; `tell` hears of it); `known` was measured
+    /// before and counts. Returns all, in the order in which they ended.
     ///
     /// # Errors
     /// See [`LiveError`]. Whatever happens, the journal has every measurement that ended.
@@ -185,39 +243,59 @@ impl LiveSearch<'_> {
             shorter: self.oracle.fidelities().costs().collect(),
             resumes: self.oracle.resumes(),
         };
-        let search = Search::new(self.oracle.space().clone(), Count::Classes, prices);
-        let (exhausted, failures, failed) = (false, 0, None);
-        let mut state = State { search, known: Vec::new(), journal, exhausted, failures, failed };
+        let mut search = Search::new(self.oracle.space().clone(), Count::Classes, prices);
+        search.want(self.oracle.interrupted().into_iter().chain(self.first.iter().cloned()));
+        let mut state = State {
+            search,
+            known: Vec::new(),
+            journal,
+            exhausted: false,
+            progress: Progress::default(),
+            enough: None,
+            failures: 0,
+            failed: None,
+            began: Instant::now(),
+        };
         for measured in known {
             self.oracle.kept(&measured.training);
             self.learn(&mut state, measured)?;
         }
         self.begin(&mut state, prepared)?;
         let state = Mutex::new(state);
-        let changed = Condvar::new();
+        let (changed, slots) = (Condvar::new(), AtomicUsize::new(0));
         std::thread::scope(|scope| {
+            let (state, changed, slots) = (&state, &changed, &slots);
             for slot in 0..self.parallel.max(1) {
-                let (state, changed) = (&state, &changed);
+                let busy = Busy::new(state, changed, slots);
                 let work = move || {
-                    if let Err(error) = self.work(state, changed, prepared, stop, tell) {
-                        lock(state).failed.get_or_insert(error);
+                    // All of it is moved, not the references in it.
+                    let busy = busy;
+                    if let Err(error) = self.work(busy.state, busy.changed, prepared, stop, tell) {
+                        lock(busy.state).failed.get_or_insert(error);
                     }
-                    changed.notify_all();
                 };
                 let thread = std::thread::Builder::new().name(format!("measure-{slot}"));
                 if let Err(error) = thread.spawn_scoped(scope, work) {
                     lock(state).failed.get_or_insert(LiveError::Oracle(format!("no thread: {error}")));
                 }
             }
+            self.watch(state, changed, slots, stop, tell);
         });
         let state = state.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let (done, spent) = (state.known.len(), state.search.spent());
-        match state.failed {
-            Some(error) => Err(error),
-            None if stop.load(Ordering::Relaxed) && !state.search.is_spent() => {
+        let (done, spent) = (paid_for(&state.known), state.search.spent());
+        let enough = state.enough.filter(|_| !state.search.is_spent());
+        match (state.failed, enough) {
+            (Some(error), _) => Err(error),
+            (None, Some(enough)) => {
+                if !enough.is_a_pause() {
+                    self.oracle.finish();
+                }
+                Ok(state.known)
+            }
+            (None, None) if stop.load(Ordering::Relaxed) && !state.search.is_spent() => {
                 Err(LiveError::Stopped { done, spent, budget: self.budget })
             }
-            None => {
+            (None, None) => {
                 self.oracle.finish();
                 Ok(state.known)
             }
@@ -256,25 +334,20 @@ impl LiveSearch<'_> {
         tell: &(dyn Fn(Event) + Sync),
     ) -> Result<(), LiveError> {
         loop {
-            let over = |now: &State| {
-                let ended = now.exhausted || now.failed.is_some() || now.search.is_spent();
-                // An oracle that waits for somebody would wait in vain.
-                ended || stop.load(Ordering::Relaxed) || used_up(prepared.distinct, &now.known)
-            };
             while !self.oracle.ready(READY) {
-                if over(&lock(state)) {
+                if self.is_over(&mut lock(state), prepared, stop, tell) {
                     return Ok(());
                 }
             }
             let training = {
                 let mut now = lock(state);
                 loop {
-                    if over(&now) {
+                    if self.is_over(&mut now, prepared, stop, tell) {
                         return Ok(());
                     }
                     match self.next(&mut now, prepared)? {
                         Next::Begin(next) => {
-                            tell(Event::Began { running: now.search.under_way() });
+                            tell(Event::Began { training: &next, running: now.search.under_way() });
                             break next;
                         }
                         Next::Over => {
@@ -284,10 +357,7 @@ impl LiveSearch<'_> {
                         Next::Wait => {}
                     }
                     // What is running may yet end without an answer, or cost less than was set aside for it.
-                    now = changed
-                        .wait_timeout(now, Duration::from_millis(500))
-                        .unwrap_or_else(|poisoned| poisoned.into_inner())
-                        .0;
+                    now = wait(changed, now, PULSE);
                 }
             };
             let began = Instant::now();
@@ -297,6 +367,7 @@ impl LiveSearch<'_> {
                 Ok(answer) => answer,
                 Err(error) => {
                     now.search.abandoned(&training);
+                    tell(Event::GaveUp { training: &training });
                     return match error {
                         CostlyError::Stopped => Ok(()),
                         CostlyError::Failed(reason) => Err(LiveError::Oracle(reason)),
@@ -322,7 +393,7 @@ impl LiveSearch<'_> {
             }
             if let Err(reason) = &values {
                 now.failures += 1;
-                if self.most_failures.is_some_and(|most| now.failures >= most) {
+                if self.ends.failures.is_some_and(|most| now.failures >= most) {
                     let (failures, reason) = (now.failures, reason.clone());
                     now.failed.get_or_insert(LiveError::Failures { failures, reason });
                     // What is running would not be waited for otherwise.
@@ -332,12 +403,62 @@ impl LiveSearch<'_> {
             tell(Event::Ended {
                 measured: &now.known[now.known.len() - 1],
                 seconds: began.elapsed().as_secs_f64(),
-                done: now.known.len(),
+                done: paid_for(&now.known),
                 spent: now.search.spent(),
                 running: now.search.under_way(),
             });
+            self.is_enough(now, tell);
             changed.notify_all();
         }
+    }
+
+    /// Looks whether it is enough while slots are busy, and stops what is running when its grace is over; until every slot has ended.
+    fn watch(
+        &self,
+        state: &Mutex<State>,
+        changed: &Condvar,
+        slots: &AtomicUsize,
+        stop: &AtomicBool,
+        tell: &(dyn Fn(Event) + Sync),
+    ) {
+        let mut now = lock(state);
+        while slots.load(Ordering::Relaxed) > 0 {
+            let elapsed = now.began.elapsed();
+            let gives_up = self.ends.gives_up_after();
+            if self.is_enough(&mut now, tell) && gives_up.is_some_and(|after| elapsed >= after) {
+                stop.store(true, Ordering::Relaxed);
+            }
+            let next = [self.ends.time, gives_up].into_iter().flatten();
+            let next = next.filter_map(|at| at.checked_sub(elapsed)).filter(|left| !left.is_zero()).min();
+            now = wait(changed, now, next.map_or(PULSE, |left| left.min(PULSE)));
+        }
+    }
+
+    /// Whether a slot has nothing more to begin.
+    fn is_over(
+        &self,
+        now: &mut State,
+        prepared: &Prepared,
+        stop: &AtomicBool,
+        tell: &(dyn Fn(Event) + Sync),
+    ) -> bool {
+        let ended = now.exhausted || now.failed.is_some() || now.search.is_spent();
+        // An oracle that waits for somebody would wait in vain.
+        ended
+            || stop.load(Ordering::Relaxed)
+            || used_up(prepared.distinct, &now.known)
+            || self.is_enough(now, tell)
+    }
+
+    /// Whether it is enough; that is told once.
+    fn is_enough(&self, now: &mut State, tell: &(dyn Fn(Event) + Sync)) -> bool {
+        if now.enough.is_none() && !now.search.is_spent() {
+            now.enough = self.ends.enough(&now.progress, now.search.spent(), now.began);
+            if let Some(why) = &now.enough {
+                tell(Event::Enough { why, running: now.search.under_way() });
+            }
+        }
+        now.enough.is_some()
     }
 
     /// The search of the first objective by the guide.
@@ -367,6 +488,20 @@ impl LiveSearch<'_> {
 fn used_up(distinct: Option<usize>, known: &[Measured]) -> bool {
     let full = known.iter().filter(|measured| measured.training.fidelity.is_full()).count();
     distinct.is_some_and(|distinct| full >= distinct)
+}
+
+/// How many were paid for.
+fn paid_for(known: &[Measured]) -> usize {
+    known.iter().filter(|measured| !measured.is_elsewhere()).count()
+}
+
+/// Waits for a change, and no longer than `most`.
+fn wait<'s, 'j>(
+    changed: &Condvar,
+    now: MutexGuard<'s, State<'j>>,
+    most: Duration,
+) -> MutexGuard<'s, State<'j>> {
+    changed.wait_timeout(now, most).unwrap_or_else(|poisoned| poisoned.into_inner()).0
 }
 
 fn lock<'s, 'j>(state: &'s Mutex<State<'j>>) -> MutexGuard<'s, State<'j>> {

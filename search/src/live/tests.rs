@@ -69,7 +69,8 @@ fn search(oracle: &Toy, budget: usize, parallel: usize) -> LiveSearch<'_> {
         past: Past::default(),
         budget,
         parallel,
-        most_failures: None,
+        first: Vec::new(),
+        ends: Ends::default(),
         seed: 7,
     }
 }
@@ -155,9 +156,202 @@ fn a_budget_beyond_the_space_measures_all_of_it() {
 #[test]
 fn a_search_ends_after_as_many_failures_as_are_allowed() {
     let (oracle, mut journal) = (toy(5), Kept::default());
-    let search = LiveSearch { most_failures: Some(3), ..search(&oracle, 200, 1) };
+    let search =
+        LiveSearch { ends: Ends { failures: Some(3), ..Ends::default() }, ..search(&oracle, 200, 1) };
     let error = search.run(vec![], &mut journal, &AtomicBool::new(false), &|_| ()).unwrap_err();
     assert!(matches!(&error, LiveError::Failures { failures: 3, .. }), "{error}");
     let failed = journal.0.iter().filter(|(_, value)| value.is_err()).count();
     assert_eq!((failed, journal.0.last().unwrap().1.is_err()), (3, true));
+}
+
+/// Runs a search to its end, and why it ended before its budget if it did.
+fn ended(search: &LiveSearch, known: Vec<Measured>) -> (Vec<Measured>, Option<Enough>) {
+    let enough = Mutex::new(None);
+    let tell = |event: Event| {
+        if let Event::Enough { why, .. } = event {
+            assert!(enough.lock().unwrap().replace(why.clone()).is_none(), "told twice");
+        }
+    };
+    let found = search.run(known, &mut Kept::default(), &AtomicBool::new(false), &tell).unwrap();
+    (found, enough.into_inner().unwrap())
+}
+
+fn order(found: &[Measured]) -> Vec<Vec<u8>> {
+    found.iter().map(|measured| measured.training.choices.clone()).collect()
+}
+
+/// What the toy says of an architecture, measured elsewhere.
+fn elsewhere(oracle: &Toy, choices: &[u8]) -> Measured {
+    let training = Training::full(choices.to_vec());
+    let answer = oracle.measure(&training, &AtomicBool::new(false)).unwrap();
+    Measured { key: oracle.space.canonical_key(choices), training, cost: 0.0, answer }
+}
+
+#[test]
+fn a_search_ends_when_what_was_wanted_is_reached_and_not_by_what_breaks_a_limit() {
+    let oracle = toy(5);
+    let reached = |text: &str| Ends { reached: vec![text.parse().unwrap()], ..Ends::default() };
+    let straight = ended(&search(&oracle, 30, 1), vec![]).0;
+    let losses: Vec<Option<f64>> = straight
+        .iter()
+        .map(|measured| match &measured.answer {
+            Answer::Metrics(metrics) => Some(metrics["loss"]).filter(|loss| !loss.is_nan()),
+            Answer::Infeasible(_) => None,
+        })
+        .collect();
+    let first = losses.iter().position(|loss| loss.is_some_and(|loss| loss <= 3.0)).unwrap();
+    let (found, enough) = ended(&LiveSearch { ends: reached("loss <= 3"), ..search(&oracle, 30, 1) }, vec![]);
+    assert_eq!((found.len(), enough), (first + 1, Some(Enough::Reached("loss <= 3".into()))));
+    assert_eq!(order(&found), order(&straight[..=first]), "what came before is as without it");
+    // Told again, it is still reached; nothing more is asked for.
+    let asked = oracle.asked.lock().unwrap().len();
+    let again = LiveSearch { ends: reached("loss <= 3"), ..search(&oracle, 30, 1) };
+    assert_eq!(ended(&again, found).0.len(), first + 1);
+    assert_eq!(oracle.asked.lock().unwrap().len(), asked);
+    // A limit of the search itself that nothing keeps, and a metric that nobody reports.
+    let goal = Goal::new(
+        vec![crate::Objective { metric: "loss".into(), minimise: true }],
+        vec!["loss >= 100".parse().unwrap()],
+    );
+    let method = Some("mobo".parse().unwrap());
+    let limited =
+        LiveSearch { goal: goal.unwrap(), method, ends: reached("loss <= 3"), ..search(&oracle, 12, 1) };
+    assert_eq!(ended(&limited, vec![]).1, None);
+    assert_eq!(ended(&LiveSearch { ends: reached("los <= 3"), ..search(&oracle, 12, 1) }, vec![]).1, None);
+}
+
+#[test]
+fn a_search_ends_when_nothing_is_gained() {
+    let oracle = toy(3);
+    let ends = Ends { no_gain: Some(4), ..Ends::default() };
+    let (found, enough) = ended(&LiveSearch { ends, ..search(&oracle, 27, 1) }, vec![]);
+    assert_eq!(enough, Some(Enough::NoGain(4)));
+    let values: Vec<f64> = found
+        .iter()
+        .map(|m| Goal::single("loss", true).values(&m.answer).map_or(f64::MIN, |v| v.maximised[0]))
+        .collect();
+    let best = values.iter().copied().fold(f64::MIN, f64::max);
+    let at = values.iter().position(|value| *value == best).unwrap();
+    assert_eq!(found.len(), at + 1 + 4, "{values:?}");
+    // What has no value from the beginning is no gain that is missing.
+    let hopeless = Ends { no_gain: Some(1), failures: Some(3), ..Ends::default() };
+    let goal = Goal::single("nothing", true);
+    let search = LiveSearch { ends: hopeless, goal, ..search(&oracle, 27, 1) };
+    let error = search.run(vec![], &mut Kept::default(), &AtomicBool::new(false), &|_| ()).unwrap_err();
+    assert!(matches!(error, LiveError::Failures { failures: 3, .. }), "{error}");
+}
+
+#[test]
+fn nothing_is_begun_when_the_time_is_over_and_what_runs_is_waited_for_or_given_up() {
+    let oracle = toy(5);
+    let time = |time, grace| Ends { time: Some(time), grace, ..Ends::default() };
+    let now = Duration::ZERO;
+    let (found, enough) = ended(&LiveSearch { ends: time(now, None), ..search(&oracle, 30, 2) }, vec![]);
+    assert_eq!((found.len(), enough), (0, Some(Enough::Time(now))));
+    let drain = Ends::default();
+    drain.drain.store(true, Ordering::Relaxed);
+    assert_eq!(ended(&LiveSearch { ends: drain, ..search(&oracle, 30, 2) }, vec![]).1, Some(Enough::Drained));
+
+    /// Ends when it is stopped, or is let go.
+    struct Slow(Toy, AtomicBool);
+    impl CostlyOracle for Slow {
+        fn space(&self) -> &Arc<SearchSpace> {
+            &self.0.space
+        }
+        fn identity(&self) -> (String, String) {
+            self.0.identity()
+        }
+        fn metric_names(&self) -> Vec<String> {
+            self.0.metric_names()
+        }
+        fn measure(&self, training: &Training, stop: &AtomicBool) -> Result<Answer, CostlyError> {
+            while !self.1.load(Ordering::Relaxed) {
+                if stop.load(Ordering::Relaxed) {
+                    return Err(CostlyError::Stopped);
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            self.0.measure(training, stop)
+        }
+    }
+    for patient in [true, false] {
+        let slow = Slow(toy(5), AtomicBool::new(false));
+        let grace = (!patient).then_some(Duration::from_millis(10));
+        let ends = time(Duration::from_millis(20), grace);
+        let parallel = LiveSearch { oracle: &slow, ends, ..search(&oracle, 30, 3) };
+        let (given_up, told) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let tell = |event: Event| match event {
+            Event::GaveUp { .. } => {
+                given_up.fetch_add(1, Ordering::Relaxed);
+            }
+            Event::Enough { running, .. } => {
+                told.store(running, Ordering::Relaxed);
+                slow.1.store(patient, Ordering::Relaxed);
+            }
+            _ => {}
+        };
+        let found = parallel.run(vec![], &mut Kept::default(), &AtomicBool::new(false), &tell).unwrap();
+        let running = told.into_inner();
+        let ended = if patient { (running, 0) } else { (0, running) };
+        assert_eq!((found.len(), given_up.into_inner()), ended, "patient: {patient}");
+    }
+}
+
+#[test]
+fn first_points_come_first_and_what_was_measured_elsewhere_costs_nothing() {
+    let oracle = toy(5);
+    let wanted = [[0u8, 1, 1, 1, 2], [2, 2, 2, 2, 2], [1, 0, 0, 0, 0]];
+    let first: Vec<Training> = wanted.iter().map(|choices| Training::full(choices.to_vec())).collect();
+    let begun = LiveSearch { first: first.clone(), ..search(&oracle, 8, 1) };
+    let straight = ended(&begun, vec![]).0;
+    assert_eq!(order(&straight[..3]), wanted);
+    assert_eq!((straight.len(), distinct(&straight)), (8, 8));
+    // Killed after two, and resumed with the same: the same search.
+    let resumed = ended(&begun, straight[..2].to_vec()).0;
+    assert_eq!(order(&resumed), order(&straight));
+    // More of them than the budget pays for.
+    let few = LiveSearch { first: first.clone(), ..search(&oracle, 2, 1) };
+    assert_eq!(order(&ended(&few, vec![]).0), wanted[..2]);
+
+    let known: Vec<Measured> =
+        [[1u8, 2, 2, 2, 2], [2, 0, 0, 0, 0]].iter().map(|choices| elsewhere(&oracle, choices)).collect();
+    let asked = oracle.asked.lock().unwrap().len();
+    let (found, _) = ended(&search(&oracle, 8, 1), known.clone());
+    assert_eq!((found.len(), oracle.asked.lock().unwrap().len() - asked), (10, 8), "paid for are eight");
+    assert_eq!(distinct(&found), 10, "what is known is not measured again");
+    // It guides: the best is known, and its neighbours come first.
+    let near = found[2].training.choices.iter().zip([1u8, 2, 2, 2, 2]).filter(|(a, b)| **a != *b).count();
+    assert!(near <= 2, "{:?}", found[2].training.choices);
+    // Nobody takes it for a training that went on after a shorter one.
+    assert_eq!(ended(&search(&oracle, 8, 1), known).0.len(), 10);
+}
+
+#[test]
+fn what_was_interrupted_is_taken_up_first() {
+    /// Has a training that came to no end.
+    struct Left(Toy);
+    impl CostlyOracle for Left {
+        fn space(&self) -> &Arc<SearchSpace> {
+            &self.0.space
+        }
+        fn identity(&self) -> (String, String) {
+            self.0.identity()
+        }
+        fn metric_names(&self) -> Vec<String> {
+            self.0.metric_names()
+        }
+        fn measure(&self, training: &Training, stop: &AtomicBool) -> Result<Answer, CostlyError> {
+            self.0.measure(training, stop)
+        }
+        fn interrupted(&self) -> Vec<Training> {
+            vec![Training::full(vec![1, 1, 2, 2, 0]), Training::full(vec![0; 5])]
+        }
+    }
+    let straight = ended(&search(&toy(5), 12, 1), vec![]).0;
+    let left = Left(toy(5));
+    let first = vec![Training::full(vec![0, 0, 0, 0, 1])];
+    let search = LiveSearch { oracle: &left, first, ..search(&left.0, 12, 1) };
+    let found = ended(&search, straight[..4].to_vec()).0;
+    assert_eq!(order(&found[..4]), order(&straight[..4]));
+    assert_eq!(order(&found[4..7]), [vec![1, 1, 2, 2, 0], vec![0; 5], vec![0, 0, 0, 0, 1]]);
 }

@@ -51,6 +51,9 @@ pub struct SearchReport {
     pub measured: usize,
     /// How many of them have no value.
     pub infeasible: usize,
+    /// How many of all trainings were measured elsewhere, and cost nothing.
+    #[serde(skip_serializing_if = "is_none")]
+    pub elsewhere: usize,
     /// What everything cost, in full trainings.
     pub spent: f64,
     /// The shorter trainings, the cheapest first.
@@ -64,6 +67,10 @@ pub struct SearchReport {
     /// Every measurement, in the order in which it was recorded.
     #[serde(skip)]
     pub rows: Vec<Row>,
+}
+
+fn is_none(number: &usize) -> bool {
+    *number == 0
 }
 
 /// One measurement.
@@ -178,6 +185,7 @@ impl SearchReport {
             least_violating: least_violating(goal, &rows),
             measured: full().count(),
             infeasible: full().filter(|r| r.value().is_none()).count(),
+            elsewhere: found.iter().filter(|measured| measured.is_elsewhere()).count(),
             spent: total,
             shorter: Shorter::all(fidelities, objective, found),
             best: best(f64::INFINITY).map(|(row, _)| row.clone()),
@@ -266,10 +274,10 @@ impl SearchReport {
 
     /// What the shorter trainings saved, in words.
     pub fn saved(&self) -> String {
-        let distinct: BTreeSet<&String> = self.rows.iter().map(|row| &row.architecture).collect();
-        let from_the_beginning: f64 = self
-            .rows
-            .iter()
+        // What was measured elsewhere cost nothing here.
+        let paid = || self.rows.iter().filter(|row| row.cost > 0.0);
+        let distinct: BTreeSet<&String> = paid().map(|row| &row.architecture).collect();
+        let from_the_beginning: f64 = paid()
             .map(|row| match self.shorter.iter().find(|shorter| !row.full && shorter.amount == row.trained) {
                 Some(shorter) => shorter.cost,
                 None => 1.0,
@@ -310,11 +318,12 @@ impl SearchReport {
         let names = self.metric_names();
         // How long each was trained is told where that differs.
         let trained = self.shorter.first().map(|shorter| [shorter.unit.as_str(), "cost"]);
+        let elsewhere = (self.elsewhere > 0).then_some("elsewhere");
         let limited = (!self.limits.is_empty()).then_some("breaks");
         let on_front = self.front.is_some().then_some("front");
         let points: BTreeSet<usize> = self.front.iter().flatten().map(|point| point.measurement).collect();
         let head = ["measurement", "architecture", "infeasible"].into_iter();
-        let head = head.chain(limited).chain(on_front).chain(trained.into_iter().flatten());
+        let head = head.chain(limited).chain(on_front).chain(elsewhere).chain(trained.into_iter().flatten());
         writer.write_record(head.chain(names.iter().map(|n| n.as_str())))?;
         for (i, row) in self.rows.iter().enumerate() {
             let reason = match &row.said {
@@ -326,7 +335,8 @@ impl SearchReport {
             let how_long = trained.map(|_| [row.trained.to_string(), row.cost.to_string()]);
             let breaks = limited.map(|_| row.broken.clone().unwrap_or_default());
             let is_there = on_front.map(|_| u8::from(points.contains(&(i + 1))).to_string());
-            let front = front.into_iter().chain(breaks).chain(is_there);
+            let was_elsewhere = elsewhere.map(|_| u8::from(row.cost == 0.0).to_string());
+            let front = front.into_iter().chain(breaks).chain(is_there).chain(was_elsewhere);
             writer.write_record(front.chain(how_long.into_iter().flatten()).chain(cells))?;
         }
         writer.flush()

@@ -1,6 +1,10 @@
 //! What a search by a costly oracle was begun with: the config.toml of its run directory.
 
-use super::{LiveArguments, Usage, past::UNTRAINED};
+use super::{
+    LiveArguments, Usage,
+    past::UNTRAINED,
+    steering::{StopEarly, read_slots, slots_for},
+};
 use crate::commands::{
     llm::LlmConfig,
     resume::{self, Kind},
@@ -12,7 +16,9 @@ use srnas_basics::text::shell;
 use srnas_learner::RunDir;
 use srnas_ledger::Database;
 use srnas_oracle::{
-    OracleSpec, digits,
+    OracleSpec,
+    command::{MedianRule, SlotVariables},
+    digits,
     training::{METRIC_ACCURACY, Recipe, SharedSettings, measure::Questions},
 };
 use srnas_policy::Policy;
@@ -81,6 +87,18 @@ pub struct LiveConfig {
     /// With a program, whether the folders of good measurements are kept.
     #[serde(default)]
     pub keep: bool,
+    /// With a program, the variables of each slot.
+    #[serde(default, skip_serializing_if = "SlotVariables::is_empty")]
+    pub slots_env: SlotVariables,
+    /// With a program, by which rule a training is stopped early, if by one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_early: Option<MedianRule>,
+    /// The search ends when a full training keeps all of these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stop_when: Vec<Limit>,
+    /// The search ends when so many full trainings brought no gain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_gain: Option<u32>,
     /// With `train` and `shared`, how.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub training: Option<TrainingConfig>,
@@ -140,8 +158,10 @@ impl LiveConfig {
                     std::thread::available_parallelism().map_or(1, usize::from)
                 }
                 OracleSpec::Remote => MOST_EVALUATORS,
-                // Who knows what a program uses; a model uses every core.
-                OracleSpec::Program(_) | OracleSpec::Llm => 1,
+                // Who knows what a program uses, unless it is said what each may.
+                OracleSpec::Program(_) => self.slots_env.len().max(1),
+                // A model uses every core.
+                OracleSpec::Llm => 1,
             },
             usize::from,
         )
@@ -188,7 +208,7 @@ impl LiveConfig {
         if oracle == OracleSpec::Llm && given.parts.is_none() {
             return Err(Usage("parts of a language model are searched by `srnas llm search`".into()).into());
         }
-        let others: [(&str, bool); 6] = [
+        let others: [(&str, bool); 8] = [
             ("--shared-weights goes with --oracle shared", !shared && given.by.shared_weights.is_some()),
             (
                 "--fidelity goes with trainings, and --oracle shared makes none but that of the shared weights",
@@ -204,6 +224,14 @@ impl LiveConfig {
             ),
             ("--keep goes with --oracle cmd:PROGRAM", given.by.keep && (train || remote)),
             (
+                "--slots-env goes with --oracle cmd:PROGRAM (and with `srnas evaluator`)",
+                given.by.slots_env.is_some() && (train || remote),
+            ),
+            (
+                "--stop-early goes with --oracle cmd:PROGRAM, which reports while it trains",
+                given.by.stop_early.is_some() && (train || remote),
+            ),
+            (
                 "--listen and --lease go with --oracle remote",
                 !remote && (given.listen.is_some() || given.lease.is_some()),
             ),
@@ -211,6 +239,8 @@ impl LiveConfig {
         if let Some((text, _)) = others.iter().find(|(_, wrong)| *wrong) {
             return Err(Usage((*text).into()).into());
         }
+        let slots_env = read_slots(given.by.slots_env.as_deref())?.unwrap_or_default();
+        slots_for(&slots_env, given.by.parallel)?;
         let name = match &given.by.space {
             Some(name) => name.as_str(),
             None if train => "nb201",
@@ -286,6 +316,10 @@ impl LiveConfig {
             timeout: given.by.timeout.map(|t| t.to_string()),
             retries: given.by.retries.unwrap_or(0),
             keep: given.by.keep,
+            slots_env,
+            stop_early: given.by.stop_early.and_then(StopEarly::rule),
+            stop_when: given.steering.stop_when()?.unwrap_or_default(),
+            no_gain: given.steering.no_gain().flatten(),
             training,
             llm: given.parts.as_ref().map(|(config, _)| config.clone()),
             shared_weights,
@@ -310,6 +344,25 @@ impl LiveConfig {
         .into())
     }
 
+    /// The configuration in the run directory of a search, and its space.
+    ///
+    /// # Errors
+    /// What is no search, and what cannot be read.
+    pub fn kept(run_dir: &Path) -> anyhow::Result<(Self, GivenSpace)> {
+        let path = run_dir.join("config.toml");
+        resume::check(run_dir, Kind::Search)?;
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let config: Self = toml::from_str(&text)
+            .with_context(|| format!("{} is not of a search by --oracle", path.display()))?;
+        let space = if SPACES.contains(&config.space.as_str()) {
+            GivenSpace::load(&config.space)?
+        } else {
+            let run = Database::whose(&run_dir.join(RunDir::LEDGER))?;
+            GivenSpace::of_copy(&run_dir.join(&config.space), &run.space)?
+        };
+        Ok((config, space))
+    }
+
     /// The configuration in the run directory; what the command line says besides must not contradict it.
     ///
     /// # Errors
@@ -321,16 +374,7 @@ impl LiveConfig {
         seed: Option<u64>,
     ) -> anyhow::Result<(Self, GivenSpace)> {
         let path = run_dir.join("config.toml");
-        resume::check(run_dir, Kind::Search)?;
-        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let mut config: Self = toml::from_str(&text)
-            .with_context(|| format!("{} is not of a search by --oracle", path.display()))?;
-        let space = if SPACES.contains(&config.space.as_str()) {
-            GivenSpace::load(&config.space)?
-        } else {
-            let run = Database::whose(&run_dir.join(RunDir::LEDGER))?;
-            GivenSpace::of_copy(&run_dir.join(&config.space), &run.space)?
-        };
+        let (mut config, space) = Self::kept(run_dir)?;
         let goal = config.goal()?;
         let objectives = given.objectives();
         let data = config.training.as_ref().map(|t| &t.data);
@@ -383,6 +427,23 @@ impl LiveConfig {
         config.timeout = given.by.timeout.map(|t| t.to_string()).or(config.timeout);
         config.retries = given.by.retries.unwrap_or(config.retries);
         config.keep |= given.by.keep;
+        if let Some(slots) = read_slots(given.by.slots_env.as_deref())? {
+            if !matches!(config.oracle, OracleSpec::Program(_)) {
+                return Err(Usage("--slots-env goes with --oracle cmd:PROGRAM".into()).into());
+            }
+            // As many as it has now, unless that is said.
+            config.parallel = given.by.parallel;
+            config.slots_env = slots;
+        }
+        slots_for(&config.slots_env, config.parallel)?;
+        if let Some(rule) = given.by.stop_early {
+            if !matches!(config.oracle, OracleSpec::Program(_)) {
+                return Err(Usage("--stop-early goes with --oracle cmd:PROGRAM".into()).into());
+            }
+            config.stop_early = rule.rule();
+        }
+        config.stop_when = given.steering.stop_when()?.unwrap_or(config.stop_when);
+        config.no_gain = given.steering.no_gain().unwrap_or(config.no_gain);
         if let Some(remote) = &mut config.remote {
             remote.listen = given.listen.unwrap_or(remote.listen);
             remote.lease = given.lease.map_or_else(|| remote.lease.clone(), |lease| lease.to_string());

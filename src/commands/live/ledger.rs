@@ -1,70 +1,19 @@
 //! The ledger of a search by a costly oracle.
 
 use super::config::LiveConfig;
-use crate::commands::{
-    resume::{self, Kind},
-    space::GivenSpace,
-};
-use anyhow::Context;
 use sha2::{Digest, Sha256};
 use srnas_basics::text::hex;
 use srnas_learner::RunDir;
 use srnas_ledger::{AnswerRecord, Database, LedgerError, RunRecord, fits};
 use srnas_oracle::costly::{Answer, CostlyOracle};
-use srnas_search::{Goal, Journal, Measured, Values};
-use srnas_space::{SPACES, SearchSpace};
-use srnas_task::{Count, Fidelities, Training};
-use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
+use srnas_search::{First, Goal, Journal, Measured, Values};
+use srnas_task::{Count, Fidelities, Fidelity, Training};
+use std::collections::{BTreeMap, HashSet};
 
 /// Who the ledger says has measured where it was nobody else.
 const ACTOR: &str = "search";
-
-/// What the search in a run directory was begun with, its space, and what it has measured.
-///
-/// # Errors
-/// A folder that holds no search by an oracle, and a ledger that does not fit its space.
-pub fn kept(run_dir: &Path) -> anyhow::Result<(LiveConfig, Arc<SearchSpace>, Vec<Measured>)> {
-    resume::check(run_dir, Kind::Search)?;
-    let path = run_dir.join(RunDir::CONFIG);
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let config: LiveConfig = toml::from_str(&text)
-        .with_context(|| format!("{} is not of a search by --oracle", path.display()))?;
-    let (database, run) = Database::open_any(&run_dir.join(RunDir::LEDGER))?;
-    let space = match SPACES.contains(&config.space.as_str()) {
-        true => GivenSpace::load(&config.space)?.space,
-        false => GivenSpace::of_copy(&run_dir.join(&config.space), &run.space)?.space,
-    };
-    let measured = measured(&database, &space, &config.fidelities(), &config.goal()?)?;
-    Ok((config, space, measured))
-}
-
-/// What a ledger has, in the order in which it ended.
-fn measured(
-    database: &Database,
-    space: &SearchSpace,
-    fidelities: &Fidelities,
-    goal: &Goal,
-) -> Result<Vec<Measured>, LedgerError> {
-    let objective = goal.first();
-    let of = |record: AnswerRecord| {
-        // A resumed search has the fidelities that it began with.
-        let fidelity = fidelities.of_share(record.fidelity)?;
-        let training = Training { choices: record.choices, fidelity };
-        let answer = match record.said {
-            Ok((value, mut metrics)) => {
-                metrics.entry(objective.metric.clone()).or_insert(objective.maximised(value));
-                Answer::Metrics(metrics)
-            }
-            Err(reason) => Answer::Infeasible(reason),
-        };
-        Some(Measured { training, key: record.key, cost: record.cost, answer })
-    };
-    let answers = database.answers(0)?;
-    for answer in &answers {
-        database.expect(fits(space, Count::Classes, answer.key, &answer.choices))?;
-    }
-    Ok(answers.into_iter().filter_map(of).collect())
-}
+/// And where it was before this search, or beside it.
+const ELSEWHERE: &str = "elsewhere";
 
 /// The ledger of a search.
 pub struct SearchLedger<'o> {
@@ -103,12 +52,53 @@ impl<'o> SearchLedger<'o> {
 
     /// What was measured.
     pub fn known(&self, goal: &Goal) -> Result<Vec<Measured>, LedgerError> {
-        measured(&self.database, self.oracle.space(), &self.fidelities, goal)
+        let answers = self.database.answers(0)?;
+        for answer in &answers {
+            self.database.expect(fits(self.oracle.space(), Count::Classes, answer.key, &answer.choices))?;
+        }
+        Ok(measured(answers, goal, &self.fidelities))
     }
 }
 
-impl Journal for SearchLedger<'_> {
-    fn keep(&mut self, measured: &Measured, values: &Result<Values, String>) -> Result<(), String> {
+/// What a search's ledger has, as it was measured.
+pub fn measured(answers: Vec<AnswerRecord>, goal: &Goal, fidelities: &Fidelities) -> Vec<Measured> {
+    let objective = goal.first();
+    let of = |record: AnswerRecord| {
+        // A resumed search has the fidelities that it began with.
+        let fidelity = fidelities.of_share(record.fidelity)?;
+        let training = Training { choices: record.choices, fidelity };
+        let answer = match record.said {
+            Ok((value, mut metrics)) => {
+                metrics.entry(objective.metric.clone()).or_insert(objective.maximised(value));
+                Answer::Metrics(metrics)
+            }
+            Err(reason) => Answer::Infeasible(reason),
+        };
+        Some(Measured { training, key: record.key, cost: record.cost, answer })
+    };
+    answers.into_iter().filter_map(of).collect()
+}
+impl SearchLedger<'_> {
+    /// Keeps what first points say that was measured elsewhere: it costs nothing. What is known already stays.
+    pub fn keep_elsewhere(&mut self, first: &[First], goal: &Goal) -> anyhow::Result<()> {
+        let known: HashSet<(u64, Fidelity)> =
+            self.known(goal)?.iter().map(|measured| (measured.key, measured.training.fidelity)).collect();
+        let space = self.oracle.space().clone();
+        for first in first.iter().filter(|first| !known.contains(&first.key(&space))) {
+            let Some(answer) = first.answer.clone() else { continue };
+            let (training, (key, _)) = (first.training.clone(), first.key(&space));
+            let measured = Measured { training, key, cost: 0.0, answer };
+            self.record(&measured, &goal.values(&measured.answer), ELSEWHERE)?;
+        }
+        Ok(())
+    }
+
+    fn record(
+        &mut self,
+        measured: &Measured,
+        values: &Result<Values, String>,
+        by: &str,
+    ) -> Result<(), LedgerError> {
         let metrics = match &measured.answer {
             Answer::Metrics(metrics) => metrics.clone(),
             Answer::Infeasible(_) => BTreeMap::new(),
@@ -121,7 +111,13 @@ impl Journal for SearchLedger<'_> {
             cost: measured.cost,
             said,
         };
+        self.database.record_answer(0, &record, by)
+    }
+}
+
+impl Journal for SearchLedger<'_> {
+    fn keep(&mut self, measured: &Measured, values: &Result<Values, String>) -> Result<(), String> {
         let by = self.oracle.measured_by(&measured.training);
-        self.database.record_answer(0, &record, by.as_deref().unwrap_or(ACTOR)).map_err(|e| e.to_string())
+        self.record(measured, values, by.as_deref().unwrap_or(ACTOR)).map_err(|e| e.to_string())
     }
 }

@@ -4,7 +4,12 @@ mod alone;
 pub mod config;
 mod display;
 pub mod ledger;
+pub mod look;
 pub mod past;
+pub mod retry;
+mod start;
+pub mod status;
+pub mod steering;
 
 use super::{
     Usage, address::listen_address, llm::LlmConfig, run::default_run_dir, security::ListenerSecurity,
@@ -16,7 +21,6 @@ use clap::{ArgGroup, Args};
 use config::{LiveConfig, RemoteConfig, TrainingConfig};
 use display::{Display, More};
 use ledger::SearchLedger;
-pub use ledger::kept;
 use srnas_basics::text::{shell, with_causes};
 use srnas_learner::{
     RunDir, Start,
@@ -25,23 +29,28 @@ use srnas_learner::{
 use srnas_oracle::{
     OracleSpec,
     catalog::Catalog,
-    command::{CommandOptions, CommandOracle},
+    command::{CommandOptions, CommandOracle, CurveOptions},
     costly::CostlyOracle,
     rewarded::Rewarded,
     training::{SharedOracle, TrainingOracle, data},
 };
 use srnas_policy::Policy;
-use srnas_search::{Guide, Limit, LiveSearch, MethodSpec, Past, report::SearchReport};
+use srnas_search::{Enough, Event, Guide, Limit, LiveSearch, MethodSpec, Past, report::SearchReport};
 use srnas_task::Fidelities;
+use status::Reporter;
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
+use steering::{SteeringArguments, StopEarly};
 use tracing::{info, warn};
 
 /// The folder of a run directory in which each measurement by a program has a folder of its own.
 pub const FOLDERS: &str = "measurements";
+/// The folder of a run directory with what each training by a program reported as it went.
+pub const CURVES: &str = "curves";
 /// The folder of a run directory in which shorter trainings are left for longer ones to go on from.
 pub const TRAININGS: &str = "trainings";
 /// The file of a run directory with the weights that all networks share.
@@ -87,7 +96,7 @@ pub struct OracleArguments {
     /// 27 epochs, and the short one costs a ninth of --budget's unit (docs/short-trainings.md)
     #[arg(long, value_name = "UNIT=SHORT,…,FULL", requires = "live")]
     pub fidelity: Option<Fidelities>,
-    /// With --oracle, measurements at a time [default: all cores; 1 for a program; with remote
+    /// With --oracle, measurements at a time [default: all cores; for a program 1, or as many as lines in --slots-env; with remote
     /// as many as evaluators ask for]
     #[arg(long, value_name = "N", requires = "live", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub parallel: Option<u16>,
@@ -100,6 +109,15 @@ pub struct OracleArguments {
     /// With --oracle cmd:, keep the folders of good measurements too
     #[arg(long, requires = "live")]
     pub keep: bool,
+    /// With --oracle cmd:, variables of each slot: one line of KEY=VALUE … for each measurement at a time, such as
+    /// CUDA_VISIBLE_DEVICES=0 (every program has its slot's number in SRNAS_SLOT)
+    #[arg(long, value_name = "FILE", requires = "live")]
+    pub slots_env: Option<PathBuf>,
+    /// With --oracle cmd:, stop a training early where its best value so far is worse than the median of the others' means up to the
+    /// same epoch, by the lines {"epoch": 3, "loss": 0.4} that the program prints as it goes: median, or median:after=3,of=5 (not
+    /// before epoch 3, and where five others got as far). `never` takes it back [default: never]
+    #[arg(long, value_name = "RULE", requires = "live")]
+    pub stop_early: Option<StopEarly>,
 }
 
 /// How a search makes its measurements.
@@ -123,10 +141,8 @@ pub struct LiveArguments {
     /// With --oracle remote, an evaluator that is silent for so long loses its work [default: 30s]
     #[arg(long, value_name = "TIME", requires = "live")]
     pub lease: Option<humantime::Duration>,
-    /// With --oracle, end after so many measurements without a value, with exit status 1; what was measured is kept [default:
-    /// never]
-    #[arg(long, value_name = "N", requires = "live", value_parser = clap::value_parser!(u32).range(1..))]
-    pub max_failures: Option<u32>,
+    #[command(flatten)]
+    pub steering: SteeringArguments,
     /// With --oracle, where the search is kept [default: a new folder in runs/]
     #[arg(long, value_name = "D", requires = "live")]
     pub run_dir: Option<PathBuf>,
@@ -160,6 +176,11 @@ impl LiveArguments {
             true => LiveConfig::resumed(self, &run_dir, policy, seed)?,
             false => LiveConfig::begun(self, policy, seed.unwrap_or(1))?,
         };
+        let new = match &self.steering.start {
+            Some(file) => start::read(file, &given.space, &config.goal()?, &config.fidelities())?,
+            None => Vec::new(),
+        };
+        let ends = self.steering.ends(&config, Arc::new(AtomicBool::new(false)))?;
         let guide = match &config.policy {
             Some(file) => Guide::of_policy(&Policy::load(file)?, &given.space)?,
             None if config.past.is_empty() || config.method.is_some() => Guide::default(),
@@ -180,6 +201,7 @@ impl LiveArguments {
         let untrained = past::untrained(&config.past, oracle.as_ref())?;
         let (guide, past) = (guide.describing(untrained.clone()), past.describing(untrained));
         given.keep(&run_dir)?;
+        let first = start::add(&run_dir, new, &given.space, &fidelities)?;
         // So many fit into the budget at most.
         let cheapest = fidelities.costs().next().unwrap_or(1.0);
         let most = (budget as f64 / cheapest) as usize;
@@ -197,16 +219,24 @@ impl LiveArguments {
             past,
             budget,
             parallel: config.slots().min(most),
-            most_failures: self.max_failures.map(|most| most as usize),
+            first: first.iter().filter(|f| f.answer.is_none()).map(|f| f.training.clone()).collect(),
+            ends,
             seed: config.seed,
         };
         let mut ledger = SearchLedger::open(&held, resumed, oracle.as_ref(), &config)?;
+        ledger.keep_elsewhere(&first, &search.goal)?;
         let known = ledger.known(&search.goal)?;
         let shown = Display::new(&search, &known, as_json);
         let stop = stop_flag()?;
-        let found = search.run(known, &mut ledger, &stop, &|event| shown.event(event));
+        let reporter = Reporter::new(&run_dir, &search, known.iter().map(|measured| measured.cost).sum())?;
+        let tell = |event: Event| {
+            reporter.event(&event);
+            shown.event(event);
+        };
+        let found = search.run(known, &mut ledger, &stop, &tell);
+        drop(reporter);
         shown.finish();
-        let go_on = format!("srnas search --resume --run-dir {}", shell(&run_dir));
+        let go_on = format!("srnas search --resume --run-dir {}{}", shell(&run_dir), self.steering.again());
         // The report is of all that is kept, also where the search broke off.
         let report = || -> anyhow::Result<SearchReport> {
             let known = ledger.known(&search.goal)?;
@@ -220,16 +250,21 @@ impl LiveArguments {
             Ok(_) => {
                 let report = report?;
                 let twice = 2 * (report.spent.round() as usize).max(1);
-                let more = match search.used_up(&ledger.known(&search.goal)?) {
-                    Some(all) => More::Nothing(all),
-                    None => More::Command(format!("{go_on} --budget {twice}")),
+                let more = match (search.used_up(&ledger.known(&search.goal)?), shown.enough()) {
+                    (Some(all), _) => More::Nothing(all),
+                    (None, None) => More::Command(format!("{go_on} --budget {twice}")),
+                    (None, Some(enough)) => {
+                        More::Command(format!("{go_on}{} --budget {budget}", never_again(&enough)))
+                    }
                 };
                 let alone = match config.oracle == OracleSpec::Shared {
                     true => Alone::of(&report, &given, &config, &run_dir, &stop)?,
                     false => None,
                 };
                 shown.summary(&report, &run_dir, &more, alone.as_ref());
-                if report.rows.iter().all(|row| row.value().is_none()) {
+                // Where it ended before anything did, nothing failed.
+                let ended_early = report.rows.is_empty() && shown.enough().is_some();
+                if !ended_early && report.rows.iter().all(|row| row.value().is_none()) {
                     let place = run_dir.join("measurements.csv");
                     bail!(
                         "none of {} measurements has a value; {} says why",
@@ -350,6 +385,15 @@ impl LiveArguments {
     }
 }
 
+/// What has to be said so that what has ended a search does not end it at once when it goes on.
+fn never_again(enough: &Enough) -> &'static str {
+    match enough {
+        Enough::Reached(_) => " --stop-when never",
+        Enough::NoGain(_) => " --no-gain 0",
+        Enough::Time(_) | Enough::Drained => "",
+    }
+}
+
 /// A time, as it is written in a configuration.
 fn duration(what: &str, text: Option<&String>) -> anyhow::Result<Option<Duration>> {
     let parse =
@@ -420,6 +464,12 @@ fn program(
         folder: run_dir.join(FOLDERS),
         keep: config.keep,
         fidelities: config.fidelities(),
+        slots: config.slots_env.clone(),
+        curves: Some(CurveOptions {
+            folder: run_dir.join(CURVES),
+            minimise: config.minimise,
+            rule: config.stop_early,
+        }),
     };
     Ok(CommandOracle::new(given.space.clone(), given.definition.clone(), options)?)
 }

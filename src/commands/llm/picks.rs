@@ -1,11 +1,16 @@
 //! `srnas llm picks`: the parts that a search found, by name.
 
 use super::LlmConfig;
-use crate::commands::{Usage, live};
+use crate::commands::{
+    Usage,
+    live::{config::LiveConfig, ledger::measured},
+};
 use anyhow::Context;
 use clap::Args;
 use serde_json::json;
 use srnas_basics::text::number;
+use srnas_learner::RunDir;
+use srnas_ledger::Database;
 use srnas_llm::{
     picks::{Metrics, Pick, Quality, pick},
     space::whole,
@@ -83,8 +88,10 @@ impl Found {
     /// # Errors
     /// One that is not of `srnas llm search`, and one in which nothing has a value.
     pub fn load(run_dir: &Path) -> anyhow::Result<Self> {
-        let (config, space, measured) = live::kept(run_dir)?;
-        let goal = config.goal()?;
+        let (config, given) = LiveConfig::kept(run_dir)?;
+        let (space, goal) = (given.space, config.goal()?);
+        let (_, answers) = Database::look(&run_dir.join(RunDir::LEDGER), 0)?;
+        let measured = measured(answers, &goal, &config.fidelities());
         let config = config.llm.ok_or_else(|| {
             Usage(format!("{} is a search, but not of the parts of a language model", run_dir.display()))
         })?;
