@@ -190,7 +190,9 @@ impl Teacher {
                 (true, block) => choices.push(block as u8),
                 (false, Block::Basic) => {}
                 (false, Block::Robust) => {
-                    return Err(format!("stage {number} has robust blocks, which {PREFIX}-{self} leaves out"));
+                    return Err(format!(
+                        "stage {number} has robust blocks, which {PREFIX}-{self} leaves out"
+                    ));
                 }
             }
         }

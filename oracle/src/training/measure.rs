@@ -215,7 +215,7 @@ pub fn measure_part(
         checkpoint::save(path, &mut network, &fit, &rng).map_err(failed)?;
     }
     for (scores, split) in [(validation, &data.validation), (test, &data.test)] {
-        ask(&mut network, data, split, questions, seed, scores)?;
+        ask(&mut network, data, split, questions, seed, stop, scores)?;
     }
     Ok((measurement, after))
 }
@@ -255,6 +255,7 @@ fn ask(
     split: &Split,
     questions: &Questions,
     seed: u64,
+    stop: &AtomicBool,
     scores: &mut SplitScores,
 ) -> std::result::Result<(), TrainingError> {
     scores.clean = network.score(data, split, |_, _| {})?;
@@ -269,7 +270,7 @@ fn ask(
         scores.attacked.push(network.score_attacked(data, split, attack, seed)?);
     }
     if let Some(robustness) = &questions.robustness {
-        scores.robust = robustness.of(network, data, split, seed)?;
+        scores.robust = robustness.of(network, data, split, seed, stop)?;
     }
     Ok(())
 }

@@ -16,6 +16,7 @@ pub use radius::{Radius, share};
 use super::{
     Network, TrainingError,
     data::{ImageSet, Split},
+    ops::BLOCK,
 };
 use apgd::Apgd;
 use ascent::{Ascent, Ended};
@@ -24,7 +25,12 @@ use losses::{Loss, is_fooled, ranked};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use square::Square;
 use srnas_basics::names::did_you_mean;
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    str::FromStr,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 /// An attack on trained networks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -247,65 +253,69 @@ impl Robustness {
     /// Attacks a network on images. Gives every name of [`Self::names`] with its value: accuracies in percent.
     ///
     /// # Errors
-    /// A network that says what is no number.
+    /// A network that says what is no number; a wish to stop.
     pub fn of(
         &self,
         network: &mut Network,
         data: &ImageSet,
         split: &Split,
         seed: u64,
+        stop: &AtomicBool,
     ) -> Result<BTreeMap<String, f64>, TrainingError> {
         let images = self.images.unwrap_or(usize::MAX).min(split.len());
-        let crowd = told_right(network, data, split, images)?;
         let shape = [data.shape.channels, data.shape.size[0], data.shape.size[1]];
-        let mut found = BTreeMap::new();
-        for radius in &self.epsilon {
-            let run = Run { crowd: &crowd, shape, epsilon: radius.share(), seed };
-            let mut right = vec![false; images];
-            crowd.places.iter().for_each(|&place| right[place] = true);
-            let mut worst = right.clone();
-            let percent = |standing: &[bool]| {
-                100.0 * standing.iter().filter(|told| **told).count() as f64 / images.max(1) as f64
-            };
-            let mut name =
-                |what: &str, value: f64| found.insert(format!("{what}@{}", radius.in_255()), value);
-            for &attack in &self.attacks {
-                let (fooled, lipschitz) = run.attack(network, attack)?;
-                let mut left = right.clone();
-                for place in fooled {
-                    (left[place], worst[place]) = (false, false);
+        let mut standing: BTreeMap<String, usize> = BTreeMap::new();
+        let mut ratios: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+        let places: Vec<usize> = (0..images).collect();
+        for places in places.chunks(together(data.image_len())) {
+            let crowd = told_right(network, data, split, places)?;
+            for radius in &self.epsilon {
+                let at = |what: &str| format!("{what}@{}", radius.in_255());
+                let run = Run { crowd: &crowd, shape, epsilon: radius.share(), seed };
+                let mut worst: BTreeSet<usize> = crowd.places.iter().copied().collect();
+                for &attack in &self.attacks {
+                    if stop.load(Ordering::Relaxed) {
+                        return Err(TrainingError::Stopped);
+                    }
+                    let (fooled, moved) = run.attack(network, attack)?;
+                    *standing.entry(at(&attack.metric())).or_default() += crowd.places.len() - fooled.len();
+                    worst.retain(|place| !fooled.contains(place));
+                    if self.probing() == Some(attack) {
+                        ratios.entry(at(LIPSCHITZ)).or_default().extend(moved);
+                    }
                 }
-                name(&attack.metric(), percent(&left));
-                if self.probing() == Some(attack) {
-                    name(LIPSCHITZ, lipschitz);
-                }
+                *standing.entry(at(WORST)).or_default() += worst.len();
             }
-            name(WORST, percent(&worst));
         }
-        Ok(found)
+        let mean = |ratios: Vec<f64>| ratios.iter().sum::<f64>() / ratios.len().max(1) as f64;
+        let percent = |standing: usize| 100.0 * standing as f64 / images as f64;
+        let accuracies = standing.into_iter().map(|(name, standing)| (name, percent(standing)));
+        Ok(accuracies.chain(ratios.into_iter().map(|(name, ratios)| (name, mean(ratios)))).collect())
     }
 }
 
-/// The images that a network tells right.
+/// Images attacked at a time: a quarter of a million pixel values, since activations are as many times more as a network has channels.
+fn together(values: usize) -> usize {
+    ((1 << 18) / values / BLOCK).max(1) * BLOCK
+}
+
+/// Those images that a network tells right.
 fn told_right(
     victim: &mut Network,
     data: &ImageSet,
     split: &Split,
-    images: usize,
+    places: &[usize],
 ) -> Result<Crowd, TrainingError> {
-    let indices: Vec<usize> = (0..images).collect();
-    let batch = data.batch(split, &indices, |_, _| {});
-    let crowd = Crowd { clean: batch.pixels, labels: batch.labels, places: indices, width: batch.width };
-    if images == 0 {
-        return Ok(crowd);
-    }
+    let batch = data.batch(split, places, |_, _| {});
+    let crowd =
+        Crowd { clean: batch.pixels, labels: batch.labels, places: places.to_vec(), width: batch.width };
     let logits = victim.logits(&crowd.clean, crowd.width)?;
     let numbers = |n: usize| logits[n..].iter().step_by(crowd.width).all(|logit| logit.is_finite());
-    if let Some(image) = (0..images).find(|&n| !numbers(n)) {
-        return Err(TrainingError::NoNumber { image });
+    if let Some(n) = (0..places.len()).find(|&n| !numbers(n)) {
+        return Err(TrainingError::NoNumber { image: places[n] });
     }
-    let kept: Vec<usize> =
-        (0..images).filter(|&n| !is_fooled(&logits, crowd.width, n, usize::from(crowd.labels[n]))).collect();
+    let told = |&n: &usize| !is_fooled(&logits, crowd.width, n, usize::from(crowd.labels[n]));
+    let kept: Vec<usize> = (0..places.len()).filter(told).collect();
     Ok(crowd.only(&kept))
 }
 
@@ -318,8 +328,12 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// The places of the images that an attack fools; and of attacks in steps the Lipschitz term.
-    fn attack(&self, victim: &mut dyn Victim, attack: Strong) -> Result<(Vec<usize>, f64), TrainingError> {
+    /// The places of the images that an attack fools; and of attacks in steps, image by image, how far logits moved for how far pixels did.
+    fn attack(
+        &self,
+        victim: &mut dyn Victim,
+        attack: Strong,
+    ) -> Result<(Vec<usize>, Vec<f64>), TrainingError> {
         let &Self { epsilon, seed, shape, .. } = self;
         let ascent = |steps| Ascent { epsilon, stride: epsilon / 10.0, steps, start: Some(seed) };
         let fooled = match attack {
@@ -342,7 +356,7 @@ impl Run<'_> {
                 Square { epsilon, queries, seed, shape }.on(victim, self.crowd.clone())?
             }
         };
-        Ok((fooled, 0.0))
+        Ok((fooled, Vec::new()))
     }
 
     fn climb(
@@ -350,9 +364,9 @@ impl Run<'_> {
         victim: &mut dyn Victim,
         ascent: Ascent,
         loss: &Loss,
-    ) -> Result<(Vec<usize>, f64), TrainingError> {
+    ) -> Result<(Vec<usize>, Vec<f64>), TrainingError> {
         if self.crowd.labels.is_empty() {
-            return Ok((Vec::new(), 0.0));
+            return Ok((Vec::new(), Vec::new()));
         }
         let clean = victim.logits(&self.crowd.clean, self.crowd.width)?;
         let position: BTreeMap<usize, usize> =
@@ -371,8 +385,7 @@ impl Run<'_> {
         ascent.on(victim, self.crowd.clone(), loss, &mut hear)?;
         // In the order of the images, so that the sum has the same bits in whatever order they fell.
         ratios.sort_by_key(|(place, _)| *place);
-        let mean = ratios.iter().map(|(_, ratio)| ratio).sum::<f64>() / ratios.len().max(1) as f64;
-        Ok((fooled, mean))
+        Ok((fooled, ratios.into_iter().map(|(_, ratio)| ratio).collect()))
     }
 
     /// One target after the other, on what still stands.

@@ -4,6 +4,8 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use srnas_space::{SearchSpace, wrn::WideResNet};
 
+static GO_ON: AtomicBool = AtomicBool::new(false);
+
 fn robustness(text: &str) -> Result<Robustness, String> {
     toml::from_str(text).map_err(|e| e.to_string())
 }
@@ -126,11 +128,11 @@ fn asked(attacks: &[&str]) -> Robustness {
 fn stronger_attacks_leave_less_and_the_worst_is_no_more_than_any() {
     let (mut network, data) = trained(None);
     let all = asked(&["fgsm", "pgd-20", "cw-40", "apgd-ce-20", "apgd-dlr-15x3", "square-100"]);
-    let found = all.of(&mut network, &data, &data.test, 3).unwrap();
-    assert_eq!(found, all.of(&mut network, &data, &data.test, 3).unwrap(), "the same again");
+    let found = all.of(&mut network, &data, &data.test, 3, &GO_ON).unwrap();
+    assert_eq!(found, all.of(&mut network, &data, &data.test, 3, &GO_ON).unwrap(), "the same again");
     assert_eq!(found.keys().collect::<std::collections::BTreeSet<_>>(), all.names().iter().collect());
     let clean = Robustness { epsilon: vec![], ..all.clone() };
-    assert!(clean.of(&mut network, &data, &data.test, 3).unwrap().is_empty());
+    assert!(clean.of(&mut network, &data, &data.test, 3, &GO_ON).unwrap().is_empty());
     let first =
         Split { pixels: data.test.pixels[..200 * 64].to_vec(), labels: data.test.labels[..200].to_vec() };
     let clean = 100.0 * network.score(&data, &first, |_, _| {}).unwrap().accuracy;
@@ -151,7 +153,7 @@ fn stronger_attacks_leave_less_and_the_worst_is_no_more_than_any() {
     // More steps never help the defender.
     let mut before = f64::INFINITY;
     for steps in ["pgd-1", "pgd-5", "pgd-20", "pgd-50"] {
-        let now = asked(&[steps]).of(&mut network, &data, &data.test, 3).unwrap()
+        let now = asked(&[steps]).of(&mut network, &data, &data.test, 3, &GO_ON).unwrap()
             [&format!("{}@24", steps.replace('-', ""))];
         assert!(now <= before, "{steps}: {now} after {before}");
         before = now;
@@ -163,7 +165,7 @@ fn each_way_of_adversarial_training_makes_robust() {
     let attack = Attack { epsilon: 24.0 / 255.0, steps: 3 };
     let robust = |adversarial| {
         let (mut network, data) = trained(adversarial);
-        asked(&["pgd-10"]).of(&mut network, &data, &data.test, 3).unwrap()["pgd10@24"]
+        asked(&["pgd-10"]).of(&mut network, &data, &data.test, 3, &GO_ON).unwrap()["pgd10@24"]
     };
     let plain = robust(None);
     for adversarial in [
@@ -178,11 +180,20 @@ fn each_way_of_adversarial_training_makes_robust() {
 }
 
 #[test]
+fn attacks_stop_when_they_are_asked_to() {
+    let (mut network, data) = trained(None);
+    let error = asked(&["fgsm"]).of(&mut network, &data, &data.test, 3, &AtomicBool::new(true)).unwrap_err();
+    assert!(matches!(error, TrainingError::Stopped));
+    // Few large images at a time, many small ones, and always whole blocks.
+    assert_eq!([1, 64, 3 * 32 * 32, 3 * 224 * 224].map(together), [262_144, 4_096, 64, 64]);
+}
+
+#[test]
 fn what_is_no_number_is_said() {
     let (mut network, data) = trained(None);
     let (_, affine) = network.parameters().iter().find(|(name, _)| name.contains("norm1")).unwrap();
     affine.set(&affine.affine(f64::NAN, 0.0).unwrap()).unwrap();
-    let error = asked(&["fgsm"]).of(&mut network, &data, &data.test, 3).unwrap_err();
+    let error = asked(&["fgsm"]).of(&mut network, &data, &data.test, 3, &GO_ON).unwrap_err();
     assert!(error.to_string().contains("no number of image 0"), "{error}");
 }
 
