@@ -65,7 +65,7 @@ fn what_is_no_teacher_no_budget_and_no_attack_is_refused_before_anything_is_trai
         (&["--require", "cost/multiply_add <= 100"], "did you mean `cost/multiply_adds`"),
         (&["--recipe", "unit.toml"], "do you mean 16/255?"),
         (&["--recipe", "inner.toml"], "do you mean 24/255?"),
-        (&["--recipe", "attack.toml"], "did you mean `pgd`?"),
+        (&["--recipe", "attack.toml"], "did you mean `pgd`"),
         (&["--recipe", "stages.toml"], "scale.stages must be 3"),
     ] {
         let rest = ["2", "--run-dir", "s", "--maximise", "val/worst@16"];

@@ -128,7 +128,7 @@ impl FromStr for Strong {
             let all = USUAL.map(|attack| attack.to_string()).join(", ");
             let word = text.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '-' | 'x'));
             let hint = did_you_mean(word, names);
-            return Err(format!("there is no attack `{text}`{hint}; they are written as in {all}"));
+            return Err(format!("there is no attack `{text}`; attacks are written as in {all}{hint}"));
         };
         let rest = text[name.len()..].strip_prefix('-');
         let wrong = || {

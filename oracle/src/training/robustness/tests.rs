@@ -27,10 +27,10 @@ fn attacks_are_written_and_read() {
         assert_eq!(read.to_string().parse(), Ok(attack));
     }
     for (text, says) in [
-        ("pgd_20", "did you mean `pgd`?"),
+        ("pgd_20", "did you mean `pgd`"),
         ("autoattack", "there is no attack `autoattack`"),
         ("", "there is no attack ``"),
-        ("pgd20", "did you mean `pgd`?"),
+        ("pgd20", "did you mean `pgd`"),
         ("deepfool", "as in fgsm, pgd-20"),
         ("pgd-0", "1 to 100000"),
         ("pgd-x", "a number"),
