@@ -1,12 +1,13 @@
-//! The benchmarks that are part of the program: real trainings, which it can also do again.
+//! The benchmarks that the program can make by itself, by real trainings; most are part of it.
 
+pub(crate) mod images;
 mod journal;
 
 pub use journal::{GenerateError, Progress, Scores, Trained, trained};
 
 use crate::{
     benchmark::{Benchmark, BenchmarkWriter},
-    control, digits,
+    control, digits, digits_wrn,
     training::TrainingError,
     verify::Check,
 };
@@ -20,12 +21,12 @@ use std::{
 /// Makes a benchmark by training all of it: its journal, a wish to stop, and whom to tell how far it is.
 pub type Generate = fn(&Path, &AtomicBool, &(dyn Fn(Progress) + Sync)) -> Result<Generated, GenerateError>;
 
-/// A benchmark that is part of the program.
+/// A benchmark that the program can make by itself.
 pub struct BuiltIn {
     /// Its name.
     pub name: &'static str,
-    /// The benchmark, as it is in the program.
-    pub open: fn() -> Arc<Benchmark>,
+    /// The benchmark, as it is in the program; none of those that it can only make, as a file.
+    pub open: Option<fn() -> Arc<Benchmark>>,
     /// Makes it by training all of it on the cores of the rayon pool that this is called in. Trainings that the journal, a file,
     /// already holds are not repeated; each new one is added as it ends.
     pub generate: Generate,
@@ -42,22 +43,33 @@ pub struct Generated {
 }
 
 /// All of them, by name.
-pub static ALL: [BuiltIn; 2] = [
+pub static ALL: [BuiltIn; 3] = [
     BuiltIn {
         name: control::BENCHMARK,
-        open: control::benchmark,
+        open: Some(control::benchmark),
         generate: control::generate,
         retrain: control::retrain,
     },
     BuiltIn {
         name: digits::BENCHMARK,
-        open: digits::benchmark,
+        open: Some(digits::benchmark),
         generate: digits::generate,
         retrain: digits::retrain,
+    },
+    BuiltIn {
+        name: digits_wrn::BENCHMARK,
+        open: None,
+        generate: digits_wrn::generate,
+        retrain: digits_wrn::retrain,
     },
 ];
 
 impl BuiltIn {
+    /// Those that are in the program.
+    pub fn inside() -> impl Iterator<Item = &'static Self> {
+        ALL.iter().filter(|own| own.open.is_some())
+    }
+
     /// The one of this name.
     pub fn of(name: &str) -> Option<&'static Self> {
         ALL.iter().find(|one| one.name == name)

@@ -177,7 +177,7 @@ impl Catalog {
             }
         }
         let mut found: BTreeMap<String, PathBuf> =
-            built_in::ALL.iter().map(|own| (own.name.to_string(), BUILT_IN.into())).collect();
+            BuiltIn::inside().map(|own| (own.name.to_string(), BUILT_IN.into())).collect();
         let mut hidden = Vec::new();
         for path in paths {
             // Files that begin with a dot are being written.
@@ -206,8 +206,8 @@ impl Catalog {
         let Some(entry) = entries.iter().find(|e| e.name == name) else {
             return Err(self.absent(name, &entries));
         };
-        if let Some(own) = BuiltIn::of(name) {
-            return Ok((own.open)());
+        if let Some(open) = BuiltIn::of(name).and_then(|own| own.open) {
+            return Ok(open());
         }
         let benchmark = Benchmark::open(&entry.path)?;
         if benchmark.name() != name {
@@ -221,6 +221,7 @@ impl Catalog {
             return CatalogError::NoFolder;
         }
         let advice = match Kind::of(name) {
+            None if BuiltIn::of(name).is_some() => format!("`srnas bench generate {name}` makes it"),
             Some(kind) => format!(
                 "make it with `srnas bench import {} DIR…`, DIR… the folders of its tables",
                 kind.name

@@ -1,27 +1,29 @@
 //! `digits`: a benchmark that is built in. Every class of NAS-Bench-201 cells, trained on the UCI handwritten digits
 //! by [`crate::training`]. `docs/benchmarks/digits.md` tells how it was made and what it is good for.
 
-mod generate;
-mod retrain;
-
-pub use generate::generate;
-pub use retrain::retrain;
-
 use srnas_space::SearchSpace;
-use std::sync::{Arc, LazyLock};
+use std::{
+    path::Path,
+    sync::{Arc, LazyLock, atomic::AtomicBool},
+};
 
 use crate::{
     benchmark::{Benchmark, Direction, Fidelity, MetricInfo},
-    built_in,
+    built_in::{GenerateError, Generated, Progress, images::Plan},
     training::{
-        Proxies, Recipe, attack::Attack, corruption::Corruption, data, measure::Questions, model::Scale,
+        Proxies, Recipe, TrainingError, attack::Attack, corruption::Corruption, data, measure::Questions,
+        model::Scale,
     },
+    verify::Check,
 };
 
 /// Name of the benchmark.
 pub const BENCHMARK: &str = "digits";
 /// Trainings of each class, with seeds counted from 0.
 pub const SEEDS: u64 = 2;
+/// Of the images, and so of what was trained from them.
+pub const LICENCE: &str = "CC BY 4.0, as the images: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI \
+                           Machine Learning Repository, 1998, doi:10.24432/C50P49";
 
 /// The benchmark, as it is in the program.
 pub fn benchmark() -> Arc<Benchmark> {
@@ -58,15 +60,51 @@ pub fn recipe() -> Recipe {
     }
 }
 
+/// How all of it is made.
+fn plan() -> Plan {
+    Plan {
+        name: BENCHMARK,
+        space: space(),
+        data: data::digits(),
+        recipe: recipe(),
+        questions: questions(),
+        seeds: SEEDS,
+        fidelities: fidelities(),
+        metric_info,
+        source: "the UCI handwritten digits",
+        licence: LICENCE,
+    }
+}
+
+/// Trains and measures all classes, see [`Plan::generate`].
+///
+/// # Errors
+/// Says why it stopped; the journal then holds what was trained.
+pub fn generate(
+    journal: &Path,
+    stop: &AtomicBool,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<Generated, GenerateError> {
+    plan().generate(journal, stop, progress)
+}
+
+/// Trains some of them again, see [`Plan::retrain`].
+///
+/// # Errors
+/// A network that fails.
+pub fn retrain(benchmark: &Benchmark, trainings: usize, draw: u64) -> Result<Vec<Check>, TrainingError> {
+    plan().retrain(benchmark, trainings, draw)
+}
+
 /// What is measured of each training.
 pub fn questions() -> Questions {
     let attacks = [1, 5].iter().flat_map(|&steps| [0.05, 0.1].map(|epsilon| Attack { epsilon, steps }));
-    Questions { early: 10, corruptions: Corruption::ALL.to_vec(), attacks: attacks.collect() }
-}
-
-/// The classes: for each the choices of its first encoding, in order.
-fn classes() -> Vec<Vec<u8>> {
-    built_in::classes(&space())
+    Questions {
+        early: 10,
+        corruptions: Corruption::ALL.to_vec(),
+        attacks: attacks.collect(),
+        robustness: None,
+    }
 }
 
 /// The accuracies that a training said early, of those that it said at its end.
@@ -82,7 +120,7 @@ fn fidelities() -> Vec<Fidelity> {
 }
 
 /// What a metric of the benchmark means.
-fn metric_info(name: &str) -> MetricInfo {
+pub(crate) fn metric_info(name: &str) -> MetricInfo {
     let (split, metric) = name.split_once('/').unwrap_or(("", name));
     let images = match split {
         "val" => "450 validation images",

@@ -13,6 +13,7 @@ pub mod command;
 pub mod control;
 pub mod costly;
 pub mod digits;
+pub mod digits_wrn;
 pub mod fit;
 pub mod importers;
 pub mod ranking;

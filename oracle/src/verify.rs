@@ -97,6 +97,9 @@ pub fn verify(benchmark: &Benchmark) -> Vec<Check> {
         checks.push(exactly("cells", 15_625, benchmark.rows()));
         checks.push(exactly("classes by the published rule", 6_466, classes(benchmark)));
     }
+    if benchmark.name() == crate::digits_wrn::BENCHMARK {
+        checks.push(exactly("networks", 1_458, benchmark.rows()));
+    }
     if benchmark.name() == crate::control::BENCHMARK {
         checks.push(exactly("architectures", 4_374, benchmark.rows()));
         checks.push(exactly("architectures that differ", 1_638, classes(benchmark)));

@@ -22,7 +22,7 @@ use srnas_oracle::{
     costly::CostlyOracle,
 };
 use srnas_proto::v1::AttachResponse;
-use srnas_space::SPACES;
+use srnas_space::SearchSpace;
 use srnas_task::Fidelities;
 use std::{
     fs,
@@ -78,6 +78,10 @@ pub struct EvaluatorCommand {
 }
 
 impl EvaluatorCommand {
+    fn training(&self, space: &SearchSpace) -> anyhow::Result<TrainingConfig> {
+        TrainingConfig::given(space, self.data.as_deref(), self.recipe.as_deref())
+    }
+
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
         let (program, training) = match &self.oracle {
@@ -85,7 +89,9 @@ impl EvaluatorCommand {
                 return Err(Usage("--slots-env goes with --oracle cmd:PROGRAM".into()).into());
             }
             OracleSpec::Train => {
-                (None, Some(TrainingConfig::given(self.data.as_deref(), self.recipe.as_deref())?))
+                // What is wrong with them is said before a search is asked for its space.
+                let space = SearchSpace::named("nb201")?;
+                (None, Some(self.training(&space)?))
             }
             OracleSpec::Program(_) if self.data.is_some() || self.recipe.is_some() => {
                 return Err(Usage("--data and --recipe go with --oracle train".into()).into());
@@ -121,8 +127,9 @@ impl EvaluatorCommand {
                 false => search.fidelities.parse().context("the search")?,
             };
             let metrics: Vec<String> = [&search.metric].into_iter().chain(&search.also).cloned().collect();
-            if let Some(training) = &training {
-                let mut oracle = trained(&given, training, &metrics, search.seed, fidelities)?;
+            if training.is_some() {
+                let training = self.training(&given.space)?;
+                let mut oracle = trained(&given, &training, &metrics, search.seed, fidelities)?;
                 oracle.keep_in(run_dir.join(TRAININGS))?;
                 return Ok(Arc::new(oracle));
             }
@@ -160,7 +167,7 @@ impl EvaluatorCommand {
 
 /// The space of a search; its file is kept in the evaluator's folder.
 fn space_of(search: &AttachResponse, run_dir: &Path) -> anyhow::Result<GivenSpace> {
-    if SPACES.contains(&search.space.as_str()) {
+    if srnas_space::is_known(&search.space) {
         return GivenSpace::load(&search.space);
     }
     // Whatever the search calls it, it stays in the folder.

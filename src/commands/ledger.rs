@@ -8,7 +8,7 @@ use srnas_config::Config;
 use srnas_learner::{RunDir, known_by_checkpoint};
 use srnas_ledger::{self as ledger, Database, Findings, fits};
 use srnas_oracle::catalog::Catalog;
-use srnas_space::{SPACES, SearchSpace};
+use srnas_space::SearchSpace;
 use srnas_task::Count;
 use std::{
     fs,
@@ -112,7 +112,7 @@ impl Judge {
         let searched = table.as_ref().and_then(|table| table.get("space")?.as_str().map(String::from));
         let run = Database::whose(file).ok();
         let space = match (&searched, run_dir, run) {
-            (Some(name), _, _) if SPACES.contains(&name.as_str()) => SearchSpace::named(name).ok(),
+            (Some(name), _, _) if srnas_space::is_known(name) => SearchSpace::named(name).ok(),
             (Some(name), Some(dir), run) => {
                 let named = run.map_or(String::new(), |run| run.space);
                 GivenSpace::of_copy(&dir.join(name), &named).ok().map(|given| given.space)

@@ -170,12 +170,16 @@ impl GivenSpace {
     /// # Errors
     /// What is neither, and what is wrong in the file.
     pub fn load(name_or_file: &str) -> anyhow::Result<Self> {
-        if SPACES.contains(&name_or_file) {
+        if space::is_known(name_or_file) {
             let space = SearchSpace::named(name_or_file)?;
             return Ok(Self { space, definition: String::new(), place: name_or_file.into() });
         }
         let path = Path::new(name_or_file);
         if !path.exists() {
+            // What is no teacher says so.
+            if name_or_file.starts_with(space::wrn::PREFIX) {
+                SearchSpace::named(name_or_file).map_err(|e| Usage(e.to_string()))?;
+            }
             let known = SPACES.join(", ");
             return Err(Usage(format!(
                 "there is no file {name_or_file}, and no space of that name ({known})"

@@ -19,6 +19,7 @@ mod nb201;
 mod notation;
 mod range;
 mod survey;
+pub mod wrn;
 
 pub use conditional::{Condition, Conditional};
 pub use configspace::read as read_configspace;
@@ -165,7 +166,13 @@ pub struct SearchSpace {
 }
 
 /// Names of the spaces that [`SearchSpace::named`] knows.
-pub const SPACES: &[&str] = &["darts", "graph", "nb101", "nb201"];
+pub const SPACES: &[&str] =
+    &["darts", "graph", "nb101", "nb201", wrn::TEACHERS[0], wrn::TEACHERS[1], wrn::TEACHERS[2]];
+
+/// Whether [`SearchSpace::named`] knows a space of this name: one of [`SPACES`], or of another teacher of [`wrn`].
+pub fn is_known(name: &str) -> bool {
+    SPACES.contains(&name) || matches!(wrn::Teacher::named(name), Some(Ok(_)))
+}
 
 impl SearchSpace {
     /// Most decisions that a space may have.
@@ -234,10 +241,14 @@ impl SearchSpace {
             "graph" => Ok(graph::space()),
             "nb101" => Ok(nb101::space()),
             "nb201" => Ok(nb201::space()),
-            _ => Err(SpaceError::UnknownSpace {
-                name: name.into(),
-                hint: srnas_basics::names::did_you_mean(name, SPACES.iter().copied()),
-            }),
+            _ => match wrn::Teacher::named(name) {
+                Some(Ok(teacher)) => teacher.space(),
+                Some(Err(reason)) => Err(SpaceError::Malformed { space: name.into(), reason }),
+                None => Err(SpaceError::UnknownSpace {
+                    name: name.into(),
+                    hint: srnas_basics::names::did_you_mean(name, SPACES.iter().copied()),
+                }),
+            },
         }
     }
 

@@ -16,7 +16,7 @@ use safetensors::{Dtype, SafeTensorError, SafeTensors, tensor::TensorInfo};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use srnas_basics::text::hex;
-use srnas_space::{self as space, SPACES, SearchSpace};
+use srnas_space::{self as space, SearchSpace};
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 /// The metadata entry that makes a safetensors file a benchmark.
@@ -95,7 +95,7 @@ impl SpaceDefinition {
             SpaceFormat::Json => space::read_configspace,
         };
         let space = read(&self.text, name).map_err(|e| e.to_string())?;
-        if SPACES.contains(&space.name()) {
+        if space::is_known(space.name()) {
             return Err(format!("a space of its own cannot be called `{}`, as a known one is", space.name()));
         }
         Ok(space)

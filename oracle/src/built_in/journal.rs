@@ -111,7 +111,8 @@ pub fn trained<R: PartialEq + Serialize + DeserializeOwned>(
     if file.metadata().map_err(failed)?.len() == 0 {
         writeln!(file, "{}", serde_json::to_string(recipe).expect("plain data")).map_err(failed)?;
     }
-    let all = (0..classes).flat_map(|class| (0..seeds).map(move |seed| (class, seed)));
+    // One seed of all, then the next: what is interrupted has something of everything.
+    let all = (0..seeds).flat_map(|seed| (0..classes).map(move |class| (class, seed)));
     let missing: Vec<(usize, u64)> = all.filter(|key| !trained.0.contains_key(key)).collect();
     let total = missing.len() + trained.0.len();
     let state = Mutex::new((file, &mut trained.0));
@@ -126,7 +127,9 @@ pub fn trained<R: PartialEq + Serialize + DeserializeOwned>(
         }
         let (values, reason) = match train(class, seed) {
             Ok(scores) => (scores, None),
-            Err(e @ TrainingError::Diverged { .. }) => (Scores::new(), Some(e.to_string())),
+            Err(e @ (TrainingError::Diverged { .. } | TrainingError::NoNumber { .. })) => {
+                (Scores::new(), Some(e.to_string()))
+            }
             Err(TrainingError::Stopped) => return Err(stopped()),
             Err(e) => return Err(e.into()),
         };

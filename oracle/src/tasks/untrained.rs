@@ -1,7 +1,7 @@
 //! What a benchmark knows of architectures without training them.
 
 use super::{TaskBuildError, resolve_objectives};
-use crate::{catalog::Catalog, digits};
+use crate::{catalog::Catalog, digits, digits_wrn};
 use srnas_predictor::{Columns, Describe, Formulas};
 use srnas_task::{Count, TaskName};
 use std::sync::Arc;
@@ -17,6 +17,9 @@ pub fn untrained(catalog: &Catalog, task: &TaskName) -> Result<Option<Arc<dyn De
     let benchmark = open.map_err(|source| TaskBuildError::Catalog { task: task.to_string(), source })?;
     if benchmark.name() == digits::BENCHMARK {
         return Ok(digits::untrained().map(|proxies| Arc::new(proxies) as Arc<dyn Describe>));
+    }
+    if benchmark.name() == digits_wrn::BENCHMARK {
+        return Ok(digits_wrn::untrained().map(|proxies| Arc::new(proxies) as Arc<dyn Describe>));
     }
     if benchmark.untrained().is_empty() {
         return Ok(Formulas::of(benchmark.space()).map(|formulas| Arc::new(formulas) as Arc<dyn Describe>));

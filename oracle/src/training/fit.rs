@@ -6,7 +6,7 @@ use candle_core::{Tensor, Var};
 use rand::{Rng, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use srnas_network::ops::tensor;
+use srnas_network::ops::{copied, tensor, with_values};
 use srnas_space::SearchSpace;
 
 use super::{
@@ -16,6 +16,10 @@ use super::{
     data::{Batch, ImageSet, Split},
     model::{self, Calibration, Model, Phase, Scale},
     ops::{self, BLOCK, Moments},
+    robustness::{
+        self, Radius,
+        crowd::{Victim, held, sign},
+    },
     sgd::Sgd,
 };
 
@@ -83,6 +87,19 @@ impl Recipe {
         self.learning_rate * (0.5 * (1.0 + (std::f64::consts::PI * done).cos())) as f32
     }
 
+    /// Adversarial training as published for wide residual networks on CIFAR-10 and CIFAR-100: TRADES with ten steps of 2/255 within 8/255,
+    /// β 6 (arXiv 1901.08573; weight decay as in 2110.03825 and 2212.11005). A cosine stands for their steps of the learning rate.
+    pub fn trades() -> Self {
+        let attack = Attack { epsilon: 8.0 / 255.0, steps: 10 };
+        Self {
+            epochs: 100,
+            batch: 128,
+            weight_decay: 2e-4,
+            adversarial: Some(Adversarial::Trades { attack, beta: 6.0 }),
+            ..Self::default()
+        }
+    }
+
     /// Checks that the recipe can be followed on a data set.
     ///
     /// # Errors
@@ -117,12 +134,22 @@ impl Recipe {
             );
         }
         match self.adversarial {
-            Some(Adversarial::Pgd { attack } | Adversarial::Trades { attack, .. })
-                if attack.steps == 0 || !attack.epsilon.is_finite() || attack.epsilon <= 0.0 =>
-            {
-                Err("an attack needs an epsilon above 0 and at least one step".into())
+            None => Ok(()),
+            Some(Adversarial::Pgd { attack }) => attack.check(),
+            Some(Adversarial::Trades { attack, beta }) => match beta.is_finite() && beta >= 0.0 {
+                true => attack.check(),
+                false => Err(format!("adversarial.trades.beta must be 0 or more, and is {beta}")),
+            },
+            Some(Adversarial::Fast { epsilon }) => Radius::new(epsilon).map(|_| ()),
+            Some(Adversarial::Free { replays, .. }) if !(1..=64).contains(&replays) => {
+                Err(format!("adversarial.free.replays must be 1 to 64, and is {replays}"))
             }
-            _ => Ok(()),
+            // What is carried from batch to batch is in no checkpoint.
+            Some(Adversarial::Free { .. }) if self.continue_shorter => {
+                Err("free adversarial training cannot go on from a shorter one: leave out continue_shorter"
+                    .into())
+            }
+            Some(Adversarial::Free { epsilon, .. }) => Radius::new(epsilon).map(|_| ()),
         }
     }
 }
@@ -136,13 +163,28 @@ pub enum Adversarial {
         /// The attack.
         attack: Attack,
     },
-    /// On the clean images, and held by `beta` to say the same of attacked ones (arXiv 1901.08573). The attack here
-    /// climbs the cross-entropy, where the paper's climbs the divergence.
+    /// On the clean images, and held by `beta` to say the same of attacked ones, which an attack finds that climbs the divergence of the
+    /// two (arXiv 1901.08573).
     Trades {
         /// The attack.
         attack: Attack,
         /// Weight of the divergence.
         beta: f32,
+    },
+    /// On the images that one step of 1.25 ε finds from anywhere in the ball (arXiv 2001.03994).
+    Fast {
+        /// The radius of the ball, as that of an attack.
+        #[serde(deserialize_with = "robustness::share")]
+        epsilon: f32,
+    },
+    /// On each batch several times, each time moving its images by the gradient that also moves the weights; what was added is carried to
+    /// the next batch (arXiv 1904.12843). Costs as much as so many epochs for each.
+    Free {
+        /// The radius of the ball, as that of an attack.
+        #[serde(deserialize_with = "robustness::share")]
+        epsilon: f32,
+        /// How often each batch is trained on.
+        replays: usize,
     },
 }
 
@@ -151,6 +193,8 @@ pub struct Network {
     model: Box<dyn Model>,
     shape: model::Shape,
     pixels: Moments,
+    /// What free adversarial training added to the last batch, [C, H, W, N]; empty before.
+    added: Vec<f32>,
 }
 
 /// What a network says of images.
@@ -187,7 +231,8 @@ impl Network {
         scale: Scale,
         rng: &mut ChaCha8Rng,
     ) -> Result<Self, TrainingError> {
-        Ok(Self { model: model::build(space, choices, shape, scale, rng)?, shape, pixels })
+        let model = model::build(space, choices, shape, scale, rng)?;
+        Ok(Self { model, shape, pixels, added: Vec::new() })
     }
 
     /// Sets every normalisation to the moments of what pixels [C, H, W, N] come to before it.
@@ -198,8 +243,12 @@ impl Network {
 
     /// The pixels of a batch as a tensor [C, H, W, N].
     pub(super) fn tensor(&self, batch: &Batch) -> candle_core::Result<Tensor> {
+        self.of_pixels(&batch.pixels, batch.width)
+    }
+
+    fn of_pixels(&self, pixels: &[f32], images: usize) -> candle_core::Result<Tensor> {
         let [height, width] = self.shape.size;
-        tensor(batch.pixels.clone(), (self.shape.channels, height, width, batch.width))
+        tensor(pixels.to_vec(), (self.shape.channels, height, width, images))
     }
 
     /// Logits [classes, 1, 1, N] of pixels [C, H, W, N] in 0..1.
@@ -354,6 +403,9 @@ impl Network {
         rng: &mut ChaCha8Rng,
     ) -> Result<f32, TrainingError> {
         let batch = augmented(data, indices, recipe, rng);
+        if let Some(Adversarial::Free { epsilon, replays }) = recipe.adversarial {
+            return self.replay(&batch, epsilon, replays, rate, sgd);
+        }
         let loss = self.loss(&batch, recipe.adversarial, rng)?;
         let value = loss.to_scalar::<f32>()?;
         if value.is_finite() {
@@ -380,6 +432,43 @@ impl Network {
         Ok(Steps { indices: (0..recipe.batch).collect(), network: self, data, recipe, sgd, rng })
     }
 
+    /// Steps of free adversarial training on one batch; gives the loss before the last.
+    fn replay(
+        &mut self,
+        batch: &Batch,
+        epsilon: f32,
+        replays: usize,
+        rate: f32,
+        sgd: &mut Sgd,
+    ) -> Result<f32, TrainingError> {
+        let labels: Arc<[u8]> = batch.labels.clone().into();
+        self.added.resize(batch.pixels.len(), 0.0);
+        let mut value = 0.0;
+        for _ in 0..replays {
+            let moved = batch
+                .pixels
+                .iter()
+                .zip(&self.added)
+                .map(|(pixel, added)| held(pixel + added, *pixel, epsilon));
+            let images = Var::from_tensor(&self.of_pixels(&moved.collect::<Vec<f32>>(), batch.width)?)?;
+            let loss = ops::cross_entropy(&self.forward(&images, Phase::Train)?, &labels)?;
+            value = loss.to_scalar::<f32>()?;
+            if !value.is_finite() {
+                break;
+            }
+            let gradients = loss.backward()?;
+            sgd.step(self.model.parameters(), &gradients, rate)?;
+            if let Some(gradient) = gradients.get(&images) {
+                with_values(gradient, |gradient| {
+                    for (added, gradient) in self.added.iter_mut().zip(gradient) {
+                        *added = (*added + epsilon * sign(*gradient)).clamp(-epsilon, epsilon);
+                    }
+                })?;
+            }
+        }
+        Ok(value)
+    }
+
     fn loss(
         &mut self,
         batch: &Batch,
@@ -392,18 +481,45 @@ impl Network {
             network.forward(&pixels, Phase::Train)
         };
         Ok(match adversarial {
-            None => ops::cross_entropy(&of(self, batch)?, &labels)?,
+            // Free adversarial training has no loss apart from its steps.
+            None | Some(Adversarial::Free { .. }) => ops::cross_entropy(&of(self, batch)?, &labels)?,
+            Some(Adversarial::Fast { epsilon }) => {
+                let attacked = robustness::ascent::fast(self, batch, epsilon, rng)?;
+                ops::cross_entropy(&of(self, &attacked)?, &labels)?
+            }
             Some(Adversarial::Pgd { attack }) => {
                 let attacked = attack.on(self, batch, rng)?;
                 ops::cross_entropy(&of(self, &attacked)?, &labels)?
             }
             Some(Adversarial::Trades { attack, beta }) => {
-                let attacked = attack.on(self, batch, rng)?;
+                let attacked = attack.diverging(self, batch, rng)?;
                 let (clean, attacked) = (of(self, batch)?, of(self, &attacked)?);
                 let divergence = ops::divergence(&clean, &attacked)?;
                 (ops::cross_entropy(&clean, &labels)? + (divergence * f64::from(beta))?)?
             }
         })
+    }
+}
+
+impl Victim for Network {
+    fn logits(&mut self, pixels: &[f32], width: usize) -> candle_core::Result<Vec<f32>> {
+        let images = self.of_pixels(pixels, width)?;
+        copied(&self.forward(&images, Phase::Evaluate)?)
+    }
+
+    fn climb(
+        &mut self,
+        pixels: &[f32],
+        width: usize,
+        loss: &mut dyn FnMut(&[f32]) -> Vec<f32>,
+    ) -> candle_core::Result<(Vec<f32>, Option<Vec<f32>>)> {
+        let images = Var::from_tensor(&self.of_pixels(pixels, width)?)?;
+        let logits = self.forward(&images, Phase::Evaluate)?;
+        let said = copied(&logits)?;
+        let direction = tensor(loss(&said), logits.shape())?;
+        let gradients = (&logits * direction)?.sum_all()?.backward()?;
+        let gradient = gradients.get(&images).map(copied).transpose()?;
+        Ok((said, gradient))
     }
 }
 

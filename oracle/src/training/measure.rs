@@ -22,6 +22,7 @@ use super::{
     data::{ImageSet, Split},
     model::Phase,
     ops::BLOCK,
+    robustness::{Radius, Robustness, Strong},
 };
 
 /// What is asked of a trained network.
@@ -34,6 +35,27 @@ pub struct Questions {
     pub corruptions: Vec<Corruption>,
     /// Attacks on the network.
     pub attacks: Vec<Attack>,
+    /// Strong attacks, on what is told right without them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub robustness: Option<Robustness>,
+}
+
+impl Questions {
+    /// The attacks that are usual where robust networks are compared: FGSM, PGD-20 and CW-40 within 8/255, on validation and test images.
+    pub fn robust() -> Self {
+        let attacks = [Strong::Fgsm, Strong::Pgd(20), Strong::Cw(40)].to_vec();
+        let epsilon = vec![Radius::new(8.0 / 255.0).expect("within the range")];
+        Self { robustness: Some(Robustness { epsilon, attacks, images: None }), ..Self::default() }
+    }
+
+    /// Checks that they can be asked of networks that tell so many classes apart.
+    ///
+    /// # Errors
+    /// Names what is wrong, with the question where ε is in another unit.
+    pub fn check(&self, classes: usize) -> std::result::Result<(), String> {
+        self.attacks.iter().try_for_each(|attack| attack.check())?;
+        self.robustness.as_ref().map_or(Ok(()), |robustness| robustness.check(classes))
+    }
 }
 
 /// What a split says.
@@ -47,6 +69,8 @@ pub struct SplitScores {
     pub corrupted: Vec<super::Score>,
     /// By attack, in the order asked.
     pub attacked: Vec<super::Score>,
+    /// What strong attacks found, by [`Robustness::names`].
+    pub robust: BTreeMap<String, f64>,
 }
 
 /// A trained network, measured.
@@ -60,7 +84,8 @@ pub struct Measurement {
 
 impl Measurement {
     /// The scores by the names of their metrics, `val/…` and `test/…`: accuracies in percent, `clean`, `early`, one for
-    /// each corruption, `fgsm@ε` and `pgd@ε` for each attack; and `loss` in nats.
+    /// each corruption, `fgsm@ε` and `pgd@ε` for each attack, ε a share of the range; and `loss` in nats. Of strong attacks
+    /// [`Robustness::names`], ε in 255ths.
     pub fn scores(&self, questions: &Questions) -> BTreeMap<String, f64> {
         let mut scores = BTreeMap::new();
         for (split, of) in [("val", &self.validation), ("test", &self.test)] {
@@ -75,6 +100,10 @@ impl Measurement {
             }
             for (attack, score) in questions.attacks.iter().zip(&of.attacked) {
                 add(&attack.name(), 100.0 * score.accuracy);
+            }
+            for name in questions.robustness.iter().flat_map(Robustness::names) {
+                let value = of.robust.get(&name).copied();
+                add(&name, value.unwrap_or_default());
             }
         }
         scores
@@ -186,7 +215,7 @@ pub fn measure_part(
         checkpoint::save(path, &mut network, &fit, &rng).map_err(failed)?;
     }
     for (scores, split) in [(validation, &data.validation), (test, &data.test)] {
-        ask(&mut network, data, split, questions, seed, scores)?;
+        ask(&mut network, data, split, questions, seed, stop, scores)?;
     }
     Ok((measurement, after))
 }
@@ -226,6 +255,7 @@ fn ask(
     split: &Split,
     questions: &Questions,
     seed: u64,
+    stop: &AtomicBool,
     scores: &mut SplitScores,
 ) -> std::result::Result<(), TrainingError> {
     scores.clean = network.score(data, split, |_, _| {})?;
@@ -238,6 +268,9 @@ fn ask(
     }
     for &attack in &questions.attacks {
         scores.attacked.push(network.score_attacked(data, split, attack, seed)?);
+    }
+    if let Some(robustness) = &questions.robustness {
+        scores.robust = robustness.of(network, data, split, seed, stop)?;
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ pub mod measure;
 pub mod model;
 pub mod ops;
 mod oracle;
+pub mod robustness;
 mod sgd;
 mod shared;
 mod untrained;
@@ -33,6 +34,12 @@ pub enum TrainingError {
         epoch: usize,
         /// Of how many.
         epochs: usize,
+    },
+    /// A trained network says what is no number.
+    #[error("the trained network says what is no number of image {image}")]
+    NoNumber {
+        /// The image of its split, from 0.
+        image: usize,
     },
     /// Somebody asked to stop.
     #[error("the training was stopped")]

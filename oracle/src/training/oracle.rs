@@ -1,7 +1,10 @@
 //! Training as an oracle.
 
 use srnas_predictor::Describe;
-use srnas_space::SearchSpace;
+use srnas_space::{
+    SearchSpace,
+    wrn::{Measure, Teacher},
+};
 use srnas_task::{Fidelities, Fidelity, Training};
 use std::{
     fs, io,
@@ -13,7 +16,10 @@ use super::{
     Proxies, Recipe, TrainingError,
     data::ImageSet,
     measure::{Measurement, Part, Questions, SplitScores, Times, measure_part, time},
-    model,
+    model::{
+        self,
+        wide::{of_teacher, wide_scale},
+    },
 };
 use crate::costly::{Answer, CostlyError, CostlyOracle, RESUMED_FROM};
 
@@ -43,9 +49,13 @@ impl TrainingOracle {
         seed: u64,
     ) -> Result<Self, String> {
         if !model::can_build(&space) {
-            return Err(format!("architectures of {} cannot be trained; those of nb201 can", space.name()));
+            return Err(format!("architectures of {} cannot be trained; {}", space.name(), model::BUILT));
         }
         recipe.check(&data)?;
+        questions.check(data.shape.classes)?;
+        if Teacher::of(&space).is_some() {
+            wide_scale(data.shape, recipe.scale)?;
+        }
         Ok(Self { space, data, recipe, questions, seed, fidelities: Fidelities::FULL, folder: None })
     }
 
@@ -84,6 +94,20 @@ impl TrainingOracle {
         Ok(())
     }
 
+    /// Of a metric of costs that is known without training the least that there is, and the network that has it; for spaces of wide
+    /// residual networks.
+    pub fn least(&self, metric: &str) -> Option<(String, f64)> {
+        let teacher = Teacher::of(&self.space)?;
+        let of_teacher = |measure: &Measure| measure.metric_of_teacher() == metric;
+        let measure =
+            Measure::ALL.into_iter().find(|measure| measure.metric() == metric || of_teacher(measure))?;
+        let scale = wide_scale(self.data.shape, self.recipe.scale).ok()?;
+        let smallest = teacher.smallest(scale, measure);
+        let (least, whole) = (smallest.cost(scale)?.of(measure), teacher.network().cost(scale)?.of(measure));
+        let value = if of_teacher(&measure) { 100.0 * least as f64 / whole as f64 } else { least as f64 };
+        Some((smallest.to_string(), value))
+    }
+
     /// Where a shorter training is left.
     fn left(&self, choices: &[u8], place: usize) -> Option<PathBuf> {
         let key = self.space.canonical_key(choices);
@@ -118,7 +142,10 @@ impl CostlyOracle for TrainingOracle {
             ..SplitScores::default()
         };
         let empty = Measurement { validation: scores(), test: scores() };
-        empty.scores(&self.questions).into_keys().chain(Times::default().costs().into_keys()).collect()
+        let costs = Times::default().costs().into_keys();
+        let shares =
+            Teacher::of(&self.space).map(|_| Measure::ALL.map(|measure| measure.metric_of_teacher().into()));
+        empty.scores(&self.questions).into_keys().chain(costs).chain(shares.into_iter().flatten()).collect()
     }
 
     fn fidelities(&self) -> &Fidelities {
@@ -141,10 +168,16 @@ impl CostlyOracle for TrainingOracle {
     fn measure(&self, training: &Training, stop: &AtomicBool) -> Result<Answer, CostlyError> {
         let failed = |error: TrainingError| match error {
             TrainingError::Stopped => Err(CostlyError::Stopped),
-            diverged @ TrainingError::Diverged { .. } => Ok(Answer::Infeasible(diverged.to_string())),
+            diverged @ (TrainingError::Diverged { .. } | TrainingError::NoNumber { .. }) => {
+                Ok(Answer::Infeasible(diverged.to_string()))
+            }
             other => Err(CostlyError::Failed(other.to_string())),
         };
         let (data, choices) = (&self.data, &training.choices);
+        let shares = match of_teacher(&self.space, choices, data.shape, self.recipe.scale) {
+            Ok(shares) => shares,
+            Err(reason) => return Ok(Answer::Infeasible(reason)),
+        };
         let epochs = self.fidelities.amount(training.fidelity) as usize;
         let annealed = !training.fidelity.is_full() && !self.recipe.continue_shorter;
         let recipe = &match annealed {
@@ -170,6 +203,7 @@ impl CostlyOracle for TrainingOracle {
             Ok(times) => metrics.extend(times.costs()),
             Err(error) => return failed(error),
         }
+        metrics.extend(shares);
         if after > 0 {
             metrics.insert(RESUMED_FROM.into(), after as f64);
         }

@@ -18,12 +18,12 @@ use srnas_ledger::Database;
 use srnas_oracle::{
     OracleSpec,
     command::{MedianRule, SlotVariables},
-    digits,
+    digits, digits_wrn,
     training::{METRIC_ACCURACY, Recipe, SharedSettings, measure::Questions},
 };
 use srnas_policy::Policy;
 use srnas_search::{Goal, Limit, MethodSpec, Objective, check_method};
-use srnas_space::SPACES;
+use srnas_space::{SearchSpace, wrn::Teacher};
 use srnas_task::Fidelities;
 use std::{
     fs,
@@ -260,7 +260,11 @@ impl LiveConfig {
         space.say_notice();
         let training = match train {
             true => {
-                let training = TrainingConfig::given(given.by.data.as_deref(), given.by.recipe.as_deref())?;
+                let training = TrainingConfig::given(
+                    &space.space,
+                    given.by.data.as_deref(),
+                    given.by.recipe.as_deref(),
+                )?;
                 let settings = shared.then(|| training.shared.clone().unwrap_or_default());
                 Some(TrainingConfig { shared: settings, ..training })
             }
@@ -354,7 +358,7 @@ impl LiveConfig {
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let config: Self = toml::from_str(&text)
             .with_context(|| format!("{} is not of a search by --oracle", path.display()))?;
-        let space = if SPACES.contains(&config.space.as_str()) {
+        let space = if srnas_space::is_known(&config.space) {
             GivenSpace::load(&config.space)?
         } else {
             let run = Database::whose(&run_dir.join(RunDir::LEDGER))?;
@@ -474,11 +478,11 @@ fn absolute(named: &[String]) -> anyhow::Result<Vec<String>> {
 }
 
 impl TrainingConfig {
-    /// What `--data` and `--recipe` say.
+    /// What `--data` and `--recipe` say, for networks of a space.
     ///
     /// # Errors
     /// Images that are not named, and a file that is no recipe.
-    pub fn given(data: Option<&str>, recipe: Option<&Path>) -> anyhow::Result<Self> {
+    pub fn given(space: &SearchSpace, data: Option<&str>, recipe: Option<&Path>) -> anyhow::Result<Self> {
         let data = data.ok_or_else(|| {
             Usage(
                 "trainings need images: --data digits, mnist:DIR, idx:DIR, cifar10:DIR or cifar100:DIR"
@@ -486,9 +490,11 @@ impl TrainingConfig {
             )
         })?;
         let mut shared = None;
-        let (mut default, mut questions) = match data {
-            "digits" => (digits::recipe(), digits::questions()),
-            _ => (Recipe::default(), Questions::default()),
+        let (mut default, mut questions) = match (data, Teacher::of(space)) {
+            ("digits", None) => (digits::recipe(), digits::questions()),
+            ("digits", Some(_)) => (digits_wrn::recipe(), digits_wrn::questions()),
+            (_, Some(_)) => (Recipe::trades(), Questions::robust()),
+            (_, None) => (Recipe::default(), Questions::default()),
         };
         if let Some(path) = recipe {
             let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;

@@ -21,7 +21,7 @@ use clap::{ArgGroup, Args};
 use config::{LiveConfig, RemoteConfig, TrainingConfig};
 use display::{Display, More};
 use ledger::SearchLedger;
-use srnas_basics::text::{shell, with_causes};
+use srnas_basics::text::{number, shell, with_causes};
 use srnas_learner::{
     RunDir, Start,
     evaluate::{RemoteOptions, RemoteOracle, Terms},
@@ -35,7 +35,7 @@ use srnas_oracle::{
     training::{SharedOracle, TrainingOracle, data},
 };
 use srnas_policy::Policy;
-use srnas_search::{Enough, Event, Guide, Limit, LiveSearch, MethodSpec, Past, report::SearchReport};
+use srnas_search::{Enough, Event, Goal, Guide, Limit, LiveSearch, MethodSpec, Past, report::SearchReport};
 use srnas_task::Fidelities;
 use status::Reporter;
 use std::{
@@ -303,7 +303,9 @@ impl LiveArguments {
         let is_shared = config.oracle == OracleSpec::Shared;
         let trains = match &config.training {
             Some(training) if !is_shared => {
-                Some(trained(given, training, &metrics, config.seed, config.fidelities())?)
+                let oracle = trained(given, training, &metrics, config.seed, config.fidelities())?;
+                check_limits(given, &oracle, &config.goal()?)?;
+                Some(oracle)
             }
             _ => None,
         };
@@ -399,6 +401,22 @@ fn duration(what: &str, text: Option<&String>) -> anyhow::Result<Option<Duration
     let parse =
         |text: &String| humantime::parse_duration(text).map_err(|e| Usage(format!("{what}: {e}")).into());
     text.map(parse).transpose()
+}
+
+/// Refuses a limit on costs that no network keeps, before any is trained.
+fn check_limits(given: &GivenSpace, oracle: &TrainingOracle, goal: &Goal) -> anyhow::Result<()> {
+    for limit in goal.limits().iter().filter(|limit| limit.at_most) {
+        if let Some((smallest, least)) = oracle.least(&limit.metric).filter(|(_, least)| *least > limit.bound)
+        {
+            return Err(Usage(format!(
+                "--require '{limit}': the smallest network of {} ({smallest}) has {}; give at least that",
+                given.space.name(),
+                number(least)
+            ))
+            .into());
+        }
+    }
+    Ok(())
 }
 
 /// The oracle that trains.

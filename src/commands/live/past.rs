@@ -11,7 +11,7 @@ use srnas_oracle::{catalog::Catalog, rewarded::reward_of, tasks::resolve_tasks};
 use srnas_predictor::Observed;
 use srnas_predictor::{Describe, Formulas, Untrained};
 use srnas_search::{Goal, Guide, MethodSpec, Objective, Past, PastSearch, past_of};
-use srnas_space::{SPACES, SearchSpace};
+use srnas_space::SearchSpace;
 use srnas_task::{Count, TaskName, expand_braces};
 use std::{
     collections::{BTreeMap, HashSet},
@@ -188,7 +188,7 @@ fn of_folder(
     let of_search: Option<SpaceOf> = toml::from_str(&text).ok();
     let (ledger, run) = Database::open_any(&folder.join("ledger.sqlite"))?;
     let other = match of_search {
-        Some(config) if !SPACES.contains(&config.space.as_str()) => {
+        Some(config) if !srnas_space::is_known(&config.space) => {
             GivenSpace::load(&folder.join(config.space).display().to_string())?.space
         }
         _ => SearchSpace::named(&run.space).map_err(|e| wrong(&name, e))?,

@@ -72,7 +72,7 @@ impl SharedCommand {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
         let space = GivenSpace::load(&self.space)?.space;
-        let training = TrainingConfig::given(Some(&self.data), self.recipe.as_deref())?;
+        let training = TrainingConfig::given(&space, Some(&self.data), self.recipe.as_deref())?;
         let images = data::load(&training.data, &mut |path| tracing::info!("reading {}", path.display()))
             .map_err(|error| Usage(error.to_string()))?;
         let task = self.task(&space)?;

@@ -239,7 +239,7 @@ impl Descriptor {
     /// [`TableError::Space`].
     pub fn space(&self, folder: &Path) -> Result<(Arc<SearchSpace>, Option<SpaceDefinition>), TableError> {
         let wrong = |reason: String| TableError::Space { space: self.space.clone(), reason };
-        if SPACES.contains(&self.space.as_str()) {
+        if srnas_space::is_known(&self.space) {
             return Ok((SearchSpace::named(&self.space).map_err(|e| wrong(e.to_string()))?, None));
         }
         let path = folder.join(&self.space);

@@ -8,7 +8,7 @@ use rand_distr::{Distribution, StandardNormal};
 use srnas_network::ops::tensor;
 
 use super::Phase;
-use crate::training::ops::{self, Before, Moments, Watch, Window};
+use crate::training::ops::{self, After, Before, Moments, Watch, Window};
 
 /// How far running averages move to the moments of a batch.
 const MOMENTUM: f32 = 0.1;
@@ -51,6 +51,17 @@ fn used(variable: &Var, phase: Phase) -> Tensor {
     match phase {
         Phase::Train => variable.as_tensor().clone(),
         Phase::Evaluate => variable.as_detached_tensor(),
+    }
+}
+
+impl Moments {
+    /// Moves running averages to the moments of a batch.
+    fn move_to(&mut self, moments: &Self) {
+        let towards = |running: &mut [f32], now: &[f32]| {
+            running.iter_mut().zip(now).for_each(|(running, now)| *running += MOMENTUM * (now - *running));
+        };
+        towards(&mut self.mean, &moments.mean);
+        towards(&mut self.variance, &moments.variance);
     }
 }
 
@@ -115,11 +126,7 @@ impl ConvNorm {
     fn train(&mut self, images: &Tensor, watch: Option<Watch>) -> Result<Tensor> {
         let (weight, affine) = (self.weight.as_tensor(), self.affine.as_tensor());
         let (result, moments) = ops::conv_norm(images, weight, affine, &self.window, self.before, watch)?;
-        let towards = |running: &mut [f32], now: &[f32]| {
-            running.iter_mut().zip(now).for_each(|(running, now)| *running += MOMENTUM * (now - *running));
-        };
-        towards(&mut self.running.mean, &moments.mean);
-        towards(&mut self.running.variance, &moments.variance);
+        self.running.move_to(&moments);
         Ok(result)
     }
 
@@ -157,6 +164,84 @@ impl ConvNorm {
     pub fn multiply_adds(&self) -> u64 {
         let channels = self.weight.dims()[0] * self.weight.dims()[1];
         (channels * self.window.taps()) as u64
+    }
+}
+
+/// A convolution alone.
+pub struct Conv {
+    weight: Var,
+    window: Arc<Window>,
+}
+
+impl Conv {
+    /// From `inputs` to `outputs` channels through a window.
+    pub fn new<R: Rng>(
+        parameters: &mut Parameters<R>,
+        name: &str,
+        [inputs, outputs]: [usize; 2],
+        window: Arc<Window>,
+    ) -> Result<Self> {
+        let side = window.kernel;
+        let weight = parameters.weights(format!("{name}.weight"), &[outputs, inputs, side, side])?;
+        Ok(Self { weight, window })
+    }
+
+    /// [C, H, W, N] → [C', H', W', N].
+    pub fn forward(&self, images: &Tensor, phase: Phase) -> Result<Tensor> {
+        ops::convolution(images, &used(&self.weight, phase), &self.window)
+    }
+
+    /// The same with the absolute values of its weights.
+    pub fn absolute(&self, images: &Tensor) -> Result<Tensor> {
+        ops::convolution(images, &self.weight.as_tensor().abs()?, &self.window)
+    }
+
+    /// Number of its outputs, and of the weights of each.
+    pub fn fan(&self) -> [usize; 2] {
+        fan(&self.weight)
+    }
+}
+
+/// Batch normalisation alone, with the ReLU after it if there is one.
+pub struct Norm {
+    /// Gain and shift.
+    affine: Var,
+    running: Moments,
+    after: After,
+}
+
+impl Norm {
+    /// Of so many channels.
+    pub fn new<R: Rng>(
+        parameters: &mut Parameters<R>,
+        name: &str,
+        channels: usize,
+        after: After,
+    ) -> Result<Self> {
+        let affine = [vec![1.0; channels], vec![0.0; channels]].concat();
+        let affine = parameters.variable(format!("{name}.affine"), tensor(affine, (2, channels))?)?;
+        Ok(Self { affine, running: Moments::standard(channels), after })
+    }
+
+    /// [C, H, W, N] → the same.
+    pub fn forward(&mut self, images: &Tensor, phase: Phase) -> Result<Tensor> {
+        let affine = used(&self.affine, phase);
+        if phase == Phase::Evaluate {
+            return ops::batch_norm_fixed(images, &affine, self.after, &self.running);
+        }
+        let (result, moments) = ops::batch_norm(images, &affine, self.after)?;
+        self.running.move_to(&moments);
+        Ok(result)
+    }
+
+    /// Whether a ReLU is behind it.
+    pub fn is_before_relu(&self) -> bool {
+        self.after == After::Relu
+    }
+
+    /// Its running averages.
+    pub fn running(&mut self) -> &mut Moments {
+        &mut self.running
     }
 }
 

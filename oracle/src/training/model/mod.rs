@@ -5,13 +5,18 @@
 
 mod cell;
 pub mod layers;
+mod robust;
+pub mod wide;
 
 use super::ops::{self, Moments};
 use candle_core::{Result, Tensor, Var};
-use layers::{ConvNorm, Linear};
+use layers::{Conv, ConvNorm, Linear, Norm};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
-use srnas_space::SearchSpace;
+use srnas_space::{
+    SearchSpace,
+    wrn::{Teacher, WideResNet},
+};
 
 /// What a network is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +100,12 @@ pub trait Pass {
         self.convolution(layer, images)
     }
 
+    /// A convolution by itself.
+    fn plain(&mut self, layer: &Conv, images: &Tensor) -> Result<Tensor>;
+
+    /// A normalisation by itself, and the ReLU that belongs to it.
+    fn norm(&mut self, layer: &mut Norm, images: &Tensor) -> Result<Tensor>;
+
     /// A ReLU that belongs to no convolution.
     fn relu(&mut self, images: &Tensor) -> Result<Tensor> {
         ops::relu(images)
@@ -119,6 +130,14 @@ impl Pass for Phase {
         layer.forward(images, *self)
     }
 
+    fn plain(&mut self, layer: &Conv, images: &Tensor) -> Result<Tensor> {
+        layer.forward(images, *self)
+    }
+
+    fn norm(&mut self, layer: &mut Norm, images: &Tensor) -> Result<Tensor> {
+        layer.forward(images, *self)
+    }
+
     fn linear(&mut self, layer: &Linear, inputs: &Tensor) -> Result<Tensor> {
         layer.forward(inputs, *self)
     }
@@ -137,9 +156,12 @@ impl Pass for Calibration {
     }
 }
 
+/// Spaces whose architectures can be built, for a person.
+pub const BUILT: &str = "those of nb201 and of wrn-compress-… can";
+
 /// Whether architectures of this space can be built.
 pub fn can_build(space: &SearchSpace) -> bool {
-    space.name() == "nb201"
+    space.name() == "nb201" || Teacher::of(space).is_some()
 }
 
 /// The network of an architecture with fresh weights.
@@ -153,11 +175,11 @@ pub fn build(
     scale: Scale,
     rng: &mut impl Rng,
 ) -> Result<Box<dyn Model>> {
+    if let Some(network) = WideResNet::of(space, choices) {
+        return Ok(Box::new(wide::WideNetwork::new(&network, shape, scale, rng)?));
+    }
     if !can_build(space) {
-        candle_core::bail!(
-            "architectures of {} cannot be built into networks; those of nb201 can",
-            space.name()
-        );
+        candle_core::bail!("architectures of {} cannot be built into networks; {BUILT}", space.name());
     }
     let mut active = choices.to_vec();
     space.activate(&mut active);

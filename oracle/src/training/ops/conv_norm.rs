@@ -123,7 +123,7 @@ impl CustomOp3 for ConvNorm {
         affine_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let sizes = Sizes::check(images_layout.shape(), weight_layout.shape(), &self.window)?;
-        let affine = checked_affine(affine, affine_layout, sizes)?;
+        let affine = checked_affine(affine, affine_layout, sizes.outputs)?;
         let images = prepared(values(images, images_layout)?, self.before);
         let mut normalised = sizes.forward(&images, values(weight, weight_layout)?, &self.window);
         let mut result = vec![0.0; normalised.len()];
@@ -232,7 +232,7 @@ impl CustomOp3 for ConvNormFixed {
         affine_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let sizes = Sizes::check(images_layout.shape(), weight_layout.shape(), &self.window)?;
-        let affine = checked_affine(affine, affine_layout, sizes)?;
+        let affine = checked_affine(affine, affine_layout, sizes.outputs)?;
         let images = prepared(values(images, images_layout)?, self.before);
         let mut result = sizes.forward(&images, values(weight, weight_layout)?, &self.window);
         let per_channel = result.len() / sizes.outputs;
@@ -306,9 +306,14 @@ fn of_images(
     tensor(result, images.shape()).map(Some)
 }
 
-fn checked_affine<'a>(affine: &'a CpuStorage, layout: &Layout, sizes: Sizes) -> Result<&'a [f32]> {
-    if layout.shape().dims() != [2, sizes.outputs] {
-        bail!("conv-norm: gain and shift are {:?} for {} channels", layout.shape(), sizes.outputs);
+/// Gain and shift of so many channels.
+pub(super) fn checked_affine<'a>(
+    affine: &'a CpuStorage,
+    layout: &Layout,
+    channels: usize,
+) -> Result<&'a [f32]> {
+    if layout.shape().dims() != [2, channels] {
+        bail!("gain and shift are {:?} for {channels} channels", layout.shape());
     }
     values(affine, layout)
 }

@@ -19,8 +19,8 @@ pub fn log_probabilities(logits: &Tensor) -> Result<Vec<f32>> {
     Ok(result)
 }
 
-/// Takes from each logit the logarithm of the sum of its image's exponentials.
-fn log_softmax(logits: &[f32], batch: usize, result: &mut [f32]) {
+/// Takes from each of `result`, equal to logits [classes, batch], the logarithm of the sum of its image's exponentials.
+pub fn log_softmax(logits: &[f32], batch: usize, result: &mut [f32]) {
     let mut most = vec![f32::NEG_INFINITY; batch];
     for row in logits.chunks_exact(batch) {
         most.iter_mut().zip(row).for_each(|(most, &v)| *most = if v > *most { v } else { *most });

@@ -5,6 +5,7 @@
 //! channels, and whatever is per channel runs over contiguous memory. Sums over images are kept in 16 lanes with fused
 //! multiply-adds whatever the processor, so a training gives the same bits everywhere.
 
+mod batch_norm;
 mod conv_norm;
 mod convolution;
 mod cross_entropy;
@@ -12,9 +13,10 @@ mod elementwise;
 mod normalise;
 mod pool;
 
+pub use batch_norm::{After, batch_norm, batch_norm_fixed};
 pub use conv_norm::{Before, Moments, Watch, conv_norm, conv_norm_fixed, standardise};
 pub use convolution::{Window, convolution};
-pub use cross_entropy::{cross_entropy, divergence, log_probabilities};
+pub use cross_entropy::{cross_entropy, divergence, log_probabilities, log_softmax};
 pub use elementwise::{relu, sum};
 pub use normalise::normalise;
 pub use pool::{average_pool, global_average};
@@ -131,6 +133,24 @@ mod tests {
             let only_images = same(&fixed.unwrap(), &composed, &[&images]);
             only_images.unwrap();
         }
+    }
+
+    #[test]
+    fn normalisation_before_a_convolution_is_candles() {
+        for after in [After::Nothing, After::Relu] {
+            let (images, affine) = (variable(3, &[3, 2, 4, BLOCK]).unwrap(), variable(5, &[2, 3]).unwrap());
+            let then =
+                |composed: Tensor| if after == After::Relu { composed.relu().unwrap() } else { composed };
+            let (own, found) = batch_norm(&images, &affine, after).unwrap();
+            let (mean, variance) = moments(&images);
+            same(&own, &then(normalised(&images, &mean, &variance, &affine)), &[&images, &affine]).unwrap();
+            let fixed = affine.as_detached_tensor();
+            let own = batch_norm_fixed(&images, &fixed, after, &found).unwrap();
+            let composed = normalised(&images, &mean.detach(), &variance.detach(), &fixed);
+            same(&own, &then(composed), &[&images]).unwrap();
+        }
+        let images = variable(3, &[3, 2, 4, BLOCK]).unwrap();
+        assert!(batch_norm(&images, &variable(5, &[2, 4]).unwrap(), After::Relu).is_err());
     }
 
     #[test]

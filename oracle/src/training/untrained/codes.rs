@@ -4,7 +4,7 @@ use super::{IMAGES, matrix::log_determinant};
 use crate::training::{
     model::{
         Pass, Phase,
-        layers::{ConvNorm, Linear},
+        layers::{Conv, ConvNorm, Linear, Norm},
     },
     ops,
 };
@@ -62,6 +62,18 @@ impl Pass for Codes {
             self.see(images)?;
         }
         self.phase.convolution(layer, images)
+    }
+
+    fn plain(&mut self, layer: &Conv, images: &Tensor) -> Result<Tensor> {
+        self.phase.plain(layer, images)
+    }
+
+    fn norm(&mut self, layer: &mut Norm, images: &Tensor) -> Result<Tensor> {
+        let given = self.phase.norm(layer, images)?;
+        if layer.is_before_relu() {
+            self.see(&given)?;
+        }
+        Ok(given)
     }
 
     fn relu(&mut self, images: &Tensor) -> Result<Tensor> {

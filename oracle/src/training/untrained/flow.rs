@@ -4,7 +4,7 @@
 use crate::training::{
     model::{
         Model, Pass, Shape,
-        layers::{ConvNorm, Linear},
+        layers::{Conv, ConvNorm, Linear, Norm},
     },
     ops::BLOCK,
 };
@@ -20,6 +20,14 @@ struct Flow {
 impl Pass for Flow {
     fn convolution(&mut self, layer: &mut ConvNorm, images: &Tensor) -> Result<Tensor> {
         layer.absolute(images)
+    }
+
+    fn plain(&mut self, layer: &Conv, images: &Tensor) -> Result<Tensor> {
+        layer.absolute(images)
+    }
+
+    fn norm(&mut self, _layer: &mut Norm, images: &Tensor) -> Result<Tensor> {
+        Ok(images.clone())
     }
 
     fn waist(&mut self, images: Tensor) -> Result<Tensor> {

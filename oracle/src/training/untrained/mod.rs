@@ -146,7 +146,7 @@ impl Proxies {
         seed: u64,
     ) -> std::result::Result<Self, String> {
         if !model::can_build(&space) {
-            return Err(format!("architectures of {} cannot be built; those of nb201 can", space.name()));
+            return Err(format!("architectures of {} cannot be built; {}", space.name(), model::BUILT));
         }
         if data.train.len() < IMAGES {
             return Err(format!("{} training images are no batch of {IMAGES}", data.train.len()));

@@ -18,7 +18,7 @@ use super::IMAGES;
 use crate::training::{
     model::{
         Model, Pass, Phase,
-        layers::{ConvNorm, Linear},
+        layers::{Conv, ConvNorm, Linear, Norm},
     },
     ops::{self, cross_entropy},
 };
@@ -188,6 +188,15 @@ impl Pass for Fisher {
 
     fn shortcut(&mut self, layer: &mut ConvNorm, images: &Tensor) -> Result<Tensor> {
         self.probe(layer.convolve(images)?, layer.fan())
+    }
+
+    fn plain(&mut self, layer: &Conv, images: &Tensor) -> Result<Tensor> {
+        let given = self.phase.plain(layer, images)?;
+        self.probe(given, layer.fan())
+    }
+
+    fn norm(&mut self, layer: &mut Norm, images: &Tensor) -> Result<Tensor> {
+        self.phase.norm(layer, images)
     }
 
     fn relu(&mut self, images: &Tensor) -> Result<Tensor> {

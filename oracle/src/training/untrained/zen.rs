@@ -8,7 +8,7 @@ use super::IMAGES;
 use crate::training::{
     model::{
         Model, Pass, Phase, Shape,
-        layers::{ConvNorm, Linear},
+        layers::{Conv, ConvNorm, Linear, Norm},
     },
     ops,
 };
@@ -33,6 +33,14 @@ impl Pass for Features {
 
     fn shortcut(&mut self, layer: &mut ConvNorm, images: &Tensor) -> Result<Tensor> {
         layer.convolve(images)
+    }
+
+    fn plain(&mut self, layer: &Conv, images: &Tensor) -> Result<Tensor> {
+        self.phase.plain(layer, images)
+    }
+
+    fn norm(&mut self, layer: &mut Norm, images: &Tensor) -> Result<Tensor> {
+        self.phase.norm(layer, images)
     }
 
     fn average(&mut self, images: &Tensor) -> Result<Tensor> {

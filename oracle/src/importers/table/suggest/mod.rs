@@ -22,7 +22,6 @@ use crate::{
 use columns::{Contents, MOST_CHOICES, Role};
 use exporters::{Exporter, Said};
 use plan::{Plan, Planned};
-use srnas_space::SPACES;
 use std::{path::Path, sync::Arc};
 
 /// What was guessed, as the text of two files.
@@ -308,6 +307,6 @@ fn stem(file: &Path) -> String {
     let bare = name.split('.').find(|part| !part.is_empty()).unwrap_or("table").to_string();
     let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '_' | '-') { c } else { '_' };
     let name: String = bare.chars().map(plain).collect();
-    let reserved = Catalog::check_own_name(&name).is_err() || SPACES.contains(&name.as_str());
+    let reserved = Catalog::check_own_name(&name).is_err() || srnas_space::is_known(&name);
     if reserved { format!("{name}-table") } else { name }
 }
