@@ -76,6 +76,10 @@ impl CostlyOracle for Rewarded {
         self.oracle.ready(wait)
     }
 
+    fn interrupted(&self) -> Vec<Training> {
+        self.oracle.interrupted()
+    }
+
     fn brought(&self) -> Option<Training> {
         self.oracle.brought()
     }

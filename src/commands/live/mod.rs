@@ -330,17 +330,15 @@ impl LiveArguments {
             _ => None,
         };
         let (held, resumed) = RunDir::open(run_dir, start)?;
-        if let Some(oracle) = of_parts {
-            return Ok((Box::new(oracle), held, resumed));
-        }
-        let oracle: Box<dyn CostlyOracle> = match (trains, shares, asks) {
+        let oracle: Box<dyn CostlyOracle> = match (trains, shares, asks, of_parts) {
             (Some(mut oracle), ..) => {
                 oracle.keep_in(run_dir.join(TRAININGS))?;
                 Box::new(oracle)
             }
-            (None, Some(oracle), _) => Box::new(oracle),
-            (None, None, Some(oracle)) => Box::new(oracle),
-            (None, None, None) => match &config.oracle {
+            (_, Some(oracle), ..) => Box::new(oracle),
+            (_, _, Some(oracle), _) => Box::new(oracle),
+            (.., Some(oracle)) => Box::new(oracle),
+            (None, None, None, None) => match &config.oracle {
                 OracleSpec::Program(command) => Box::new(program(command, given, config, run_dir)?),
                 other => return Err(Usage(format!("{other}: its configuration is not whole")).into()),
             },
