@@ -211,6 +211,13 @@ pub struct Norm {
 }
 
 impl Norm {
+    /// Normalises by the moments of these images, which take the place of the running averages; no gradients.
+    pub fn calibrate(&mut self, images: &Tensor) -> Result<Tensor> {
+        let (result, moments) = ops::batch_norm(images, &used(&self.affine, Phase::Evaluate), self.after)?;
+        self.running = moments;
+        Ok(result)
+    }
+
     /// Of so many channels.
     pub fn new<R: Rng>(
         parameters: &mut Parameters<R>,

@@ -151,6 +151,14 @@ impl Pass for Calibration {
         layer.calibrate(images)
     }
 
+    fn plain(&mut self, layer: &Conv, images: &Tensor) -> Result<Tensor> {
+        layer.forward(images, Phase::Evaluate)
+    }
+
+    fn norm(&mut self, layer: &mut Norm, images: &Tensor) -> Result<Tensor> {
+        layer.calibrate(images)
+    }
+
     fn linear(&mut self, layer: &Linear, inputs: &Tensor) -> Result<Tensor> {
         layer.forward(inputs, Phase::Evaluate)
     }
