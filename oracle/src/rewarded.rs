@@ -31,6 +31,21 @@ pub fn reward_of(metrics: &BTreeMap<String, f64>, reward: &Reward) -> Result<f64
     reward.of(|metric| searched(metrics, metric))
 }
 
+/// An answer with the rewards that its metrics come to; infeasible where one of them has no meaning.
+pub fn rewarded(answer: Answer, rewards: &[Reward]) -> Answer {
+    let mut metrics = match answer {
+        Answer::Metrics(metrics) => metrics,
+        infeasible @ Answer::Infeasible(_) => return infeasible,
+    };
+    for reward in rewards {
+        match reward_of(&metrics, reward) {
+            Ok(value) => metrics.insert(reward.to_string(), value),
+            Err(reason) => return Answer::Infeasible(reason),
+        };
+    }
+    Answer::Metrics(metrics)
+}
+
 impl CostlyOracle for Rewarded {
     fn space(&self) -> &Arc<SearchSpace> {
         self.oracle.space()
@@ -59,17 +74,7 @@ impl CostlyOracle for Rewarded {
     }
 
     fn measure(&self, training: &Training, stop: &AtomicBool) -> Result<Answer, CostlyError> {
-        let mut metrics = match self.oracle.measure(training, stop)? {
-            Answer::Metrics(metrics) => metrics,
-            infeasible @ Answer::Infeasible(_) => return Ok(infeasible),
-        };
-        for reward in &self.rewards {
-            match reward_of(&metrics, reward) {
-                Ok(value) => metrics.insert(reward.to_string(), value),
-                Err(reason) => return Ok(Answer::Infeasible(reason)),
-            };
-        }
-        Ok(Answer::Metrics(metrics))
+        Ok(rewarded(self.oracle.measure(training, stop)?, &self.rewards))
     }
 
     fn ready(&self, wait: Duration) -> bool {

@@ -100,7 +100,7 @@ enum Command {
     Actor(actor::ActorCommand),
     Evaluator(evaluator::EvaluatorCommand),
     Search(Box<search::SearchCommand>),
-    Compare(compare::CompareCommand),
+    Compare(Box<compare::CompareCommand>),
     Space(space::SpaceCommand),
     Bench(bench::BenchCommand),
     Config(config::ConfigCommand),

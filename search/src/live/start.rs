@@ -8,6 +8,7 @@ use srnas_basics::json::Pairs;
 use srnas_oracle::{
     costly::Answer,
     importers::csv::{CsvError, CsvTable},
+    rewarded::rewarded,
 };
 use srnas_space::SearchSpace;
 use srnas_task::{Fidelities, Fidelity, Training};
@@ -267,27 +268,27 @@ impl Reader<'_> {
             Some(other) => return Err(format!("`{METRICS}` is {other}; it is an object of numbers")),
             None => fields.iter().map(|(name, value)| (name, value)).collect(),
         };
-        let wanted: Vec<&str> = self.goal.metrics().collect();
+        let wanted = self.goal.metrics();
+        let is_wanted = |name: &str| wanted.iter().any(|metric| metric == name);
         let is_metric = |name: &str| {
             let other = OTHERS.contains(&name)
                 || (self.fidelities.shorter() > 0 && [TRAINED, self.fidelities.unit()].contains(&name));
-            wanted.contains(&name) || nested.is_some() || !other
+            is_wanted(name) || nested.is_some() || !other
         };
         let mut metrics = BTreeMap::new();
         for (name, value) in flat.into_iter().filter(|(name, _)| is_metric(name)) {
             match number(value) {
                 Some(value) => drop(metrics.insert(name.clone(), value)),
-                None if wanted.contains(&name.as_str()) && !value.is_null() => {
+                None if is_wanted(name) && !value.is_null() => {
                     return Err(format!("its metric `{name}` is {value}, no number"));
                 }
                 None => {}
             }
         }
-        if !wanted.iter().any(|metric| metrics.contains_key(*metric)) {
+        if !wanted.iter().any(|metric| metrics.contains_key(metric)) {
             return Ok(None);
         }
-        let wanted: Vec<String> = wanted.into_iter().map(String::from).collect();
-        match Answer::of(metrics, &wanted) {
+        match rewarded(Answer::of(metrics, &wanted), &self.goal.rewards()) {
             Answer::Infeasible(reason) => Err(reason),
             answer => Ok(Some(answer)),
         }

@@ -289,11 +289,11 @@ impl Tune {
             (mean.whole, mean.parts, counted) =
                 (mean.whole + losses.whole, mean.parts + losses.parts, counted + 1);
             let done = tuning.done();
+            history.add(done, losses)?;
             bar.set_position(done);
             bar.set_message(format!("{:.3} nats, parts {:.3}", losses.whole, losses.parts));
             if done.is_multiple_of(LOGGED) || done == steps {
                 let (whole, parts) = (mean.whole / counted as f64, mean.parts / counted as f64);
-                history.add(done, whole, parts)?;
                 if !terminal {
                     let seconds = saved.elapsed().as_secs_f64() / counted as f64;
                     info!(
@@ -464,7 +464,7 @@ impl History {
         Ok(Self(File::options().append(true).open(path)?))
     }
 
-    fn add(&mut self, step: u64, whole: f64, parts: f64) -> anyhow::Result<()> {
+    fn add(&mut self, step: u64, Losses { whole, parts }: Losses) -> anyhow::Result<()> {
         Ok(writeln!(self.0, "{step},{whole},{parts}")?)
     }
 }
