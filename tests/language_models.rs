@@ -99,6 +99,8 @@ fn a_search_of_parts_is_killed_goes_on_and_what_it_picks_is_exported() {
     // Another goal cannot be gone on with, and what is no pick is refused with those that are.
     let other = output(folder, &["llm", "search", "--resume", "--run-dir", "parts", "--minimise", "nats"]);
     assert_eq!(failure(&other).0, 2);
+    let other = output(folder, &["llm", "search", "--resume", "--run-dir", "parts", "--model", "built-in"]);
+    assert_eq!(failure(&other).0, 2);
     let wrong =
         output(folder, &["llm", "export", "--run-dir", "parts", "--pick", "largest", "--to", "x.gguf"]);
     let (code, said) = failure(&wrong);

@@ -79,8 +79,9 @@ pub struct Search {
     /// Where the search is kept [default: a new folder in runs/]
     #[arg(long, value_name = "D")]
     run_dir: Option<PathBuf>,
-    /// Go on with the search that --run-dir holds
-    #[arg(long, requires = "run_dir")]
+    /// Go on with the search that --run-dir holds; its model, its measures and its space are kept
+    #[arg(long, requires = "run_dir", conflicts_with_all = ["model", "tokenizer", "text", "tokens", "window", "questions", "limit",
+        "widths", "fewest_layers", "formats", "kv_heads", "uniform", "space", "save_space"])]
     resume: bool,
     /// Print one JSON object for each measurement, and one for the summary
     #[arg(long)]

@@ -102,7 +102,8 @@ pub struct Tune {
     #[arg(long, value_name = "D")]
     run_dir: PathBuf,
     /// Go on with the training that --run-dir holds; what it was begun with is kept
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["model", "tokenizer", "text", "sample", "original", "whole", "widths", "fewest_layers",
+        "formats", "kv_heads", "uniform"])]
     resume: bool,
     /// Print one JSON object
     #[arg(long)]
