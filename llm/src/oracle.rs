@@ -6,7 +6,6 @@ use crate::{
     evaluate::{judge, perplexity_unless, speed},
     model::Model,
     questions::Question,
-    space::whole,
     subnetwork::Subnetwork,
     tokenizer::Tokenizer,
 };
@@ -19,7 +18,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, PoisonError, RwLock,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
 };
 
@@ -54,8 +53,6 @@ pub struct LlmOracle {
     identity: String,
     /// Speed is measured while nothing else is.
     alone: RwLock<()>,
-    /// How often the whole model was asked for.
-    told: AtomicUsize,
 }
 
 impl LlmOracle {
@@ -95,8 +92,7 @@ impl LlmOracle {
             }
         }
         let identity = format!("llm {} window {}", hex(&hash.finalize()), measures.window);
-        let (alone, told) = (RwLock::new(()), AtomicUsize::new(0));
-        Ok(Self { space, model, tokenizer, measures, fidelities, identity, alone, told })
+        Ok(Self { space, model, tokenizer, measures, fidelities, identity, alone: RwLock::new(()) })
     }
 
     /// The metrics of a part; of the whole model where none is given. `tokens` of the text are predicted.
@@ -184,13 +180,6 @@ impl CostlyOracle for LlmOracle {
 
     fn fidelities(&self) -> &Fidelities {
         &self.fidelities
-    }
-
-    /// The whole model comes first, by which is told how much a part loses, and then the whole in other formats: what everybody
-    /// would try.
-    fn brought(&self) -> Option<Training> {
-        let next = self.told.fetch_add(1, Ordering::Relaxed);
-        whole(&self.space).into_iter().nth(next).map(Training::full)
     }
 
     fn measure(&self, training: &Training, stop: &AtomicBool) -> Result<Answer, CostlyError> {

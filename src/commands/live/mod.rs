@@ -26,6 +26,7 @@ use srnas_learner::{
     RunDir, Start,
     evaluate::{RemoteOptions, RemoteOracle, Terms},
 };
+use srnas_llm::space::whole;
 use srnas_oracle::{
     OracleSpec,
     catalog::Catalog,
@@ -36,7 +37,7 @@ use srnas_oracle::{
 };
 use srnas_policy::Policy;
 use srnas_search::{Enough, Event, Goal, Guide, Limit, LiveSearch, MethodSpec, Past, report::SearchReport};
-use srnas_task::Fidelities;
+use srnas_task::{Fidelities, Training};
 use status::Reporter;
 use std::{
     net::SocketAddr,
@@ -211,6 +212,9 @@ impl LiveArguments {
                  network does not"
             );
         }
+        // Of parts the whole model comes first, by which is told how much a part loses, in each format: what everybody would try.
+        let whole = if config.llm.is_some() { whole(&given.space) } else { Vec::new() };
+        let of_parts = whole.into_iter().map(Training::full);
         let search = LiveSearch {
             oracle: oracle.as_ref(),
             goal: config.goal()?,
@@ -219,7 +223,9 @@ impl LiveArguments {
             past,
             budget,
             parallel: config.slots().min(most),
-            first: first.iter().filter(|f| f.answer.is_none()).map(|f| f.training.clone()).collect(),
+            first: of_parts
+                .chain(first.iter().filter(|f| f.answer.is_none()).map(|f| f.training.clone()))
+                .collect(),
             ends,
             seed: config.seed,
         };
