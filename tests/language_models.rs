@@ -3,7 +3,7 @@
 
 mod harness;
 
-use harness::{PROGRAM, Process, failure, stdout, text};
+use harness::{Process, command, failure, output, stdout, text};
 use rusqlite::Connection;
 use serde_json::Value;
 use std::{
@@ -11,22 +11,11 @@ use std::{
     fs,
     io::Write,
     path::Path,
-    process::{Command, Output, Stdio},
+    process::Stdio,
     thread,
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
-
-fn command(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(PROGRAM);
-    command.args(arguments).current_dir(folder).env("HOME", folder).env_remove("RUST_LOG");
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
-fn output(folder: &Path, arguments: &[&str]) -> Output {
-    command(folder, arguments).output().unwrap()
-}
 
 fn until(done: impl Fn() -> bool) {
     let began = Instant::now();
@@ -172,6 +161,8 @@ fn what_cannot_be_searched_is_refused_before_anything_is_begun() {
         (vec!["--text", "empty.txt"], "empty.txt"),
         (vec!["--text", "nowhere.txt"], "nowhere.txt"),
         (vec!["--minimise", "perplexty"], "perplexity"),
+        (vec!["--window", "9999"], "window"),
+        (vec!["--tokens", "100", "--fidelity", "tokens=10,100"], "--fidelity"),
         (vec!["--fewest-layers", "9"], "1 to"),
         (vec!["--kv-heads", "3"], "key heads"),
         (vec!["--formats", "q9"], "q8_0"),
@@ -182,5 +173,25 @@ fn what_cannot_be_searched_is_refused_before_anything_is_begun() {
         let (code, said) = failure(&output(folder, &arguments));
         assert!(code == 2 && said.contains(named), "{more:?}: {said}");
         assert!(!folder.join("parts").exists(), "{more:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_trained_is_refused_before_anything_is_begun() {
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path();
+    for (more, named) in [
+        (vec!["--sample", "0"], "--text"),
+        (vec!["--length", "9999"], "context"),
+        (vec!["--learning-rate", "nan"], "learning rate"),
+        (vec!["--original", "nowhere.bin"], "nowhere.bin"),
+        (vec!["--kv-heads", "1"], "--kv-heads"),
+        (vec!["--parts", "0"], "--whole"),
+        (vec!["--whole", "--widths", "2"], "--widths"),
+    ] {
+        let arguments = [&["llm", "tune", "--model", "built-in", "--run-dir", "tuned"][..], &more].concat();
+        let (code, said) = failure(&output(folder, &arguments));
+        assert!(code == 2 && said.contains(named), "{more:?}: {said}");
+        assert!(!folder.join("tuned").exists(), "{more:?}");
     }
 }

@@ -2,15 +2,9 @@
 
 mod harness;
 
-use harness::{PROGRAM, Process, failure, stdout, text};
+use harness::{Process, command, failure, output, stdout, text};
 use rusqlite::Connection;
-use std::{
-    collections::HashSet,
-    fs,
-    path::Path,
-    process::{Command, Output, Stdio},
-    time::Duration,
-};
+use std::{collections::HashSet, fs, path::Path, process::Output, time::Duration};
 use tempfile::TempDir;
 
 const SPACE: &str = r#"
@@ -41,17 +35,6 @@ width=$(echo "$SRNAS_ARCHITECTURE" | sed 's/.*"width":\([0-9]*\).*/\1/')
 echo "words before"
 echo "{\"loss\": $((100 - layers * width)), \"layers\": $layers}"
 "#;
-
-fn command(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(PROGRAM);
-    command.args(arguments).current_dir(folder).env("HOME", folder).env_remove("RUST_LOG");
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
-fn output(folder: &Path, arguments: &[&str]) -> Output {
-    command(folder, arguments).output().unwrap()
-}
 
 fn setup() -> TempDir {
     let folder = TempDir::new().unwrap();

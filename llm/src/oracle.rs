@@ -50,7 +50,6 @@ pub struct LlmOracle {
     tokenizer: Tokenizer,
     measures: Measures,
     fidelities: Fidelities,
-    identity: String,
     /// Speed is measured while nothing else is.
     alone: RwLock<()>,
 }
@@ -60,7 +59,7 @@ impl LlmOracle {
     /// tokens, and the last is all that are predicted.
     ///
     /// # Errors
-    /// Nothing to measure, and amounts of tokens that the text does not have.
+    /// Nothing to measure, a window that the model cannot read, and amounts of tokens that the text does not have.
     pub fn new(
         space: Arc<SearchSpace>,
         model: Model,
@@ -81,18 +80,14 @@ impl LlmOracle {
             }
             measures.text.truncate(most as usize);
         }
-        // What an answer depends on; the space is kept elsewhere.
-        let mut hash = Sha256::new();
-        model.hash_into(&mut hash);
-        measures.text.iter().for_each(|token| hash.update(token.to_le_bytes()));
-        for question in measures.questions.iter().flat_map(|(_, questions)| questions) {
-            for choice in question.choices() {
-                hash.update(choice.context.as_bytes());
-                hash.update(choice.text.as_bytes());
-            }
+        let context = model.config().context;
+        if measures.window == 0 || measures.window > context {
+            let window = measures.window;
+            return Err(LlmError::Asked(format!(
+                "a window of {window} tokens: 1 to {context}, the context, are possible"
+            )));
         }
-        let identity = format!("llm {} window {}", hex(&hash.finalize()), measures.window);
-        Ok(Self { space, model, tokenizer, measures, fidelities, identity, alone: RwLock::new(()) })
+        Ok(Self { space, model, tokenizer, measures, fidelities, alone: RwLock::new(()) })
     }
 
     /// The metrics of a part; of the whole model where none is given. `tokens` of the text are predicted.
@@ -158,7 +153,17 @@ impl CostlyOracle for LlmOracle {
     }
 
     fn identity(&self) -> (String, String) {
-        ("llm".into(), self.identity.clone())
+        // What an answer depends on; the space is kept elsewhere.
+        let mut hash = Sha256::new();
+        self.model.hash_into(&mut hash);
+        self.measures.text.iter().for_each(|token| hash.update(token.to_le_bytes()));
+        for question in self.measures.questions.iter().flat_map(|(_, questions)| questions) {
+            for choice in question.choices() {
+                hash.update(choice.context.as_bytes());
+                hash.update(choice.text.as_bytes());
+            }
+        }
+        ("llm".into(), format!("llm {} window {}", hex(&hash.finalize()), self.measures.window))
     }
 
     fn metric_names(&self) -> Vec<String> {

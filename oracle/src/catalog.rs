@@ -141,7 +141,7 @@ impl Catalog {
         let what = match Kind::of(of) {
             Some(kind) => format!("the benchmark that `srnas bench import {}` makes", kind.name),
             None if of == SURROGATES => "what `srnas run --space` trains on".into(),
-            None => "a benchmark that is built in".into(),
+            None => "a benchmark that the program brings or makes".into(),
         };
         Err(CatalogError::Reserved { name: name.into(), what })
     }
@@ -221,7 +221,10 @@ impl Catalog {
             return CatalogError::NoFolder;
         }
         let advice = match Kind::of(name) {
-            None if BuiltIn::of(name).is_some() => format!("`srnas bench generate {name}` makes it"),
+            None if BuiltIn::of(name).is_some() => format!(
+                "`srnas bench generate {name} --out {}` makes it",
+                self.folders[0].join(format!("{name}.{EXTENSION}")).display()
+            ),
             Some(kind) => format!(
                 "make it with `srnas bench import {} DIR…`, DIR… the folders of its tables",
                 kind.name

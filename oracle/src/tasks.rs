@@ -127,8 +127,9 @@ pub fn resolve_with_shorter(
     count: Count,
 ) -> Result<Vec<Arc<Task>>, TaskBuildError> {
     resolve(catalog, names, count, |table, name, count| {
-        let shorter = shorter_trainings(table, name, count)?;
-        Ok(searchable(table, name, count)?.with_shorter(shorter)?)
+        // First the task itself: what is wrong with it is told by the name that was given.
+        let task = searchable(table, name, count)?;
+        Ok(task.with_shorter(shorter_trainings(table, name, count)?)?)
     })
 }
 

@@ -241,6 +241,19 @@ impl Drop for Process {
 /// Far beyond what anything here takes, and short enough for a person to wait.
 pub const SOON: Duration = Duration::from_secs(60);
 
+/// The program with these arguments, in a folder that is its home, too.
+pub fn command(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.args(arguments).current_dir(folder).env("HOME", folder).env_remove("RUST_LOG");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// What came of it.
+pub fn output(folder: &Path, arguments: &[&str]) -> Output {
+    command(folder, arguments).output().unwrap()
+}
+
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

@@ -6,7 +6,7 @@
 
 mod cost;
 
-pub use cost::{Budget, BudgetError, Cost, Measure, RobustSizes, Scale};
+pub use cost::{Cost, Measure, RobustSizes, Scale};
 
 use super::{Choices, Conditional, Decision, SearchSpace, SpaceError};
 use std::{fmt, sync::Arc};
@@ -116,7 +116,8 @@ impl Teacher {
                 TEACHERS.join(", ")
             ));
         };
-        if *layers < 10 || (layers - 4) % 6 != 0 {
+        // What is beyond all teachers has no neighbours to name.
+        if *layers <= 6 * MOST + 4 && (*layers < 10 || (layers - 4) % 6 != 0) {
             let below = layers.saturating_sub(4) / 6 * 6 + 4;
             let near = if below < 10 { "10".into() } else { format!("{below} or {}", below + 6) };
             return Err(format!(
@@ -124,16 +125,6 @@ impl Teacher {
             ));
         }
         Self::new((layers - 4) / 6, *width, blocks)
-    }
-
-    /// Blocks in each of its stages: the most that a stage may have.
-    pub fn depth(self) -> usize {
-        self.depth
-    }
-
-    /// Its widening factor: the most that a stage may have.
-    pub fn width(self) -> usize {
-        self.width
     }
 
     /// The network itself, of basic blocks as published.
@@ -251,7 +242,7 @@ mod tests {
         let space = SearchSpace::named("wrn-compress-28-10").unwrap();
         assert_eq!(space.size(), Some(2 * (4 * 10 * 2u64).pow(3)));
         let teacher = Teacher::of(&space).unwrap();
-        assert_eq!((teacher.depth(), teacher.width(), teacher.to_string().as_str()), (4, 10, "28-10"));
+        assert_eq!((teacher.depth, teacher.width, teacher.to_string().as_str()), (4, 10, "28-10"));
         let choices = teacher.choices(&teacher.network()).unwrap();
         assert_eq!(choices, [0, 3, 9, 0, 3, 9, 0, 3, 9, 0]);
         assert_eq!(WideResNet::of(&space, &choices), Some(teacher.network()));

@@ -51,11 +51,11 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The settings, if something can be trained by them.
+    /// Whether something can be trained by them.
     ///
     /// # Errors
-    /// Which cannot be.
-    pub fn checked(self, context: usize) -> Result<Self, LlmError> {
+    /// What is wrong.
+    pub fn check(&self, context: usize) -> Result<(), LlmError> {
         let share = |value: f32| (0.0..=1.0).contains(&value);
         let wrong = match () {
             () if self.steps == 0 || self.sequences == 0 => "steps and sequences are 1 at least".to_string(),
@@ -71,7 +71,7 @@ impl Settings {
             () if !share(self.alpha) || !share(self.gamma) => {
                 "alpha and gamma are shares, 0 to 1".to_string()
             }
-            () => return Ok(self),
+            () => return Ok(()),
         };
         Err(LlmError::Asked(wrong))
     }

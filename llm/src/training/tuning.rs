@@ -5,7 +5,7 @@ use super::{
     network::Network,
     supernet::{Batch, Losses, Settings, gradients},
 };
-use crate::{LlmError, model::Model};
+use crate::{LlmError, config::Config, model::Model};
 use candle_core::safetensors;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -70,18 +70,27 @@ impl Tuning {
         settings: Settings,
         seed: u64,
     ) -> Result<Self, LlmError> {
-        let settings = settings.checked(model.config().context)?;
-        let (own, other) = (model.config(), original.map_or(model.config(), Model::config));
-        if own.vocabulary != other.vocabulary || settings.length > other.context {
-            return Err(LlmError::Asked(format!(
-                "the original has {} tokens and a context of {}: it cannot teach a model of {} tokens by sequences of {}",
-                other.vocabulary, other.context, own.vocabulary, settings.length
-            )));
-        }
+        Self::check(model.config(), original.map(Model::config), &settings)?;
         let network = Network::new(model)?;
         let config = AdamConfig { weight_decay: settings.weight_decay, clip: CLIP, ..AdamConfig::default() };
         let adam = Adam::new(config, network.parameters());
         Ok(Self { original: original.map(Network::new).transpose()?, network, adam, settings, seed })
+    }
+
+    /// Whether a model can be trained so: what is wrong is known before anything is made.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn check(model: &Config, original: Option<&Config>, settings: &Settings) -> Result<(), LlmError> {
+        settings.check(model.context)?;
+        let Some(other) = original else { return Ok(()) };
+        if model.vocabulary != other.vocabulary || settings.length > other.context {
+            return Err(LlmError::Asked(format!(
+                "the original has {} tokens and a context of {}: it cannot teach a model of {} tokens by sequences of {}",
+                other.vocabulary, other.context, model.vocabulary, settings.length
+            )));
+        }
+        Ok(())
     }
 
     /// Steps done.
@@ -186,7 +195,6 @@ impl Tuning {
 mod tests {
     use super::*;
     use crate::{
-        config::Config,
         evaluate::perplexity,
         matrix::Format,
         subnetwork::{Kept, Subnetwork},

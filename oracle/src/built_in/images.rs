@@ -124,6 +124,18 @@ impl Plan {
                 Err(e) => return Err(e),
             };
             let row = benchmark.row_of(choices);
+            if scores.is_empty() {
+                // It diverges: then it has no value in the table, either.
+                let stored =
+                    row.and_then(|row| Some(benchmark.metric("val/clean").ok()?.value(row, seed as usize)));
+                checks.push(Check {
+                    what: format!("{} trained again, seed {seed}", space.format(choices)),
+                    expected: "no value, since it diverges".into(),
+                    found: stored.map_or("no row".into(), |stored| format!("{stored}")),
+                    ok: stored.is_some_and(f64::is_nan),
+                });
+                continue;
+            }
             let equal = |(name, &score): (&String, &f64)| {
                 let stored = row.and_then(|row| Some(benchmark.metric(name).ok()?.value(row, seed as usize)));
                 stored == Some(f16::from_f64(f64::from(score as f32)).to_f64())

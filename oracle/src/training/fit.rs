@@ -88,7 +88,8 @@ impl Recipe {
     }
 
     /// Adversarial training as published for wide residual networks on CIFAR-10 and CIFAR-100: TRADES with ten steps of 2/255 within 8/255,
-    /// β 6 (arXiv 1901.08573; weight decay as in 2110.03825 and 2212.11005). A cosine stands for their steps of the learning rate.
+    /// β 6 (arXiv 1901.08573; weight decay as in 2110.03825 and 2212.11005). A cosine stands for their steps of the learning
+    /// rate, Nesterov momentum for the plain one, shifts for crops and flips.
     pub fn trades() -> Self {
         let attack = Attack { epsilon: 8.0 / 255.0, steps: 10 };
         Self {

@@ -102,8 +102,9 @@ impl Measurement {
                 add(&attack.name(), 100.0 * score.accuracy);
             }
             for name in questions.robustness.iter().flat_map(Robustness::names) {
-                let value = of.robust.get(&name).copied();
-                add(&name, value.unwrap_or_default());
+                if let Some(value) = of.robust.get(&name) {
+                    add(&name, *value);
+                }
             }
         }
         scores

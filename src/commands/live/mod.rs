@@ -415,7 +415,8 @@ fn check_limits(given: &GivenSpace, oracle: &TrainingOracle, goal: &Goal) -> any
             return Err(Usage(format!(
                 "--require '{limit}': the smallest network of {} ({smallest}) has {}; give at least that",
                 given.space.name(),
-                number(least)
+                // Upwards: what is said is to be enough.
+                number((least * 1e4).ceil() / 1e4)
             ))
             .into());
         }

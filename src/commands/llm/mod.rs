@@ -13,8 +13,11 @@ pub use parts::LlmConfig;
 
 use super::Usage;
 use clap::{Args, Subcommand};
-use srnas_llm::{built_in, model::Model, tokenizer::Tokenizer, training::fresh, weights};
-use std::path::{Path, PathBuf};
+use srnas_llm::{built_in, config::Config, model::Model, tokenizer::Tokenizer, training::fresh, weights};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 const EXAMPLES: &str = "Examples:
   srnas llm generate --model stories260K.bin --tokenizer tok512.bin --prompt 'Once upon a time' --tokens 200
@@ -76,14 +79,12 @@ pub struct Given {
 impl Given {
     fn load(&self) -> anyhow::Result<(Model, Tokenizer)> {
         let path = self.path()?;
-        if path == Path::new(built_in::NAME) && self.tokenizer.is_none() {
-            return Ok((built_in::model()?, built_in::tokenizer()?));
-        }
-        let model = match path.extension().is_some_and(|e| e == "json") {
-            true => fresh(tune::fresh_config(path)?, 1)?,
-            false => weights::load(path)?,
+        let model = load_model(path)?;
+        let tokenizer = match &self.tokenizer {
+            None if path == Path::new(built_in::NAME) => built_in::tokenizer()?,
+            None => Tokenizer::load(path)?,
+            Some(file) => Tokenizer::load(file)?,
         };
-        let tokenizer = Tokenizer::load(self.tokenizer.as_deref().unwrap_or(path))?;
         tokenizer.check(model.config())?;
         Ok((model, tokenizer))
     }
@@ -96,6 +97,27 @@ impl Given {
         let path = self.model.as_deref().unwrap_or(Path::new(""));
         path.file_name().map(Path::new).unwrap_or(path).display().to_string()
     }
+}
+
+/// A model by the name that `--model` has for it.
+fn load_model(path: &Path) -> anyhow::Result<Model> {
+    if path == Path::new(built_in::NAME) {
+        return Ok(built_in::model()?);
+    }
+    if path.extension().is_none_or(|e| e != "json") {
+        return Ok(weights::load(path)?);
+    }
+    let wrong = |e: String| Usage(format!("{}: {e}", path.display()));
+    let text = fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
+    Ok(fresh(Config::from_json(&text).map_err(wrong)?, 1)?)
+}
+
+/// A path that means the same from everywhere.
+fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
+    if path == Path::new(built_in::NAME) {
+        return Ok(path.to_path_buf());
+    }
+    fs::canonicalize(path).map_err(|e| Usage(format!("{}: {e}", path.display())).into())
 }
 
 impl LlmCommand {

@@ -1,6 +1,6 @@
 //! What the parts of a model are measured by, and one measurement of one of them.
 
-use super::Given;
+use super::{Given, absolute};
 use crate::commands::Usage;
 use anyhow::Context;
 use clap::Args;
@@ -18,7 +18,6 @@ use srnas_space::SearchSpace;
 use srnas_task::Fidelities;
 use std::{
     collections::BTreeMap,
-    fs,
     io::Read,
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicBool},
@@ -71,19 +70,13 @@ pub struct LlmConfig {
 impl LlmConfig {
     /// What the command line says, with paths that mean the same from everywhere.
     pub fn of(given: &Given, by: &MeasureArguments) -> anyhow::Result<Self> {
-        let absolute = |path: &PathBuf| -> anyhow::Result<PathBuf> {
-            if path == Path::new(built_in::NAME) {
-                return Ok(path.clone());
-            }
-            fs::canonicalize(path).map_err(|e| Usage(format!("{}: {e}", path.display())).into())
-        };
         Ok(Self {
-            model: absolute(&given.path()?.to_path_buf())?,
-            tokenizer: given.tokenizer.as_ref().map(absolute).transpose()?,
-            text: by.text.as_ref().map(absolute).transpose()?,
+            model: absolute(given.path()?)?,
+            tokenizer: given.tokenizer.as_deref().map(absolute).transpose()?,
+            text: by.text.as_deref().map(absolute).transpose()?,
             tokens: by.tokens,
             window: by.window,
-            questions: by.questions.iter().map(absolute).collect::<Result<_, _>>()?,
+            questions: by.questions.iter().map(|path| absolute(path)).collect::<Result<_, _>>()?,
             limit: by.limit,
         })
     }
@@ -100,7 +93,17 @@ impl LlmConfig {
         wanted: &[String],
         fidelities: Fidelities,
     ) -> anyhow::Result<LlmOracle> {
-        let (model, tokenizer) = self.load()?;
+        self.oracle_of(self.load()?, space, wanted, fidelities)
+    }
+
+    /// As [`Self::oracle`], of the model that was loaded.
+    fn oracle_of(
+        &self,
+        (model, tokenizer): (Model, Tokenizer),
+        space: Arc<SearchSpace>,
+        wanted: &[String],
+        fidelities: Fidelities,
+    ) -> anyhow::Result<LlmOracle> {
         let mut measures = Measures {
             text: Vec::new(),
             window: self.window.unwrap_or(WINDOW.min(model.config().context)),
@@ -162,14 +165,15 @@ impl Measure {
         let values: BTreeMap<String, serde_json::Value> =
             serde_json::from_str(&text).map_err(|e| wrong(e.to_string()))?;
         // The space is that of the search, which has looked at the architecture.
-        let (model, _) = config.load()?;
+        let loaded = config.load()?;
+        let model = &loaded.0;
         let part = Subnetwork::of(model.config(), |name| match values.get(name)? {
             serde_json::Value::String(text) => Some(text.clone()),
             other => Some(other.to_string()),
         })?;
         let wanted: Vec<String> = if self.speed { vec![SPEEDS[0].into()] } else { Vec::new() };
         let space = Offer::of(model.config()).space(model.config())?;
-        let oracle = config.oracle(space, &wanted, Fidelities::FULL)?;
+        let oracle = config.oracle_of(loaded, space, &wanted, Fidelities::FULL)?;
         let tokens = said("SRNAS_FIDELITY").map_or(usize::MAX, |tokens| tokens as usize);
         let metrics = oracle.metrics(Some(&part), tokens, &AtomicBool::new(false))?;
         println!("{}", serde_json::to_string(&metrics.unwrap_or_default())?);

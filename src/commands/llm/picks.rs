@@ -52,7 +52,7 @@ impl Picks {
             return print(&self.run_dir, self.within, self.bytes);
         }
         let found = Found::load(&self.run_dir)?;
-        for which in found.picks(self.bytes) {
+        for which in picks(self.bytes) {
             let part = found.pick(which, self.within)?.map(|i| {
                 json!({ "pick": which.to_string(), "architecture": found.space.to_json(&found.parts[i].choices),
                     "metrics": found.parts[i].metrics })
@@ -117,10 +117,6 @@ impl Found {
         Ok(Self { config, space, parts, quality, whole })
     }
 
-    fn picks(&self, bytes: Option<u64>) -> Vec<Pick> {
-        Pick::NAMED.into_iter().chain(bytes.map(Pick::Within)).collect()
-    }
-
     /// The place of a pick.
     ///
     /// # Errors
@@ -162,6 +158,11 @@ impl Found {
     }
 }
 
+/// Those that are told, and the best of a size where one is asked for.
+fn picks(bytes: Option<u64>) -> impl Iterator<Item = Pick> {
+    Pick::NAMED.into_iter().chain(bytes.map(Pick::Within))
+}
+
 /// Prints the picks of a search as a table.
 pub fn print(run_dir: &Path, share: f64, bytes: Option<u64>) -> anyhow::Result<()> {
     let found = Found::load(run_dir).context("there is nothing to pick from")?;
@@ -178,7 +179,7 @@ pub fn print(run_dir: &Path, share: f64, bytes: Option<u64>) -> anyhow::Result<(
     if let Some(i) = found.whole {
         row("the whole", &found.parts[i]);
     }
-    for which in found.picks(bytes) {
+    for which in picks(bytes) {
         match found.pick(which, share) {
             Ok(Some(i)) => row(&which.to_string(), &found.parts[i]),
             Ok(None) => println!("{:14} none of {} parts", which.to_string(), found.parts.len()),

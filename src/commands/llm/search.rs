@@ -13,8 +13,9 @@ use crate::commands::{
     security::ListenerSecurity,
     space::GivenSpace,
 };
+use anyhow::Context;
 use clap::Args;
-use srnas_basics::text::shell;
+use srnas_basics::{files::write_whole, text::shell};
 use srnas_oracle::{OracleSpec, catalog::Catalog};
 use srnas_search::{Limit, MethodSpec};
 use srnas_task::Fidelities;
@@ -54,7 +55,7 @@ pub struct Search {
     #[arg(long, value_name = "METHOD")]
     method: Option<MethodSpec>,
     /// Shorter measurements that may be paid for first: tokens=2048,16384 predicts 2,048 tokens, or 16,384
-    #[arg(long, value_name = "tokens=SHORT,…,FULL")]
+    #[arg(long, value_name = "tokens=SHORT,…,FULL", conflicts_with = "tokens")]
     fidelity: Option<Fidelities>,
     /// An earlier search of the same space that guides this one; `untrained`: the number of weights
     #[arg(long, value_name = "DIR|untrained")]
@@ -69,7 +70,7 @@ pub struct Search {
     #[arg(long)]
     remote: bool,
     /// With --remote, the address to listen on [default: 127.0.0.1:7778]
-    #[arg(long, value_name = "ADDR", value_parser = listen_address, requires = "remote")]
+    #[arg(long, value_name = "ADDR", value_parser = listen_address)]
     listen: Option<SocketAddr>,
     #[command(flatten)]
     security: ListenerSecurity,
@@ -81,7 +82,7 @@ pub struct Search {
     run_dir: Option<PathBuf>,
     /// Go on with the search that --run-dir holds; its model, its measures and its space are kept
     #[arg(long, requires = "run_dir", conflicts_with_all = ["model", "tokenizer", "text", "tokens", "window", "questions", "limit",
-        "widths", "fewest_layers", "formats", "kv_heads", "uniform", "space", "save_space"])]
+        "widths", "fewest_layers", "formats", "kv_heads", "uniform", "space", "save_space", "remote"])]
     resume: bool,
     /// Print one JSON object for each measurement, and one for the summary
     #[arg(long)]
@@ -92,7 +93,8 @@ impl Search {
     pub fn run(self) -> anyhow::Result<()> {
         let parts = if self.resume { None } else { Some(self.parts()?) };
         if let (Some(path), Some((_, space))) = (&self.save_space, &parts) {
-            std::fs::write(path, &space.definition)?;
+            write_whole(path, space.definition.as_bytes())
+                .with_context(|| format!("cannot write {}", path.display()))?;
             println!(
                 "{}: {} decisions; search it by --space {}",
                 path.display(),

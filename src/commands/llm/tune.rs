@@ -1,6 +1,6 @@
 //! `srnas llm tune`: trains a model further, alone or as a super-network whose parts are models.
 
-use super::{Given, offer::OfferArguments};
+use super::{Given, absolute, load_model, offer::OfferArguments};
 use crate::commands::{Usage, stop_flag};
 use anyhow::{Context, bail};
 use clap::Args;
@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use srnas_basics::{files::write_whole, text::shell};
 use srnas_llm::{
-    built_in,
     config::Config,
     evaluate::perplexity,
     export::hugging_face,
@@ -20,7 +19,6 @@ use srnas_llm::{
     subnetwork::{Kept, Subnetwork},
     tokenizer::Tokenizer,
     training::{Corpus, Losses, Settings, Tuning, by_importance},
-    weights,
 };
 use srnas_space::SearchSpace;
 use std::{
@@ -61,7 +59,7 @@ pub struct Tune {
     #[arg(long, value_name = "DIR|FILE")]
     original: Option<PathBuf>,
     /// Train the model as it is, no parts of it: to fine-tune what was exported. It learns from an --original only if one is given
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["parts", "smallest", "gamma", "widths", "fewest_layers", "uniform"])]
     whole: bool,
     #[command(flatten)]
     offer: OfferArguments,
@@ -72,8 +70,8 @@ pub struct Tune {
     #[arg(long, value_name = "N", default_value_t = Settings::default().sequences)]
     sequences: usize,
     /// Tokens of a sequence [default: 256, or the model's context where that is less]
-    #[arg(long, value_name = "N")]
-    length: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
+    length: Option<u32>,
     /// The highest learning rate
     #[arg(long, value_name = "R", default_value_t = Settings::default().learning_rate)]
     learning_rate: f64,
@@ -103,7 +101,8 @@ pub struct Tune {
     run_dir: PathBuf,
     /// Go on with the training that --run-dir holds; what it was begun with is kept
     #[arg(long, conflicts_with_all = ["model", "tokenizer", "text", "sample", "original", "whole", "widths", "fewest_layers",
-        "formats", "kv_heads", "uniform"])]
+        "formats", "kv_heads", "uniform", "steps", "sequences", "length", "learning_rate", "weight_decay", "alpha", "gamma",
+        "parts", "smallest", "checkpoint", "seed"])]
     resume: bool,
     /// Print one JSON object
     #[arg(long)]
@@ -129,11 +128,24 @@ struct TuneConfig {
 
 impl Tune {
     pub fn run(self) -> anyhow::Result<()> {
-        let config = if self.resume { self.resumed()? } else { self.begun()? };
+        let mut config = if self.resume { self.resumed()? } else { self.begun()? };
         let given = Given { model: Some(config.model.clone()), tokenizer: config.tokenizer.clone() };
         let (model, tokenizer) = given.load()?;
+        if self.length.is_none() && !self.resume {
+            config.settings.length = config.settings.length.min(model.config().context);
+        }
+        let settings = config.settings;
+        let original = match (&config.original, config.elastic) {
+            (Some(path), _) => Some(load_model(path)?),
+            (None, true) => Some(model.clone()),
+            (None, false) => None,
+        };
+        // What is refused is refused before there is a folder of it.
+        Tuning::check(model.config(), original.as_ref().map(Model::config), &settings)?;
         let (texts, held_out) = texts(&config.text, &tokenizer)?;
-        let settings = config.settings.checked(model.config().context)?;
+        if texts.is_empty() && config.sample == 0 {
+            return Err(Usage("there is nothing to train on: give --text or --sample".into()).into());
+        }
         let parts = Parts::of(model.config(), &config)?;
         fs::create_dir_all(&self.run_dir)
             .with_context(|| format!("cannot make {}", self.run_dir.display()))?;
@@ -154,11 +166,6 @@ impl Tune {
         let start = match config.elastic {
             true => by_importance(&model, &corpus, ORDERED_BY, config.seed)?,
             false => model.clone(),
-        };
-        let original = match (&config.original, config.elastic) {
-            (Some(path), _) => Some(weights::load(path)?),
-            (None, true) => Some(model.clone()),
-            (None, false) => None,
         };
         let mut tuning = Tuning::new(&start, original.as_ref(), settings, config.seed)?;
         let state = self.run_dir.join(STATE);
@@ -185,18 +192,10 @@ impl Tune {
     }
 
     fn begun(&self) -> anyhow::Result<TuneConfig> {
-        let absolute = |path: &Path| match path == Path::new(built_in::NAME) {
-            true => Ok(path.to_path_buf()),
-            false => fs::canonicalize(path).map_err(|e| Usage(format!("{}: {e}", path.display()))),
-        };
-        let all = |paths: &[PathBuf]| paths.iter().map(|path| absolute(path)).collect::<Result<Vec<_>, _>>();
-        let model = self.given.path()?;
-        let context = match model.extension().is_some_and(|e| e == "json") {
-            true => fresh_config(model)?.context,
-            false if model == Path::new(built_in::NAME) => built_in::model()?.config().context,
-            false => weights::load(model)?.config().context,
-        };
-        let default = Settings::default();
+        if !self.offer.formats.is_empty() || !self.offer.kv_heads.is_empty() {
+            let text = "--formats and --kv-heads are for a search: nothing is trained for them";
+            return Err(Usage(text.into()).into());
+        }
         let parts = if self.whole { 0 } else { self.parts };
         if parts == 0 && !self.whole && !self.smallest {
             return Err(
@@ -204,10 +203,10 @@ impl Tune {
             );
         }
         Ok(TuneConfig {
-            model: absolute(model)?,
+            model: absolute(self.given.path()?)?,
             tokenizer: self.given.tokenizer.as_deref().map(absolute).transpose()?,
             original: self.original.as_deref().map(absolute).transpose()?,
-            text: all(&self.text)?,
+            text: self.text.iter().map(|path| absolute(path)).collect::<Result<_, _>>()?,
             sample: self.sample.unwrap_or(if self.text.is_empty() { 500_000 } else { 0 }),
             elastic: !self.whole,
             checkpoint: self.checkpoint,
@@ -215,7 +214,7 @@ impl Tune {
             settings: Settings {
                 steps: self.steps,
                 sequences: self.sequences,
-                length: self.length.unwrap_or(default.length.min(context)),
+                length: self.length.map_or(Settings::default().length, |n| n as usize),
                 learning_rate: self.learning_rate,
                 weight_decay: self.weight_decay,
                 alpha: self.alpha,
@@ -238,11 +237,10 @@ impl Tune {
     /// The texts, and what the model writes: once, so that a training that goes on reads the same.
     fn corpus(&self, config: &TuneConfig, model: &Model, texts: Vec<Vec<u32>>) -> anyhow::Result<Corpus> {
         let bos = model.config().bos;
-        let given = if texts.is_empty() { None } else { Some(Corpus::new(texts, bos)?) };
         if config.sample == 0 {
-            return given
-                .ok_or_else(|| Usage("there is nothing to train on: give --text or --sample".into()).into());
+            return Ok(Corpus::new(texts, bos)?);
         }
+        let given = if texts.is_empty() { None } else { Some(Corpus::new(texts, bos)?) };
         let path = self.run_dir.join(SAMPLED);
         let sampled = match fs::read(&path) {
             Ok(bytes) => {
@@ -303,7 +301,7 @@ impl Tune {
                 }
                 (mean, counted, saved) = (Losses::default(), 0, Instant::now());
             }
-            if done.is_multiple_of(checkpoint) || done == steps {
+            if done.is_multiple_of(checkpoint) && done < steps {
                 tuning.save(state)?;
             }
         }
@@ -359,12 +357,6 @@ impl Tune {
         }
         Ok(())
     }
-}
-
-/// A config alone, for a model that knows nothing yet.
-pub fn fresh_config(path: &Path) -> anyhow::Result<Config> {
-    let text = fs::read_to_string(path).map_err(|e| Usage(format!("{}: {e}", path.display())))?;
-    Ok(Config::from_json(&text).map_err(|e| Usage(format!("{}: {e}", path.display())))?)
 }
 
 /// The texts as tokens, and the last of each, held out.

@@ -15,7 +15,7 @@ use std::{path::PathBuf, time::Instant};
 /// Print what untrained networks say of architectures: zero-cost proxies, and how long each takes
 #[derive(Debug, Args)]
 pub struct ProxiesCommand {
-    /// A space whose architectures can be trained: nb201
+    /// A space whose architectures can be trained: nb201, or one of wrn-compress-…
     #[arg(value_name = "FILE|NAME")]
     space: String,
     #[command(flatten)]
@@ -60,8 +60,15 @@ impl ProxiesCommand {
         let of = |choices: &Vec<u8>| -> anyhow::Result<Vec<Scored>> {
             let score = |proxies: &Proxies| -> anyhow::Result<Scored> {
                 let began = Instant::now();
-                let found = proxies.of(choices)?;
-                Ok((found[0], began.elapsed().as_secs_f64()))
+                // One that cannot be built has no score; the others have.
+                let score = proxies.of(choices).map_or_else(
+                    |error| {
+                        tracing::warn!("{}: {error}", space.format(choices));
+                        f64::NAN
+                    },
+                    |found| found[0],
+                );
+                Ok((score, began.elapsed().as_secs_f64()))
             };
             alone.iter().map(score).collect()
         };

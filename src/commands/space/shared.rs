@@ -27,7 +27,7 @@ const BEST: usize = 10;
 /// Print what architectures are worth on shared weights, which are trained first, and how far that agrees with a task
 #[derive(Debug, Args)]
 pub struct SharedCommand {
-    /// A space whose architectures can be trained: nb201
+    /// A space whose architectures can be trained: nb201, or one of wrn-compress-…
     #[arg(value_name = "FILE|NAME")]
     space: String,
     #[command(flatten)]

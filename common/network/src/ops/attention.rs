@@ -45,26 +45,48 @@ impl<'a> Head<'a> {
     fn attention(&self, count: usize, stride: usize) -> Vec<f32> {
         let mut attention = vec![0.0; count * stride];
         add_product(&mut attention, stride, self.keys, self.queries.transposed(), Then::Keep);
-        let (mut most, mut total) = (vec![f32::NEG_INFINITY; stride], vec![0.0; stride]);
-        vectorised!({
-            for row in attention.chunks_exact(stride) {
-                for (most, score) in most.iter_mut().zip(row) {
-                    *most = if *score > *most { *score } else { *most };
-                }
-            }
-            for row in attention.chunks_exact_mut(stride) {
-                for ((score, most), total) in row.iter_mut().zip(&most).zip(&mut total) {
-                    *score = exp_of_negative((*score - most) * self.scale);
-                    *total += *score;
-                }
-            }
-            total.iter_mut().for_each(|total| *total = 1.0 / *total);
-            for row in attention.chunks_exact_mut(stride) {
-                row.iter_mut().zip(&total).for_each(|(value, share)| *value *= share);
-            }
-        });
+        softmax_down(&mut attention, stride, self.scale);
         attention
     }
+}
+
+/// Softmax of scores [rows, stride], multiplied with `scale` before, down each column.
+pub fn softmax_down(scores: &mut [f32], stride: usize, scale: f32) {
+    let (mut most, mut total) = (vec![f32::NEG_INFINITY; stride], vec![0.0; stride]);
+    vectorised!({
+        for row in scores.chunks_exact(stride) {
+            for (most, score) in most.iter_mut().zip(row) {
+                *most = if *score > *most { *score } else { *most };
+            }
+        }
+        for row in scores.chunks_exact_mut(stride) {
+            for ((score, most), total) in row.iter_mut().zip(&most).zip(&mut total) {
+                *score = exp_of_negative((*score - most) * scale);
+                *total += *score;
+            }
+        }
+        total.iter_mut().for_each(|total| *total = 1.0 / *total);
+        for row in scores.chunks_exact_mut(stride) {
+            row.iter_mut().zip(&total).for_each(|(value, share)| *value *= share);
+        }
+    });
+}
+
+/// The way back through [`softmax_down`]: gradients of what it gave, `shares`, become those of its scores, in place.
+pub fn softmax_down_gradient(gradients: &mut [f32], shares: &[f32], stride: usize, scale: f32) {
+    let mut mean = vec![0.0; stride];
+    vectorised!({
+        for (gradients, shares) in gradients.chunks_exact(stride).zip(shares.chunks_exact(stride)) {
+            for ((mean, gradient), share) in mean.iter_mut().zip(gradients).zip(shares) {
+                *mean += gradient * share;
+            }
+        }
+        for (gradients, shares) in gradients.chunks_exact_mut(stride).zip(shares.chunks_exact(stride)) {
+            for ((gradient, share), mean) in gradients.iter_mut().zip(shares).zip(&mean) {
+                *gradient = (*gradient - mean) * share * scale;
+            }
+        }
+    });
 }
 
 impl CustomOp1 for Attention {
@@ -124,22 +146,7 @@ impl Attention {
             let attention = head.attention(count, stride);
             let mut of_scores = vec![0.0; count * stride];
             add_product(&mut of_scores, stride, head.values, gradient.transposed(), Then::Keep);
-            let mut mean = vec![0.0; stride];
-            vectorised!({
-                for (of_scores, attention) in
-                    of_scores.chunks_exact(stride).zip(attention.chunks_exact(stride))
-                {
-                    for ((mean, of_score), attention) in mean.iter_mut().zip(of_scores).zip(attention) {
-                        *mean += of_score * attention;
-                    }
-                }
-                let rows = of_scores.chunks_exact_mut(stride).zip(attention.chunks_exact(stride));
-                for (of_scores, attention) in rows {
-                    for ((of_score, attention), mean) in of_scores.iter_mut().zip(attention).zip(&mean) {
-                        *of_score = (*of_score - mean) * attention * head.scale;
-                    }
-                }
-            });
+            softmax_down_gradient(&mut of_scores, &attention, stride, head.scale);
             let of_scores = Matrix::new(&of_scores, count, stride);
             let attention = Matrix::new(&attention, count, stride);
             let mut add = |part: usize, left: Matrix, right: Matrix| {

@@ -1,7 +1,6 @@
 //! What a wide residual network costs, to the weight.
 
-use super::{Block, Teacher, WideResNet};
-use std::{fmt, str::FromStr};
+use super::{Block, WideResNet};
 
 /// What is made of a network's shape: the images that it sees, and its channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,7 +147,7 @@ impl WideResNet {
     }
 }
 
-/// What a budget limits.
+/// What is limited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Measure {
     /// Multiply-adds for one image.
@@ -176,130 +175,12 @@ impl Measure {
             Self::Parameters => "cost/parameters_percent",
         }
     }
-
-    fn words(self) -> &'static str {
-        match self {
-            Self::MultiplyAdds => "multiply-adds",
-            Self::Parameters => "parameters",
-        }
-    }
-}
-
-/// How much of the teacher's cost a student may have.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Budget {
-    /// In percent of the teacher's; above 100 is allowed, since robust blocks cost more.
-    percent: f64,
-    /// Of what.
-    measure: Measure,
-}
-
-/// Why a budget is none.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum BudgetError {
-    /// The text is no budget.
-    #[error(
-        "`{0}` is no budget: write percent of the teacher's multiply-adds, as in 50%, or of its weights, as in parameters:50%"
-    )]
-    Text(String),
-    /// It is no share of anything.
-    #[error("a budget is a number above 0, in percent of the teacher's, and not {0}")]
-    Percent(f64),
-    /// Nothing is within it.
-    #[error(
-        "{percent} % of the {what} of WRN-{teacher} are {bound:.0}, and the smallest network of its space ({smallest}) has {least}, {share:.3} %: \
-         give at least that"
-    )]
-    BelowSmallest {
-        /// As given.
-        percent: f64,
-        /// Multiply-adds or parameters.
-        what: &'static str,
-        /// The teacher.
-        teacher: String,
-        /// What the budget comes to.
-        bound: f64,
-        /// The network that costs least.
-        smallest: String,
-        /// What it costs.
-        least: u64,
-        /// In percent of the teacher's.
-        share: f64,
-    },
-}
-
-impl Budget {
-    /// So many percent of what the teacher has.
-    ///
-    /// # Errors
-    /// What is no number above 0.
-    pub fn new(percent: f64, measure: Measure) -> Result<Self, BudgetError> {
-        match percent.is_finite() && percent > 0.0 {
-            true => Ok(Self { percent, measure }),
-            false => Err(BudgetError::Percent(percent)),
-        }
-    }
-
-    /// In percent of the teacher's.
-    pub fn percent(self) -> f64 {
-        self.percent
-    }
-
-    /// Of what.
-    pub fn measure(self) -> Measure {
-        self.measure
-    }
-
-    /// The most that a student may cost, in multiply-adds or weights.
-    ///
-    /// # Errors
-    /// A budget that no network of the teacher's space is within: it names the smallest.
-    pub fn bound(self, teacher: Teacher, scale: Scale) -> Result<f64, BudgetError> {
-        let of = |network: WideResNet| network.cost(scale).unwrap_or_default().of(self.measure);
-        let smallest = teacher.smallest(scale, self.measure);
-        let (whole, least) = (of(teacher.network()), of(smallest));
-        let bound = self.percent / 100.0 * whole as f64;
-        if bound < least as f64 {
-            return Err(BudgetError::BelowSmallest {
-                percent: self.percent,
-                what: self.measure.words(),
-                teacher: teacher.to_string(),
-                bound,
-                smallest: smallest.to_string(),
-                least,
-                share: 100.0 * least as f64 / whole as f64,
-            });
-        }
-        Ok(bound)
-    }
-}
-
-impl FromStr for Budget {
-    type Err = BudgetError;
-
-    fn from_str(text: &str) -> Result<Self, BudgetError> {
-        let (measure, rest) = match text.trim().split_once(':') {
-            Some(("parameters", rest)) => (Measure::Parameters, rest),
-            Some(("multiply_adds", rest)) => (Measure::MultiplyAdds, rest),
-            None => (Measure::MultiplyAdds, text.trim()),
-            Some(_) => return Err(BudgetError::Text(text.into())),
-        };
-        let percent = rest.strip_suffix('%').and_then(|number| number.trim().parse().ok());
-        Self::new(percent.ok_or_else(|| BudgetError::Text(text.into()))?, measure)
-    }
-}
-
-impl fmt::Display for Budget {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let prefix = if self.measure == Measure::Parameters { "parameters:" } else { "" };
-        write!(f, "{prefix}{}%", self.percent)
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wrn::Stage;
+    use crate::wrn::{Stage, Teacher};
 
     fn network(depths: [usize; 3], widths: [usize; 3], block: Block) -> WideResNet {
         let stage = |i: usize| Stage { depth: depths[i], width: widths[i], block };
@@ -406,40 +287,5 @@ mod tests {
         assert_eq!(uniform(10, 1, Block::Robust).cost(scale), None);
         assert!(uniform(10, 8, Block::Robust).cost(scale).is_some());
         assert!(uniform(10, 1, Block::Basic).cost(scale).is_some());
-    }
-
-    #[test]
-    fn a_budget_is_a_share_of_the_teacher_and_not_below_the_smallest() {
-        let teacher = Teacher::new(4, 10, true).unwrap();
-        let budget: Budget = "50%".parse().unwrap();
-        assert_eq!((budget.measure(), budget.to_string().as_str()), (Measure::MultiplyAdds, "50%"));
-        assert_eq!(budget.bound(teacher, Scale::CIFAR10), Ok(0.5 * 5_243_328_768.0));
-        let weights: Budget = "parameters:150%".parse().unwrap();
-        assert_eq!(weights.bound(teacher, Scale::CIFAR10), Ok(1.5 * 36_479_194.0));
-        let error =
-            "0.01%".parse::<Budget>().unwrap().bound(teacher, Scale::CIFAR10).unwrap_err().to_string();
-        assert!(
-            error.contains("WRN-28-10") && error.contains("(stem stride 2, depths 1 1 1, widths 1 1 1)"),
-            "{error}"
-        );
-        let BudgetError::BelowSmallest { least, share, .. } =
-            Budget::new(0.01, Measure::Parameters).unwrap().bound(teacher, Scale::CIFAR10).unwrap_err()
-        else {
-            panic!("it is below")
-        };
-        assert!(
-            Budget::new(share * 1.000_001, Measure::Parameters)
-                .unwrap()
-                .bound(teacher, Scale::CIFAR10)
-                .is_ok()
-                && least > 0
-        );
-        for wrong in ["", "50", "%", "half", "weights:50%", "50%%"] {
-            assert_eq!(wrong.parse::<Budget>(), Err(BudgetError::Text(wrong.into())));
-        }
-        for wrong in ["0%", "-5%", "inf%"] {
-            assert!(matches!(wrong.parse::<Budget>(), Err(BudgetError::Percent(_))), "{wrong}");
-        }
-        assert!(matches!("NaN%".parse::<Budget>(), Err(BudgetError::Percent(_))));
     }
 }

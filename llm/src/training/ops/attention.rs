@@ -1,13 +1,11 @@
 //! Causal attention of rotated queries to rotated keys (arXiv 2104.09864), several query heads to a key head (arXiv 2305.13245).
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
-use srnas_network::{
-    ops::{
-        product::{Matrix, Then, add_product},
-        simd::{LANES, exp_of_negative},
-        tensor, values, with_values,
-    },
-    vectorised,
+use srnas_network::ops::{
+    attention::{softmax_down, softmax_down_gradient},
+    product::{Matrix, Then, add_product},
+    simd::LANES,
+    tensor, values, with_values,
 };
 use std::sync::Arc;
 
@@ -69,24 +67,7 @@ impl Part<'_> {
         for (later, row) in attention.chunks_exact_mut(stride).skip(self.first).enumerate() {
             row[..later].fill(f32::NEG_INFINITY);
         }
-        let (mut most, mut total) = (vec![f32::NEG_INFINITY; stride], vec![0.0; stride]);
-        vectorised!({
-            for row in attention.chunks_exact(stride) {
-                for (most, score) in most.iter_mut().zip(row) {
-                    *most = if *score > *most { *score } else { *most };
-                }
-            }
-            for row in attention.chunks_exact_mut(stride) {
-                for ((score, most), total) in row.iter_mut().zip(&most).zip(&mut total) {
-                    *score = exp_of_negative((*score - most) * scale);
-                    *total += *score;
-                }
-            }
-            total.iter_mut().for_each(|total| *total = 1.0 / *total);
-            for row in attention.chunks_exact_mut(stride) {
-                row.iter_mut().zip(&total).for_each(|(value, share)| *value *= share);
-            }
-        });
+        softmax_down(&mut attention, stride, scale);
         attention
     }
 }
@@ -240,21 +221,7 @@ impl Part<'_> {
         let attention = self.attention(scale);
         let mut of_scores = vec![0.0; self.seen() * stride];
         add_product(&mut of_scores, stride, self.values, gradient.transposed(), Then::Keep);
-        let mut mean = vec![0.0; stride];
-        vectorised!({
-            let rows = of_scores.chunks_exact(stride).zip(attention.chunks_exact(stride));
-            for (of_scores, attention) in rows {
-                for ((mean, of_score), attention) in mean.iter_mut().zip(of_scores).zip(attention) {
-                    *mean += of_score * attention;
-                }
-            }
-            let rows = of_scores.chunks_exact_mut(stride).zip(attention.chunks_exact(stride));
-            for (of_scores, attention) in rows {
-                for ((of_score, attention), mean) in of_scores.iter_mut().zip(attention).zip(&mean) {
-                    *of_score = (*of_score - mean) * attention * scale;
-                }
-            }
-        });
+        softmax_down_gradient(&mut of_scores, &attention, stride, scale);
         (attention, of_scores)
     }
 }

@@ -26,6 +26,26 @@ pub fn cost(network: &WideResNet, shape: Shape, scale: Scale) -> std::result::Re
     network.cost(wide_scale(shape, scale)?).ok_or_else(too_narrow)
 }
 
+/// Whether every network of a space can be built on such images; nothing is wrong with spaces of another kind.
+///
+/// # Errors
+/// A scale that these networks do not have, and stages that are too narrow for the robust blocks that a space offers.
+pub fn all_can_be_built(space: &SearchSpace, shape: Shape, scale: Scale) -> std::result::Result<(), String> {
+    if Teacher::of(space).is_none() {
+        return Ok(());
+    }
+    let whole = wide_scale(shape, scale)?;
+    let offered = space.decisions().iter().any(|d| d.choices.iter().any(|c| c == Block::Robust.name()));
+    match offered && wrn::RobustSizes::of(whole.planes(0, 1)).is_none() {
+        false => Ok(()),
+        true => Err(format!(
+            "robust blocks need stages of 16 channels or more, and scale.width is {}: search {}-basic, which leaves them out",
+            scale.width,
+            space.name()
+        )),
+    }
+}
+
 /// The scale in the words of the space. The stem is as wide as a stage at width 1, and has four channels at least: with fewer, little is
 /// left of an image.
 ///

@@ -287,7 +287,9 @@ impl Robustness {
                 *standing.entry(at(WORST)).or_default() += worst.len();
             }
         }
-        let mean = |ratios: Vec<f64>| ratios.iter().sum::<f64>() / ratios.len().max(1) as f64;
+        // Of a network that tells no image right there is nothing to take a mean of: it is not as smooth as can be.
+        ratios.retain(|_, ratios| !ratios.is_empty());
+        let mean = |ratios: Vec<f64>| ratios.iter().sum::<f64>() / ratios.len() as f64;
         let percent = |standing: usize| 100.0 * standing as f64 / images as f64;
         let accuracies = standing.into_iter().map(|(name, standing)| (name, percent(standing)));
         Ok(accuracies.chain(ratios.into_iter().map(|(name, ratios)| (name, mean(ratios)))).collect())

@@ -32,7 +32,7 @@ use std::{
 use super::{
     Network, Recipe, Score, TrainingError,
     data::{Batch, ImageSet, Split},
-    fit::augmented,
+    fit::{Adversarial, augmented},
     ops::{BLOCK, Moments},
     sgd::Sgd,
 };
@@ -141,9 +141,20 @@ impl SharedWeights {
         settings: SharedSettings,
     ) -> Result<Self, String> {
         if !super::model::can_build(&space) {
-            return Err(format!("architectures of {} share no weights; those of nb201 can", space.name()));
+            return Err(format!(
+                "architectures of {} share no weights; {}",
+                space.name(),
+                super::model::BUILT
+            ));
         }
         recipe.check(&data)?;
+        // Every architecture is drawn now and then.
+        super::model::wide::all_can_be_built(&space, data.shape, recipe.scale)?;
+        if let Some(Adversarial::Free { .. }) = recipe.adversarial {
+            return Err("free adversarial training carries what was added to images from batch to batch, and shared weights train \
+                        another network with each: use pgd, trades or fast"
+                .into());
+        }
         settings.check(&data)?;
         let mut rng = ChaCha8Rng::seed_from_u64(settings.seed);
         let (mean, variance) = data.moments();
