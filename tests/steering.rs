@@ -204,7 +204,7 @@ fn a_search_ends_by_time_by_what_is_reached_and_by_no_gain_and_goes_on() {
     let mut timed =
         Process::start(setup.search(&["--budget", "5", "--time-limit", "300ms", "--grace", "200ms"]));
     timed.wait_for(&["the time of 300ms is over", "1 measurement still runs"], SOON);
-    timed.wait_for(&["given up: layers=", "--resume takes it up first"], SOON);
+    timed.wait_for(&["given up: layers="], SOON);
     assert_eq!(timed.ends(SOON), Some(0));
     setup.remove("hold");
     let said = stdout(&setup.resume(&["--budget", "3"]));
@@ -227,10 +227,7 @@ fn a_search_ends_by_time_by_what_is_reached_and_by_no_gain_and_goes_on() {
     assert_eq!(ended["ended"], "size >= 96 is reached", "{ended}");
     assert!(ended["best"]["value"].as_f64() <= Some(104.0), "{ended}");
     let measured = ended["measured"].as_i64();
-    assert_eq!(
-        summary(&setup.resume(&["--budget", "60", "--stop-when", "size >= 96", "--json"]))["measured"],
-        measured.unwrap()
-    );
+    assert_eq!(summary(&setup.resume(&["--budget", "60", "--json"]))["measured"], measured.unwrap());
 
     let other = [
         "search",

@@ -96,7 +96,8 @@ impl CommandOracle {
         if let (Some(curves), Some(metric)) = (&oracle.options.curves, oracle.options.metrics.first()) {
             let unit = oracle.options.fidelities.unit().to_string();
             let has_ended = |name: &str| !oracle.interrupted.has(name);
-            let curves = Curves::open(curves.clone(), metric.clone(), unit, has_ended)?;
+            let wanted = oracle.options.metrics.clone();
+            let curves = Curves::open(curves.clone(), metric.clone(), wanted, unit, has_ended)?;
             oracle.curves = Some(Arc::new(curves));
         }
         Ok(oracle)
@@ -131,9 +132,14 @@ impl CommandOracle {
         }
     }
 
-    /// What `SRNAS_MEASUREMENT` of a measurement begins with.
+    /// What `SRNAS_MEASUREMENT` of a measurement begins with; of all of them where none is named. It ends with a slash, so that no
+    /// measurement's is the beginning of another's.
     fn mark(&self, measurement: &str) -> String {
-        format!("{}/{measurement}", self.options.folder.display())
+        let folder = self.options.folder.display();
+        match measurement {
+            "" => format!("{folder}/"),
+            measurement => format!("{folder}/{measurement}/"),
+        }
     }
 
     /// Name of the folder of a training's first try.
@@ -248,14 +254,8 @@ impl CommandOracle {
                 )));
             }
         };
-        let last = match (&answer, &self.curves, &followed) {
-            // It goes on another time.
-            (Ended::Stopped, ..) => None,
-            (_, Some(curves), Some(followed)) => curves.end(followed),
-            _ => None,
-        };
         let said = match answer {
-            Ended::Early => self.stopped_early(last),
+            Ended::Early => self.stopped_early(followed.as_ref().and_then(|followed| followed.last())),
             Ended::Stopped => {
                 self.interrupted.add(name, number, training);
                 return Err(CostlyError::Stopped);
@@ -263,6 +263,9 @@ impl CommandOracle {
             Ended::Failed(reason) => Err(reason),
             Ended::Well(stdout) => answer::read(&stdout, &self.options.metrics),
         };
+        if let (Some(curves), Some(followed)) = (&self.curves, &followed) {
+            curves.end(followed, said.is_ok());
+        }
         match &said {
             Err(reason) => fs::write(folder.join(REASON), format!("{reason}\n")).map_err(failed)?,
             // A longer training may go on from it.

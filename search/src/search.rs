@@ -24,6 +24,8 @@ pub(crate) struct Ended {
     pub key: u64,
     /// What it found, each value to be maximised; none where it has no value.
     pub values: Option<Vec<f32>>,
+    /// What was paid; nothing where it was measured elsewhere, and cannot be gone on with.
+    cost: f64,
 }
 
 /// What a search does next.
@@ -155,7 +157,9 @@ impl<'m> Search<'m> {
         let limit = training.fidelity.place().unwrap_or(self.prices.shorter.len());
         let has_value = |place: &usize| {
             let ended = self.paid.get(&(key, Fidelity::Shorter(*place))).copied().flatten();
-            ended.is_some_and(|ended| self.ended[ended].values.is_some())
+            ended
+                .map(|ended| &self.ended[ended])
+                .is_some_and(|ended| ended.values.is_some() && ended.cost > 0.0)
         };
         (0..limit).rev().find(has_value)
     }
@@ -267,7 +271,7 @@ impl<'m> Search<'m> {
             let worst = self.worst.entry(training.fidelity).or_insert_with(|| values.clone());
             worst.iter_mut().zip(values).for_each(|(worst, value)| *worst = worst.min(*value));
         }
-        self.ended.push(Ended { training: training.clone(), key, values });
+        self.ended.push(Ended { training: training.clone(), key, values, cost });
         self.tell_of(&training, place)
     }
 

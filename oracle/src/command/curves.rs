@@ -162,6 +162,8 @@ pub(super) struct Curves {
     options: CurveOptions,
     /// The metric of which they are.
     metric: String,
+    /// What a report must have to stand for an answer: every metric that is searched.
+    wanted: Vec<String>,
     /// What the amount of training is called, beside `epoch` and `step`.
     unit: String,
     /// Those of trainings that have ended, by the names of their folders.
@@ -202,11 +204,12 @@ impl Curves {
     pub fn open(
         options: CurveOptions,
         metric: String,
+        wanted: Vec<String>,
         unit: String,
         has_ended: impl Fn(&str) -> bool,
     ) -> io::Result<Self> {
         fs::create_dir_all(&options.folder)?;
-        let curves = Self { options, metric, unit, ended: Mutex::default() };
+        let curves = Self { options, metric, wanted, unit, ended: Mutex::default() };
         for entry in fs::read_dir(&curves.options.folder)? {
             let path = entry?.path();
             let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
@@ -268,15 +271,21 @@ impl Curves {
         (follower, Followed { name: name.into(), reported, early })
     }
 
-    /// A training has come to an end: the others are compared with it from now on. What it reported last.
-    pub fn end(&self, followed: &Followed) -> Option<(f64, BTreeMap<String, f64>)> {
+    /// A training has come to an end: if it has a value, the others are compared with it from now on. Of what failed, and of what
+    /// reported nothing, no curve is left: one that breaks off at its best says nothing of how far others are to get.
+    pub fn end(&self, followed: &Followed, has_value: bool) {
         let reported = followed.reported.lock().unwrap_or_else(PoisonError::into_inner);
-        match reported.curve.0.is_empty() {
-            // Nothing was reported: no empty file is left.
-            true => drop(fs::remove_file(self.path(&followed.name))),
-            false => drop(self.ended().insert(followed.name.clone(), reported.curve.clone())),
+        match has_value && !reported.curve.0.is_empty() {
+            true => drop(self.ended().insert(followed.name.clone(), reported.curve.clone())),
+            false => drop(fs::remove_file(self.path(&followed.name))),
         }
-        reported.last.clone()
+    }
+}
+
+impl Followed {
+    /// What it reported last, and when.
+    pub fn last(&self) -> Option<(f64, BTreeMap<String, f64>)> {
+        self.reported.lock().unwrap_or_else(PoisonError::into_inner).last.clone()
     }
 }
 
@@ -308,7 +317,12 @@ impl Follower {
         }
         let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
         reported.curve.add(epoch, value);
+        // Stopped here it would have no value.
+        let is_whole = self.curves.wanted.iter().all(|metric| metrics.contains_key(metric));
         reported.last = Some((epoch, metrics));
+        if !is_whole {
+            return;
+        }
         let Some(rule) = &self.curves.options.rule else { return };
         let ended = self.curves.ended();
         let others = ended.iter().filter(|(name, _)| **name != self.name).map(|(_, curve)| curve);
@@ -373,14 +387,18 @@ mod tests {
         };
         let open = |ended: &[&str]| {
             let has_ended = |name: &str| ended.contains(&name);
-            Arc::new(Curves::open(options.clone(), "loss".into(), "epochs".into(), has_ended).unwrap())
+            Arc::new(
+                Curves::open(options.clone(), "loss".into(), vec!["loss".into()], "epochs".into(), has_ended)
+                    .unwrap(),
+            )
         };
         let curves = open(&[]);
         let (mut follower, first) = curves.follow("one", false);
         follower.take(b"words\n{\"epoch\": 1, \"lo");
         follower.take(b"ss\": 0.5, \"acc\": 3}\n{\"epoch\": 2, \"loss\": NaN}\n{\"loss\": 0.1}\n{\"epochs\": 2, \"loss\": 0.25}\n{\"epoch\": 3, \"loss\": 0.0}");
         assert!(!first.early.load(Ordering::Relaxed), "nobody to compare with");
-        let (epoch, last) = curves.end(&first).unwrap();
+        let (epoch, last) = first.last().unwrap();
+        curves.end(&first, true);
         assert_eq!((epoch, last["loss"]), (2.0, 0.25), "half a line and no number are no report");
         let text = fs::read_to_string(options.folder.join("one.jsonl")).unwrap();
         assert_eq!(text.lines().count(), 2, "{text}");
@@ -392,13 +410,15 @@ mod tests {
         let (mut again, alone) = curves.follow("one", true);
         again.take(b"{\"epoch\": 3, \"loss\": 99}\n");
         assert!(!alone.early.load(Ordering::Relaxed));
-        assert!(curves.end(&alone).is_some());
+        assert!(alone.last().is_some());
+        curves.end(&alone, true);
         // The mean of 0.5 and 0.25 is better than 0.4.
         follower.take(b"{\"step\": 2, \"loss\": 0.45}\n");
         assert!(second.early.load(Ordering::Relaxed));
         // What reports nothing leaves nothing.
         let (_, silent) = curves.follow("silent", false);
-        assert_eq!(curves.end(&silent), None);
+        assert!(silent.last().is_none());
+        curves.end(&silent, true);
         assert_eq!(fs::read_dir(&options.folder).unwrap().count(), 2);
     }
 }

@@ -257,20 +257,25 @@ impl LiveSearch<'_> {
             began: Instant::now(),
         };
         for measured in known {
-            self.oracle.kept(&measured.training);
+            // Of what was measured elsewhere nothing is here.
+            if !measured.is_elsewhere() {
+                self.oracle.kept(&measured.training);
+            }
             self.learn(&mut state, measured)?;
         }
         self.begin(&mut state, prepared)?;
         let state = Mutex::new(state);
         let (changed, slots) = (Condvar::new(), AtomicUsize::new(0));
+        // Its own: whoever called has more to do when a search gives up what runs.
+        let halt = AtomicBool::new(stop.load(Ordering::Relaxed));
         std::thread::scope(|scope| {
-            let (state, changed, slots) = (&state, &changed, &slots);
+            let (state, changed, slots, halt) = (&state, &changed, &slots, &halt);
             for slot in 0..self.parallel.max(1) {
                 let busy = Busy::new(state, changed, slots);
                 let work = move || {
                     // All of it is moved, not the references in it.
                     let busy = busy;
-                    if let Err(error) = self.work(busy.state, busy.changed, prepared, stop, tell) {
+                    if let Err(error) = self.work(busy.state, busy.changed, prepared, halt, tell) {
                         lock(busy.state).failed.get_or_insert(error);
                     }
                 };
@@ -279,7 +284,7 @@ impl LiveSearch<'_> {
                     lock(state).failed.get_or_insert(LiveError::Oracle(format!("no thread: {error}")));
                 }
             }
-            self.watch(state, changed, slots, stop, tell);
+            self.watch(state, changed, slots, [stop, halt], tell);
         });
         let state = state.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
         let (done, spent) = (paid_for(&state.known), state.search.spent());
@@ -418,15 +423,18 @@ impl LiveSearch<'_> {
         state: &Mutex<State>,
         changed: &Condvar,
         slots: &AtomicUsize,
-        stop: &AtomicBool,
+        [stop, halt]: [&AtomicBool; 2],
         tell: &(dyn Fn(Event) + Sync),
     ) {
         let mut now = lock(state);
         while slots.load(Ordering::Relaxed) > 0 {
+            if stop.load(Ordering::Relaxed) {
+                halt.store(true, Ordering::Relaxed);
+            }
             let elapsed = now.began.elapsed();
             let gives_up = self.ends.gives_up_after();
             if self.is_enough(&mut now, tell) && gives_up.is_some_and(|after| elapsed >= after) {
-                stop.store(true, Ordering::Relaxed);
+                halt.store(true, Ordering::Relaxed);
             }
             let next = [self.ends.time, gives_up].into_iter().flatten();
             let next = next.filter_map(|at| at.checked_sub(elapsed)).filter(|left| !left.is_zero()).min();

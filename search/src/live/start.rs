@@ -27,8 +27,10 @@ const METRICS: &str = "metrics";
 const INFEASIBLE: &str = "infeasible";
 /// How long it was or is to be trained, in the unit of the fidelities.
 const TRAINED: &str = "trained";
+/// What it cost, in full trainings.
+const COST: &str = "cost";
 /// What else `measurements.csv` has: no metrics.
-const OTHERS: [&str; 5] = ["measurement", "breaks", "front", "cost", "elsewhere"];
+const OTHERS: [&str; 5] = ["measurement", "breaks", "front", COST, "elsewhere"];
 
 /// A first point.
 #[derive(Clone, Debug, PartialEq)]
@@ -245,7 +247,20 @@ impl Reader<'_> {
     /// How long it is trained: a full training where nothing is said.
     fn fidelity(&self, fields: &[(String, Value)]) -> Result<Fidelity, String> {
         if self.fidelities.shorter() == 0 {
-            return Ok(Fidelity::Full);
+            let said =
+                |name: &str| fields.iter().find(|(field, _)| field == name).and_then(|(_, v)| number(v));
+            let whole = self.fidelities.amount(Fidelity::Full);
+            let shorter = said(TRAINED).filter(|amount| *amount != whole);
+            let cost = said(COST).filter(|cost| *cost > 0.0 && *cost < 1.0);
+            return match (shorter, cost) {
+                (None, None) => Ok(Fidelity::Full),
+                (Some(amount), _) => Err(format!(
+                    "its `{TRAINED}` is {amount}, and this search has full trainings alone: leave it out, or search with --fidelity"
+                )),
+                (None, Some(cost)) => Err(format!(
+                    "its `{COST}` is {cost} of a full training, and this search has full ones alone: leave it out, or search with --fidelity"
+                )),
+            };
         }
         let names = [TRAINED, self.fidelities.unit()];
         let said = fields.iter().find(|(name, value)| names.contains(&name.as_str()) && !value.is_null());

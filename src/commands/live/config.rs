@@ -367,6 +367,22 @@ impl LiveConfig {
         Ok((config, space))
     }
 
+    /// As [`Self::kept`], for who looks and does not go on with it.
+    ///
+    /// # Errors
+    /// As [`Self::kept`], in other words.
+    pub fn looked_at(run_dir: &Path) -> anyhow::Result<(Self, GivenSpace)> {
+        let whole = run_dir.join("config.toml").exists() && run_dir.join(RunDir::LEDGER).exists();
+        let place = run_dir.display();
+        match (whole, RunDir::holder(run_dir)) {
+            (true, _) => Self::kept(run_dir),
+            (false, Some(holder)) => {
+                Err(Usage(format!("{place}: a search is being prepared there by {holder}")).into())
+            }
+            (false, None) => Err(Usage(format!("{place} holds no search: name its run directory")).into()),
+        }
+    }
+
     /// The configuration in the run directory; what the command line says besides must not contradict it.
     ///
     /// # Errors

@@ -204,10 +204,7 @@ impl Display {
                 return self.show(&now);
             }
             Event::GaveUp { training } => {
-                return info!(
-                    "given up: {}; --resume takes it up first",
-                    self.space.format(&training.choices)
-                );
+                return info!("given up: {}", self.space.format(&training.choices));
             }
             Event::Enough { why, running } => return self.is_enough(why, running),
             Event::NotResumed { said } => return self.not_resumed(said),

@@ -8,7 +8,8 @@ use srnas_ledger::{AnswerRecord, Database, LedgerError, RunRecord, fits};
 use srnas_oracle::costly::{Answer, CostlyOracle};
 use srnas_search::{First, Goal, Journal, Measured, Values};
 use srnas_task::{Count, Fidelities, Fidelity, Training};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
+use tracing::warn;
 
 /// Who the ledger says has measured where it was nobody else.
 const ACTOR: &str = "search";
@@ -41,7 +42,12 @@ impl<'o> SearchLedger<'o> {
             benchmarks: vec![(name, hex(&Sha256::digest(identity)))],
         };
         let database = match resumed {
-            true => Database::open(&held.ledger(), &run)?,
+            true => {
+                let database = Database::open(&held.ledger(), &run)?;
+                // What was said when it went on holds from now on.
+                held.write_config(&toml::to_string(config)?)?;
+                database
+            }
             false => {
                 held.write_config(&toml::to_string(config)?)?;
                 Database::create(&held.ledger(), &run)?
@@ -81,12 +87,21 @@ pub fn measured(answers: Vec<AnswerRecord>, goal: &Goal, fidelities: &Fidelities
 impl SearchLedger<'_> {
     /// Keeps what first points say that was measured elsewhere: it costs nothing. What is known already stays.
     pub fn keep_elsewhere(&mut self, first: &[First], goal: &Goal) -> anyhow::Result<()> {
-        let known: HashSet<(u64, Fidelity)> =
-            self.known(goal)?.iter().map(|measured| (measured.key, measured.training.fidelity)).collect();
+        let known = self.known(goal)?;
+        let known: HashMap<(u64, Fidelity), &Answer> =
+            known.iter().map(|m| ((m.key, m.training.fidelity), &m.answer)).collect();
         let space = self.oracle.space().clone();
-        for first in first.iter().filter(|first| !known.contains(&first.key(&space))) {
+        for first in first {
             let Some(answer) = first.answer.clone() else { continue };
             let (training, (key, _)) = (first.training.clone(), first.key(&space));
+            if let Some(before) = known.get(&first.key(&space)) {
+                let (said, was) = (goal.values(&answer), goal.values(before));
+                if said.map(|values| values.maximised) != was.map(|values| values.maximised) {
+                    let what = space.format(&training.choices);
+                    warn!("{what}: what the ledger has of it stays, and another value is given");
+                }
+                continue;
+            }
             let measured = Measured { training, key, cost: 0.0, answer };
             self.record(&measured, &goal.values(&measured.answer), ELSEWHERE)?;
         }

@@ -34,7 +34,7 @@ impl Look {
     /// # Errors
     /// What is no search, and what cannot be read.
     pub fn at(run_dir: &Path) -> anyhow::Result<Self> {
-        let (config, given) = LiveConfig::kept(run_dir)?;
+        let (config, given) = LiveConfig::looked_at(run_dir)?;
         let (_, answers) = Database::look(&run_dir.join(RunDir::LEDGER), 0)?;
         let (goal, fidelities) = (config.goal()?, config.fidelities());
         let known = measured(answers, &goal, &fidelities);
@@ -119,6 +119,9 @@ impl Look {
         println!("search {} · {}", self.run_dir.display(), self.headline());
         println!("{}", self.best_in_words());
         let Some(status) = &self.status else {
+            if self.holder.is_some() {
+                return;
+            }
             println!("go on: srnas search --resume --run-dir {} --budget N", shell(&self.run_dir));
             return;
         };

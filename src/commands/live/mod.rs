@@ -198,7 +198,13 @@ impl LiveArguments {
         let fidelities = config.fidelities();
         past::check_untrained(&config.past, &config.goal()?, method.as_ref(), fidelities.shorter())?;
         let start = if self.resume { Start::Resume } else { Start::New };
+        if !self.resume && run_dir.join(start::FILE).exists() {
+            let file = run_dir.join(start::FILE);
+            let text = format!("{} is there already: name another --run-dir", file.display());
+            return Err(Usage(text).into());
+        }
         let (oracle, held, resumed) = self.oracle(&given, &config, &run_dir, start)?;
+        status::forget(&run_dir);
         let untrained = past::untrained(&config.past, oracle.as_ref())?;
         let (guide, past) = (guide.describing(untrained.clone()), past.describing(untrained));
         given.keep(&run_dir)?;

@@ -43,7 +43,7 @@ pub struct RetryCommand {
 impl RetryCommand {
     /// Runs the command.
     pub fn run(&self) -> anyhow::Result<()> {
-        let (config, given) = LiveConfig::kept(&self.run_dir)?;
+        let (config, given) = LiveConfig::looked_at(&self.run_dir)?;
         let (held, _) = RunDir::open(&self.run_dir, Start::Resume)?;
         let (mut ledger, _) = Database::open_any(&held.ledger())?;
         let answers = ledger.answers(0)?;

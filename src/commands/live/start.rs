@@ -33,7 +33,7 @@ pub fn load(run_dir: &Path, space: &SearchSpace, fidelities: &Fidelities) -> any
         let wrong = |reason| Usage(format!("{}:{}: {reason}", path.display(), i + 1)).into();
         First::of_line(line, space, fidelities).map_err(wrong)
     };
-    text.lines().enumerate().map(line).collect()
+    text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(line).collect()
 }
 
 /// Adds to those that a run directory has, and returns all: what is there already is replaced in its place.

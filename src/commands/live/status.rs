@@ -64,6 +64,13 @@ impl Status {
     }
 }
 
+/// Forgets what an earlier call said and was asked; whoever holds the run directory does so before anybody looks.
+pub fn forget(run_dir: &Path) {
+    for left in [FILE, DRAIN] {
+        let _ = fs::remove_file(run_dir.join(left));
+    }
+}
+
 /// Now, in seconds since 1970.
 pub fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
@@ -85,8 +92,6 @@ impl Reporter {
     /// # Errors
     /// The system's, if there is no thread.
     pub fn new(run_dir: &Path, search: &LiveSearch, spent: f64) -> io::Result<Self> {
-        // What an earlier call was asked is over.
-        let _ = fs::remove_file(run_dir.join(DRAIN));
         let over = Arc::new((Mutex::new(false), Condvar::new()));
         let (heard, drain, asked) = (over.clone(), search.ends.drain.clone(), run_dir.join(DRAIN));
         let ear = std::thread::Builder::new().name("drain".into()).spawn(move || {

@@ -21,7 +21,7 @@ pub struct SteeringArguments {
     /// With --oracle, begin no measurement after so long, such as 8h or 90m; those that run then are waited for [default: none]
     #[arg(long, value_name = "TIME", requires = "live")]
     pub time_limit: Option<humantime::Duration>,
-    /// With --time-limit, give up after so long again what runs then, such as 10m; --resume takes it up first [default: never]
+    /// With --time-limit, give up after so long again what runs then, such as 10m; --resume takes a program's up first [default: never]
     #[arg(long, value_name = "TIME", requires = "time_limit")]
     pub grace: Option<humantime::Duration>,
     /// With --oracle, end when a full training keeps this limit on any metric that it reports, such as 'loss <= 0.01'; given several

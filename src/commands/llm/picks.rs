@@ -88,7 +88,7 @@ impl Found {
     /// # Errors
     /// One that is not of `srnas llm search`, and one in which nothing has a value.
     pub fn load(run_dir: &Path) -> anyhow::Result<Self> {
-        let (config, given) = LiveConfig::kept(run_dir)?;
+        let (config, given) = LiveConfig::looked_at(run_dir)?;
         let (space, goal) = (given.space, config.goal()?);
         let (_, answers) = Database::look(&run_dir.join(RunDir::LEDGER), 0)?;
         let measured = measured(answers, &goal, &config.fidelities());
