@@ -7,6 +7,7 @@ use srnas_space::{
 };
 use srnas_task::{Fidelities, Fidelity, Training};
 use std::{
+    collections::BTreeMap,
     fs, io,
     path::PathBuf,
     sync::{Arc, atomic::AtomicBool},
@@ -136,7 +137,10 @@ impl CostlyOracle for TrainingOracle {
     }
 
     fn metric_names(&self) -> Vec<String> {
+        let robust = self.questions.robustness.iter().flat_map(|asked| asked.names());
+        let robust: BTreeMap<String, f64> = robust.map(|name| (name, 0.0)).collect();
         let scores = || SplitScores {
+            robust: robust.clone(),
             corrupted: vec![Default::default(); self.questions.corruptions.len()],
             attacked: vec![Default::default(); self.questions.attacks.len()],
             ..SplitScores::default()
