@@ -11,7 +11,7 @@ use std::{
     fs,
     io::Write,
     path::Path,
-    process::Stdio,
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -188,10 +188,31 @@ fn what_cannot_be_trained_is_refused_before_anything_is_begun() {
         (vec!["--kv-heads", "1"], "--kv-heads"),
         (vec!["--parts", "0"], "--whole"),
         (vec!["--whole", "--widths", "2"], "--widths"),
+        (vec!["--sequences", "400000000"], "fewer --sequences"),
     ] {
         let arguments = [&["llm", "tune", "--model", "built-in", "--run-dir", "tuned"][..], &more].concat();
         let (code, said) = failure(&output(folder, &arguments));
         assert!(code == 2 && said.contains(named), "{more:?}: {said}");
         assert!(!folder.join("tuned").exists(), "{more:?}");
+    }
+}
+
+#[test]
+fn a_disk_that_fills_during_an_export_leaves_nothing_half_written() {
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path();
+    fs::write(folder.join("before.gguf"), "as it was").unwrap();
+    // No file may be longer than a tenth of the model's: the system says so, as it would of a disk without room.
+    let script = "trap '' XFSZ; ulimit -f 200; exec \"$@\"";
+    for to in ["whole", "before.gguf", "new.gguf"] {
+        let export = command(folder, &["llm", "export", "--model", "built-in", "--to", to]);
+        let mut limited = Command::new("sh");
+        limited.args(["-c", script, "sh"]).arg(export.get_program()).args(export.get_args());
+        limited.current_dir(folder).envs(export.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let (code, said) = failure(&limited.output().unwrap());
+        assert!(code == 1 && said.contains(to) && said.contains("too large"), "{to}: {code} {said}");
+        let left: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["before.gguf"], "{to}");
+        assert_eq!(fs::read(folder.join("before.gguf")).unwrap(), b"as it was");
     }
 }

@@ -14,6 +14,7 @@ pub mod evaluate;
 pub mod export;
 pub mod generate;
 pub mod matrix;
+mod memory;
 pub mod model;
 pub mod oracle;
 pub mod picks;

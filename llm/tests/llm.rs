@@ -4,6 +4,7 @@
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::{Value, json};
 use srnas_llm::{
     evaluate::{judge, perplexity, speed},
@@ -245,6 +246,47 @@ fn files_that_are_not_what_they_should_be_are_refused_by_name() {
     let mut other = model.config().clone();
     other.vocabulary = 512;
     assert!(tokenizer.check(&other).unwrap_err().to_string().contains("263 tokens and the model 512"));
+}
+
+/// Rewrites a model's tensors as another type.
+fn retyped(folder: &Path, dtype: Dtype, of: fn(f32) -> [u8; 2]) {
+    let path = folder.join("model.safetensors");
+    let bytes = fs::read(&path).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let halves = |tensor: &TensorView| -> Vec<u8> {
+        let floats = tensor.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+        floats.flat_map(of).collect()
+    };
+    let all: Vec<(String, Vec<usize>, Vec<u8>)> =
+        tensors.iter().map(|(name, t)| (name.to_string(), t.shape().to_vec(), halves(&t))).collect();
+    let views = all
+        .iter()
+        .map(|(name, shape, bytes)| (name.as_str(), TensorView::new(dtype, shape.clone(), bytes).unwrap()));
+    fs::write(&path, safetensors::serialize(views, None).unwrap()).unwrap();
+}
+
+#[test]
+fn halves_of_both_kinds_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = weights::load(&tiny(folder.path(), false)).unwrap();
+    let tokenizer = Tokenizer::load(&tiny_tokenizer(folder.path())).unwrap();
+    let tokens = [1, 5, 200, 7];
+    let kinds: [(Dtype, fn(f32) -> [u8; 2], f32); 2] = [
+        (Dtype::F16, |w| half::f16::from_f32(w).to_le_bytes(), 1e-2),
+        (Dtype::BF16, |w| half::bf16::from_f32(w).to_le_bytes(), 1e-1),
+    ];
+    for (dtype, of, near) in kinds {
+        let halved = folder.path().join(format!("{dtype:?}"));
+        hugging_face(&model, &tokenizer, &halved).unwrap();
+        retyped(&halved, dtype, of);
+        let read = weights::load(&halved).unwrap();
+        let apart = furthest(&logits(&read, &tokens), &logits(&model, &tokens));
+        assert!(apart > 0.0 && apart < near, "{dtype:?}: {apart}");
+        // A half is a float, so that nothing more is lost.
+        let again = folder.path().join(format!("{dtype:?}-again"));
+        hugging_face(&read, &tokenizer, &again).unwrap();
+        assert_eq!(logits(&weights::load(&again).unwrap(), &tokens), logits(&read, &tokens));
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod tuning;
 pub use corpus::Corpus;
 pub use importance::by_importance;
 pub use network::{Network, Shape};
+pub(crate) use supernet::TOGETHER;
 pub use supernet::{Batch, Losses, Settings};
 pub use tuning::{Tuning, TuningError};
 
@@ -18,6 +19,7 @@ use crate::{
     LlmError,
     config::Config,
     matrix::Matrix,
+    memory::foresee,
     model::{Layer, Model},
 };
 use rand::SeedableRng;
@@ -31,6 +33,8 @@ use rand_distr::{Distribution, Normal};
 /// Sizes that do not go together.
 pub fn fresh(config: Config, seed: u64) -> Result<Model, LlmError> {
     let config = config.checked().map_err(LlmError::Asked)?;
+    let bytes = 4 * config.parameters() as u64;
+    foresee("the weights take", bytes, "a smaller model takes less").map_err(LlmError::Asked)?;
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let (dim, layers) = (config.dim, config.widths.len());
     let mut drawn = |rows: usize, columns: usize, width: f32| {

@@ -108,7 +108,7 @@ pub struct Losses {
 
 /// Sequences whose gradients are computed together: a batch is cut into these whatever the number of threads, and their sums are
 /// added in their order, so that numbers repeat.
-const TOGETHER: usize = 4;
+pub const TOGETHER: usize = 4;
 
 /// The gradients of a step: L = α (CE(S) + Σ CE(Sᵢ)) + (1 − α) (KL(T, S) + Σ ((1 − γ) KL(S, Sᵢ) + γ KL(T, Sᵢ))), S the whole, Sᵢ its
 /// parts, T the original; KL(p, q) is of q from p, and what is above is a constant in it. Without an original the whole learns from

@@ -9,9 +9,9 @@ use crate::{
     LlmError,
     config::Config,
     matrix::Matrix,
+    memory::foresee,
     model::{Layer, Model},
 };
-use srnas_basics::text::number;
 use std::{fs, path::Path};
 
 pub(crate) use gguf::{gguf_name, metadata as gguf_metadata, metadata_of, of_bytes as of_gguf};
@@ -43,20 +43,8 @@ pub fn load(path: &Path) -> Result<Model, LlmError> {
 
 /// Refuses what cannot be held.
 fn foresee_memory(path: &Path, bytes: u64) -> Result<(), LlmError> {
-    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let line = text.lines().find_map(|l| l.strip_prefix("MemAvailable:"));
-    let free = line.and_then(|l| l.trim().trim_end_matches(" kB").parse::<u64>().ok()).map(|kb| kb * 1024);
-    match free {
-        Some(free) if bytes > free => Err(LlmError::content(
-            path,
-            format!(
-                "the weights take {} MB of memory and {} MB are free; a model in q8_0 takes about a quarter of f32",
-                number((bytes / 1_000_000) as f64),
-                number((free / 1_000_000) as f64)
-            ),
-        )),
-        _ => Ok(()),
-    }
+    let advice = "a model in q8_0 takes about a quarter of f32";
+    foresee("the weights take", bytes, advice).map_err(|reason| LlmError::content(path, reason))
 }
 
 /// The model of a configuration, from its tensors.

@@ -141,7 +141,9 @@ impl Tune {
             (None, false) => None,
         };
         // What is refused is refused before there is a folder of it.
-        Tuning::check(model.config(), original.as_ref().map(Model::config), &settings)?;
+        let teacher = original.as_ref().map(Model::config);
+        Tuning::check(model.config(), teacher, &settings)?;
+        settings.foresee(model.config(), teacher)?;
         let (texts, held_out) = texts(&config.text, &tokenizer)?;
         if texts.is_empty() && config.sample == 0 {
             return Err(Usage("there is nothing to train on: give --text or --sample".into()).into());
