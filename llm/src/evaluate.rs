@@ -1,12 +1,18 @@
 //! How good a model is, and what it costs: perplexity of a text, multiple choice by log-likelihood, tokens a second, memory.
 
 use crate::{
-    LlmError, generate::Sampling, generate::generate, model::Model, questions::Question, tokenizer::Tokenizer,
+    LlmError,
+    generate::{Sampling, generate_by},
+    model::Model,
+    questions::Question,
+    tokenizer::Tokenizer,
 };
 use rayon::prelude::*;
+use rustix::time::{ClockId, clock_gettime};
 use std::{
     fs,
     sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
 };
 
 /// How well a text is predicted.
@@ -159,7 +165,14 @@ pub struct Speed {
     pub generation: f64,
 }
 
-/// Measures speed on one thread: the best of `repeats` times reading `prompt` tokens and writing `tokens`.
+/// Processor time of this thread, which does not run on while others have the processor.
+fn thread_time() -> Duration {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs() as u32)
+}
+
+/// Measures speed on one thread: the best of `repeats` times reading `prompt` tokens and writing `tokens`, by processor time, so that a
+/// machine with other work says the same as one without.
 ///
 /// # Errors
 /// More tokens than the context holds, and none.
@@ -171,7 +184,8 @@ pub fn speed(model: &Model, prompt: usize, tokens: usize, repeats: usize) -> Res
     let read: Vec<u32> = (0..prompt).map(|i| (i * 7 % config.vocabulary) as u32).collect();
     let mut best = Speed { prompt: 0.0, generation: 0.0 };
     for _ in 0..repeats.max(1) {
-        let written = generate(&endless, &read, tokens, Sampling { temperature: 0.0, seed: 0 })?;
+        let written =
+            generate_by(&endless, &read, tokens, Sampling { temperature: 0.0, seed: 0 }, &thread_time)?;
         best.prompt = best.prompt.max(written.prompt_speed());
         best.generation = best.generation.max(written.speed());
     }

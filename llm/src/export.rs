@@ -3,9 +3,10 @@
 
 use crate::{
     LlmError,
+    config::Config,
     matrix::{Matrix, ggml_f32},
     model::Model,
-    tokenizer::Tokenizer,
+    tokenizer::{Kind, Piece, Tokenizer, Vocabulary},
     weights::{gguf_name, neighbours},
 };
 use candle_core::quantized::{
@@ -135,7 +136,7 @@ pub enum Uneven {
 /// Writes a GGUF file, with the tokenizer inside: architecture `llama` where all MLPs have one width.
 ///
 /// # Errors
-/// A model without layers, a tokenizer that is not of pieces with scores, and what the system says; what was there is
+/// A model without layers, a tokenizer that GGUF has no words for, and what the system says; what was there is
 /// untouched then.
 pub fn gguf(model: &Model, tokenizer: &Tokenizer, path: &Path, uneven: Uneven) -> Result<(), LlmError> {
     some_layer(model)?;
@@ -175,11 +176,6 @@ pub fn gguf(model: &Model, tokenizer: &Tokenizer, path: &Path, uneven: Uneven) -
 }
 
 fn metadata(model: &Model, tokenizer: &Tokenizer) -> Result<Vec<(String, Value)>, LlmError> {
-    let Some(pieces) = tokenizer.pieces() else {
-        return Err(LlmError::Asked(
-            "a GGUF file needs the scores of the tokens, which tokenizer.json does not have: give tokenizer.model".into(),
-        ));
-    };
     let config = model.config();
     let widths = &config.widths;
     let number = |n: usize| Value::U32(n as u32);
@@ -205,20 +201,49 @@ fn metadata(model: &Model, tokenizer: &Tokenizer) -> Result<Vec<(String, Value)>
     put(&own("rope.dimension_count"), number(config.head_dim));
     put(&own("rope.freq_base"), Value::F32(config.rope_theta));
     put(&own("attention.layer_norm_rms_epsilon"), Value::F32(config.norm_epsilon));
-    put("tokenizer.ggml.model", Value::String("llama".into()));
-    let list = |of: &dyn Fn(&crate::tokenizer::Piece) -> Value| {
-        Value::Array(pieces.pieces().iter().map(of).collect())
-    };
-    put("tokenizer.ggml.tokens", list(&|p| Value::String(p.text.clone())));
-    put("tokenizer.ggml.scores", list(&|p| Value::F32(p.score)));
-    put("tokenizer.ggml.token_type", list(&|p| Value::I32(p.kind as i32)));
-    put("tokenizer.ggml.bos_token_id", Value::U32(pieces.bos));
-    put("tokenizer.ggml.eos_token_id", Value::U32(pieces.eos));
-    put("tokenizer.ggml.unknown_token_id", Value::U32(pieces.unknown()));
-    put("tokenizer.ggml.add_bos_token", Value::Bool(true));
-    put("tokenizer.ggml.add_eos_token", Value::Bool(false));
-    put("tokenizer.ggml.add_space_prefix", Value::Bool(pieces.prefix));
+    tokens(tokenizer, config, &mut all)?;
     Ok(all)
+}
+
+/// What a GGUF file has of its tokenizer.
+fn tokens(tokenizer: &Tokenizer, config: &Config, all: &mut Vec<(String, Value)>) -> Result<(), LlmError> {
+    let mut put = |key: &str, value: Value| all.push((format!("tokenizer.ggml.{key}"), value));
+    let strings = |texts: Vec<String>| Value::Array(texts.into_iter().map(Value::String).collect());
+    let kinds =
+        |kinds: Vec<Kind>| Value::Array(kinds.into_iter().map(|kind| Value::I32(kind as i32)).collect());
+    let (ends, prefix) = match tokenizer.vocabulary(config)? {
+        Vocabulary::Pieces(pieces) => {
+            let all = pieces.pieces();
+            // A model may have more tokens than its tokenizer.
+            let more = config.vocabulary.saturating_sub(all.len());
+            let padded = |i: usize| all.get(i).cloned().unwrap_or_else(|| Piece::unused(i));
+            let all: Vec<Piece> = (0..all.len() + more).map(padded).collect();
+            put("model", Value::String("llama".into()));
+            put("tokens", strings(all.iter().map(|p| p.text.clone()).collect()));
+            put("scores", Value::Array(all.iter().map(|p| Value::F32(p.score)).collect()));
+            put("token_type", kinds(all.iter().map(|p| p.kind).collect()));
+            put("unknown_token_id", Value::U32(pieces.unknown()));
+            ((Some(pieces.bos), Some(pieces.eos)), pieces.prefix)
+        }
+        Vocabulary::Merges(mut merges) => {
+            let unused = (merges.tokens.len()..config.vocabulary).map(Piece::unused);
+            merges.tokens.extend(unused.map(|piece| (piece.text, piece.kind)));
+            let (texts, of): (Vec<_>, Vec<_>) = merges.tokens.into_iter().unzip();
+            put("model", Value::String("gpt2".into()));
+            put("pre", Value::String(merges.split.into()));
+            put("tokens", strings(texts));
+            put("token_type", kinds(of));
+            put("merges", strings(merges.merges));
+            ((config.bos, config.eos.first().copied()), false)
+        }
+    };
+    for (key, id) in [("bos_token_id", ends.0), ("eos_token_id", ends.1)] {
+        id.into_iter().for_each(|id| put(key, Value::U32(id)));
+    }
+    put("add_bos_token", Value::Bool(tokenizer.begins(config)));
+    put("add_eos_token", Value::Bool(false));
+    put("add_space_prefix", Value::Bool(prefix));
+    Ok(())
 }
 
 fn some_layer(model: &Model) -> Result<(), LlmError> {

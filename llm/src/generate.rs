@@ -49,16 +49,30 @@ pub fn generate(
     tokens: usize,
     sampling: Sampling,
 ) -> Result<Generated, LlmError> {
+    let began = Instant::now();
+    generate_by(model, prompt, tokens, sampling, &|| began.elapsed())
+}
+
+/// As [`generate`], timed by another clock.
+///
+/// # Errors
+/// As [`generate`].
+pub(crate) fn generate_by(
+    model: &Model,
+    prompt: &[u32],
+    tokens: usize,
+    sampling: Sampling,
+    clock: &dyn Fn() -> Duration,
+) -> Result<Generated, LlmError> {
     if !(sampling.temperature >= 0.0 && sampling.temperature.is_finite()) {
         let t = sampling.temperature;
         return Err(LlmError::Asked(format!("a temperature of {t} is none: it is 0 or above")));
     }
     let mut rng = ChaCha8Rng::seed_from_u64(sampling.seed);
     let mut cache = model.cache();
-    let started = Instant::now();
+    let started = clock();
     let mut logits = model.run(prompt, &mut cache, 1)?;
-    let prompt_time = started.elapsed();
-    let started = Instant::now();
+    let read = clock();
     let mut written = Vec::new();
     while written.len() < tokens {
         let next = choose(&logits, sampling.temperature, &mut rng);
@@ -72,7 +86,7 @@ pub fn generate(
         }
         logits = model.run(&[next], &mut cache, 1)?;
     }
-    Ok(Generated { tokens: written, prompt: prompt.len(), prompt_time, time: started.elapsed() })
+    Ok(Generated { tokens: written, prompt: prompt.len(), prompt_time: read - started, time: clock() - read })
 }
 
 fn choose(logits: &[f32], temperature: f32, rng: &mut impl Rng) -> u32 {

@@ -30,18 +30,19 @@ fn within(what: &str, bytes: u64, free: u64, advice: &str) -> Result<(), String>
 impl Settings {
     /// Bytes that a training takes at its peak, about: the weights as they were loaded and as they are trained, the optimiser's two moments,
     /// the gradients of all pieces of a batch; and of as many pieces as there are threads what each layer hands on, forwards and
-    /// backwards, and four times the logits. An original, to learn from, is once more the weights.
+    /// backwards, and four times the logits. An original, to learn from, is twice the weights. Peaks that were measured were up to a fifth
+    /// less.
     pub fn memory(&self, model: &Config, original: Option<&Config>, threads: usize) -> u64 {
-        let weights = 4 * model.parameters() as u64;
+        let bytes = |floats: usize| 4.0 * floats as f64;
+        let weights = bytes(model.parameters());
         let pieces = self.sequences.div_ceil(TOGETHER);
-        let at_once = pieces.min(threads.max(1));
-        let teacher = original.map_or(0, |original| 2 * 4 * original.parameters() as u64);
-        let tokens = self.sequences.min(TOGETHER) * self.length;
-        let layer =
-            |width: &usize| 8 * model.dim + 2 * model.kv_dim() + 3 * width + self.length * model.heads;
+        let at_once = pieces.min(threads.max(1)) as f64;
+        let teacher = original.map_or(0.0, |original| 2.0 * bytes(original.parameters()));
+        let tokens = (self.sequences.min(TOGETHER) * self.length) as f64;
+        let layer = |width: &usize| 8 * model.dim + 2 * model.kv_dim() + 3 * width;
         let layers: usize = model.widths.iter().map(layer).sum();
-        let piece = 4 * tokens as u64 * (2 * layers + 4 * model.vocabulary) as u64;
-        weights * (5 + pieces + at_once) as u64 + teacher + piece * at_once as u64
+        let piece = tokens * bytes(2 * layers + 4 * model.vocabulary);
+        (weights * (5.0 + pieces as f64 + at_once) + teacher + piece * at_once) as u64
     }
 
     /// Refuses a training that the memory cannot hold.

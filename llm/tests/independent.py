@@ -4,6 +4,7 @@
   independent.py logits DIR TOKENS         logits of the last token
   independent.py greedy DIR TOKENS N       N tokens, the likeliest each time
   independent.py gguf FILE TOKENS N        the same by llama.cpp, with tokens a second
+  independent.py tokens FILE TEXTS         tokens of a JSON list of texts by llama.cpp
   independent.py judge DIR QUESTIONS       the scores of choices, by the rule of the Language Model Evaluation Harness
   independent.py encode DIR TEXTS          tokens of texts, by the exported tokenizer
 
@@ -78,6 +79,15 @@ def gguf(path, tokens, count):
     return {"tokens": written, "speed": (count - 1) / (time.perf_counter() - began)}
 
 
+def tokens(path, texts):
+    from cyllama.llama import llama_cpp as llama
+
+    llama.llama_backend_init()
+    model = llama.LlamaModel(path, llama.LlamaModelParams())
+    vocabulary = model.get_vocab()
+    return [vocabulary.tokenize(text, False, False) for text in json.loads(texts)]
+
+
 def judge(folder, questions):
     torch, model = transformers_model(folder)
     tokens_of = tokenizer(folder)
@@ -107,4 +117,4 @@ def encode(folder, texts):
 
 if __name__ == "__main__":
     what, arguments = sys.argv[1], sys.argv[2:]
-    print(json.dumps({f.__name__: f for f in (make, logits, greedy, gguf, judge, encode)}[what](*arguments)))
+    print(json.dumps({f.__name__: f for f in (make, logits, greedy, gguf, tokens, judge, encode)}[what](*arguments)))

@@ -271,11 +271,11 @@ fn halves_of_both_kinds_are_read() {
     let model = weights::load(&tiny(folder.path(), false)).unwrap();
     let tokenizer = Tokenizer::load(&tiny_tokenizer(folder.path())).unwrap();
     let tokens = [1, 5, 200, 7];
-    let kinds: [(Dtype, fn(f32) -> [u8; 2], f32); 2] = [
-        (Dtype::F16, |w| half::f16::from_f32(w).to_le_bytes(), 1e-2),
-        (Dtype::BF16, |w| half::bf16::from_f32(w).to_le_bytes(), 1e-1),
-    ];
-    for (dtype, of, near) in kinds {
+    for (dtype, near) in [(Dtype::F16, 1e-2), (Dtype::BF16, 1e-1)] {
+        let of = match dtype {
+            Dtype::F16 => |w: f32| half::f16::from_f32(w).to_le_bytes(),
+            _ => |w: f32| half::bf16::from_f32(w).to_le_bytes(),
+        };
         let halved = folder.path().join(format!("{dtype:?}"));
         hugging_face(&model, &tokenizer, &halved).unwrap();
         retyped(&halved, dtype, of);
@@ -286,6 +286,58 @@ fn halves_of_both_kinds_are_read() {
         let again = folder.path().join(format!("{dtype:?}-again"));
         hugging_face(&read, &tokenizer, &again).unwrap();
         assert_eq!(logits(&weights::load(&again).unwrap(), &tokens), logits(&read, &tokens));
+    }
+}
+
+/// A tokenizer.json of GPT-2's kind, 263 tokens: the bytes, some joins, and one for the beginning of a text.
+fn byte_level(folder: &Path) -> PathBuf {
+    let printable = |b: &u32| matches!(b, 33..=126 | 161..=172 | 174..=255);
+    let shifted: Vec<u32> = (0..256).filter(|b| !printable(b)).collect();
+    let of = |b: u32| shifted.iter().position(|s| *s == b).map_or(b, |place| 256 + place as u32);
+    let bytes = (0..256).map(|b| char::from_u32(of(b)).unwrap().to_string());
+    let tokens = bytes.chain(["th", "Ġth", "Ġthe", "12", "123", "ab"].map(String::from));
+    let vocabulary: serde_json::Map<String, Value> = tokens.zip(0..).map(|(t, id)| (t, id.into())).collect();
+    let json = json!({
+        "version": "1.0", "normalizer": null, "post_processor": null,
+        "added_tokens": [{ "id": 262, "content": "<|begin|>", "single_word": false, "lstrip": false, "rstrip": false,
+            "normalized": false, "special": true }],
+        "pre_tokenizer": { "type": "Sequence", "pretokenizers": [
+            { "type": "Digits", "individual_digits": true },
+            { "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true }] },
+        "decoder": { "type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true },
+        "model": { "type": "BPE", "vocab": vocabulary,
+            "merges": [["t", "h"], ["Ġ", "th"], ["Ġth", "e"], ["1", "2"], ["12", "3"], ["a", "b"]] },
+    });
+    let path = folder.join("tokenizer.json");
+    fs::write(&path, json.to_string()).unwrap();
+    path
+}
+
+/// Texts with what tokenizers trip over.
+const TEXTS: [&str; 5] = ["then the theatre", "abab 123 x12", " a  b\n\n c", "é ü 😀", "it's 3.50"];
+
+#[test]
+fn a_tokenizer_json_alone_becomes_gguf_and_is_read_from_it_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = weights::load(&tiny(folder.path(), true)).unwrap();
+    let pieces = Tokenizer::load(&tiny_tokenizer(folder.path())).unwrap();
+    let published = folder.path().join("published");
+    hugging_face(&model, &pieces, &published).unwrap();
+    for path in [byte_level(folder.path()), published.join("tokenizer.json")] {
+        let tokenizer = Tokenizer::load(&path).unwrap();
+        let file = folder.path().join("model.gguf");
+        gguf(&model, &tokenizer, &file, Uneven::Listed).unwrap();
+        let again = Tokenizer::load(&file).unwrap();
+        for text in TEXTS {
+            assert_eq!(again.encode(text).unwrap(), tokenizer.encode(text).unwrap(), "{path:?}: {text}");
+        }
+        let Some(said) = independent(&["tokens", file.to_str().unwrap(), &json!(TEXTS).to_string()]) else {
+            continue;
+        };
+        let theirs: Vec<Vec<u32>> = serde_json::from_value(said).unwrap();
+        for (text, theirs) in TEXTS.iter().zip(theirs) {
+            assert_eq!(theirs, tokenizer.encode(text).unwrap(), "llama.cpp, {path:?}: {text}");
+        }
     }
 }
 

@@ -2,12 +2,14 @@
 //! llama2.c's `.bin`, or what a GGUF file has inside.
 
 mod learn;
+mod merges;
 mod pieces;
 mod read;
 
 use crate::{LlmError, config::Config, weights::metadata_of};
-pub(crate) use pieces::{Piece, Pieces};
-use std::path::Path;
+use merges::Merges;
+pub(crate) use pieces::{Kind, Piece, Pieces};
+use std::{borrow::Cow, path::Path};
 
 /// A tokenizer.
 #[derive(Clone, Debug)]
@@ -21,6 +23,14 @@ pub struct Tokenizer {
 enum Inner {
     Pieces(Box<Pieces>),
     Json(Box<tokenizers::Tokenizer>),
+}
+
+/// The forms of a tokenizer that GGUF knows.
+pub(crate) enum Vocabulary<'a> {
+    /// Pieces with scores: `llama`.
+    Pieces(Cow<'a, Pieces>),
+    /// Bytes and what joins: `gpt2`.
+    Merges(Merges),
 }
 
 impl Tokenizer {
@@ -62,7 +72,7 @@ impl Tokenizer {
 
     /// The one in the bytes of a GGUF file that is called `name`.
     pub(crate) fn of_gguf(bytes: &'static [u8], name: &str) -> Result<Self, LlmError> {
-        Ok(Self::of_pieces(read::of_metadata(&metadata_of(bytes, name)?, Path::new(name))?))
+        read::of_metadata(&metadata_of(bytes, name)?, Path::new(name))
     }
 
     fn of_pieces(pieces: Pieces) -> Self {
@@ -92,6 +102,38 @@ impl Tokenizer {
         match &self.inner {
             Inner::Pieces(pieces) => Some(pieces),
             Inner::Json(_) => None,
+        }
+    }
+
+    /// As GGUF has it.
+    ///
+    /// # Errors
+    /// A tokenizer.json that GGUF has no words for, with what it says.
+    pub(crate) fn vocabulary(&self, config: &Config) -> Result<Vocabulary<'_>, LlmError> {
+        if let Inner::Pieces(pieces) = &self.inner {
+            return Ok(Vocabulary::Pieces(Cow::Borrowed(pieces)));
+        }
+        let file = self.files.iter().find(|(name, _)| name == "tokenizer.json");
+        let json = serde_json::from_slice(file.map_or(&[], |(_, bytes)| bytes)).unwrap_or_default();
+        let ends = || Some((config.bos?, *config.eos.first()?));
+        let found = match merges::is_byte_level(&json) {
+            true => Merges::of_json(&json).map(Vocabulary::Merges),
+            false => ends()
+                .ok_or_else(|| "the model's config names no tokens for beginning and end".to_string())
+                .and_then(|(bos, eos)| Pieces::of_json(&json, bos, eos))
+                .map(|pieces| Vocabulary::Pieces(Cow::Owned(pieces))),
+        };
+        found.map_err(|reason| LlmError::Asked(format!("the tokenizer cannot be written as GGUF: {reason}")))
+    }
+
+    /// Whether a text begins with the token for it where one that reads asks for that.
+    pub(crate) fn begins(&self, config: &Config) -> bool {
+        match &self.inner {
+            Inner::Pieces(_) => true,
+            Inner::Json(json) => {
+                let first = json.encode_fast("a", true).ok().and_then(|read| read.get_ids().first().copied());
+                first.is_some() && first == config.bos
+            }
         }
     }
 

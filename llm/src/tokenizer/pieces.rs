@@ -1,6 +1,7 @@
 //! Pieces with scores, joined best score first: SentencePiece's BPE (arXiv 1808.06226) as LLaMA has it, with bytes for what
 //! no piece covers.
 
+use super::merges;
 use serde_json::{Value, json};
 use std::{
     cmp::Ordering,
@@ -34,6 +35,13 @@ pub struct Piece {
     /// The higher, the sooner it is joined.
     pub score: f32,
     pub kind: Kind,
+}
+
+impl Piece {
+    /// What stands at a place of a model's vocabulary that its tokenizer has no token for.
+    pub fn unused(place: usize) -> Self {
+        Self { text: format!("[PAD{place}]"), score: 0.0, kind: Kind::Unused }
+    }
 }
 
 /// A vocabulary of pieces.
@@ -248,6 +256,47 @@ impl Pieces {
         })
     }
 
+    /// Of a `tokenizer.json` of this kind: what joins earlier has the better score.
+    ///
+    /// # Errors
+    /// What is of another kind, with what it says.
+    pub fn of_json(json: &Value, bos: u32, eos: u32) -> Result<Self, String> {
+        let model = &json["model"];
+        if model["type"] != "BPE" || model["byte_fallback"] != true {
+            return Err(format!(
+                "its model is {} {}; byte-pair encoding of bytes, or with bytes for what no piece covers, has a form in GGUF",
+                model["type"],
+                if model["byte_fallback"] == true { "with bytes" } else { "without bytes" }
+            ));
+        }
+        let mut rank = HashMap::new();
+        for (place, pair) in model["merges"].as_array().ok_or("it has no merges")?.iter().enumerate() {
+            let joined = match pair {
+                Value::String(pair) => pair.replacen(' ', "", 1),
+                pair => [&pair[0], &pair[1]].map(|part| part.as_str().unwrap_or_default()).concat(),
+            };
+            rank.entry(joined).or_insert(place);
+        }
+        let last = rank.len() as f32;
+        let unknown = model["unk_token"].as_str();
+        let pieces = merges::tokens(json)?.into_iter().map(|(text, kind)| {
+            let is_byte = text.len() == 6 && text.starts_with("<0x") && text.ends_with('>');
+            let kind = match kind {
+                _ if Some(text.as_str()) == unknown => Kind::Unknown,
+                Kind::Normal if is_byte => Kind::Byte,
+                kind => kind,
+            };
+            let score = rank.get(&text).map_or(-last, |&rank| -(rank as f32));
+            Piece { score: if kind == Kind::Normal { score } else { 0.0 }, text, kind }
+        });
+        let says = |what: &Value| what.to_string();
+        // A space of its own before a text stands in either place.
+        let prefix = says(&json["normalizer"]).contains("Prepend")
+            || json["pre_tokenizer"]["prepend_scheme"].as_str().is_some_and(|scheme| scheme != "never");
+        let collapse = says(&json["normalizer"]).contains("{2,}");
+        Self::new(pieces.collect(), bos, eos, prefix, collapse)
+    }
+
     /// `tokenizer_config.json` beside it.
     pub fn config_json(&self) -> Value {
         let text = |id: u32| &self.pieces[id as usize].text;
@@ -336,10 +385,17 @@ pub(crate) mod tests {
         for collapse in [false, true] {
             let pieces = small(collapse);
             let json: tokenizers::Tokenizer = pieces.to_json().to_string().parse().unwrap();
+            let back = Pieces::of_json(&pieces.to_json(), pieces.bos, pieces.eos).unwrap();
+            assert_eq!((back.prefix, back.collapse, back.unknown), (true, collapse, pieces.unknown));
+            let kinds = |pieces: &Pieces| pieces.pieces.iter().map(|p| p.kind).collect::<Vec<_>>();
+            assert_eq!(kinds(&back), kinds(&pieces));
             for text in ["abc", "a b c", "aabbcc é", "abcabcabc\n\n a", "a  b"] {
+                assert_eq!(back.encode(text), pieces.encode(text), "{text}");
                 assert_eq!(json.encode(text, false).unwrap().get_ids(), pieces.encode(text), "{text}");
                 assert_eq!(json.encode(text, true).unwrap().get_ids()[0], 1);
             }
         }
+        let other = serde_json::json!({ "model": { "type": "Unigram" } });
+        assert!(Pieces::of_json(&other, 1, 2).unwrap_err().contains("Unigram"));
     }
 }

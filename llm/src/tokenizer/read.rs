@@ -2,6 +2,7 @@
 
 use super::{
     Inner, Tokenizer,
+    merges::Merges,
     pieces::{Kind, Piece, Pieces},
 };
 use crate::{LlmError, error, weights::gguf_metadata};
@@ -11,7 +12,7 @@ use std::{collections::HashMap, path::Path};
 
 pub fn read(path: &Path) -> Result<Tokenizer, LlmError> {
     if &error::read_start::<4>(path)? == b"GGUF" {
-        return Ok(Tokenizer::of_pieces(gguf(path)?));
+        return of_metadata(&gguf_metadata(path)?, path);
     }
     let bytes = error::read(path)?;
     let wrong = |reason: String| LlmError::content(path, reason);
@@ -178,44 +179,55 @@ fn sentencepiece(bytes: &[u8]) -> Result<Pieces, String> {
     Pieces::new(pieces, bos, eos, normalizer.prefix.unwrap_or(true), normalizer.collapse.unwrap_or(true))
 }
 
-/// What a GGUF file has of its tokenizer.
-fn gguf(path: &Path) -> Result<Pieces, LlmError> {
-    of_metadata(&gguf_metadata(path)?, path)
-}
-
 /// What a GGUF file says of its tokenizer.
-pub fn of_metadata(metadata: &HashMap<String, Value>, path: &Path) -> Result<Pieces, LlmError> {
+pub fn of_metadata(metadata: &HashMap<String, Value>, path: &Path) -> Result<Tokenizer, LlmError> {
     let wrong = |reason: String| LlmError::content(path, reason);
     let get = |key: &str| metadata.get(&format!("tokenizer.ggml.{key}"));
-    match get("model").and_then(|v| v.to_string().ok()).map(String::as_str) {
-        Some("llama") => {}
-        Some(other) => {
-            return Err(wrong(format!(
-                "its tokenizer is of type `{other}`; `llama` is read: give tokenizer.json"
-            )));
-        }
-        None => return Err(wrong("has no tokenizer".into())),
-    }
+    let said = |key: &str| get(key).and_then(|v| v.to_string().ok()).map(String::as_str);
     let list = |key: &str| match get(key) {
         Some(Value::Array(list)) => Ok(list),
         _ => Err(wrong(format!("`tokenizer.ggml.{key}` is missing"))),
     };
-    let (texts, scores, kinds) = (list("tokens")?, list("scores")?, list("token_type")?);
-    if texts.len() != scores.len() || texts.len() != kinds.len() {
-        return Err(wrong("its tokens, scores and types are not equally many".into()));
-    }
-    let mut pieces = Vec::with_capacity(texts.len());
-    for (i, ((text, score), kind)) in texts.iter().zip(scores).zip(kinds).enumerate() {
-        let (Ok(text), Ok(score), Ok(kind)) = (text.to_string(), score.to_f32(), kind.to_i32()) else {
-            return Err(wrong(format!("token {i} is not a text with a score and a type")));
+    let (texts, kinds) = match said("model") {
+        Some("llama" | "gpt2") => (list("tokens")?, list("token_type")?),
+        Some(other) => {
+            return Err(wrong(format!(
+                "its tokenizer is of type `{other}`; `llama` and `gpt2` are read: give tokenizer.json"
+            )));
+        }
+        None => return Err(wrong("has no tokenizer".into())),
+    };
+    let mut tokens = Vec::with_capacity(texts.len());
+    for (i, (text, kind)) in texts.iter().zip(kinds).enumerate() {
+        let (Ok(text), Ok(kind)) = (text.to_string(), kind.to_i32()) else {
+            return Err(wrong(format!("token {i} is not a text with a type")));
         };
         let kind = Kind::of_number(kind.into())
             .ok_or_else(|| wrong(format!("token {i} is of unknown type {kind}")))?;
-        pieces.push(Piece { text: text.clone(), score, kind });
+        tokens.push((text.clone(), kind));
     }
+    if tokens.len() != texts.len() {
+        return Err(wrong("its tokens and types are not equally many".into()));
+    }
+    if said("model") == Some("gpt2") {
+        let merges = list("merges")?.iter().map(|merge| merge.to_string().cloned());
+        let merges = merges.collect::<Result<_, _>>().map_err(|_| wrong("a merge is no text".into()))?;
+        let merges = Merges::of_parts(tokens, merges, said("pre").unwrap_or("gpt-2")).map_err(wrong)?;
+        return json(path, merges.to_json().to_string().into_bytes());
+    }
+    let scores = list("scores")?;
+    if tokens.len() != scores.len() {
+        return Err(wrong("its tokens and scores are not equally many".into()));
+    }
+    let piece = |(i, ((text, kind), score)): (usize, ((String, Kind), &Value))| {
+        let score = score.to_f32().map_err(|_| wrong(format!("the score of token {i} is no number")))?;
+        Ok(Piece { text, score, kind })
+    };
+    let pieces = tokens.into_iter().zip(scores).enumerate().map(piece).collect::<Result<_, LlmError>>()?;
     let id = |key: &str, usual: u32| get(key).and_then(|v| v.to_u32().ok()).unwrap_or(usual);
     let prefix = get("add_space_prefix").and_then(|v| v.to_bool().ok()).unwrap_or(true);
-    Pieces::new(pieces, id("bos_token_id", 1), id("eos_token_id", 2), prefix, false).map_err(wrong)
+    let pieces = Pieces::new(pieces, id("bos_token_id", 1), id("eos_token_id", 2), prefix, false);
+    Ok(Tokenizer::of_pieces(pieces.map_err(wrong)?))
 }
 
 #[cfg(test)]
