@@ -59,13 +59,13 @@ fn list_shows_good_and_damaged_files_and_how_to_make_the_first() {
     assert_eq!(line("toy").split_whitespace().take(4).collect::<Vec<_>>(), ["toy", "nb201", "2", "2"]);
 
     let lines = json_lines(&bench(folder.path(), &["list", "--json"]));
-    assert_eq!(lines.len(), 4);
+    assert_eq!(lines.len(), 5);
     assert!(lines[0]["error"].as_str().unwrap().contains("it is empty"));
-    for (line, name) in lines[1..3].iter().zip(["control", "digits"]) {
+    for (line, name) in lines[1..4].iter().zip(["control", "digits", "digits-wrn"]) {
         assert_eq!((&line["benchmark"], &line["path"]), (&name.into(), &"(built in)".into()));
     }
-    assert_eq!((&lines[3]["benchmark"], &lines[3]["rows"]), (&"toy".into(), &2.into()));
-    assert_eq!(lines[3]["content_sha256"].as_str().unwrap().len(), 64);
+    assert_eq!((&lines[4]["benchmark"], &lines[4]["rows"]), (&"toy".into(), &2.into()));
+    assert_eq!(lines[4]["content_sha256"].as_str().unwrap().len(), 64);
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn bench_dir_comes_before_the_environment() {
     let (folder, empty) = (toy(), TempDir::new().unwrap());
     let option = folder.path().to_str().unwrap();
     for args in [["--bench-dir", option, "list", "--json"], ["list", "--json", "--bench-dir", option]] {
-        assert_eq!(json_lines(&bench(empty.path(), &args))[2]["benchmark"], "toy");
+        assert_eq!(json_lines(&bench(empty.path(), &args))[3]["benchmark"], "toy");
     }
 }
 

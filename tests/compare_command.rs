@@ -370,6 +370,19 @@ fn within_limits_the_best_of_a_table_is_the_best_that_keeps_them() {
     let other = ["--require", "time <= 30000", "--budget", "10,60"];
     let refused = compare(&["--task", "timed/d/val"], &[&other[..], &methods].concat(), "one");
     assert!(text(&refused.stderr).contains("holds another comparison"), "{}", text(&refused.stderr));
+    // Known without training, it is a smaller space, where every method can search and nothing beyond is paid for.
+    let within =
+        ["--within", "time <= 28800", "--budget", "10,60", "--method", "local", "--method", "universal"];
+    let known = json(&compare(&["--task", "timed/d/val"], &within, "within"));
+    let problem = &known["problems"][0];
+    assert_eq!(problem["best"].as_f64(), Some(f64::from(best)), "{problem}");
+    for method in 0..2 {
+        let regret = &problem["methods"][method]["normalised_regret"];
+        let at = |n: &str| regret[n]["mean"].as_f64().unwrap();
+        assert!((0.0..=at("10")).contains(&at("60")), "{problem}");
+    }
+    let front = json(&compare(&["--objectives", "timed/d/{val,time}"], &within[..4], "within-two"));
+    assert_eq!(front["problems"][0]["methods"].as_array().map(Vec::len), Some(4), "{front}");
     // A program is told of limits, too.
     std::fs::write(setup.path().join("solver.py"), LIMITED).unwrap();
     let program = ["--method", "cmd:python3 solver.py", "--require", "time <= 28800", "--budget", "5"];
@@ -389,6 +402,9 @@ fn within_limits_the_best_of_a_table_is_the_best_that_keeps_them() {
         (["--require", "time <= 60"], "the loosest that some keep alone: time <= 21600"),
         (["--require", "times <= 60"], "did you mean `d/time`"),
         (["--require", "time < 60"], "is no limit"),
+        (["--within", "time <= 60"], "the loosest that some keep alone: time <= 21600"),
+        (["--within", "times <= 60"], "did you mean `d/time`"),
+        (["--within", "val <= 0"], "and these are all equal"),
     ] {
         let refused = compare(&["--task", "timed/d/val"], &arguments, "refused");
         assert_eq!(refused.status.code(), Some(2), "{arguments:?}");

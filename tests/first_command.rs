@@ -72,6 +72,9 @@ fn the_built_in_benchmark_is_there_like_any_other_and_can_be_trained_again() {
     let verified = output(folder.path(), &["bench", "verify", "digits", "--retrain", "3"]);
     assert!(verified.status.success(), "{}{}", text(&verified.stdout), text(&verified.stderr));
     assert_eq!(text(&verified.stdout).matches("trained again").count(), 3);
+    let verified = output(folder.path(), &["bench", "verify", "digits-wrn", "--retrain", "2"]);
+    assert!(verified.status.success(), "{}{}", text(&verified.stdout), text(&verified.stderr));
+    assert_eq!(text(&verified.stdout).matches("trained again").count(), 2);
     let verified = output(folder.path(), &["bench", "verify", "control", "--retrain", "3"]);
     assert!(verified.status.success(), "{}{}", text(&verified.stdout), text(&verified.stderr));
     let equal = |line: &&str| line.matches("8 equal scores").count() == 2;

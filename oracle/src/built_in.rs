@@ -1,4 +1,4 @@
-//! The benchmarks that the program can make by itself, by real trainings; most are part of it.
+//! The benchmarks that the program can make by itself, by real trainings; all of them are part of it.
 
 pub(crate) mod images;
 mod journal;
@@ -25,8 +25,8 @@ pub type Generate = fn(&Path, &AtomicBool, &(dyn Fn(Progress) + Sync)) -> Result
 pub struct BuiltIn {
     /// Its name.
     pub name: &'static str,
-    /// The benchmark, as it is in the program; none of those that it can only make, as a file.
-    pub open: Option<fn() -> Arc<Benchmark>>,
+    /// The benchmark, as it is in the program.
+    pub open: fn() -> Arc<Benchmark>,
     /// Makes it by training all of it on the cores of the rayon pool that this is called in. Trainings that the journal, a file,
     /// already holds are not repeated; each new one is added as it ends.
     pub generate: Generate,
@@ -46,30 +46,25 @@ pub struct Generated {
 pub static ALL: [BuiltIn; 3] = [
     BuiltIn {
         name: control::BENCHMARK,
-        open: Some(control::benchmark),
+        open: control::benchmark,
         generate: control::generate,
         retrain: control::retrain,
     },
     BuiltIn {
         name: digits::BENCHMARK,
-        open: Some(digits::benchmark),
+        open: digits::benchmark,
         generate: digits::generate,
         retrain: digits::retrain,
     },
     BuiltIn {
         name: digits_wrn::BENCHMARK,
-        open: None,
+        open: digits_wrn::benchmark,
         generate: digits_wrn::generate,
         retrain: digits_wrn::retrain,
     },
 ];
 
 impl BuiltIn {
-    /// Those that are in the program.
-    pub fn inside() -> impl Iterator<Item = &'static Self> {
-        ALL.iter().filter(|own| own.open.is_some())
-    }
-
     /// The one of this name.
     pub fn of(name: &str) -> Option<&'static Self> {
         ALL.iter().find(|one| one.name == name)

@@ -141,7 +141,7 @@ impl Catalog {
         let what = match Kind::of(of) {
             Some(kind) => format!("the benchmark that `srnas bench import {}` makes", kind.name),
             None if of == SURROGATES => "what `srnas run --space` trains on".into(),
-            None => "a benchmark that the program brings or makes".into(),
+            None => "a benchmark that is built in".into(),
         };
         Err(CatalogError::Reserved { name: name.into(), what })
     }
@@ -177,7 +177,7 @@ impl Catalog {
             }
         }
         let mut found: BTreeMap<String, PathBuf> =
-            BuiltIn::inside().map(|own| (own.name.to_string(), BUILT_IN.into())).collect();
+            built_in::ALL.iter().map(|own| (own.name.to_string(), BUILT_IN.into())).collect();
         let mut hidden = Vec::new();
         for path in paths {
             // Files that begin with a dot are being written.
@@ -206,8 +206,8 @@ impl Catalog {
         let Some(entry) = entries.iter().find(|e| e.name == name) else {
             return Err(self.absent(name, &entries));
         };
-        if let Some(open) = BuiltIn::of(name).and_then(|own| own.open) {
-            return Ok(open());
+        if let Some(own) = BuiltIn::of(name) {
+            return Ok((own.open)());
         }
         let benchmark = Benchmark::open(&entry.path)?;
         if benchmark.name() != name {
@@ -221,10 +221,6 @@ impl Catalog {
             return CatalogError::NoFolder;
         }
         let advice = match Kind::of(name) {
-            None if BuiltIn::of(name).is_some() => format!(
-                "`srnas bench generate {name} --out {}` makes it",
-                self.folders[0].join(format!("{name}.{EXTENSION}")).display()
-            ),
             Some(kind) => format!(
                 "make it with `srnas bench import {} DIR…`, DIR… the folders of its tables",
                 kind.name

@@ -19,7 +19,7 @@ use crate::{
 use srnas_space::{SearchSpace, wrn::Measure};
 use std::{
     path::Path,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{Arc, LazyLock, atomic::AtomicBool},
 };
 
 /// Name of the benchmark.
@@ -32,6 +32,15 @@ pub const SPACE: &str = "wrn-compress-22-3-basic";
 const ATTACKED: usize = 192;
 /// The radii of the attacks, in 255ths of the range of pixels.
 const EPSILON_255: [f32; 2] = [16.0, 32.0];
+
+/// The benchmark, as it is in the program.
+pub fn benchmark() -> Arc<Benchmark> {
+    static BENCHMARK: LazyLock<Arc<Benchmark>> = LazyLock::new(|| {
+        let bytes = include_bytes!("../data/digits-wrn.safetensors");
+        Arc::new(Benchmark::built_in(bytes).expect("a test opens it"))
+    });
+    BENCHMARK.clone()
+}
 
 /// The space.
 pub fn space() -> Arc<SearchSpace> {

@@ -16,7 +16,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use srnas_config::{Config, Latency};
 use srnas_oracle::tasks::resolve_tasks;
 use srnas_search::{
-    Clock, Comparison, Durations, METHODS, MethodSpec, Plan, Problem,
+    Clock, Comparison, Durations, Limit, METHODS, MethodSpec, Plan, Problem,
     report::{self, ClockSummary, Summary},
 };
 use srnas_task::TaskName;
@@ -29,6 +29,7 @@ const EXAMPLES: &str = "Examples:
       --method gp --method policy:runs/latest --budget 5,10,25,50 --seeds 64 --out reports/transfer
   srnas compare --objectives 'nb201/cifar10/{val,edgegpu_latency}' --method nsga2 --method mobo --out reports/pareto
   srnas compare --task nb201/cifar10/val --require 'edgegpu_latency <= 4' --method mobo --method nsga2 --out reports/fast
+  srnas compare --task digits-wrn/val/worst@32 --within 'cost/multiply_adds_percent <= 50' --method universal --out reports/small
   srnas compare --task nb201/cifar10/val --method 'cmd:python3 examples/optuna_solver.py' --out reports/tpe
   srnas compare --oracle 'cmd:python train.py' --space space.toml --maximise accuracy --method random --method universal \
       --budget 10,20 --seeds 3 --out reports/mine";
@@ -47,6 +48,10 @@ pub struct CompareCommand {
     /// One problem with several objectives: the tasks that the pattern names
     #[arg(long, value_name = "PATTERN")]
     objectives: Vec<String>,
+    /// Search only what keeps this limit, such as 'cost/parameters <= 5000', on a metric that is known without training: unlike --require,
+    /// which is on what a training finds, nothing beyond is paid for, and every method can; may be repeated
+    #[arg(long, value_name = "LIMIT", conflicts_with = "oracle")]
+    within: Vec<Limit>,
     /// What incumbents are reported by: a metric of the same data set, such as test, or the same metric of another data set,
     /// such as test/ [default: what is searched]
     #[arg(long, value_name = "METRIC|DATASET/")]
@@ -116,7 +121,8 @@ impl CompareCommand {
         let mut problems = Vec::new();
         for name in self.tasks.names(&config)? {
             let report = self.report.as_deref();
-            problems.push(Problem::single(&catalog, &name, report, &self.by.require, count)?);
+            let problem = Problem::single(&catalog, &name, report, &self.by.require, count)?;
+            problems.push(problem.among(&catalog, &self.within, count)?);
         }
         if self.report.is_some() && problems.is_empty() && !self.objectives.is_empty() {
             let says = "--report has no effect on --objectives, which are reported by their hypervolume; leave it out";
@@ -129,7 +135,8 @@ impl CompareCommand {
                     format!("--objectives {pattern} names {} task; give two or more", objectives.len());
                 return Err(Usage(says).into());
             }
-            problems.push(Problem::several(&catalog, &objectives, &self.by.require, count)?);
+            let problem = Problem::several(&catalog, &objectives, &self.by.require, count)?;
+            problems.push(problem.among(&catalog, &self.within, count)?);
         }
         if problems.is_empty() {
             let says = "nothing to compare on: give --task T, --task-set NAME or --objectives PATTERN";
@@ -162,7 +169,7 @@ impl CompareCommand {
                 .iter()
                 .map(|p| p.signals.iter().map(|t| t.name().to_string()).collect())
                 .collect(),
-            limits: self.by.require.iter().map(ToString::to_string).collect(),
+            limits: self.by.require.iter().chain(&self.within).map(ToString::to_string).collect(),
             report: problems.iter().map(|p| p.report.name().to_string()).collect(),
             count,
             budgets: self.budgets()?,

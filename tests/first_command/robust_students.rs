@@ -85,6 +85,4 @@ fn what_is_no_teacher_no_budget_and_no_attack_is_refused_before_anything_is_trai
     }
     let out = output(folder.path(), &["space", "check", "wrn-compress-70-16"]);
     assert!(out.status.success() && text(&out.stdout).contains("10 decisions"), "{}", text(&out.stdout));
-    let out = output(folder.path(), &["bench", "info", "digits-wrn"]);
-    assert!(text(&out.stderr).contains("`srnas bench generate digits-wrn --out "), "{}", text(&out.stderr));
 }

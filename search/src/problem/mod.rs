@@ -189,6 +189,44 @@ impl Problem {
         })
     }
 
+    /// The same among the architectures that keep limits on what is known without training, such as what they cost: nothing else is asked
+    /// for, so that every method searches within them.
+    ///
+    /// # Errors
+    /// See [`ProblemError`].
+    pub fn among(self, catalog: &Catalog, limits: &[Limit], count: Count) -> Result<Self, ProblemError> {
+        if limits.is_empty() {
+            return Ok(self);
+        }
+        let first: TaskName = self.searched[0].name().parse()?;
+        if self.searched[0].tabulated().is_none() {
+            return Err(ProblemError::NoTable(self.name));
+        }
+        let metrics = resolve_objectives(catalog, &limit_names(&first, limits)?, count)?;
+        let known: Vec<Within> =
+            limits.iter().cloned().zip(metrics).map(|(limit, metric)| Within { limit, metric }).collect();
+        let name = named(&self.name, &known);
+        let searched = keeping(&self.searched, &known, || name.clone())?;
+        let mut counted: Vec<Arc<Task>> = self.signals.iter().cloned().chain([self.report]).collect();
+        counted = keeping(&counted, &known, || name.clone())?;
+        let report = counted.pop().expect("it was put there");
+        let front = match self.front {
+            None => {
+                for task in [&counted[0], &report] {
+                    task.searchable().map_err(|_| equal(name.clone(), task))?;
+                }
+                None
+            }
+            Some(_) => {
+                let points = |rank| counted.iter().map(|task| task.value_of_rank(rank)).collect();
+                let size = counted[0].tabulated().unwrap_or(0);
+                Front::new(&(0..size).filter_map(points).collect::<Vec<_>>())
+            }
+        };
+        let shorter = if self.shorter.is_empty() { self.shorter } else { searched[0].shorter().clone() };
+        Ok(Self { name, report, searched: searched.into(), signals: counted.into(), front, shorter, ..self })
+    }
+
     /// What a goal is in a space of which this was measured: a table of all that had a full training and counts.
     ///
     /// # Errors
@@ -386,14 +424,7 @@ fn within(
         let tasks = with_values(tasks)?;
         return Ok((tasks.clone(), tasks, Arc::from([])));
     }
-    // Refuses what no architecture can keep.
-    Goal::new(vec![Objective { metric: first.to_string(), minimise: false }], limits.to_vec())?;
-    let name = |limit: &Limit| {
-        let name = beside(first, &limit.metric)?;
-        let is_metric = name.alone().is_some() && name.factors.is_empty() && !limit.metric.ends_with('/');
-        if is_metric { Ok(name) } else { Err(ProblemError::Limit(limit.metric.clone())) }
-    };
-    let names = limits.iter().map(name).collect::<Result<Vec<_>, _>>()?;
+    let names = limit_names(first, limits)?;
     let (n, mut all) = (tasks.len(), tasks);
     all.extend(resolve_objectives(catalog, &names, count)?);
     let mut searched = with_values(all)?;
@@ -403,12 +434,33 @@ fn within(
     let metrics = searched.split_off(n);
     let limits: Arc<[Within]> =
         limits.iter().cloned().zip(metrics).map(|(limit, metric)| Within { limit, metric }).collect();
-    let keeps = |choices: &[u8]| limits.iter().all(|within| within.slack(choices) >= Some(0.0));
-    let space = searched[0].space();
+    let counted = keeping(&searched, &limits, || named(first, &limits))?;
+    Ok((searched, counted, limits))
+}
+
+/// The metrics that limits are on.
+fn limit_names(first: &TaskName, limits: &[Limit]) -> Result<Vec<TaskName>, ProblemError> {
+    // Refuses what no architecture can keep.
+    Goal::new(vec![Objective { metric: first.to_string(), minimise: false }], limits.to_vec())?;
+    let name = |limit: &Limit| {
+        let name = beside(first, &limit.metric)?;
+        let is_metric = name.alone().is_some() && name.factors.is_empty() && !limit.metric.ends_with('/');
+        if is_metric { Ok(name) } else { Err(ProblemError::Limit(limit.metric.clone())) }
+    };
+    limits.iter().map(name).collect()
+}
+
+/// Tasks on one list over what of it keeps every limit.
+fn keeping(
+    tasks: &[Arc<Task>],
+    limits: &[Within],
+    name: impl Fn() -> String,
+) -> Result<Vec<Arc<Task>>, ProblemError> {
+    let space = tasks[0].space();
     let kept = listed(space, |rank| {
         let mut choices = vec![0; space.len()];
         space.unrank(rank, &mut choices);
-        keeps(&choices)
+        limits.iter().all(|within| within.slack(&choices) >= Some(0.0))
     });
     let Some(kept) = kept else {
         let loosest = |within: &Within| {
@@ -421,11 +473,10 @@ fn within(
             format!("{} {} {bound}", within.limit.metric, if within.limit.at_most { "<=" } else { ">=" })
         };
         let loosest = limits.iter().map(loosest).collect::<Vec<_>>().join(", ");
-        return Err(ProblemError::Beyond(named(first, &limits), loosest));
+        return Err(ProblemError::Beyond(name(), loosest));
     };
-    let counted = searched.iter().map(|task| Ok(Arc::new(task.within(&kept)?)));
-    let counted = counted.collect::<Result<Vec<_>, TaskError>>()?;
-    Ok((searched, counted, limits))
+    let counted = tasks.iter().map(|task| Ok(Arc::new(task.within(&kept)?)));
+    Ok(counted.collect::<Result<Vec<_>, TaskError>>()?)
 }
 
 /// Unit of a task: of its metric, also where that is multiplied by what costs are to their targets; empty for a sum of scaled ones.
