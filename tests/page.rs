@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 /// Names that would run, were they ever markup or code.
 const SPACE: &str = r#"
 [[decisions]]
-name = "</script><script>document.title='hacked'</script>"
+name = "</script><script>hacked()</script>"
 choices = [1, 2, 3]
 [[decisions]]
 name = "width"
@@ -63,12 +63,15 @@ fn address(process: &mut Process) -> String {
     line[line.find("http://").unwrap()..].trim().to_string()
 }
 
-/// Number, value or nothing, and reason or nothing, by number: what the ledger has.
-fn ledger(folder: &Path) -> Vec<(Option<f64>, Option<String>)> {
+/// Value or nothing, reason or nothing, and whether it was measured elsewhere, in their order: what the ledger has.
+fn ledger(folder: &Path) -> Vec<(Option<f64>, Option<String>, bool)> {
     let ledger = Connection::open(folder.join("s/ledger.sqlite")).unwrap();
-    let mut rows = ledger.prepare("SELECT value, reason FROM answers ORDER BY id").unwrap();
-    // What is minimised is kept as what is maximised.
-    let rows = rows.query_map([], |row| Ok((row.get::<_, Option<f64>>(0)?.map(|v| 0.0 - v), row.get(1)?)));
+    let mut rows = ledger.prepare("SELECT value, reason, cost = 0 FROM answers ORDER BY id").unwrap();
+    let rows = rows.query_map([], |row| {
+        // What is minimised is kept as what is maximised.
+        let value = row.get::<_, Option<f64>>(0)?.map(|value| 0.0 - value);
+        Ok((value, row.get(1)?, row.get::<_, Option<bool>>(2)?.unwrap_or(false)))
+    });
     rows.unwrap().map(Result::unwrap).collect()
 }
 
@@ -93,14 +96,15 @@ fn compare(browser: &mut Browser, folder: &Path) {
     let (shown, kept) = (browser.value(SHOWN), ledger(folder));
     let shown = shown.as_array().unwrap();
     assert_eq!(shown.len(), kept.len());
-    for (place, (row, (value, reason))) in shown.iter().zip(&kept).enumerate() {
+    for (place, (row, (value, reason, elsewhere))) in shown.iter().zip(&kept).enumerate() {
         assert_eq!(row[0], json!(place + 1));
         assert_eq!(row[1].as_f64(), *value, "{row}");
-        assert_eq!(row[2], json!(reason.as_deref().unwrap_or("")), "{row}");
+        let says = reason.as_deref().unwrap_or(if *elsewhere { "measured elsewhere" } else { "" });
+        assert_eq!(row[2], says, "{row}");
         let text = value.map_or("–".into(), srnas_basics::text::number);
         assert_eq!(row[3], json!(text));
     }
-    let best = kept.iter().filter_map(|(value, _)| *value).fold(f64::INFINITY, f64::min);
+    let best = kept.iter().filter_map(|(value, ..)| *value).fold(f64::INFINITY, f64::min);
     let heading = browser.value("document.querySelector('h3.best').textContent");
     assert_eq!(heading, format!("Best: loss {}", srnas_basics::text::number(best)));
 }
@@ -168,7 +172,7 @@ fn a_search_is_watched_steered_and_frozen_and_shows_what_its_ledger_has() {
     let page = harness::frozen(&fs::read_to_string(folder.join("s/report.html")).unwrap());
     let best = page[0]["head"]["best"].as_u64().unwrap() as usize;
     let choice = page[0]["rows"]["columns"]["choices"][best][0].as_u64().unwrap();
-    assert_eq!(copied["</script><script>document.title='hacked'</script>"], json!(choice + 1));
+    assert_eq!(copied["</script><script>hacked()</script>"], json!(choice + 1));
     assert_eq!(browser.value("document.querySelectorAll('svg.architecture').length"), 1);
     // Filtered and sorted.
     let filter = |text: &str| {
@@ -303,7 +307,7 @@ fn ten_thousand_measurements_are_painted_within_a_second_and_updated_within_a_te
         browser.until("window.srnas && window.srnas.first !== null");
         firsts.push(browser.value("window.srnas.first").as_f64().unwrap());
     }
-    browser.until("window.srnas.updates.length >= 6");
+    browser.until("window.srnas.updates.length >= 9");
     let of = |browser: &mut Browser| -> Vec<f64> {
         let updates = browser.value("window.srnas.updates.slice(1)");
         updates.as_array().unwrap().iter().map(|took| took.as_f64().unwrap()).collect()
@@ -312,18 +316,26 @@ fn ten_thousand_measurements_are_painted_within_a_second_and_updated_within_a_te
     // With everything in sight at once.
     browser.look(1200, 6000, "light");
     browser.value("window.srnas.updates.length = 1");
-    browser.until("window.srnas.updates.length >= 5");
+    browser.until("window.srnas.updates.length >= 9");
     let whole = of(&mut browser);
+    let tasks = browser.value("window.srnas.tasks.splice(0)");
+    let tasks: Vec<f64> = tasks.as_array().unwrap().iter().map(|took| took.as_f64().unwrap()).collect();
+    println!(
+        "what follows an update, piece by piece: {:.0} ms at most",
+        tasks.iter().copied().fold(0.0, f64::max)
+    );
     println!("first paint {firsts:.0?} ms; updates {updates:.0?} ms; with all in sight {whole:.0?} ms");
     assert_eq!(browser.complaints, [] as [String; 0]);
-    let median = |mut all: Vec<f64>| {
+    // Others use the machine, too, and what they take is not the page's: of several the quickest of each four counts.
+    let quick = |all: &[f64]| {
+        let mut all = all.to_vec();
         all.sort_by(f64::total_cmp);
-        all[all.len() / 2]
+        all[all.len() / 4]
     };
-    // Others may use the machine: once is enough for what is painted, the middle one counts for updates.
-    let first = firsts.iter().copied().fold(f64::INFINITY, f64::min);
-    assert!(first <= 1000.0, "first paint after {firsts:?} ms");
-    assert!(median(updates.clone()) <= 100.0, "updates take {updates:?} ms");
+    assert!(quick(&firsts) <= 1000.0, "first paint after {firsts:?} ms");
+    for took in [&updates, &whole, &tasks] {
+        assert!(quick(took) <= 100.0, "updates take {took:?} ms");
+    }
     over.cancel();
     runtime.block_on(serving).unwrap();
 }
@@ -336,15 +348,32 @@ fn pictures() {
     }
     let Some(mut browser) = Browser::start() else { return };
     let folder = TempDir::new().unwrap();
-    let search = ["search", "--oracle", "train", "--data", "digits", "--budget", "60", "--parallel", "2", "--run-dir", "digits"];
-    let mut running = Process::start(command(folder.path(), &[&search[..], &["--http", "127.0.0.1:0"]].concat()));
+    let search = [
+        "search",
+        "--oracle",
+        "train",
+        "--data",
+        "digits",
+        "--budget",
+        "60",
+        "--parallel",
+        "2",
+        "--run-dir",
+        "digits",
+    ];
+    let mut running =
+        Process::start(command(folder.path(), &[&search[..], &["--http", "127.0.0.1:0"]].concat()));
     let address = address(&mut running);
-    for (name, width, height, scheme) in
-        [("watching-light", 1100, 1150, "light"), ("watching-dark", 800, 1400, "dark"), ("watching-narrow", 380, 1400, "light")]
-    {
+    for (name, width, height, scheme) in [
+        ("watching-light", 1100, 1150, "light"),
+        ("watching-dark", 800, 1400, "dark"),
+        ("watching-narrow", 380, 1400, "light"),
+    ] {
         browser.look(width, height, scheme);
         browser.open(&address);
-        browser.until("document.querySelectorAll('tr[data-row]').length >= 30 && document.querySelector('meter')");
+        browser.until(
+            "document.querySelectorAll('tr[data-row]').length >= 30 && document.querySelector('meter')",
+        );
         thread::sleep(Duration::from_secs(2));
         browser.picture(name);
     }

@@ -117,15 +117,16 @@ pub(crate) async fn serve(
         .route("/healthz", get(health))
         .route("/readyz", get(readiness))
         .with_state(outlook);
-    serve_routes(listener, router.merge(routes(pages)), shutdown).await;
+    let what = "a page, /metrics, /healthz and /readyz";
+    serve_routes(listener, router.merge(routes(pages)), what, shutdown).await;
 }
 
 /// Serves pages alone until `shutdown`. A failure is logged.
 pub async fn serve_pages(listener: TcpListener, pages: Arc<Pages>, shutdown: CancellationToken) {
-    serve_routes(listener, routes(pages), shutdown).await;
+    serve_routes(listener, routes(pages), "a page", shutdown).await;
 }
 
-async fn serve_routes(listener: TcpListener, router: Router, shutdown: CancellationToken) {
+async fn serve_routes(listener: TcpListener, router: Router, what: &str, shutdown: CancellationToken) {
     let address = listener.local_addr().map_or_else(|_| "an unknown address".into(), |a| a.to_string());
     let router = router.layer(map_response(closing));
     let doors = Doors::new(None, CONNECTIONS, Arc::new(Refusals::default()));
@@ -136,7 +137,7 @@ async fn serve_routes(listener: TcpListener, router: Router, shutdown: Cancellat
         shutdown.cancelled().await;
         tokio::time::sleep(FAREWELL).await;
     };
-    info!(%address, "HTTP is served");
+    info!(%address, "HTTP serves {what}");
     tokio::select! {
         served = server => if let Err(error) = served {
             warn!(%address, %error, "HTTP is not served any more");

@@ -111,6 +111,25 @@ addEventListener('beforeprint', () => {
   for (const [host, state] of drawn) { state.seen = true; draw(host); }
 });
 
+// What can wait is done piece by piece, so that the page never stands still for long: the newest job of each name, once.
+const waiting = new Map();
+const later = (owner, name, job) => {
+  const key = `${owner} ${name}`;
+  if (waiting.size === 0) setTimeout(one_piece, 0);
+  waiting.set(key, job);
+};
+const one_piece = () => {
+  const [key, job] = waiting.entries().next().value;
+  waiting.delete(key);
+  const began = performance.now();
+  job();
+  window.srnas.tasks.push(performance.now() - began);
+  if (window.srnas.tasks.length > 100) window.srnas.tasks.shift();
+  if (waiting.size > 0) setTimeout(one_piece, 0);
+};
+// What the last updates took, for whoever measures it.
+window.srnas = { updates: [], tasks: [], first: null };
+
 // A button that copies what `text` gives.
 const copying = (label, text) => {
   const button = el('button', { type: 'button', onclick: async () => {

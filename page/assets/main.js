@@ -2,8 +2,6 @@
 
 const main = document.getElementById('views'), feed = document.getElementById('feed'), token_form = document.getElementById('token');
 const views = [];
-// What the last update took, for whoever measures it.
-window.srnas = { updates: [], first: null };
 
 let clock_ahead = 0;
 let token = '';
@@ -30,6 +28,7 @@ const DEEDS = {
   stop: ['Stop', 'What runs is given up, and what was measured is kept. Go on?'],
 };
 const tools = (source, actions) => ({
+  source,
   now: () => Date.now() / 1000 + clock_ahead,
   buttons: given => {
     if (!actions) return el('span', { hidden: true });
@@ -135,7 +134,7 @@ const take = said => {
     }
     view.shown.show(view.rows, said.head, grown);
   }
-  beside();
+  later('', 'beside', beside);
   const took = performance.now() - began;
   window.srnas.updates.push(took);
   if (window.srnas.updates.length > 100) window.srnas.updates.shift();

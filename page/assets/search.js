@@ -131,11 +131,12 @@ const searchView = (about, tools) => {
     over_cost.show([told({ kind: 'dots', name: 'a full training', hue: 'grey', ...dots }), { kind: 'step', name: 'best so far', hue: 'blue', ...step }], words);
     time_card.hidden = timeline_card.hidden = times.xs.length === 0;
     if (times.xs.length > 0) over_time.show([told({ kind: 'dots', name: 'a full training', hue: 'grey', ...times }), { kind: 'step', name: 'best so far', hue: 'blue', ...timed }], words);
-    if (times.xs.length > 0) showTimeline(began);
   };
 
-  const showTimeline = began => {
-    // Each where the slot that was free longest ago.. the first that is free.
+  const showTimeline = () => {
+    const began = rows.began.find(t => t !== null);
+    if (began === undefined) return;
+    // Each in the first slot that is free.
     const spans = { kind: 'spans', xs: [], lows_x: [], ys: [], hues: [], rows: [] }, free = [];
     const order = [];
     for (let i = 0; i < rows.value.length; i += 1) if (rows.began[i] !== null && rows.ended[i] !== null) order.push(i);
@@ -207,10 +208,12 @@ const searchView = (about, tools) => {
       rows = { ...given.columns, metrics };
       all.show({ rows, space, metric: first.metric, metrics: Object.keys(metrics).sort(), unit: about.unit, paid: about.unit !== null, front: new Set((head.front || []).map(p => p.row)) });
       showCurves();
-      showFront();
-      showShorter();
-      parallel.show(rows, counting, better);
-      slices.show(rows, counting, toldOf, head.importance.main.map(([d]) => d));
+      const pieces = {
+        timeline: showTimeline, front: showFront, shorter: showShorter,
+        parallel: () => parallel.show(rows, counting, better),
+        slices: () => slices.show(rows, counting, toldOf, head.importance.main.map(([d]) => d)),
+      };
+      for (const [name, piece] of Object.entries(pieces)) later(tools.source, name, piece);
       if (picked === null) shown_best = '';
     }
     showState();

@@ -284,7 +284,7 @@ impl Guided {
             true => LivePosterior(self.posterior(None)),
             false => LivePosterior(self.screening()?.posterior()?),
         };
-        importance::effects(&mut posterior)
+        Ok(importance::effects(&mut posterior))
     }
 }
 

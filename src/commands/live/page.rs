@@ -24,6 +24,8 @@ pub struct SearchSource {
     run_dir: PathBuf,
     /// Which decisions mattered, and after how many measurements that was found.
     importance: Mutex<(Importance, usize)>,
+    /// Whether it can be asked for anything.
+    is_steered: bool,
     /// Stops it, where it runs in this process.
     stop: Option<Arc<AtomicBool>>,
 }
@@ -31,7 +33,12 @@ pub struct SearchSource {
 impl SearchSource {
     /// That in a run directory.
     pub fn of(run_dir: &Path, stop: Option<Arc<AtomicBool>>) -> Self {
-        Self { run_dir: run_dir.into(), importance: Mutex::default(), stop }
+        Self { run_dir: run_dir.into(), importance: Mutex::default(), is_steered: true, stop }
+    }
+
+    /// The measurements in a directory, of which nothing can be asked.
+    pub fn only_shown(run_dir: &Path) -> Self {
+        Self { is_steered: false, ..Self::of(run_dir, None) }
     }
 
     fn view(&self) -> anyhow::Result<View> {
@@ -104,7 +111,7 @@ impl Source for SearchSource {
 
     fn deeds(&self) -> Vec<&'static str> {
         let stop = self.stop.as_ref().map(|_| "stop");
-        ["drain", "add"].into_iter().chain(stop).collect()
+        ["drain", "add"].into_iter().chain(stop).filter(|_| self.is_steered).collect()
     }
 
     fn act(&self, deed: &Deed) -> Result<String, String> {
