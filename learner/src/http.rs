@@ -36,7 +36,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 pub enum HttpError {
     /// Another program listens there.
     #[error(
-        "cannot serve metrics on {address}: the address is in use; stop the other program (`ss -ltnp` shows it) or \
+        "cannot serve HTTP on {address}: the address is in use; stop the other program (`ss -ltnp` shows it) or \
          choose another port with --http"
     )]
     InUse {
@@ -44,7 +44,7 @@ pub enum HttpError {
         address: SocketAddr,
     },
     /// The system refuses the address.
-    #[error("cannot serve metrics on {address}: {source}; choose an address of this machine with --http")]
+    #[error("cannot serve HTTP on {address}: {source}; choose an address of this machine with --http")]
     Listen {
         /// What was asked for.
         address: SocketAddr,

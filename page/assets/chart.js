@@ -116,7 +116,11 @@ const chart = ({ title, x, y, height = 240, picked }) => {
       let before = null;
       for (let i = 0; i < n; i += 1) {
         if (!Number.isFinite(ys[i])) { before = null; continue; }
-        if (before === null) pen.moveTo(px(xs[i]), py(ys[i]));
+        if (before === null) {
+          pen.moveTo(px(xs[i]), py(ys[i]));
+          // One alone is seen, too.
+          if (!Number.isFinite(ys[i + 1])) pen.fillRect(px(xs[i]) - 2, py(ys[i]) - 2, 4, 4);
+        }
         else { if (one.kind === 'step') pen.lineTo(px(xs[i]), before); pen.lineTo(px(xs[i]), py(ys[i])); }
         before = py(ys[i]);
         places.push([px(xs[i]), before, one, i]);

@@ -6,7 +6,7 @@ const runView = (about, tools) => {
   const facts = el('section', { class: 'card' }), actors = el('section', { class: 'card wide' }), best = el('section', { class: 'card wide' });
   const time = { label: 'time since the beginning', format: shortly, from: 0 };
   const plot = (title, y) => chart({ title, x: time, y: { label: y, from: 0 } });
-  const steps = plot('Environment steps a second', 'steps/s'), updates = plot('Transitions and updates a second', 'a second');
+  const steps = plot('Experience a second', 'a second'), updates = plot('Updates a second', 'a second');
   const lag = plot('Policy lag', 'versions'), regret = plot('Normalised regret by task group', 'regret'), loss = plot('Loss', 'loss');
   const gain = chart({ title: "The check's gain over the base rule", x: time, y: { label: 'gain in shaped quality' } });
   const members = plot('Actors', 'actors');
@@ -19,8 +19,8 @@ const runView = (about, tools) => {
 
   const showPlots = () => {
     const now = (what, column) => { const v = last(column); return v === null ? `No ${what} yet.` : `Now ${brief(v)}.`; };
-    steps.show([series('environment steps', 'blue', 'environment_steps_per_second')], now('step', 'environment_steps_per_second'));
-    updates.show([series('transitions', 'blue', 'transitions_per_second'), series('updates', 'orange', 'updates_per_second')], now('update', 'updates_per_second').replace('Now', 'Updates now'));
+    steps.show([series('environment steps', 'blue', 'environment_steps_per_second'), series('transitions', 'orange', 'transitions_per_second')], now('step', 'environment_steps_per_second'));
+    updates.show([series('updates', 'blue', 'updates_per_second')], now('update', 'updates_per_second'));
     lag.show([{ ...series('from least to most', 'blue', 'policy_lag_max', 'band'), lows: columns.policy_lag_min || [] }, series('mean', 'blue', 'policy_lag_mean')],
       `Versions between acting and learning; the band is from the least to the most. ${now('batch', 'policy_lag_mean')}`);
     const groups = Object.keys(columns).filter(name => name.startsWith('regret/'));
