@@ -16,7 +16,7 @@ const drawGraph = (nodes, edges, label) => {
     const lift = span === 1 && nth === 0 ? 0 : (above ? -1 : 1) * (span * 26 + nth * 22);
     const path = `M${a},${middle + Math.sign(lift) * 8} Q${x},${middle + lift * 1.75} ${b},${middle + Math.sign(lift) * 8}`;
     parts.push(svg('path', { d: path, class: 'wire', 'marker-end': 'url(#arrow)' }));
-    const text = svg('text', { x, y: middle + lift * 0.875 - 4 + (lift > 0 ? 14 : 0), 'text-anchor': 'middle' });
+    const text = svg('text', { x, y: middle + lift * 0.875 + (lift > 0 ? 18 : -7), 'text-anchor': 'middle' });
     text.textContent = edge.label;
     if (edge.label) parts.push(text);
   }

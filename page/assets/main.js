@@ -2,6 +2,7 @@
 
 const main = document.getElementById('views'), feed = document.getElementById('feed'), token_form = document.getElementById('token');
 const views = [];
+const frozen = document.getElementById('frozen').textContent.trim();
 
 let clock_ahead = 0;
 let token = '';
@@ -29,7 +30,7 @@ const DEEDS = {
 };
 const tools = (source, actions) => ({
   source,
-  now: () => Date.now() / 1000 + clock_ahead,
+  now: () => (frozen ? null : Date.now() / 1000 + clock_ahead),
   buttons: given => {
     if (!actions) return el('span', { hidden: true });
     const said = el('span', { role: 'status', class: 'dim' });
@@ -182,7 +183,6 @@ const listen = async () => {
   }
 };
 
-const frozen = document.getElementById('frozen').textContent.trim();
 if (frozen) {
   JSON.parse(frozen).forEach((view, source) => take({ source, view }));
   feed.textContent = 'as it was when this page was written';

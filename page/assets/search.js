@@ -2,6 +2,8 @@
 
 // So many of the best has the plot of parallel coordinates.
 const PARALLEL = 300;
+// So many metrics of an architecture are shown before the others are asked for.
+const METRICS = 5;
 // So many decisions have a slice before the others are asked for.
 const SLICES = 6;
 
@@ -70,6 +72,10 @@ const searchView = (about, tools) => {
     const value = rows.value[row], name = picked === null ? 'Best' : `Measurement ${row + 1}`;
     const said = value === null ? `infeasible` : `${first.metric} ${number(value)}`;
     const metrics = Object.keys(rows.metrics).filter(metric => rows.metrics[metric][row] !== null && rows.metrics[metric][row] !== undefined);
+    // What is searched comes first.
+    const searched = goal.objectives.map(o => o.metric).filter(metric => metrics.includes(metric));
+    const ordered = [...searched, ...metrics.filter(metric => !searched.includes(metric)).sort()];
+    const cells = ordered.map(metric => [metric, number(rows.metrics[metric][row])]);
     fill(best,
       el('h3', { class: 'best' }, `${name}: ${said}`),
       rows.reason[row] || rows.broken[row] ? el('p', { class: 'bad' }, rows.reason[row] || rows.broken[row]) : null,
@@ -77,7 +83,8 @@ const searchView = (about, tools) => {
       el('div', { class: 'row' }, copying('Copy as JSON', () => as_json(row)), copying('Copy notation', () => rows.architecture[row]),
         picked === null ? null : el('button', { type: 'button', onclick: () => { picked = null; all.mark(-1); showBest(); } }, 'Back to the best')),
       el('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': 'architecture' }, drawing(space, rows.choices[row], `The architecture of measurement ${row + 1}`)),
-      table('Everything that was measured of it', [['metric', false], ['value', true]], metrics.sort().map(metric => [metric, number(rows.metrics[metric][row])])));
+      table('What was measured of it', [['metric', false], ['value', true]], cells.slice(0, METRICS)),
+      cells.length <= METRICS ? null : el('details', {}, el('summary', {}, `All ${cells.length} metrics`), table('', [['metric', false], ['value', true]], cells)));
   };
 
   const showState = () => {
@@ -88,7 +95,8 @@ const searchView = (about, tools) => {
     how.textContent = about.how;
     const running = head.state ? head.state.running : [];
     slots.hidden = !head.state;
-    const now = tools.now();
+    // A page that is kept says how it was.
+    const now = tools.now() ?? (head.state && head.state.now);
     fill(slots, el('h3', {}, `Slots: ${running.length} of ${head.state ? head.state.parallel : 0} at work`),
       running.length === 0 ? el('p', { class: 'dim' }, 'Nothing is measured now.')
         : table('Measured now', [['for', true], ['', false], ['architecture', false]], running.map(one => [shortly(now - one.since), one.trained || '', one.architecture])));

@@ -166,6 +166,7 @@ impl Browser {
 
     /// As wide and high as this, light or dark.
     pub fn look(&mut self, width: u32, height: u32, scheme: &str) {
+        self.ask("Emulation.setScrollbarsHidden", json!({ "hidden": true }));
         let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
         self.ask("Emulation.setDeviceMetricsOverride", size);
         let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });

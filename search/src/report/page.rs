@@ -31,7 +31,7 @@ pub struct SearchPage<'a> {
     pub how: String,
     /// How it stands, in a line.
     pub headline: String,
-    /// Of one that runs: `began`, `budget`, `parallel`, `left` (seconds), `basis` (of that, in words) and `running`.
+    /// Of one that runs: `now`, `began`, `budget`, `parallel`, `left` (seconds), `basis` (of that, in words) and `running`.
     pub state: Option<Value>,
     /// When each began and ended, in seconds since 1970, where that is known.
     pub times: Vec<Option<[f64; 2]>>,

@@ -106,7 +106,7 @@ impl Look {
             ),
         };
         json!({
-            "began": status.began, "budget": status.budget, "parallel": status.parallel, "running": status.running,
+            "now": now(), "began": status.began, "budget": status.budget, "parallel": status.parallel, "running": status.running,
             "left": left.map(|left| left.as_secs_f64().round()), "basis": basis, "ending": status.ending,
         })
     }
