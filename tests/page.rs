@@ -183,7 +183,7 @@ fn a_search_is_watched_steered_and_frozen_and_shows_what_its_ledger_has() {
     };
     browser.value(&filter("loss<40 rate=0.01"));
     browser.until(
-        "/ of /.test([...document.querySelectorAll('p[role=status]')].map(p => p.textContent).join())",
+        "[...document.querySelectorAll('p[role=status]')].some(p => /^\\d+ of \\d+ measurements/.test(p.textContent))",
     );
     let shown = browser.value(SHOWN);
     let kept = ledger(folder);
@@ -191,6 +191,7 @@ fn a_search_is_watched_steered_and_frozen_and_shows_what_its_ledger_has() {
         let value = kept[row[0].as_u64().unwrap() as usize - 1].0;
         assert!(value.is_some_and(|value| value < 40.0), "{row}");
     }
+    assert!(!shown.as_array().unwrap().is_empty());
     browser.value(&filter(""));
     // A point by the keyboard, and what it is in words.
     browser.value("document.querySelector('canvas').focus()");

@@ -330,7 +330,9 @@ fn a_run_is_seen_from_outside_and_leaves_its_curves_behind() {
     assert!(status == 200 && page.contains("<title>srnas</title>"), "{page}");
     let (status, events) = http(&address, "/events");
     assert_eq!(status, 200);
-    for part in ["\"kind\":\"run\"", "\"actors\":[[\"local-0\"", "elapsed_seconds", "\"actions\":null", "\nid: "] {
+    for part in
+        ["\"kind\":\"run\"", "\"actors\":[[\"local-0\"", "elapsed_seconds", "\"actions\":null", "\nid: "]
+    {
         assert!(events.contains(part), "no {part} in {events}");
     }
     run.signal("-INT");
