@@ -84,7 +84,7 @@ fn a_policy_is_compared_as_it_searches() {
         assert!((alone - beside).abs() < 1e-6, "after {at}: {alone} alone, {beside} compared");
     }
     let page = std::fs::read_to_string(setup.path().join("report/report.html")).unwrap();
-    assert!(page.contains("<svg") && page.contains("Against policy:out"));
+    assert!(page.contains("\\u003csvg") && page.contains("Against policy:out"));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 mod harness;
 
-use harness::{PROGRAM, failure, stdout, text};
+use harness::{PROGRAM, failure, frozen, stdout, text};
 use std::{
     fs,
     path::Path,
@@ -124,11 +124,12 @@ fn a_search_for_two_objectives_is_killed_and_goes_on_and_tells_its_front() {
     // What says no number for one objective has no value, and says so.
     let nan = rows.iter().find(|row| row[at("infeasible")].contains("`ms` is not a number"));
     assert!(nan.is_some(), "{rows:?}");
-    assert!(
-        fs::read_to_string(folder.join("run/report.html"))
-            .unwrap()
-            .contains("Front of most accuracy and least ms")
-    );
+    let page = frozen(&fs::read_to_string(folder.join("run/report.html")).unwrap());
+    assert_eq!(page[0]["about"]["goal"]["words"], "most accuracy and least ms");
+    let shown = page[0]["head"]["front"].as_array().unwrap();
+    let mut shown: Vec<usize> = shown.iter().map(|p| p["row"].as_u64().unwrap() as usize + 1).collect();
+    shown.sort_unstable();
+    assert_eq!(shown, brute);
 
     // Another objective or method is refused with both named.
     let (code, said) = failure(

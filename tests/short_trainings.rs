@@ -3,7 +3,7 @@
 
 mod harness;
 
-use harness::{PROGRAM, Process, SOON, failure, stdout, text};
+use harness::{PROGRAM, Process, SOON, failure, frozen, stdout, text};
 use rusqlite::Connection;
 use std::{
     collections::HashMap,
@@ -135,8 +135,10 @@ fn a_search_is_killed_among_short_and_among_full_trainings_and_pays_for_nothing_
     let anew = setup.ledger("SELECT count(*) FROM measurements WHERE fidelity = 1.0 AND cost = 1.0");
     let kept = (trained - going_on) as usize;
     assert!((kept..=kept + 4).contains(&folders), "{folders} folders, {kept} may go on, {anew} began anew");
-    let page = fs::read_to_string(setup.path().join("s/report.html")).unwrap();
-    assert!(page.contains("What the shorter trainings said") && page.contains("score after 2 of 20 epochs"));
+    let page = frozen(&fs::read_to_string(setup.path().join("s/report.html")).unwrap());
+    assert_eq!(page[0]["about"]["shorter"][0], "2 of 20 epochs");
+    let pairs = page[0]["head"]["shorter"][0]["pairs"].as_array().unwrap();
+    assert_eq!(pairs.len() as f64, shorter["agreement"]["architectures"].as_f64().unwrap());
 
     // The next search knows both kinds of training of this one.
     let next = ["--past", "s", "--budget", "2", "--run-dir", "next"];

@@ -290,7 +290,7 @@ fn a_port_in_use_is_said_so() {
 fn http(address: &str, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: srnas\r\nConnection: close\r\n\r\n").unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -324,6 +324,16 @@ fn a_run_is_seen_from_outside_and_leaves_its_curves_behind() {
         }
         assert!(Instant::now() < deadline, "{metrics}");
         std::thread::sleep(Duration::from_millis(100));
+    }
+    // For people: the page, and what it is drawn from.
+    let (status, page) = http(&address, "/");
+    assert!(status == 200 && page.contains("<title>srnas</title>"), "{page}");
+    let (status, events) = http(&address, "/events");
+    assert_eq!(status, 200);
+    for part in
+        ["\"kind\":\"run\"", "\"actors\":[[\"local-0\"", "elapsed_seconds", "\"actions\":null", "\nid: "]
+    {
+        assert!(events.contains(part), "no {part} in {events}");
     }
     run.signal("-INT");
     assert!(run.child.wait().unwrap().success());

@@ -1,4 +1,5 @@
-//! HTTP for operators: `/metrics` for Prometheus, `/healthz` and `/readyz` for whoever starts and stops processes.
+//! HTTP for operators: the page for people, `/metrics` for Prometheus, `/healthz` and `/readyz` for whoever starts and stops
+//! processes.
 
 use crate::{
     failures::Failures,
@@ -18,6 +19,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use srnas_page::{Pages, routes};
 use srnas_security::Token;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::watch};
@@ -34,7 +36,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 pub enum HttpError {
     /// Another program listens there.
     #[error(
-        "cannot serve metrics on {address}: the address is in use; stop the other program (`ss -ltnp` shows it) or \
+        "cannot serve HTTP on {address}: the address is in use; stop the other program (`ss -ltnp` shows it) or \
          choose another port with --http"
     )]
     InUse {
@@ -42,7 +44,7 @@ pub enum HttpError {
         address: SocketAddr,
     },
     /// The system refuses the address.
-    #[error("cannot serve metrics on {address}: {source}; choose an address of this machine with --http")]
+    #[error("cannot serve HTTP on {address}: {source}; choose an address of this machine with --http")]
     Listen {
         /// What was asked for.
         address: SocketAddr,
@@ -103,15 +105,30 @@ impl Outlook {
     }
 }
 
-/// Serves until `shutdown`. A failure is logged: training does not depend on it.
-pub(crate) async fn serve(listener: TcpListener, outlook: Arc<Outlook>, shutdown: CancellationToken) {
-    let address = listener.local_addr().map_or_else(|_| "an unknown address".into(), |a| a.to_string());
+/// Serves until `shutdown`: what is said of the learner, and its page. A failure is logged: training does not depend on it.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    outlook: Arc<Outlook>,
+    pages: Arc<Pages>,
+    shutdown: CancellationToken,
+) {
     let router = Router::new()
         .route("/metrics", get(scrape))
         .route("/healthz", get(health))
         .route("/readyz", get(readiness))
-        .layer(map_response(closing))
         .with_state(outlook);
+    let what = "a page, /metrics, /healthz and /readyz";
+    serve_routes(listener, router.merge(routes(pages)), what, shutdown).await;
+}
+
+/// Serves pages alone until `shutdown`. A failure is logged.
+pub async fn serve_pages(listener: TcpListener, pages: Arc<Pages>, shutdown: CancellationToken) {
+    serve_routes(listener, routes(pages), "a page", shutdown).await;
+}
+
+async fn serve_routes(listener: TcpListener, router: Router, what: &str, shutdown: CancellationToken) {
+    let address = listener.local_addr().map_or_else(|_| "an unknown address".into(), |a| a.to_string());
+    let router = router.layer(map_response(closing));
     let doors = Doors::new(None, CONNECTIONS, Arc::new(Refusals::default()));
     let server = axum::serve(Visits { listener, doors }, router)
         .with_graceful_shutdown(shutdown.clone().cancelled_owned());
@@ -120,7 +137,7 @@ pub(crate) async fn serve(listener: TcpListener, outlook: Arc<Outlook>, shutdown
         shutdown.cancelled().await;
         tokio::time::sleep(FAREWELL).await;
     };
-    info!(%address, "HTTP serves /metrics, /healthz and /readyz");
+    info!(%address, "HTTP serves {what}");
     tokio::select! {
         served = server => if let Err(error) = served {
             warn!(%address, %error, "HTTP is not served any more");
@@ -219,8 +236,12 @@ mod tests {
             over: CancellationToken::new(),
         });
         let shutdown = CancellationToken::new();
-        let task = tokio::spawn(serve(listener, outlook.clone(), shutdown.clone()));
+        let task = tokio::spawn(serve(listener, outlook.clone(), no_pages(), shutdown.clone()));
         Server { address, progress, outlook, shutdown, task }
+    }
+
+    fn no_pages() -> Arc<Pages> {
+        Arc::new(Pages::start(Vec::new(), None).unwrap())
     }
 
     impl Server {

@@ -16,6 +16,7 @@ mod limiter;
 mod limits;
 mod metrics;
 mod metrics_csv;
+pub mod page;
 mod predictor;
 mod progress;
 mod recorder;

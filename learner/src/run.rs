@@ -5,6 +5,7 @@ use crate::{
     curves,
     failures::Failures,
     http::{self, Outlook},
+    page::RunSource,
     progress::{Progress, Standings},
     recorder::Recorder,
     run_dir::{RunDir, RunDirError, Start},
@@ -25,6 +26,7 @@ use srnas_oracle::{
     run_tasks::{RunTasks, RunTasksError},
     simulated,
 };
+use srnas_page::Pages;
 use srnas_policy::Policy;
 use srnas_security::ServerSecurity;
 use srnas_space::SearchSpace;
@@ -33,7 +35,7 @@ use std::{
     collections::BTreeSet,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 use tokio::{
@@ -360,7 +362,16 @@ pub async fn run(options: LearnerOptions, stop: CancellationToken) -> Result<Sum
         open: ready.clone(),
         over: members.over(),
     };
-    let http = http.map(|listener| tokio::spawn(http::serve(listener, Arc::new(outlook), ended.clone())));
+    let controls = Arc::new(OnceLock::new());
+    let http = match http {
+        Some(listener) => {
+            let source = RunSource::of_learner(&run_dir, &outlook, controls.clone(), Handle::current());
+            let pages = Pages::start(vec![Box::new(source)], outlook.token.clone());
+            let pages = Arc::new(pages.map_err(TrainerError::Thread)?);
+            Some(tokio::spawn(http::serve(listener, Arc::new(outlook), pages, ended.clone())))
+        }
+        None => None,
+    };
     let recording = curves::record(
         run_dir.clone(),
         groups(&config),
@@ -421,6 +432,9 @@ pub async fn run(options: LearnerOptions, stop: CancellationToken) -> Result<Sum
         orders,
         stop: stop.clone(),
     };
+    let admin = Arc::new(admin);
+    // What is asked on the page is asked as by the wire.
+    let _ = controls.set(admin.clone());
     let serving =
         service::serve(listener, service, sender, policy, members.clone(), Some(admin), served.clone());
     let server = tokio::spawn(serving);

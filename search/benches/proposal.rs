@@ -6,7 +6,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle};
-use srnas_search::{Ends, Goal, Guide, Journal, LiveSearch, Measured, Past, Values};
+use srnas_search::{Ends, Goal, Guide, Inbox, Journal, LiveSearch, Measured, Past, Values};
 use srnas_space::{Conditional, Decision, SearchSpace};
 use srnas_task::Training;
 use std::{
@@ -61,6 +61,7 @@ fn proposal(c: &mut Criterion) {
     for more in [1, 10] {
         let search = LiveSearch {
             first: Vec::new(),
+            added: Inbox::default(),
             ends: Ends::default(),
             oracle: &oracle,
             goal: Goal::single("sum", false),

@@ -7,7 +7,7 @@
 
 use crate::{
     guide::Guide,
-    importance,
+    importance::{self, Importance},
     method::{Begin, Fidelity, Method, MethodError, Training, Whole},
     methods::{Acquisition, FIRST, Gp, Rule, Screening, ScreeningSettings, unmeasured},
 };
@@ -271,20 +271,20 @@ impl Guided {
         posterior
     }
 
-    /// Which decisions mattered in what was measured: `(decision, share)`, see [`crate::importance`].
+    /// Which decisions mattered in what was measured.
     ///
     /// # Errors
     /// When there is no posterior of it.
-    pub fn importance(&self) -> Result<Vec<(usize, f64)>, MethodError> {
+    pub fn importance(&self) -> Result<Importance, MethodError> {
         let full = self.known.iter().filter(|told| told.training.fidelity.is_full());
         if full.filter(|told| told.value.is_some()).count() < 2 {
-            return Ok(Vec::new());
+            return Ok(Importance::default());
         }
         let mut posterior = match self.costs.is_empty() {
             true => LivePosterior(self.posterior(None)),
             false => LivePosterior(self.screening()?.posterior()?),
         };
-        importance::main_effects(&mut posterior)
+        Ok(importance::effects(&mut posterior))
     }
 }
 

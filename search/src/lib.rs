@@ -32,10 +32,11 @@ pub use comparison::{Comparison, ComparisonError, Outcome, Plan, SearchResult};
 pub use goal::{Goal, GoalError, Limit, Objective, Values};
 pub use guide::Guide;
 pub use held_out::{HeldOut, HeldOutError, compare_held_out};
+pub use importance::Importance;
 pub use known::Known;
 pub use live::{
-    Ends, Enough, Event, First, Journal, LiveComparison, LiveComparisonError, LiveError, LiveOutcome,
-    LiveSearch, Measured, StartError, check_method, read_first,
+    Ends, Enough, Event, First, Inbox, Journal, LiveComparison, LiveComparisonError, LiveError, LiveOutcome,
+    LiveSearch, Measured, StartError, check_method, importance, read_first,
 };
 pub use method::{MethodError, MethodSpec, Past, SpecError};
 pub use methods::{HOPELESS, METHODS, PastSearch, past_of, random_surrogate, surrogates_of};

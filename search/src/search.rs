@@ -105,7 +105,8 @@ impl<'m> Search<'m> {
         self.wanted.iter().find(|training| self.is_new(training))
     }
 
-    fn is_new(&self, training: &Training) -> bool {
+    /// Whether it is neither known nor under way.
+    pub fn is_new(&self, training: &Training) -> bool {
         !self.paid.contains_key(&(self.key(training), training.fidelity))
     }
 

@@ -8,7 +8,8 @@ use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle, RESUMED_FROM};
 use srnas_policy::{Acts, Policy};
 use srnas_predictor::PosteriorSettings;
 use srnas_search::{
-    Ends, Event, Goal, Guide, Journal, LiveError, LiveSearch, Measured, Past, Values, report::SearchReport,
+    Ends, Event, Goal, Guide, Importance, Inbox, Journal, LiveError, LiveSearch, Measured, Past, Values,
+    report::{SearchPage, SearchReport},
 };
 use srnas_space::{Conditional, Decision, SearchSpace};
 use srnas_task::{Fidelities, Fidelity, Training};
@@ -131,6 +132,7 @@ fn search(oracle: &Toy, budget: usize, parallel: usize, seed: u64) -> LiveSearch
         budget,
         parallel,
         first: Vec::new(),
+        added: Inbox::default(),
         ends: Ends::default(),
         seed,
     }
@@ -257,7 +259,7 @@ fn the_report_says_how_well_they_agreed_and_what_was_saved() {
     let of = |oracle: &Toy, found: &[Measured]| {
         SearchReport::new(&oracle.space, &oracle.fidelities, &goal(), found, &[])
     };
-    let report = of(&oracle, &found);
+    let (report, shown) = (of(&oracle, &found), found.clone());
     let shorter = &report.shorter[0];
     let agreement = shorter.agreement.unwrap();
     assert_eq!((shorter.infeasible, shorter.amount, shorter.cost), (0, 2.0, 0.1));
@@ -280,9 +282,33 @@ fn the_report_says_how_well_they_agreed_and_what_was_saved() {
     assert!(words.contains("the same metric, and the same direction?"), "{words}");
 
     let folder = tempfile::tempdir().unwrap();
-    report.write(folder.path(), "A search", "How").unwrap();
+    let goal = goal();
+    let page = SearchPage {
+        report: &report,
+        space: &oracle.space,
+        fidelities: &oracle.fidelities,
+        goal: &goal,
+        found: &shown,
+        importance: (&Importance::default(), 0),
+        title: "A search".into(),
+        how: "How".into(),
+        headline: "over".into(),
+        state: None,
+        times: Vec::new(),
+    };
+    let view = page.view();
+    report.write(folder.path(), &view).unwrap();
     let html = std::fs::read_to_string(folder.path().join("report.html")).unwrap();
-    assert!(html.contains("What the shorter trainings said") && html.contains("score after 2 of 20 epochs"));
+    assert!(html.contains("What the shorter trainings said") && html.contains("2 of 20 epochs"));
+    // What it says of pairs is of a short and a full training of the same architecture.
+    let pairs = view.head["shorter"][0]["pairs"].as_array().unwrap();
+    assert_eq!(pairs.len(), agreement.architectures);
+    for pair in pairs {
+        let [short, full] = [0, 1].map(|i| &shown[pair[i].as_u64().unwrap() as usize]);
+        assert!(
+            short.key == full.key && full.training.fidelity.is_full() && !short.training.fidelity.is_full()
+        );
+    }
     let csv = std::fs::read_to_string(folder.path().join("measurements.csv")).unwrap();
     assert!(csv.starts_with("measurement,architecture,infeasible,epochs,cost,score\n"), "{csv}");
 }

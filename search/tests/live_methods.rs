@@ -4,8 +4,8 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle};
 use srnas_search::{
-    Ends, Event, Goal, Guide, Journal, LiveError, LiveSearch, METHODS, Measured, MethodSpec, Objective, Past,
-    PastSearch, Values, check_method, past_of, report::SearchReport,
+    Ends, Event, Goal, Guide, Inbox, Journal, LiveError, LiveSearch, METHODS, Measured, MethodSpec,
+    Objective, Past, PastSearch, Values, check_method, past_of, report::SearchReport,
 };
 use srnas_space::{Conditional, Decision, SearchSpace};
 use srnas_task::{Fidelities, Training};
@@ -98,6 +98,7 @@ fn search<'a>(oracle: &'a Toy, method: &str, goal: Goal, budget: usize, parallel
         budget,
         parallel,
         first: Vec::new(),
+        added: Inbox::default(),
         ends: Ends::default(),
         seed: 3,
     }

@@ -1,26 +1,33 @@
 //! `srnas compare`: search methods under one protocol, and a report.
 
 mod live;
+mod watched;
 
 use super::{
     Usage,
+    address::listen_address,
     live::{
         OracleArguments,
         past::{UNTRAINED, wants_untrained},
     },
+    security::TokenArgs,
     stop_on_signal,
     tasks::{TaskArguments, names},
+    view::{Bound, Watched},
 };
 use clap::{ArgGroup, Args};
 use indicatif::{ProgressBar, ProgressStyle};
 use srnas_config::{Config, Latency};
 use srnas_oracle::tasks::resolve_tasks;
+use srnas_page::Source;
 use srnas_search::{
     Clock, Comparison, Durations, Limit, METHODS, MethodSpec, Plan, Problem,
     report::{self, ClockSummary, Summary},
 };
+use srnas_security::may_listen;
 use srnas_task::TaskName;
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
+use watched::Searches;
 
 const EXAMPLES: &str = "Examples:
   srnas compare --task nb201/cifar10/val --report test --method random --method local \\
@@ -99,6 +106,11 @@ pub struct CompareCommand {
     /// Print the numbers of the report as one JSON object
     #[arg(long)]
     json: bool,
+    /// Address of a page on which it is watched, such as 127.0.0.1:7780 (docs/watching.md) [default: none]
+    #[arg(long, value_name = "ADDR", value_parser = listen_address)]
+    http: Option<SocketAddr>,
+    #[command(flatten)]
+    token: TokenArgs,
 }
 
 fn described() -> String {
@@ -258,7 +270,17 @@ impl CompareCommand {
         Ok(budgets)
     }
 
+    /// The page on which these are watched, if one is wanted.
+    fn watched(&self, sources: Vec<Box<dyn Source>>) -> anyhow::Result<Option<Watched>> {
+        let Some(address) = self.http else { return Ok(None) };
+        let token = self.token.load()?;
+        may_listen(address, token.as_ref(), false)?;
+        Ok(Some(Bound::at(address, token)?.show(sources)?))
+    }
+
     fn search(&self, comparison: &Comparison, against: usize) -> anyhow::Result<Summary> {
+        let made = Searches::new(format!("Comparison {}", self.out.display()), comparison.searches());
+        let _watched = self.watched(vec![Box::new(made.clone())])?;
         let progress = ProgressBar::new(comparison.searches() as u64).with_style(
             ProgressStyle::with_template("{elapsed_precise} {bar:30} {pos}/{len} searches, {eta} left")
                 .expect("a valid template"),
@@ -267,7 +289,12 @@ impl CompareCommand {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let stop = runtime.block_on(async { stop_on_signal() });
         let pool = rayon::ThreadPoolBuilder::new().num_threads(self.threads).build()?;
-        let outcomes = pool.install(|| comparison.run(&stop, &|done| progress.set_position(done as u64)))?;
+        let outcomes = pool.install(|| {
+            comparison.run(&stop, &|done| {
+                made.done(done);
+                progress.set_position(done as u64);
+            })
+        })?;
         progress.finish_and_clear();
         Ok(pool.install(|| {
             report::write(&self.out, comparison.plan(), comparison.problems(), &outcomes, against)

@@ -162,7 +162,7 @@ pub struct LearnerCommand {
     listen: SocketAddr,
     #[command(flatten)]
     security: ListenerSecurity,
-    /// Address that serves /metrics, /healthz and /readyz [default: none]
+    /// Address that serves a page to watch the run on, /metrics, /healthz and /readyz [default: none]
     #[arg(long, value_name = "ADDR", value_parser = listen_address)]
     http: Option<SocketAddr>,
 }

@@ -23,6 +23,7 @@ mod simulation;
 mod space;
 mod tasks;
 mod top;
+mod view;
 
 use crate::print;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -109,6 +110,7 @@ enum Command {
     Llm(llm::LlmCommand),
     Status(admin::StatusCommand),
     Top(top::TopCommand),
+    View(view::ViewCommand),
     Best(admin::BestCommand),
     Checkpoint(admin::CheckpointCommand),
     Drain(admin::DrainCommand),
@@ -178,6 +180,7 @@ impl Command {
             Command::Llm(c) => c.run(),
             Command::Status(c) => c.run(),
             Command::Top(c) => c.run(),
+            Command::View(c) => c.run(),
             Command::Best(c) => c.run(),
             Command::Checkpoint(c) => c.run(),
             Command::Drain(c) => c.run(),
@@ -193,7 +196,7 @@ impl Command {
             Command::Llm(c) => c.keeps_its_results(),
             Command::Space(_) | Command::Bench(_) | Command::Config(_) | Command::Doctor(_) => false,
             Command::Status(_) | Command::Best(_) | Command::Checkpoint(_) | Command::Ledger(_) => false,
-            Command::Top(_) => false,
+            Command::Top(_) | Command::View(_) => false,
         }
     }
 }

@@ -5,6 +5,7 @@ use super::{
     learner::{LearnerArgs, bind_http},
     own::{OwnArguments, catalog_of},
     report,
+    security::TokenArgs,
 };
 use crate::{deterministic, standings};
 use clap::Args;
@@ -13,7 +14,7 @@ use srnas_basics::text::with_causes;
 use srnas_config::layers::{ConfigFile, Override};
 use srnas_oracle::catalog::Catalog;
 use srnas_search::MethodSpec;
-use srnas_security::{ClientSecurity, ServerSecurity, may_listen};
+use srnas_security::{ClientSecurity, ServerSecurity, Token, may_listen};
 use std::{
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
@@ -50,9 +51,11 @@ pub struct RunCommand {
     /// metrics and TensorBoard then say who is ahead; comparison.share says at what share of the cores
     #[arg(long, value_name = "METHOD")]
     baseline: Vec<String>,
-    /// Address that serves /metrics, /healthz and /readyz [default: none]
+    /// Address that serves a page to watch the run on, /metrics, /healthz and /readyz [default: none]
     #[arg(long, value_name = "ADDR", value_parser = listen_address)]
     http: Option<SocketAddr>,
+    #[command(flatten)]
+    token: TokenArgs,
     #[command(flatten)]
     own: OwnArguments,
 }
@@ -101,8 +104,9 @@ impl RunCommand {
                 return summary;
             }
             let listener = srnas_learner::bind((Ipv4Addr::LOCALHOST, 0).into()).await?;
+            let token = self.token.load()?;
             if let Some(address) = self.http {
-                may_listen(address, None, false)?;
+                may_listen(address, token.as_ref(), false)?;
             }
             let http = bind_http(self.http).await?;
             let address = format!("http://{}", listener.local_addr()?);
@@ -125,15 +129,15 @@ impl RunCommand {
                 start: self.learner.start(),
                 catalog: catalog.clone(),
                 listener,
-                // Nobody beyond this machine reaches it.
-                security: ServerSecurity::default(),
+                // Nobody beyond this machine reaches it; the token is for HTTP.
+                security: ServerSecurity { token: token.clone(), ..ServerSecurity::default() },
                 http,
                 progress,
                 ready: self.learner.remember_when_ready(&run_dir),
                 policy,
                 standings,
             };
-            let mut running = start_actors(actors, &address, &catalog, &actors_stop);
+            let mut running = start_actors(actors, &address, &catalog, token.as_ref(), &actors_stop);
             let mut learner = std::pin::pin!(srnas_learner::run(options, stop.clone()));
             let mut failure = None;
             let result = loop {
@@ -181,6 +185,7 @@ fn start_actors(
     n: usize,
     address: &str,
     catalog: &Catalog,
+    token: Option<&Token>,
     stop: &CancellationToken,
 ) -> JoinSet<Result<(), srnas_actor::ActorError>> {
     let mut running = JoinSet::new();
@@ -192,7 +197,7 @@ fn start_actors(
             catalog: catalog.clone(),
             // The learner of the same process is there, or the run is over.
             connect_timeout: None,
-            security: ClientSecurity::default(),
+            security: ClientSecurity { token: token.cloned(), ..ClientSecurity::default() },
             // The learner's line is of all of them.
             reports: false,
         };

@@ -12,8 +12,9 @@ use srnas_security::{
 use std::{net::SocketAddr, path::PathBuf};
 use tracing::{info, warn};
 
+/// The token, where nothing else of security is to be said.
 #[derive(Debug, Default, Args)]
-struct TokenArgs {
+pub struct TokenArgs {
     /// File with the token that learner and actors share
     // Of itself clap refuses an empty path.
     #[arg(long, value_name = "F", env = "SRNAS_TOKEN_FILE", value_parser = OsStringValueParser::new().map(PathBuf::from))]
@@ -21,7 +22,8 @@ struct TokenArgs {
 }
 
 impl TokenArgs {
-    fn load(&self) -> Result<Option<Token>, SecurityError> {
+    /// The token of the file, if one is named.
+    pub fn load(&self) -> Result<Option<Token>, SecurityError> {
         // A variable that is set and empty names none.
         let file = self.token_file.as_deref().filter(|file| !file.as_os_str().is_empty());
         file.map(Token::load).transpose()

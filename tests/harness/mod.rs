@@ -254,6 +254,12 @@ pub fn output(folder: &Path, arguments: &[&str]) -> Output {
     command(folder, arguments).output().unwrap()
 }
 
+/// What is in a page that is frozen.
+pub fn frozen(page: &str) -> serde_json::Value {
+    let data = page.split("id=\"frozen\">").nth(1).and_then(|rest| rest.split("</script>").next());
+    serde_json::from_str(data.expect("a page with its data")).unwrap()
+}
+
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

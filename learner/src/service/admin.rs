@@ -39,6 +39,22 @@ pub struct Admin {
     pub stop: CancellationToken,
 }
 
+impl Admin {
+    /// The best of each task that has one.
+    pub(crate) fn best_of_each(&self) -> Vec<v1::Incumbent> {
+        let found = self.tasks.iter().zip(0..).filter_map(|(task, index)| {
+            let best = self.incumbents.get(index)?;
+            Some(v1::Incumbent {
+                task: task.name().into(),
+                value: task.shown(best.value) as f32,
+                architecture: self.space.format(&best.architecture),
+                measurements: best.measurements,
+            })
+        });
+        found.collect()
+    }
+}
+
 #[tonic::async_trait]
 impl admin_server::Admin for Admin {
     async fn status(&self, _: Request<v1::StatusRequest>) -> Result<Response<v1::StatusResponse>, Status> {
@@ -68,16 +84,7 @@ impl admin_server::Admin for Admin {
     }
 
     async fn best(&self, _: Request<v1::BestRequest>) -> Result<Response<v1::BestResponse>, Status> {
-        let found = self.tasks.iter().zip(0..).filter_map(|(task, index)| {
-            let best = self.incumbents.get(index)?;
-            Some(v1::Incumbent {
-                task: task.name().into(),
-                value: task.shown(best.value) as f32,
-                architecture: self.space.format(&best.architecture),
-                measurements: best.measurements,
-            })
-        });
-        Ok(Response::new(v1::BestResponse { incumbents: found.collect() }))
+        Ok(Response::new(v1::BestResponse { incumbents: self.best_of_each() }))
     }
 
     async fn checkpoint(

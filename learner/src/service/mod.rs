@@ -214,7 +214,7 @@ pub async fn serve(
     deliveries: mpsc::Sender<Delivery>,
     policy: watch::Receiver<Option<Arc<Snapshot>>>,
     members: Arc<Members>,
-    admin: Option<Admin>,
+    admin: Option<Arc<Admin>>,
     shutdown: CancellationToken,
 ) -> Result<(), ServiceError> {
     let address = listener.local_addr().map_or_else(|_| "an unknown address".into(), |a| a.to_string());
@@ -238,7 +238,7 @@ pub async fn serve(
         .add_service(InterceptedService::new(reflection().build_v1()?, guard.clone()))
         .add_service(InterceptedService::new(reflection().build_v1alpha()?, guard.clone()))
         .add_optional_service(
-            admin.map(|admin| InterceptedService::new(AdminServer::new(admin), guard.clone())),
+            admin.map(|admin| InterceptedService::new(AdminServer::from_arc(admin), guard.clone())),
         )
         .add_service(InterceptedService::new(learner, guard))
         .serve_with_incoming_shutdown(

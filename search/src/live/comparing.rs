@@ -1,6 +1,6 @@
 //! Several methods on one oracle: each search pays for itself, and what two of them ask for is measured once.
 
-use super::{Ends, Event, Journal, LiveError, LiveSearch, Measured};
+use super::{Ends, Event, Inbox, Journal, LiveError, LiveSearch, Measured};
 use crate::{
     comparison::{Outcome, Plan},
     goal::{Goal, Values},
@@ -85,6 +85,7 @@ impl LiveComparison<'_> {
                     budget,
                     parallel: self.parallel,
                     first: Vec::new(),
+                    added: Inbox::default(),
                     ends: Ends::default(),
                     seed: start_seed(self.plan.seed, "live", seed),
                 };

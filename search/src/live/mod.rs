@@ -5,6 +5,7 @@
 //! begins when the first full training has a value, and is told what was measured before then, and in earlier calls, in the
 //! order in which it ended; what has no value counts as the worst so far.
 
+mod added;
 mod asking;
 mod comparing;
 mod ends;
@@ -12,6 +13,7 @@ mod start;
 #[cfg(test)]
 mod tests;
 
+pub use added::Inbox;
 pub use asking::check_method;
 pub use comparing::{LiveComparison, LiveComparisonError, LiveOutcome};
 pub use ends::{Ends, Enough};
@@ -21,6 +23,7 @@ use crate::{
     goal::{Goal, Values},
     guide::Guide,
     guided::Guided,
+    importance::Importance,
     method::{Method, MethodError, MethodSpec, Past, SpecError, Whole},
     search::{Next, Prices, Search},
 };
@@ -28,7 +31,8 @@ use asking::Prepared;
 use ends::Progress;
 use srnas_environment::ROUNDING;
 use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle, RESUMED_FROM};
-use srnas_task::{Count, Fidelity, Training};
+use srnas_space::SearchSpace;
+use srnas_task::{Count, Fidelities, Fidelity, Training};
 use std::{
     sync::{
         Arc, Condvar, Mutex, MutexGuard,
@@ -131,6 +135,8 @@ pub struct LiveSearch<'a> {
     pub parallel: usize,
     /// What is measured first, in this order, where it is not known yet.
     pub first: Vec<Training>,
+    /// First points that come while it runs.
+    pub added: Inbox,
     /// What ends it before its budget does.
     pub ends: Ends,
     /// Seed of everything random. With one measurement at a time it determines the whole search.
@@ -284,7 +290,7 @@ impl LiveSearch<'_> {
                     lock(state).failed.get_or_insert(LiveError::Oracle(format!("no thread: {error}")));
                 }
             }
-            self.watch(state, changed, slots, [stop, halt], tell);
+            self.watch(state, changed, slots, prepared, [stop, halt], tell);
         });
         let state = state.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
         let (done, spent) = (paid_for(&state.known), state.search.spent());
@@ -417,18 +423,23 @@ impl LiveSearch<'_> {
         }
     }
 
-    /// Looks whether it is enough while slots are busy, and stops what is running when its grace is over; until every slot has ended.
+    /// Takes in what is added and looks whether it is enough while slots are busy, and stops what is running when its grace is over; until every slot has ended.
     fn watch(
         &self,
         state: &Mutex<State>,
         changed: &Condvar,
         slots: &AtomicUsize,
+        prepared: &Prepared,
         [stop, halt]: [&AtomicBool; 2],
         tell: &(dyn Fn(Event) + Sync),
     ) {
         let mut now = lock(state);
         while slots.load(Ordering::Relaxed) > 0 {
             if stop.load(Ordering::Relaxed) {
+                halt.store(true, Ordering::Relaxed);
+            }
+            if let Err(error) = self.take_added(&mut now, prepared, tell) {
+                now.failed.get_or_insert(error);
                 halt.store(true, Ordering::Relaxed);
             }
             let elapsed = now.began.elapsed();
@@ -475,21 +486,40 @@ impl LiveSearch<'_> {
         Guided::new(self.oracle.space(), &whole, self.guide.clone(), costs, self.budget, self.seed)
     }
 
-    /// Which decisions mattered for the first objective in what was measured: `(decision, share)`, see [`crate::importance`].
+    /// Which decisions mattered for the first objective in what was measured.
     ///
     /// # Errors
     /// When there is no posterior of it.
-    pub fn importance(&self, known: &[Measured]) -> Result<Vec<(usize, f64)>, MethodError> {
-        let mut guided = self.guided(Whole::new(self.oracle.space(), Count::Classes).map(Arc::new));
-        for measured in known {
-            match (self.goal.first().value(&measured.answer), measured.training.fidelity) {
-                (Ok(value), Fidelity::Full) => guided.tell(&measured.training.choices, &[value as f32])?,
-                (Ok(value), Fidelity::Shorter(_)) => guided.tell_shorter(&measured.training, value as f32)?,
-                (Err(_), _) => guided.tell_infeasible(&measured.training, None)?,
-            }
-        }
-        guided.importance()
+    pub fn importance(&self, known: &[Measured]) -> Result<Importance, MethodError> {
+        let guided = self.guided(Whole::new(self.oracle.space(), Count::Classes).map(Arc::new));
+        importance_by(guided, &self.goal, known)
     }
+}
+
+/// Which decisions mattered for the first objective in what was measured, where nothing is known of earlier tasks.
+///
+/// # Errors
+/// When there is no posterior of it.
+pub fn importance(
+    space: &Arc<SearchSpace>,
+    fidelities: &Fidelities,
+    goal: &Goal,
+    known: &[Measured],
+) -> Result<Importance, MethodError> {
+    let whole = Whole::new(space, Count::Classes).map(Arc::new);
+    let costs = fidelities.costs().collect();
+    importance_by(Guided::new(space, &whole, Guide::default(), costs, known.len(), 1), goal, known)
+}
+
+fn importance_by(mut guided: Guided, goal: &Goal, known: &[Measured]) -> Result<Importance, MethodError> {
+    for measured in known {
+        match (goal.first().value(&measured.answer), measured.training.fidelity) {
+            (Ok(value), Fidelity::Full) => guided.tell(&measured.training.choices, &[value as f32])?,
+            (Ok(value), Fidelity::Shorter(_)) => guided.tell_shorter(&measured.training, value as f32)?,
+            (Err(_), _) => guided.tell_infeasible(&measured.training, None)?,
+        }
+    }
+    guided.importance()
 }
 
 /// Whether each of a space's `distinct` architectures, where they can be counted, has had a full training.

@@ -70,6 +70,7 @@ fn search(oracle: &Toy, budget: usize, parallel: usize) -> LiveSearch<'_> {
         budget,
         parallel,
         first: Vec::new(),
+        added: Inbox::default(),
         ends: Ends::default(),
         seed: 7,
     }
@@ -368,4 +369,40 @@ fn what_was_interrupted_is_taken_up_first() {
     let found = ended(&search, straight[..4].to_vec()).0;
     assert_eq!(order(&found[..4]), order(&straight[..4]));
     assert_eq!(order(&found[4..7]), new);
+}
+
+#[test]
+fn what_is_added_while_it_runs_is_known_or_measured_next_and_never_twice() {
+    let oracle = toy(5);
+    let search = search(&oracle, 40, 1);
+    let added = search.added.clone();
+    let mine = Answer::Metrics(BTreeMap::from([("loss".to_string(), -5.0)]));
+    let left = Mutex::new(false);
+    let first = Mutex::new(None);
+    let tell = |event: Event| {
+        let Event::Ended { measured, .. } = event else { return };
+        if std::mem::replace(&mut *left.lock().unwrap(), true) {
+            return;
+        }
+        // What was just measured, with another value; something new with one; something new to be measured.
+        let known = measured.training.clone();
+        let mut new: Vec<Training> = Vec::new();
+        let mut other = known.choices.clone();
+        oracle.space.for_each_edit(&mut other, |choices, _, _| new.push(Training::full(choices.to_vec())));
+        *first.lock().unwrap() = Some((known.clone(), new[0].clone(), new[1].clone()));
+        added.leave([
+            First { training: known, answer: Some(mine.clone()) },
+            First { training: new[0].clone(), answer: Some(mine.clone()) },
+            First { training: new[1].clone(), answer: None },
+        ]);
+    };
+    let found = search.run(vec![], &mut Kept::default(), &AtomicBool::new(false), &tell).unwrap();
+    let (known, told, wanted) = first.lock().unwrap().clone().unwrap();
+    let of = |training: &Training| -> Vec<&Measured> {
+        found.iter().filter(|m| m.training == *training).collect()
+    };
+    assert!(of(&known).len() == 1 && of(&known)[0].answer != mine && !of(&known)[0].is_elsewhere());
+    assert!(of(&told).len() == 1 && of(&told)[0].answer == mine && of(&told)[0].is_elsewhere());
+    assert!(of(&wanted).len() == 1 && !of(&wanted)[0].is_elsewhere());
+    assert_eq!(found.iter().filter(|m| !m.is_elsewhere()).count(), 40, "what was told costs nothing");
 }

@@ -3,9 +3,7 @@
 use super::{
     ReportError,
     front::{FrontPoint, front},
-    plots,
     shorter::Shorter,
-    table::{self, Block, Document},
 };
 use crate::{
     goal::{Goal, Limit, Objective},
@@ -14,6 +12,7 @@ use crate::{
 use serde::Serialize;
 use srnas_basics::{files::write_whole_by, text::number};
 use srnas_oracle::costly::Answer;
+use srnas_page::View;
 use srnas_space::SearchSpace;
 use srnas_task::Fidelities;
 use std::{
@@ -60,6 +59,9 @@ pub struct SearchReport {
     pub shorter: Vec<Shorter>,
     /// The best of the full trainings in the first objective that keeps every limit, if there is one.
     pub best: Option<Row>,
+    /// Which of the rows that is.
+    #[serde(skip)]
+    pub best_row: Option<usize>,
     /// The best after so many full trainings, or what costs the same.
     pub curve: Vec<(usize, f64)>,
     /// How much of the predicted variance over the space each decision explains by itself, the highest first.
@@ -147,7 +149,7 @@ impl Row {
 }
 
 impl SearchReport {
-    /// The report of what was measured; `importance` is that of [`crate::LiveSearch::importance`].
+    /// The report of what was measured; `importance` are the main effects of [`crate::Importance`].
     pub fn new(
         space: &SearchSpace,
         fidelities: &Fidelities,
@@ -166,8 +168,12 @@ impl SearchReport {
             })
             .collect();
         let best = |most: f64| {
-            let paid = rows.iter().zip(&spent).filter(|(row, spent)| row.full && **spent <= most + 1e-6);
-            let feasible = paid.filter_map(|(row, _)| Some((row, row.counting()?)));
+            let paid = rows
+                .iter()
+                .enumerate()
+                .zip(&spent)
+                .filter(|((_, row), spent)| row.full && **spent <= most + 1e-6);
+            let feasible = paid.filter_map(|((i, row), _)| Some((i, row.counting()?)));
             feasible.reduce(|best, next| if better(next.1, best.1) { next } else { best })
         };
         let total = spent.last().copied().unwrap_or(0.0);
@@ -188,7 +194,8 @@ impl SearchReport {
             elsewhere: found.iter().filter(|measured| measured.is_elsewhere()).count(),
             spent: total,
             shorter: Shorter::all(fidelities, objective, found),
-            best: best(f64::INFINITY).map(|(row, _)| row.clone()),
+            best: best(f64::INFINITY).map(|(i, _)| rows[i].clone()),
+            best_row: best(f64::INFINITY).map(|(i, _)| i),
             curve: marks.filter_map(|n| Some((n, best(n as f64)?.1))).collect(),
             importance: importance.iter().map(named).collect(),
             rows,
@@ -216,7 +223,7 @@ impl SearchReport {
     }
 
     /// How many keep the limits, and where none does, what breaks them least.
-    fn within_limits(&self) -> Vec<String> {
+    pub(super) fn within_limits(&self) -> Vec<String> {
         let mut lines = Vec::new();
         if let Some(beyond) = self.beyond_limits {
             let with_value = self.measured - self.infeasible;
@@ -234,7 +241,7 @@ impl SearchReport {
         lines
     }
 
-    fn goal_in_words(&self) -> String {
+    pub(super) fn goal_in_words(&self) -> String {
         let words = |o: &Objective| format!("{} {}", if o.minimise { "least" } else { "most" }, o.metric);
         self.objectives.iter().map(words).collect::<Vec<_>>().join(" and ")
     }
@@ -244,32 +251,20 @@ impl SearchReport {
         if self.shorter.is_empty() { "measurements" } else { "full trainings' cost" }
     }
 
-    /// Writes `report.html` (one page with everything in it) and `measurements.csv` into a folder.
+    /// Writes `report.html` (the page, frozen, with everything in it) and `measurements.csv` into a folder.
     ///
     /// # Errors
     /// See [`ReportError`].
-    pub fn write(&self, dir: &Path, title: &str, how: &str) -> Result<(), ReportError> {
+    pub fn write(&self, dir: &Path, page: &View) -> Result<(), ReportError> {
         let failed = |path: &Path| {
             let path = path.display().to_string();
             move |source| ReportError::Io { path, source }
         };
         let csv = dir.join("measurements.csv");
         write_whole_by(&csv, |file| self.csv(file)).map_err(failed(&csv))?;
-        let mut spent = 0.0;
-        let values = self.rows.iter().filter_map(|row| {
-            spent += row.cost;
-            row.full.then(|| (spent, row.counting()))
-        });
-        let values: Vec<(f64, Option<f64>)> = values.collect();
-        let mut plots = vec![plots::best_so_far(&values, self.counted(), &self.metric, self.minimise)?];
-        plots.extend(self.plot_of_front()?);
-        for shorter in &self.shorter {
-            plots.extend(shorter.plot(&self.metric)?);
-        }
-        let document = self.document(title, how, &plots);
-        let page = dir.join("report.html");
-        let html = table::html(&document, &plots);
-        write_whole_by(&page, |file| file.write_all(html.as_bytes())).map_err(failed(&page))
+        let path = dir.join("report.html");
+        let html = srnas_page::frozen(std::slice::from_ref(page));
+        write_whole_by(&path, |file| file.write_all(html.as_bytes())).map_err(failed(&path))
     }
 
     /// What the shorter trainings saved, in words.
@@ -294,19 +289,6 @@ impl SearchReport {
             self.spent,
             distinct.len()
         )
-    }
-
-    /// The first two objectives of the front; none where there are fewer than two points.
-    fn plot_of_front(&self) -> Result<Option<plots::Plot>, ReportError> {
-        let (Some(front), [x, y, rest @ ..]) = (&self.front, &self.objectives[..]) else { return Ok(None) };
-        if front.len() < 2 {
-            return Ok(None);
-        }
-        let pairs: Vec<(f64, f64)> =
-            front.iter().map(|p| (p.metrics[&y.metric], p.metrics[&x.metric])).collect();
-        let also = if rest.is_empty() { "" } else { " More objectives than these two keep points on it." };
-        let caption = format!("The front of {}.{also}", self.goal_in_words());
-        plots::scatter("front", &pairs, [&y.metric, &x.metric], caption).map(Some)
     }
 
     fn metric_names(&self) -> BTreeSet<&String> {
@@ -340,83 +322,6 @@ impl SearchReport {
             writer.write_record(front.chain(how_long.into_iter().flatten()).chain(cells))?;
         }
         writer.flush()
-    }
-
-    fn document(&self, title: &str, how: &str, plots: &[plots::Plot]) -> Document {
-        let mut blocks = vec![Block::Paragraph(how.into())];
-        if let Some(best) = &self.best {
-            let value = best.value().unwrap_or(f64::NAN);
-            blocks.push(Block::Heading(format!("Best: {} {}", self.metric, number(value))));
-            blocks.push(Block::Paragraph(best.architecture.clone()));
-            let rows = best.metrics.iter().map(|(name, value)| vec![name.clone(), number(*value)]).collect();
-            blocks.push(Block::Table { head: vec!["metric".into(), "value".into()], rows });
-        }
-        blocks.extend(self.within_limits().into_iter().map(Block::Paragraph));
-        let picture =
-            |plot: &plots::Plot| Block::Picture { name: plot.name.clone(), caption: plot.caption.clone() };
-        blocks.extend(plots.first().map(picture));
-        let head = vec![self.counted().into(), format!("best {}", self.metric)];
-        let rows = self.curve.iter().map(|(n, value)| vec![n.to_string(), number(*value)]).collect();
-        blocks.push(Block::Table { head, rows });
-        if let Some(front) = self.front.as_ref().filter(|front| !front.is_empty()) {
-            blocks.push(Block::Heading(format!("Front of {}", self.goal_in_words())));
-            blocks.extend(plots.iter().filter(|plot| plot.name == "front").map(picture));
-            let row = |point: &FrontPoint| {
-                let values = self.objectives.iter().map(|o| number(point.metrics[&o.metric]));
-                let which =
-                    [point.architecture.clone(), point.measurement.to_string(), point.picks.join(", ")];
-                values.chain(which).collect()
-            };
-            let head = self.objectives.iter().map(|o| o.metric.clone());
-            let head = head.chain(["architecture", "measurement", "taken for"].map(String::from)).collect();
-            blocks.push(Block::Table { head, rows: front.iter().map(row).collect() });
-        }
-        if !self.shorter.is_empty() {
-            blocks.push(Block::Heading("What the shorter trainings said".into()));
-            blocks.push(Block::Paragraph(self.saved()));
-            blocks.extend(self.shorter.iter().map(|shorter| Block::Paragraph(shorter.in_words())));
-            blocks.extend(plots.iter().skip(1).filter(|plot| plot.name != "front").map(picture));
-        }
-        if !self.importance.is_empty() {
-            blocks.push(Block::Heading("Which decisions mattered".into()));
-            blocks.push(Block::Paragraph(IMPORTANCE.into()));
-            let percent =
-                |(name, share): &(String, f64)| vec![name.clone(), format!("{:.0} %", 100.0 * share)];
-            let rows = self.importance.iter().map(percent).collect();
-            blocks.push(Block::Table { head: vec!["decision".into(), "share".into()], rows });
-        }
-        blocks.push(Block::Heading("All measurements, the best first".into()));
-        let shorter = !self.shorter.is_empty();
-        let mut order: Vec<usize> = (0..self.rows.len()).collect();
-        let worth = |i: usize| {
-            let value = self.rows[i].value().map(|v| if self.minimise { -v } else { v });
-            (self.rows[i].broken.is_none(), value.unwrap_or(f64::NEG_INFINITY))
-        };
-        let full = |i: usize| self.rows[i].full;
-        order.sort_by(|&a, &b| {
-            full(b)
-                .cmp(&full(a))
-                .then(worth(b).0.cmp(&worth(a).0))
-                .then(worth(b).1.total_cmp(&worth(a).1))
-                .then(a.cmp(&b))
-        });
-        let row = |&i: &usize| {
-            let row = &self.rows[i];
-            let said = match &row.said {
-                Said::Value(value) => match &row.broken {
-                    Some(broken) => format!("{} ({broken})", number(*value)),
-                    None => number(*value),
-                },
-                Said::Infeasible(reason) => format!("infeasible: {reason}"),
-            };
-            let mut cells = vec![row.architecture.clone(), said, (i + 1).to_string()];
-            cells.extend(shorter.then(|| row.trained.to_string()));
-            cells
-        };
-        let mut head = vec!["architecture".into(), self.metric.clone(), "measurement".into()];
-        head.extend(self.shorter.first().map(|shorter| shorter.unit.clone()));
-        blocks.push(Block::Table { head, rows: order.iter().map(row).collect() });
-        Document { title: title.into(), blocks }
     }
 }
 

@@ -3,6 +3,7 @@
 mod clock;
 mod front;
 mod live;
+mod page;
 mod plots;
 mod series;
 mod shorter;
@@ -12,6 +13,7 @@ mod table;
 pub use clock::{ClockSummary, MethodClock};
 pub use front::FrontPoint;
 pub use live::{Row, Said, SearchReport};
+pub use page::SearchPage;
 pub use shorter::{Agreement, Shorter};
 pub use summary::Summary;
 
@@ -86,7 +88,7 @@ pub fn write(
     }
     let document = summary::document(&summary, &plots);
     put("summary.md", table::markdown(&document))?;
-    put("report.html", table::html(&document, &plots))?;
+    put("report.html", srnas_page::frozen(&[table::view(&document, &plots)]))?;
     Ok(summary)
 }
 

@@ -1,9 +1,5 @@
 //! What the shorter trainings of a search said of the full ones.
 
-use super::{
-    ReportError,
-    plots::{self, Plot},
-};
 use crate::{goal::Objective, live::Measured};
 use serde::Serialize;
 use srnas_basics::statistics::bootstrap_rank_correlation;
@@ -34,9 +30,9 @@ pub struct Shorter {
     /// What a full training is in words.
     #[serde(skip)]
     full: String,
-    /// What short and full trainings found, of architectures that had both.
+    /// Which measurements are the short and the full training of an architecture that had both.
     #[serde(skip)]
-    pairs: Vec<(f64, f64)>,
+    pub(super) pairs: Vec<(usize, usize)>,
 }
 
 /// How well short and full trainings agreed.
@@ -73,19 +69,24 @@ impl Shorter {
             let value = objective.value(&m.answer).ok()?;
             Some(if objective.minimise { 0.0 - value } else { value })
         };
-        let full = found.iter().filter(|m| m.training.fidelity.is_full());
-        let full: HashMap<u64, f64> = full.filter_map(|m| Some((m.key, value(m)?))).collect();
+        let values: Vec<Option<f64>> = found.iter().map(value).collect();
+        let full =
+            found.iter().enumerate().filter(|(i, m)| m.training.fidelity.is_full() && values[*i].is_some());
+        let full: HashMap<u64, usize> = full.map(|(i, m)| (m.key, i)).collect();
         let level = |place: usize| {
-            let of_level = || found.iter().filter(move |m| m.training.fidelity == Fidelity::Shorter(place));
-            let both = of_level().filter_map(|m| Some((value(m)?, *full.get(&m.key)?)));
-            let pairs: Vec<(f64, f64)> = both.collect();
+            let short = Fidelity::Shorter(place);
+            let of_level = || found.iter().enumerate().filter(move |(_, m)| m.training.fidelity == short);
+            let both = of_level().filter_map(|(i, m)| values[i].and(full.get(&m.key)).map(|&f| (i, f)));
+            let pairs: Vec<(usize, usize)> = both.collect();
+            let said = |&(i, f): &(usize, usize)| Some((values[i]?, values[f]?));
+            let found_both: Vec<(f64, f64)> = pairs.iter().filter_map(said).collect();
             Self {
                 unit: fidelities.unit().into(),
                 amount: fidelities.amount(Fidelity::Shorter(place)),
                 cost: fidelities.cost(Fidelity::Shorter(place)),
                 trained: of_level().count(),
-                infeasible: of_level().filter(|m| value(m).is_none()).count(),
-                agreement: (pairs.len() >= ENOUGH).then(|| Agreement::of(&pairs)),
+                infeasible: of_level().filter(|(i, _)| values[*i].is_none()).count(),
+                agreement: (pairs.len() >= ENOUGH).then(|| Agreement::of(&found_both)),
                 name: fidelities.name(Fidelity::Shorter(place)),
                 full: fidelities.name(Fidelity::Full),
                 pairs,
@@ -126,21 +127,5 @@ impl Shorter {
             }
         }
         text
-    }
-
-    /// Short against full; none with too few to see anything.
-    pub fn plot(&self, metric: &str) -> Result<Option<Plot>, ReportError> {
-        if self.agreement.is_none() {
-            return Ok(None);
-        }
-        let axis = |trained: &str| format!("{metric} after {trained}");
-        let (short, full) = (axis(&self.name), axis(&self.full));
-        let caption = format!(
-            "{metric} after {} against {}, each dot an architecture that had both. They are the ones that looked good: among all \
-             architectures the agreement is higher.",
-            self.name, self.full
-        );
-        let name = format!("shorter-{}", plots::file_name(&self.amount.to_string()));
-        plots::scatter(&name, &self.pairs, [&short, &full], caption).map(Some)
     }
 }

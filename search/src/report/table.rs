@@ -1,6 +1,8 @@
 //! A report as a list of paragraphs, tables and pictures, written as Markdown or as a page.
 
 use super::plots::Plot;
+use serde_json::{Value, json};
+use srnas_page::{Rows, View};
 use std::fmt::Write;
 
 /// A part of a report.
@@ -53,53 +55,20 @@ pub fn markdown(document: &Document) -> String {
     out
 }
 
-const STYLE: &str = "
-:root { color-scheme: light dark; --ink: #1f2328; --faint: #59636e; --line: #d1d9e0; --paper: #ffffff; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --faint: #9198a1; --line: #3d444d; --paper: #0d1117; } }
-body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 62rem;
-  margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2rem; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
-th { color: var(--faint); font-weight: 600; }
-th:first-child, td:first-child { text-align: left; }
-figure { margin: 1.5rem 0; break-inside: avoid; } figure svg { max-width: 100%; height: auto; }
-figcaption { color: var(--faint); font-size: .875rem; }
-@media print { body { max-width: none; margin: 0; font-size: 11pt; } tr { break-inside: avoid; } }
-";
-
-/// As one page with its pictures inside.
-pub fn html(document: &Document, plots: &[Plot]) -> String {
-    let mut out = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width\">\n<title>{title}</title>\n<style>{STYLE}</style>\n<h1>{title}</h1>\n",
-        title = escape(&document.title)
-    );
-    for block in &document.blocks {
-        match block {
-            Block::Heading(text) => writeln!(out, "<h2>{}</h2>", escape(text)),
-            Block::Paragraph(text) => writeln!(out, "<p>{}</p>", escape(text)),
-            Block::Table { head, rows } => {
-                let row = |cells: &[String], tag: &str| {
-                    let cells: String =
-                        cells.iter().map(|c| format!("<{tag}>{}</{tag}>", escape(c))).collect();
-                    format!("<tr>{cells}</tr>\n")
-                };
-                let body: String = rows.iter().map(|r| row(r, "td")).collect();
-                writeln!(out, "<div class=\"scroll\"><table>\n{}{body}</table></div>", row(head, "th"))
-            }
-            Block::Picture { name, caption } => {
-                let svg = plots.iter().find(|p| p.name == *name).map_or("", |p| &p.svg);
-                writeln!(out, "<figure>\n{svg}\n<figcaption>{}</figcaption></figure>", escape(caption))
-            }
+/// As what a page is drawn from, its pictures inside.
+pub fn view(document: &Document, plots: &[Plot]) -> View {
+    let block = |block: &Block| match block {
+        Block::Heading(text) => json!({ "heading": text }),
+        Block::Paragraph(text) => json!({ "paragraph": text }),
+        Block::Table { head, rows } => json!({ "head": head, "rows": rows }),
+        Block::Picture { name, caption } => {
+            let svg = plots.iter().find(|plot| plot.name == *name).map_or("", |plot| &plot.svg);
+            json!({ "svg": svg, "caption": caption })
         }
-        .expect("writing to a text does not fail");
-    }
-    out
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    };
+    let blocks: Vec<Value> = document.blocks.iter().map(block).collect();
+    let about = json!({ "kind": "document", "title": document.title });
+    View { about, head: json!({ "blocks": blocks }), rows: Rows::default() }
 }
 
 #[cfg(test)]
@@ -107,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_forms_have_everything_and_nothing_breaks_out() {
+    fn both_forms_have_everything() {
         let document = Document {
             title: "a < b".into(),
             blocks: vec![
@@ -124,9 +93,10 @@ mod tests {
             markdown(&document),
             "# a < b\n\n## Tables & more\n\n| method | 5 |\n| --- | ---: |\n| cmd:a\\|b | 0.1 |\n\n![what it shows](plots/x.svg)\n\nwhat it shows\n"
         );
-        let page = html(&document, &plots);
-        for part in ["<h1>a &lt; b</h1>", "Tables &amp; more", "<td>cmd:a|b</td>", "<svg/>"] {
-            assert!(page.contains(part), "{page}");
-        }
+        let view = view(&document, &plots);
+        assert_eq!(view.about["title"], "a < b");
+        let blocks = &view.head["blocks"];
+        assert_eq!(blocks[1]["rows"][0][0], "cmd:a|b");
+        assert_eq!(blocks[2], json!({ "svg": "<svg/>", "caption": "what it shows" }));
     }
 }

@@ -1,12 +1,13 @@
 //! `srnas compare --oracle`: methods under one protocol where measurements are made.
 
-use super::{CompareCommand, PAST_OF_NO_USE};
+use super::{CompareCommand, PAST_OF_NO_USE, watched::Searches};
 use crate::commands::{
     Usage,
     live::{
         LiveArguments,
         config::LiveConfig,
         ledger::SearchLedger,
+        page::SearchSource,
         past::{self, UNTRAINED, wants_untrained},
     },
     stop_flag,
@@ -92,6 +93,10 @@ impl CompareCommand {
         let mut ledger = SearchLedger::open(&held, resumed, oracle.as_ref(), &config)?;
         let known = ledger.known(&goal)?;
         let searches = methods.len() * plan.seeds;
+        let made = Searches::new(format!("Comparison {}", self.out.display()), searches);
+        // Its measurements are in a ledger as those of a search are.
+        let measured = SearchSource::only_shown(&self.out);
+        let _watched = self.watched(vec![Box::new(made.clone()), Box::new(measured)])?;
         let progress = ProgressBar::new(searches as u64).with_style(
             ProgressStyle::with_template("{elapsed_precise} {bar:30} {pos}/{len} searches, {eta} left")
                 .expect("a valid template"),
@@ -111,6 +116,7 @@ impl CompareCommand {
             }
         };
         let done = |done: usize| {
+            made.done(done);
             progress.set_position(done as u64);
             tracing::info!("{done} of {searches} searches");
         };

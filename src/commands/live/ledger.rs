@@ -132,7 +132,10 @@ impl SearchLedger<'_> {
 
 impl Journal for SearchLedger<'_> {
     fn keep(&mut self, measured: &Measured, values: &Result<Values, String>) -> Result<(), String> {
-        let by = self.oracle.measured_by(&measured.training);
+        let by = match measured.is_elsewhere() {
+            true => Some(ELSEWHERE.to_string()),
+            false => self.oracle.measured_by(&measured.training),
+        };
         self.record(measured, values, by.as_deref().unwrap_or(ACTOR)).map_err(|e| e.to_string())
     }
 }

@@ -3,23 +3,34 @@
 use super::{
     config::LiveConfig,
     ledger::measured,
-    status::{Status, now},
+    status::{Status, TimesTaken, now},
 };
 use serde_json::json;
 use srnas_basics::text::{number, shell};
 use srnas_learner::RunDir;
 use srnas_ledger::Database;
-use srnas_search::report::SearchReport;
+use srnas_search::{
+    Goal, Importance, Measured, MethodError,
+    report::{SearchPage, SearchReport},
+};
+use srnas_space::SearchSpace;
 use srnas_task::Fidelities;
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 /// How a search stands.
 pub struct Look {
     pub run_dir: PathBuf,
+    pub space: Arc<SearchSpace>,
+    pub goal: Goal,
     pub fidelities: Fidelities,
+    /// By which method, in words.
+    method: String,
+    /// Everything in its ledger.
+    found: Vec<Measured>,
     /// Of everything in its ledger.
     pub report: SearchReport,
     /// Who works in it, if somebody does.
@@ -41,7 +52,63 @@ impl Look {
         let report = SearchReport::new(&given.space, &fidelities, &goal, &known, &[]);
         let holder = RunDir::holder(run_dir);
         let status = holder.as_ref().and_then(|_| Status::read(run_dir));
-        Ok(Self { run_dir: run_dir.into(), fidelities, report, holder, status })
+        let method = match &config.method {
+            Some(method) => format!("the method {method}"),
+            None => "what is predicted".into(),
+        };
+        let (run_dir, space) = (run_dir.into(), given.space);
+        Ok(Self { run_dir, space, goal, fidelities, method, found: known, report, holder, status })
+    }
+
+    /// Which decisions mattered in what is there.
+    ///
+    /// # Errors
+    /// When there is no posterior of it.
+    pub fn importance(&self) -> Result<Importance, MethodError> {
+        srnas_search::importance(&self.space, &self.fidelities, &self.goal, &self.found)
+    }
+
+    /// What its page shows; `importance` and after how many measurements that was.
+    pub fn page<'a>(&'a self, importance: (&'a Importance, usize)) -> SearchPage<'a> {
+        let times = TimesTaken::read(&self.run_dir);
+        SearchPage {
+            report: &self.report,
+            space: &self.space,
+            fidelities: &self.fidelities,
+            goal: &self.goal,
+            found: &self.found,
+            importance,
+            title: format!("Search {}", self.run_dir.display()),
+            how: format!("The space {}, searched by {}.", self.space.name(), self.method),
+            headline: self.headline(),
+            state: self.status.as_ref().map(|status| self.state(status)),
+            times: self.report.rows.iter().map(|row| times.of(row)).collect(),
+        }
+    }
+
+    /// How a search that runs stands; see [`SearchPage::state`].
+    fn state(&self, status: &Status) -> serde_json::Value {
+        let left = self.time_left();
+        let elapsed = (now() - status.began).max(0.0);
+        let paid = self.report.spent - status.spent_before;
+        let limited = status
+            .time_limit
+            .filter(|limit| left.is_some_and(|left| left.as_secs_f64() >= limit - elapsed - 1.0));
+        let basis = match (left, limited) {
+            (None, _) => "how long the rest takes is not known before something has ended".to_string(),
+            (Some(_), Some(_)) => "what --time-limit allows".into(),
+            (Some(_), None) => format!(
+                "{} of {} paid, at the rate since this call began ({} for {})",
+                number(self.report.spent),
+                status.budget,
+                number(paid),
+                shortly(Duration::try_from_secs_f64(elapsed).unwrap_or_default())
+            ),
+        };
+        json!({
+            "now": now(), "began": status.began, "budget": status.budget, "parallel": status.parallel, "running": status.running,
+            "left": left.map(|left| left.as_secs_f64().round()), "basis": basis, "ending": status.ending,
+        })
     }
 
     /// Measurements that were paid for.

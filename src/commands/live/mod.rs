@@ -5,6 +5,7 @@ pub mod config;
 mod display;
 pub mod ledger;
 pub mod look;
+pub mod page;
 pub mod past;
 pub mod retry;
 mod start;
@@ -13,7 +14,7 @@ pub mod steering;
 
 use super::{
     Usage, address::listen_address, llm::LlmConfig, run::default_run_dir, security::ListenerSecurity,
-    space::GivenSpace, stop_flag,
+    space::GivenSpace, stop_flag, view::Bound,
 };
 use alone::Alone;
 use anyhow::bail;
@@ -21,6 +22,7 @@ use clap::{ArgGroup, Args};
 use config::{LiveConfig, RemoteConfig, TrainingConfig};
 use display::{Display, More};
 use ledger::SearchLedger;
+use page::SearchSource;
 use srnas_basics::text::{number, shell, with_causes};
 use srnas_learner::{
     RunDir, Start,
@@ -36,7 +38,10 @@ use srnas_oracle::{
     training::{SharedOracle, TrainingOracle, data},
 };
 use srnas_policy::Policy;
-use srnas_search::{Enough, Event, Goal, Guide, Limit, LiveSearch, MethodSpec, Past, report::SearchReport};
+use srnas_search::{
+    Enough, Event, Goal, Guide, Inbox, Limit, LiveSearch, MethodSpec, Past,
+    report::{SearchPage, SearchReport},
+};
 use srnas_task::{Fidelities, Training};
 use status::Reporter;
 use std::{
@@ -144,6 +149,9 @@ pub struct LiveArguments {
     pub lease: Option<humantime::Duration>,
     #[command(flatten)]
     pub steering: SteeringArguments,
+    /// With --oracle, address of a page on which it is watched, such as 127.0.0.1:7780 (docs/watching.md) [default: none]
+    #[arg(long, value_name = "ADDR", value_parser = listen_address, requires = "live")]
+    pub http: Option<SocketAddr>,
     /// With --oracle, where the search is kept [default: a new folder in runs/]
     #[arg(long, value_name = "D", requires = "live")]
     pub run_dir: Option<PathBuf>,
@@ -203,6 +211,9 @@ impl LiveArguments {
             let text = format!("{} is there already: name another --run-dir", file.display());
             return Err(Usage(text).into());
         }
+        let stop = stop_flag()?;
+        // Before there is anything: an address in use is said at once.
+        let bound = self.http.map(|address| self.bind(address)).transpose()?;
         let (oracle, held, resumed) = self.oracle(&given, &config, &run_dir, start)?;
         status::forget(&run_dir);
         let untrained = past::untrained(&config.past, oracle.as_ref())?;
@@ -232,6 +243,7 @@ impl LiveArguments {
             first: of_parts
                 .chain(first.iter().filter(|f| f.answer.is_none()).map(|f| f.training.clone()))
                 .collect(),
+            added: Inbox::default(),
             ends,
             seed: config.seed,
         };
@@ -239,13 +251,17 @@ impl LiveArguments {
         ledger.keep_elsewhere(&first, &search.goal)?;
         let known = ledger.known(&search.goal)?;
         let shown = Display::new(&search, &known, as_json);
-        let stop = stop_flag()?;
         let reporter = Reporter::new(&run_dir, &search, known.iter().map(|measured| measured.cost).sum())?;
         let tell = |event: Event| {
             reporter.event(&event);
             shown.event(event);
         };
+        let watched = match bound {
+            Some(bound) => Some(bound.show(vec![Box::new(SearchSource::of(&run_dir, Some(stop.clone())))])?),
+            None => None,
+        };
         let found = search.run(known, &mut ledger, &stop, &tell);
+        drop(watched);
         drop(reporter);
         shown.finish();
         let go_on = format!("srnas search --resume --run-dir {}{}", shell(&run_dir), self.steering.again());
@@ -253,8 +269,22 @@ impl LiveArguments {
         let report = || -> anyhow::Result<SearchReport> {
             let known = ledger.known(&search.goal)?;
             let importance = search.importance(&known)?;
-            let report = SearchReport::new(&given.space, &fidelities, &search.goal, &known, &importance);
-            report.write(&run_dir, &format!("Search of {}", given.space.name()), &shown.how(&report))?;
+            let report = SearchReport::new(&given.space, &fidelities, &search.goal, &known, &importance.main);
+            let times = status::TimesTaken::read(&run_dir);
+            let page = SearchPage {
+                report: &report,
+                space: &given.space,
+                fidelities: &fidelities,
+                goal: &search.goal,
+                found: &known,
+                importance: (&importance, known.len()),
+                title: format!("Search of {}", given.space.name()),
+                how: shown.how(&report),
+                headline: format!("{} measurements, for the cost of {}", known.len(), number(report.spent)),
+                state: None,
+                times: report.rows.iter().map(|row| times.of(row)).collect(),
+            };
+            report.write(&run_dir, &page.view())?;
             Ok(report)
         };
         let report = report();
@@ -361,6 +391,11 @@ impl LiveArguments {
             false => Box::new(Rewarded::over(oracle, rewards)),
         };
         Ok((oracle, held, resumed))
+    }
+
+    /// Listens for those who watch.
+    fn bind(&self, address: SocketAddr) -> anyhow::Result<Bound> {
+        Bound::at(address, self.security.load(address, None)?.token)
     }
 
     /// The oracle that asks evaluators; it listens.

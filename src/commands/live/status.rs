@@ -1,11 +1,16 @@
-//! What a search that runs says of itself in its run directory, and how it is asked to begin nothing more.
+//! What a search that runs says of itself in its run directory, and what it is asked there: to begin nothing more, and to take in
+//! first points.
 
+use super::start;
 use serde::{Deserialize, Serialize};
-use srnas_search::{Event, LiveSearch};
+use srnas_basics::text::with_causes;
+use srnas_search::{Event, Inbox, LiveSearch, report::Row};
 use srnas_space::SearchSpace;
 use srnas_task::{Fidelities, Training};
 use std::{
-    fs, io,
+    collections::HashMap,
+    fs::{self, File},
+    io::{self, Write},
     path::{Path, PathBuf},
     sync::{
         Arc, Condvar, Mutex, PoisonError,
@@ -14,9 +19,12 @@ use std::{
     thread::JoinHandle,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
+use tracing::warn;
 
 /// The file of a run directory, there while a search runs, and left by one that was killed.
 const FILE: &str = "status.json";
+/// The file of a run directory with when each measurement began and ended.
+const TIMES: &str = "times.jsonl";
 /// The file that asks a search to begin nothing more.
 const DRAIN: &str = "drain";
 /// A search looks so often whether it is asked.
@@ -57,6 +65,35 @@ pub struct Running {
     pub since: f64,
 }
 
+/// When a measurement began and ended, in seconds since 1970: a line of [`TIMES`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Time {
+    /// In the space's notation.
+    architecture: String,
+    /// How long it was trained, in the unit of the search's fidelities.
+    trained: f64,
+    began: f64,
+    ended: f64,
+}
+
+/// When measurements of a search began and ended, by architecture and how long they were trained.
+#[derive(Debug, Default)]
+pub struct TimesTaken(HashMap<(String, u64), [f64; 2]>);
+
+impl TimesTaken {
+    /// Those that a run directory has. What cannot be read is not known: nothing but pictures depends on it.
+    pub fn read(run_dir: &Path) -> Self {
+        let text = fs::read_to_string(run_dir.join(TIMES)).unwrap_or_default();
+        let lines = text.lines().filter_map(|line| serde_json::from_str::<Time>(line).ok());
+        Self(lines.map(|t| ((t.architecture, t.trained.to_bits()), [t.began, t.ended])).collect())
+    }
+
+    /// When one began and ended, if that is known.
+    pub fn of(&self, row: &Row) -> Option<[f64; 2]> {
+        self.0.get(&(row.architecture.clone(), row.trained.to_bits())).copied()
+    }
+}
+
 impl Status {
     /// That of a search in a run directory; none where there is none that can be read.
     pub fn read(run_dir: &Path) -> Option<Self> {
@@ -93,10 +130,16 @@ impl Reporter {
     /// The system's, if there is no thread.
     pub fn new(run_dir: &Path, search: &LiveSearch, spent: f64) -> io::Result<Self> {
         let over = Arc::new((Mutex::new(false), Condvar::new()));
-        let (heard, drain, asked) = (over.clone(), search.ends.drain.clone(), run_dir.join(DRAIN));
-        let ear = std::thread::Builder::new().name("drain".into()).spawn(move || {
-            listen(&asked, &drain, &heard);
-        })?;
+        let asked = Asked {
+            run_dir: run_dir.into(),
+            space: search.oracle.space().clone(),
+            fidelities: search.oracle.fidelities().clone(),
+            drain: search.ends.drain.clone(),
+            added: search.added.clone(),
+        };
+        let (heard, known) = (over.clone(), asked.stamp());
+        let ear =
+            std::thread::Builder::new().name("asked".into()).spawn(move || asked.listen(known, &heard))?;
         let status = Status {
             began: now(),
             budget: search.budget,
@@ -142,10 +185,22 @@ impl Reporter {
             Event::NotResumed { .. } => return,
         };
         if let Some(place) = ended.and_then(|ended| trainings.iter().position(|training| training == ended)) {
-            trainings.remove(place);
-            status.running.remove(place);
+            let training = trainings.remove(place);
+            let running = status.running.remove(place);
+            if matches!(event, Event::Ended { .. }) {
+                self.note(running, &training);
+            }
         }
         self.write(status);
+    }
+
+    /// Notes when a measurement began and ended; where that cannot be written the search goes on.
+    fn note(&self, running: Running, training: &Training) {
+        let trained = self.fidelities.amount(training.fidelity);
+        let time = Time { architecture: running.architecture, trained, began: running.since, ended: now() };
+        let line = serde_json::to_string(&time).unwrap_or_default() + "\n";
+        let file = File::options().append(true).create(true).open(self.run_dir.join(TIMES));
+        let _ = file.and_then(|mut file| file.write_all(line.as_bytes()));
     }
 
     /// Readers see the old or the new one; where it cannot be written the search goes on.
@@ -171,16 +226,40 @@ impl Drop for Reporter {
     }
 }
 
-/// Waits until it is asked, or the search is over.
-fn listen(asked: &Path, drain: &AtomicBool, over: &(Mutex<bool>, Condvar)) {
-    let (over, changed) = over;
-    let mut is_over = over.lock().unwrap_or_else(PoisonError::into_inner);
-    while !*is_over {
-        if asked.exists() {
-            drain.store(true, Ordering::Relaxed);
-            return;
+/// What a search is asked while it runs, by files in its run directory.
+struct Asked {
+    run_dir: PathBuf,
+    space: Arc<SearchSpace>,
+    fidelities: Fidelities,
+    drain: Arc<AtomicBool>,
+    added: Inbox,
+}
+
+impl Asked {
+    /// By what is seen that there are other first points.
+    fn stamp(&self) -> Option<(u64, SystemTime)> {
+        let file = fs::metadata(self.run_dir.join(start::FILE)).ok()?;
+        Some((file.len(), file.modified().ok()?))
+    }
+
+    /// Hears what is asked until the search is over; the first points that were there when it began are `known`.
+    fn listen(&self, mut known: Option<(u64, SystemTime)>, over: &(Mutex<bool>, Condvar)) {
+        let (over, changed) = over;
+        let mut is_over = over.lock().unwrap_or_else(PoisonError::into_inner);
+        while !*is_over {
+            if self.run_dir.join(DRAIN).exists() {
+                self.drain.store(true, Ordering::Relaxed);
+            }
+            let now = self.stamp();
+            if now != known {
+                known = now;
+                match start::load(&self.run_dir, &self.space, &self.fidelities) {
+                    Ok(points) => self.added.leave(points),
+                    Err(error) => warn!("first points: {}", with_causes(error.as_ref())),
+                }
+            }
+            is_over = changed.wait_timeout(is_over, PULSE).unwrap_or_else(PoisonError::into_inner).0;
         }
-        is_over = changed.wait_timeout(is_over, PULSE).unwrap_or_else(PoisonError::into_inner).0;
     }
 }
 
