@@ -12,7 +12,7 @@
 use super::{
     Begin, MethodSpec, SpecError, Starter,
     baseline::Baseline,
-    controller::{Published, Shape, rate_for},
+    controller::Shape,
     lstm::{Affine, Parameters, draw, log_softmax, softmax_gradient},
     measured::{Drawing, Measured, Policy},
     prefixes::{Made, Prefixes},
@@ -26,8 +26,6 @@ use std::sync::{Arc, OnceLock};
 
 /// Actions that lead to something invalid, or nowhere, before an episode ends where it is.
 const TRIES: usize = 20;
-/// The learning rate that `renas` has, and for as many steps.
-const RATE: Published = (0.000_35, 1000.0);
 /// The tangent of a share is infinite at 1.
 const HIGHEST: f64 = 0.999;
 
@@ -73,7 +71,7 @@ struct Settings {
     /// Share of the budget whose episodes begin from the start.
     first: f64,
     shape: Shape,
-    rate: Option<f64>,
+    rate: f32,
     entropy: f32,
     keep: f64,
     reward: Reward,
@@ -94,8 +92,8 @@ pub fn prepare(spec: &MethodSpec, edits: Edits) -> Result<Starter, SpecError> {
             hidden: options.whole("hidden", 50, 1)?,
             bound: options.number("init", 0.08, 0.0)? as f32,
         },
-        rate: options.number_or("rate", "budget")?,
-        entropy: options.number("entropy", 1e-4, 0.0)? as f32,
+        rate: options.number("rate", 0.002, 0.0)? as f32,
+        entropy: options.number("entropy", 1e-5, 0.0)? as f32,
         keep: options.number("baseline", 0.95, 0.0)?,
         reward: match options.word("reward", &words)? {
             "share" => Reward::Share,
@@ -110,7 +108,6 @@ pub fn prepare(spec: &MethodSpec, edits: Edits) -> Result<Starter, SpecError> {
         let mut rng = begin.rng();
         let policy = Editing {
             actors: Actors::new(&begin.space, prefixes.clone(), settings, &mut rng),
-            rate: rate_for(settings.rate, RATE, begin.budget, 1),
             from_start: (settings.first * begin.budget as f64) as usize,
             told: 0,
             best: None,
@@ -276,7 +273,6 @@ struct Editing {
     begin: Begin,
     settings: Settings,
     actors: Actors,
-    rate: f32,
     /// Measurements whose episodes begin from the start.
     from_start: usize,
     told: usize,
@@ -311,7 +307,7 @@ impl Policy for Editing {
             for action in &actions {
                 self.actors.add_gradient(action, advantage, self.settings.entropy);
             }
-            self.actors.parameters.ascend(self.rate);
+            self.actors.parameters.ascend(self.settings.rate);
         }
     }
 }
@@ -329,7 +325,7 @@ mod tests {
             length: 2,
             first: 0.0,
             shape: Shape { layers: 1, hidden, bound },
-            rate: None,
+            rate: 0.002,
             entropy: 0.0,
             keep: 0.9,
             reward: Reward::Value,

@@ -86,11 +86,11 @@ pub const METHODS: &[(&str, &str)] = &[
     ),
     (
         "eas",
-        "edits of the best by a bidirectional LSTM: ordered decisions one step up, any number at once and then one; edits=2, first=0.25 (share of the budget that begins from the start), hidden=50, init=0.08, rate=budget|0.00035, entropy=0.0001, baseline=0.95, reward=share|percent|value",
+        "edits of the best by a bidirectional LSTM: ordered decisions one step up, any number at once and then one; edits=2, first=0.25 (share of the budget that begins from the start), hidden=50, init=0.08, rate=0.002, entropy=0.00001, baseline=0.95, reward=share|percent|value",
     ),
     (
         "path-level",
-        "edits of the best by a bidirectional LSTM: which decision without an order, and to what; edits=2, first=0.25, hidden=50, init=0.08, rate=budget|0.00035, entropy=0.0001, baseline=0.95, reward=value|share|percent",
+        "edits of the best by a bidirectional LSTM: which decision without an order, and to what; edits=2, first=0.25, hidden=50, init=0.08, rate=0.002, entropy=0.00001, baseline=0.95, reward=value|share|percent",
     ),
     ("ridge", "greedy ridge regression on choices and their pairs; initial=20, batch=10, alpha=1"),
     (

@@ -30,7 +30,7 @@ fn parent(space: &SearchSpace, recipe: &Recipe, choices: &[u8]) -> Network {
 fn difference(one: &mut Network, other: &mut Network, phase: Phase) -> f32 {
     let data = data::digits();
     let batch = data.batch(&data.test, &(0..64).collect::<Vec<_>>(), |_, _| {});
-    let mut said = |network: &mut Network| {
+    let said = |network: &mut Network| {
         let pixels = network.tensor(&batch).unwrap();
         copied(&network.forward(&pixels, phase).unwrap()).unwrap()
     };
