@@ -1,6 +1,7 @@
 //! `srnas space`: search spaces in files.
 
 mod architectures;
+mod inherit;
 mod proxies;
 mod shared;
 
@@ -28,6 +29,10 @@ const SHARED_EXAMPLES: &str = "Examples:
   srnas space shared nb201 --draw 3
   srnas space shared nb201 --all --against digits/val/clean
   srnas space shared nb201 --data cifar10:DIR --weights cifar10.safetensors --all --csv > shared.csv";
+
+const INHERIT_EXAMPLES: &str = "Examples:
+  srnas space inherit nb201 --pairs 8
+  srnas space inherit wrn-compress-22-3-basic --recipe recipe.toml --epochs 8 --json";
 
 /// So many neighbours are shown.
 const NEIGHBOURS: usize = 8;
@@ -60,6 +65,8 @@ enum What {
     Proxies(proxies::ProxiesCommand),
     #[command(after_help = SHARED_EXAMPLES)]
     Shared(shared::SharedCommand),
+    #[command(after_help = INHERIT_EXAMPLES)]
+    Inherit(inherit::InheritCommand),
 }
 
 impl SpaceCommand {
@@ -69,6 +76,7 @@ impl SpaceCommand {
             What::Check { space, seed, json } => check(&GivenSpace::load(&space)?.space, seed, json),
             What::Proxies(proxies) => proxies.run(),
             What::Shared(shared) => shared.run(),
+            What::Inherit(inherit) => inherit.run(),
         }
     }
 }

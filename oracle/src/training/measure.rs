@@ -15,7 +15,7 @@ use srnas_space::SearchSpace;
 use tracing::warn;
 
 use super::{
-    Network, Recipe, TrainingError,
+    Fit, Network, Recipe, TrainingError,
     attack::Attack,
     checkpoint,
     corruption::Corruption,
@@ -198,27 +198,65 @@ pub fn measure_part(
         }
     }
     let after = fit.epochs;
-    let mut measurement = Measurement::default();
-    let (validation, test) = (&mut measurement.validation, &mut measurement.test);
     let until = part.until.unwrap_or(recipe.epochs);
-    network.go_on(&mut fit, until, data, recipe, &mut rng, |epoch, network| {
-        if stop.load(Ordering::Relaxed) {
-            return Err(TrainingError::Stopped);
-        }
-        if epoch == questions.early {
-            validation.early = network.score(data, &data.validation, |_, _| {})?;
-            test.early = network.score(data, &data.test, |_, _| {})?;
-        }
-        Ok(())
-    })?;
+    let mut training = UnderWay { network, fit, rng };
+    let early = training.go_on(until, data, recipe, questions, stop)?;
     if let Some(path) = part.to {
         let failed = |source| TrainingError::Checkpoint { path: path.display().to_string(), source };
-        checkpoint::save(path, &mut network, &fit, &rng).map_err(failed)?;
+        let UnderWay { network, fit, rng } = &mut training;
+        checkpoint::save(path, network, fit, rng).map_err(failed)?;
     }
-    for (scores, split) in [(validation, &data.validation), (test, &data.test)] {
-        ask(&mut network, data, split, questions, seed, stop, scores)?;
+    Ok((training.network.asked(early, data, questions, seed, stop)?, after))
+}
+
+/// A network in training, and all that it goes on with.
+pub(super) struct UnderWay {
+    pub network: Network,
+    pub fit: Fit,
+    pub rng: ChaCha8Rng,
+}
+
+impl UnderWay {
+    /// Trains to the end of an epoch; the measurement has the early accuracies alone.
+    pub fn go_on(
+        &mut self,
+        until: usize,
+        data: &ImageSet,
+        recipe: &Recipe,
+        questions: &Questions,
+        stop: &AtomicBool,
+    ) -> std::result::Result<Measurement, TrainingError> {
+        let mut measurement = Measurement::default();
+        self.network.go_on(&mut self.fit, until, data, recipe, &mut self.rng, |epoch, network| {
+            if stop.load(Ordering::Relaxed) {
+                return Err(TrainingError::Stopped);
+            }
+            if epoch == questions.early {
+                measurement.validation.early = network.score(data, &data.validation, |_, _| {})?;
+                measurement.test.early = network.score(data, &data.test, |_, _| {})?;
+            }
+            Ok(())
+        })?;
+        Ok(measurement)
     }
-    Ok((measurement, after))
+}
+
+impl Network {
+    /// Adds to a measurement what is asked of a trained network.
+    pub(super) fn asked(
+        &mut self,
+        mut measurement: Measurement,
+        data: &ImageSet,
+        questions: &Questions,
+        seed: u64,
+        stop: &AtomicBool,
+    ) -> std::result::Result<Measurement, TrainingError> {
+        let Measurement { validation, test } = &mut measurement;
+        for (scores, split) in [(validation, &data.validation), (test, &data.test)] {
+            ask(self, data, split, questions, seed, stop, scores)?;
+        }
+        Ok(measurement)
+    }
 }
 
 /// Measures what the network of an architecture costs. The times are the least of several, so that what else runs on

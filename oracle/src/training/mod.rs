@@ -8,6 +8,7 @@ mod checkpoint;
 pub mod corruption;
 pub mod data;
 mod fit;
+pub mod inherit;
 pub mod measure;
 pub mod model;
 pub mod ops;
@@ -219,6 +220,51 @@ mod tests {
         {
             let error = make().with(text.parse().unwrap()).unwrap_err();
             assert!(error.contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_training_inherits_from_the_nearest_before_it_and_says_so_again() {
+        use crate::costly::{Answer, CostlyOracle};
+        use srnas_task::Training;
+        let oracle = |folder: &std::path::Path| {
+            let oracle = TrainingOracle::new(space(), data::digits(), recipe(6), Questions::default(), 1);
+            let mut oracle = oracle.unwrap().with_heirs(2).unwrap();
+            oracle.keep_in(folder.into()).unwrap();
+            oracle
+        };
+        let said = |oracle: &TrainingOracle, choices: [u8; 6]| {
+            let training = Training::full(choices.to_vec());
+            let answer = oracle.measure(&training, &AtomicBool::new(false)).unwrap();
+            let Answer::Metrics(mut metrics) = answer else { panic!("{answer:?}") };
+            metrics.retain(|name, _| !name.starts_with("cost/"));
+            metrics
+        };
+        let inherited =
+            |of: &std::collections::BTreeMap<String, f64>| (of["inherited/edits"], of["inherited/epochs"]);
+        let folder = tempfile::tempdir().unwrap();
+        let first = oracle(folder.path());
+        let simple = said(&first, [2, 0, 0, 1, 3, 0]);
+        assert_eq!(inherited(&simple), (0.0, 6.0));
+        let alone = TrainingOracle::new(space(), data::digits(), recipe(6), Questions::default(), 1).unwrap();
+        assert_ne!(alone.identity(), first.identity());
+        assert_eq!(said(&alone, [2, 0, 0, 1, 3, 0])["val/loss"], simple["val/loss"]);
+        // No edit leads there.
+        assert_eq!(inherited(&said(&first, [4, 0, 0, 1, 3, 0])), (0.0, 6.0));
+        let child = said(&first, [3, 0, 0, 1, 3, 0]);
+        assert_eq!(inherited(&child), (1.0, 2.0));
+        // Nearer than the first is what came of it.
+        assert_eq!(inherited(&said(&first, [3, 3, 0, 1, 3, 2])), (2.0, 2.0));
+        // After a restart the same again, and never from itself.
+        assert_eq!(said(&oracle(folder.path()), [3, 0, 0, 1, 3, 0]), child);
+        // What cannot be read is left out.
+        for entry in std::fs::read_dir(folder.path()).unwrap() {
+            std::fs::write(entry.unwrap().path(), b"no training").unwrap();
+        }
+        assert_eq!(inherited(&said(&oracle(folder.path()), [3, 0, 0, 1, 3, 0])), (0.0, 6.0));
+        for (epochs, says) in [(6, "fewer"), (0, "fewer")] {
+            let oracle = TrainingOracle::new(space(), data::digits(), recipe(6), Questions::default(), 1);
+            assert!(oracle.unwrap().with_heirs(epochs).unwrap_err().contains(says));
         }
     }
 

@@ -1,5 +1,7 @@
 //! Training as an oracle.
 
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 use srnas_predictor::Describe;
 use srnas_space::{
     SearchSpace,
@@ -12,11 +14,13 @@ use std::{
     path::PathBuf,
     sync::{Arc, atomic::AtomicBool},
 };
+use tracing::info;
 
 use super::{
-    Proxies, Recipe, TrainingError,
+    Network, Proxies, Recipe, TrainingError,
     data::ImageSet,
-    measure::{Measurement, Part, Questions, SplitScores, Times, measure_part, time},
+    inherit::{InheritError, Kept, Trained, inherit, inheriting},
+    measure::{Measurement, Part, Questions, SplitScores, Times, UnderWay, measure_part, time},
     model::{
         self,
         wide::{of_teacher, wide_scale},
@@ -35,7 +39,16 @@ pub struct TrainingOracle {
     fidelities: Fidelities,
     /// Where shorter trainings are left for longer ones to go on from.
     folder: Option<PathBuf>,
+    /// How many epochs a training has that inherits weights, where trainings do.
+    heirs: Option<usize>,
+    /// What they inherit from.
+    parents: Option<Kept>,
 }
+
+/// How many edits a network is from the one that it inherits from; 0 where it was trained from the beginning.
+const INHERITED_EDITS: &str = "inherited/edits";
+/// How many epochs this training had.
+const INHERITED_EPOCHS: &str = "inherited/epochs";
 
 impl TrainingOracle {
     /// Refuses spaces whose architectures cannot be built, and recipes that cannot be followed.
@@ -57,7 +70,17 @@ impl TrainingOracle {
         if Teacher::of(&space).is_some() {
             wide_scale(data.shape, recipe.scale)?;
         }
-        Ok(Self { space, data, recipe, questions, seed, fidelities: Fidelities::FULL, folder: None })
+        Ok(Self {
+            space,
+            data,
+            recipe,
+            questions,
+            seed,
+            fidelities: Fidelities::FULL,
+            folder: None,
+            heirs: None,
+            parents: None,
+        })
     }
 
     /// Trains shorter too, see [`Recipe::continue_shorter`]. What is asked early of a training is not asked then.
@@ -82,6 +105,25 @@ impl TrainingOracle {
         Ok(self)
     }
 
+    /// Lets a training begin, where edits lead to its architecture from one that was trained before, with that one's weights, and train on
+    /// for so many epochs ([`inheriting`]). What it says then depends on what was trained before it.
+    ///
+    /// # Errors
+    /// Where there are shorter trainings, and as many epochs as the recipe has or more.
+    pub fn with_heirs(mut self, epochs: usize) -> Result<Self, String> {
+        if self.fidelities.shorter() > 0 {
+            return Err("--inherit knows full trainings alone: leave out --fidelity".into());
+        }
+        if !(1..self.recipe.epochs).contains(&epochs) {
+            return Err(format!(
+                "--inherit {epochs}: a training from the beginning has {} epochs, and one that inherits fewer",
+                self.recipe.epochs
+            ));
+        }
+        self.heirs = Some(epochs);
+        Ok(self)
+    }
+
     /// Leaves shorter trainings in a folder, so that longer ones go on from them, also after a restart; where the recipe says that
     /// they do.
     ///
@@ -91,8 +133,56 @@ impl TrainingOracle {
         if self.fidelities.shorter() > 0 && self.recipe.continue_shorter {
             fs::create_dir_all(&folder)?;
             self.folder = Some(folder);
+        } else if self.heirs.is_some() {
+            self.parents = Some(Kept::new(folder)?);
         }
         Ok(())
+    }
+
+    /// Trains with what is inherited, if there is anything, and keeps the training for others; also says the epochs and the edits.
+    fn inherited(
+        &self,
+        (parents, epochs): (&Kept, usize),
+        choices: &[u8],
+        stop: &AtomicBool,
+    ) -> Result<(Measurement, Recipe, usize), TrainingError> {
+        let (space, data, questions) = (&self.space, &self.data, &self.questions);
+        let failed = |source| TrainingError::Checkpoint { path: parents.to_string(), source };
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        let parent = parents.parent(space, data, &self.recipe, choices).map_err(failed)?;
+        let (network, recipe, from, edits) = match parent {
+            None => (
+                Network::new(space, choices, data, self.recipe.scale, &mut rng)?,
+                self.recipe.clone(),
+                None,
+                0,
+            ),
+            Some((trained, edits, mut network)) => {
+                info!("{} inherits from {}", space.format(choices), trained.architecture);
+                let pair = (trained.choices.as_slice(), &mut network);
+                let heir =
+                    inherit(space, data, &self.recipe, pair, choices, &mut rng).map_err(
+                        |error| match error {
+                            InheritError::Training(error) => error,
+                            other => TrainingError::Network(candle_core::Error::msg(other)),
+                        },
+                    )?;
+                (heir, inheriting(&self.recipe, epochs), Some(trained.choices), edits)
+            }
+        };
+        let mut training = UnderWay { fit: network.begin(data, &recipe), network, rng };
+        let early = training.go_on(recipe.epochs, data, &recipe, questions, stop)?;
+        let measurement = training.network.asked(early, data, questions, self.seed, stop)?;
+        let trained = Trained {
+            architecture: space.format(choices),
+            choices: choices.to_vec(),
+            epochs: recipe.epochs,
+            from,
+            loss: measurement.validation.clean.loss,
+        };
+        let UnderWay { mut network, fit, rng } = training;
+        parents.keep(&trained, &mut network, &fit, &rng).map_err(failed)?;
+        Ok((measurement, recipe, edits))
     }
 
     /// Of a metric of costs that is known without training the least that there is, and the network that has it; for spaces of wide
@@ -124,10 +214,14 @@ impl CostlyOracle for TrainingOracle {
     }
 
     fn identity(&self) -> (String, String) {
-        let said = serde_json::json!({
+        let mut said = serde_json::json!({
             "data": self.data.name, "sha256": self.data.sha256(), "recipe": self.recipe,
             "questions": self.questions, "seed": self.seed,
         });
+        if let Some(epochs) = self.heirs {
+            // Values are of what was trained before, too, and of no use to who trains alone.
+            said["inherits"] = epochs.into();
+        }
         (format!("train:{}", self.data.name), said.to_string())
     }
 
@@ -149,7 +243,9 @@ impl CostlyOracle for TrainingOracle {
         let costs = Times::default().costs().into_keys();
         let shares =
             Teacher::of(&self.space).map(|_| Measure::ALL.map(|measure| measure.metric_of_teacher().into()));
-        empty.scores(&self.questions).into_keys().chain(costs).chain(shares.into_iter().flatten()).collect()
+        let heirs = self.heirs.map(|_| [INHERITED_EDITS, INHERITED_EPOCHS].map(String::from));
+        let all = empty.scores(&self.questions).into_keys().chain(costs);
+        all.chain(shares.into_iter().flatten()).chain(heirs.into_iter().flatten()).collect()
     }
 
     fn fidelities(&self) -> &Fidelities {
@@ -182,6 +278,21 @@ impl CostlyOracle for TrainingOracle {
             Ok(shares) => shares,
             Err(reason) => return Ok(Answer::Infeasible(reason)),
         };
+        if let (Some(parents), Some(epochs)) = (&self.parents, self.heirs) {
+            let (measurement, recipe, edits) = match self.inherited((parents, epochs), choices, stop) {
+                Ok(measured) => measured,
+                Err(error) => return failed(error),
+            };
+            let mut metrics = measurement.scores(&self.questions);
+            match time(&self.space, choices, data, &recipe) {
+                Ok(times) => metrics.extend(times.costs()),
+                Err(error) => return failed(error),
+            }
+            metrics.extend(shares);
+            metrics.insert(INHERITED_EDITS.into(), edits as f64);
+            metrics.insert(INHERITED_EPOCHS.into(), recipe.epochs as f64);
+            return Ok(Answer::Metrics(metrics));
+        }
         let epochs = self.fidelities.amount(training.fidelity) as usize;
         let annealed = !training.fidelity.is_full() && !self.recipe.continue_shorter;
         let recipe = &match annealed {

@@ -7,6 +7,7 @@ mod climb;
 mod command;
 mod controller;
 mod density;
+mod edits;
 mod evolution;
 mod gp;
 mod halving;
@@ -24,6 +25,7 @@ mod portfolio;
 mod prefixes;
 mod q_learning;
 mod random;
+mod reader;
 mod reinforce;
 mod renas;
 mod ridge;
@@ -81,6 +83,14 @@ pub const METHODS: &[(&str, &str)] = &[
     (
         "renas",
         "evolution whose mutations a controller learns; population=20, tournament=5, hidden=35, init=0.08, rate=budget|0.00035, entropy=0.0001, baseline=0.95, reward=child|gain",
+    ),
+    (
+        "eas",
+        "edits of the best by a bidirectional LSTM: ordered decisions one step up, any number at once and then one; edits=2, first=0.25 (share of the budget that begins from the start), hidden=50, init=0.08, rate=0.002, entropy=0.00001, baseline=0.95, reward=share|percent|value",
+    ),
+    (
+        "path-level",
+        "edits of the best by a bidirectional LSTM: which decision without an order, and to what; edits=2, first=0.25, hidden=50, init=0.08, rate=0.002, entropy=0.00001, baseline=0.95, reward=value|share|percent",
     ),
     ("ridge", "greedy ridge regression on choices and their pairs; initial=20, batch=10, alpha=1"),
     (
@@ -198,6 +208,8 @@ impl MethodSpec {
             "blockqnn" => q_learning::prepare(self, p, q_learning::Learner::BlockQnn)?,
             "alphax" => alphax::prepare(self)?,
             "renas" => renas::prepare(self)?,
+            "eas" => edits::prepare(self, edits::Edits::Growth)?,
+            "path-level" => edits::prepare(self, edits::Edits::Paths)?,
             "ridge" => ridge::prepare(self)?,
             "gp" => gp::prepare(self)?,
             "universal" => gp::prepare_universal(self)?,

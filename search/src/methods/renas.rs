@@ -7,11 +7,12 @@
 use super::{
     Begin, MethodSpec, SpecError, Starter,
     baseline::Baseline,
-    controller::{Codes, Shape, rate_for},
-    lstm::{Affine, Lstm, Moment, Parameters, add_scaled, draw, log_softmax, softmax_gradient},
+    controller::{Shape, rate_for},
+    lstm::{Affine, Parameters, draw, log_softmax, softmax_gradient},
     measured::{Drawing, Measured, Policy},
     prefixes::{Made, Prefixes},
     random::{mutate, unmeasured},
+    reader::{Reader, Reading},
 };
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -79,70 +80,34 @@ struct Mutation {
 /// The mutation controller.
 struct Mutator {
     space: Arc<SearchSpace>,
-    prefixes: Arc<Prefixes>,
-    hidden: usize,
     parameters: Parameters,
-    codes: Codes,
-    forwards: Lstm,
-    backwards: Lstm,
+    reader: Reader,
     /// How much a decision, as both have read it, should be changed.
     which: Affine,
     /// By decision: to what.
     what: Vec<Affine>,
 }
 
-/// A parent as the controller reads it.
-struct Reading {
-    path: Vec<Made>,
-    /// In the order of the path, and in the other one.
-    forwards: Vec<Moment>,
-    backwards: Vec<Moment>,
-    /// What both say of each decision: f32 [2 · hidden].
-    said: Vec<Vec<f32>>,
-    /// Logarithms of the probabilities that each is changed.
-    which: Vec<f32>,
-}
-
 impl Mutator {
     fn new(space: &Arc<SearchSpace>, prefixes: Arc<Prefixes>, shape: Shape, rng: &mut impl Rng) -> Self {
         let Shape { hidden, bound, .. } = shape;
         let mut p = Parameters::default();
-        let codes = Codes::new(&mut p, space, hidden, bound, rng);
-        let forwards = Lstm::new(&mut p, hidden, hidden, bound, rng);
-        let backwards = Lstm::new(&mut p, hidden, hidden, bound, rng);
+        let reader = Reader::new(&mut p, space, prefixes, shape, rng);
         let which = Affine::new(&mut p, 2 * hidden, 1, bound, rng);
         let what = |d| Affine::new(&mut p, 2 * hidden, space.arity(d).into(), bound, rng);
         let what = (0..space.len()).map(what).collect();
-        Self {
-            space: space.clone(),
-            prefixes,
-            hidden,
-            parameters: p,
-            codes,
-            forwards,
-            backwards,
-            which,
-            what,
-        }
+        Self { space: space.clone(), parameters: p, reader, which, what }
     }
 
     fn read(&self, parent: &Choices) -> Reading {
-        let path = self.prefixes.path(parent).0;
-        let p = &self.parameters;
-        let pass = |lstm: &Lstm, order: &mut dyn Iterator<Item = &Made>| {
-            let mut moments: Vec<Moment> = Vec::new();
-            for made in order {
-                moments.push(lstm.step(p, &p.values[self.codes.place(Some(made))], moments.last()));
-            }
-            moments
-        };
-        let forwards = pass(&self.forwards, &mut path.iter());
-        let backwards = pass(&self.backwards, &mut path.iter().rev());
-        let both = forwards.iter().zip(backwards.iter().rev());
-        let said: Vec<Vec<f32>> = both.map(|(f, b)| [&f.output[..], &b.output].concat()).collect();
-        let scores: Vec<f32> = said.iter().map(|said| self.which.forward(p, said)[0]).collect();
-        let which = log_softmax(&scores, &vec![true; scores.len()]);
-        Reading { path, forwards, backwards, said, which }
+        self.reader.read(&self.parameters, parent)
+    }
+
+    /// Logarithms of the probabilities that each decision is changed.
+    fn which(&self, reading: &Reading) -> Vec<f32> {
+        let score = |said: &Vec<f32>| self.which.forward(&self.parameters, said)[0];
+        let scores: Vec<f32> = reading.said.iter().map(score).collect();
+        log_softmax(&scores, &vec![true; scores.len()])
     }
 
     /// Logarithms of the probabilities of what a decision is changed to: anything but what it is.
@@ -159,8 +124,9 @@ impl Mutator {
         if reading.path.is_empty() {
             return None;
         }
+        let which = self.which(&reading);
         for _ in 0..TRIES {
-            let place = draw(&reading.which, rng);
+            let place = draw(&which, rng);
             let choice = draw(&self.what(&reading, place), rng) as u8;
             let mut child = parent.to_vec();
             child[reading.path[place].step.decision] = choice;
@@ -174,26 +140,18 @@ impl Mutator {
     /// Adds to the gradient that of `weight` · log p of a mutation + `entropy` · H.
     fn add_gradient(&mut self, parent: &Choices, mutation: &Mutation, weight: f32, entropy: f32) {
         let reading = self.read(parent);
-        let (place, hidden) = (mutation.place, self.hidden);
-        let what = self.what(&reading, place);
-        let to_scores = softmax_gradient(&reading.which, place, weight, entropy);
+        let place = mutation.place;
+        let (which, what) = (self.which(&reading), self.what(&reading, place));
+        let to_scores = softmax_gradient(&which, place, weight, entropy);
         let to_what = softmax_gradient(&what, mutation.choice.into(), weight, entropy);
         let p = &mut self.parameters;
-        let mut upstream = vec![vec![0.0; 2 * hidden]; reading.path.len()];
+        let mut upstream = self.reader.nothing(&reading);
         for ((said, to_score), upstream) in reading.said.iter().zip(to_scores).zip(&mut upstream) {
             self.which.backward(p, said, &[to_score], upstream);
         }
         let head = &self.what[reading.path[place].step.decision];
         head.backward(p, &reading.said[place], &to_what, &mut upstream[place]);
-        let to_forwards: Vec<Vec<f32>> = upstream.iter().map(|both| both[..hidden].to_vec()).collect();
-        let to_backwards: Vec<Vec<f32>> = upstream.iter().rev().map(|both| both[hidden..].to_vec()).collect();
-        let to_codes = self.forwards.backward(p, &reading.forwards, &to_forwards);
-        let to_codes_too = self.backwards.backward(p, &reading.backwards, &to_backwards);
-        for (made, (one, other)) in reading.path.iter().zip(to_codes.iter().zip(to_codes_too.iter().rev())) {
-            let code = &mut p.gradient[self.codes.place(Some(made))];
-            add_scaled(code, 1.0, one);
-            add_scaled(code, 1.0, other);
-        }
+        self.reader.backward(p, &reading, &upstream);
     }
 }
 
@@ -281,9 +239,8 @@ mod tests {
         let reading = mutator.read(parent);
         let what = mutator.what(&reading, mutation.place);
         let entropy = |logs: &[f32]| -logs.iter().filter(|l| l.is_finite()).map(|l| l.exp() * l).sum::<f32>();
-        reading.which[mutation.place]
-            + what[usize::from(mutation.choice)]
-            + 0.5 * (entropy(&reading.which) + entropy(&what))
+        let which = mutator.which(&reading);
+        which[mutation.place] + what[usize::from(mutation.choice)] + 0.5 * (entropy(&which) + entropy(&what))
     }
 
     #[test]

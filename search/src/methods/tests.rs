@@ -14,7 +14,7 @@ use std::collections::HashSet;
 type Ours = (&'static str, bool);
 
 /// All that need no shorter trainings.
-pub const OURS: [Ours; 25] = [
+pub const OURS: [Ours; 27] = [
     ("random", true),
     ("random-walk", false),
     ("local", false),
@@ -27,6 +27,8 @@ pub const OURS: [Ours; 25] = [
     ("blockqnn", true),
     ("alphax", true),
     ("renas:population=10", true),
+    ("eas", true),
+    ("path-level", true),
     ("ridge", false),
     ("gp", true),
     ("gp:acquisition=thompson,kernel=hamming", true),
@@ -155,6 +157,8 @@ fn a_whole_space_is_searched_to_its_end() {
         "blockqnn",
         "alphax",
         "renas:population=5",
+        "eas",
+        "path-level",
     ] {
         assert_eq!(run(method, &all).len(), 27, "{method}");
     }
@@ -165,7 +169,9 @@ fn a_space_with_one_choice_and_another_is_searched_to_its_end() {
     let decision = |d: usize| Decision::new(format!("d{d}"), &["a", "b"][..1 + d]);
     let tiny = Arc::new(Conditional::space("tiny", (0..2).map(decision).collect(), vec![]).unwrap());
     let tiny = begin(&tiny, 9, 1);
-    for method in ["evolution", "nas-rl", "nasnet-ppo", "metaqnn", "blockqnn", "alphax", "renas"] {
+    for method in
+        ["evolution", "nas-rl", "nasnet-ppo", "metaqnn", "blockqnn", "alphax", "renas", "eas", "path-level"]
+    {
         assert_eq!(run(method, &tiny).len(), 2, "{method}");
     }
 }

@@ -75,6 +75,9 @@ pub struct LiveConfig {
     /// How long may be trained, such as epochs=3,27; the last amount is a full training.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fidelity: Option<Fidelities>,
+    /// With `train`, how many epochs a training has that inherits weights, where trainings do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inherit: Option<u32>,
     /// Measurements at a time, where it was said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parallel: Option<u16>,
@@ -208,7 +211,11 @@ impl LiveConfig {
         if oracle == OracleSpec::Llm && given.parts.is_none() {
             return Err(Usage("parts of a language model are searched by `srnas llm search`".into()).into());
         }
-        let others: [(&str, bool); 8] = [
+        let others: [(&str, bool); 9] = [
+            (
+                "--inherit goes with --oracle train, which has the weights of what it trained",
+                given.inherit.is_some() && oracle != OracleSpec::Train,
+            ),
             ("--shared-weights goes with --oracle shared", !shared && given.by.shared_weights.is_some()),
             (
                 "--fidelity goes with trainings, and --oracle shared makes none but that of the shared weights",
@@ -316,6 +323,7 @@ impl LiveConfig {
             policy: policy.map(|path| Policy::file(path).to_path_buf()),
             past: absolute(&given.past)?,
             fidelity: given.by.fidelity.clone(),
+            inherit: given.inherit,
             parallel: given.by.parallel,
             timeout: given.by.timeout.map(|t| t.to_string()),
             retries: given.by.retries.unwrap_or(0),
@@ -417,6 +425,7 @@ impl LiveConfig {
             ),
             ("--seed", seed.is_some_and(|seed| seed != config.seed)),
             ("--fidelity", given.by.fidelity.is_some() && given.by.fidelity != config.fidelity),
+            ("--inherit", given.inherit.is_some() && given.inherit != config.inherit),
             ("--past", !given.past.is_empty() && absolute(&given.past)? != config.past),
             ("--maximise or --minimise", !objectives.is_empty() && objectives != goal.objectives()),
             ("--require", !given.by.require.is_empty() && given.by.require != goal.limits()),

@@ -141,6 +141,11 @@ pub struct LiveArguments {
     /// evolution:population=20 [default: the predictor]
     #[arg(long, value_name = "METHOD", requires = "live", conflicts_with = "policy")]
     pub method: Option<MethodSpec>,
+    /// With --oracle train, networks inherit weights: an architecture that edits which leave the function as it is make of one trained
+    /// before in this search begins with its weights, and trains on for so many epochs; others are trained from the beginning. One as
+    /// the other counts as one of --budget, but takes less time (docs/reinforcement-learning.md)
+    #[arg(long, value_name = "EPOCHS", requires = "live", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub inherit: Option<u32>,
     /// With --oracle remote, the address to listen on for evaluators [default: 127.0.0.1:7778]
     #[arg(long, value_name = "ADDR", value_parser = listen_address, requires = "live")]
     pub listen: Option<SocketAddr>,
@@ -345,7 +350,10 @@ impl LiveArguments {
         let is_shared = config.oracle == OracleSpec::Shared;
         let trains = match &config.training {
             Some(training) if !is_shared => {
-                let oracle = trained(given, training, &metrics, config.seed, config.fidelities())?;
+                let mut oracle = trained(given, training, &metrics, config.seed, config.fidelities())?;
+                if let Some(epochs) = config.inherit {
+                    oracle = oracle.with_heirs(epochs as usize).map_err(Usage)?;
+                }
                 check_limits(given, &oracle, &config.goal()?)?;
                 Some(oracle)
             }
