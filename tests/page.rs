@@ -26,17 +26,17 @@ use tokio_util::sync::CancellationToken;
 const SPACE: &str = r#"
 [[decisions]]
 name = "</script><script>hacked()</script>"
-choices = [1, 2, 3]
+choices = [1, 2, 3, 4, 5, 6, 7, 8]
 [[decisions]]
 name = "width"
 choices = ["8", "<img src=x onerror=document.title='hacked'>", "'\");alert(1)//", "__proto__"]
 [[decisions]]
 name = "rate"
-choices = [0.1, 0.01]
+choices = [0.1, 0.03, 0.01]
 "#;
 
 const MEASURE: &str = r#"
-sleep 0.1
+sleep 0.3
 n=$(printf %s "$SRNAS_ARCHITECTURE" | cksum | cut -d' ' -f1)
 case "$n" in *7) echo "<script>document.title='hacked'</script>" >&2; exit 3;; esac
 echo "{\"loss\": $((n % 97)).25, \"<img src=x onerror=document.title='hacked'>\": 1.5, \"__proto__\": 2}"
