@@ -137,8 +137,12 @@ fn a_search_is_watched_steered_and_frozen_and_shows_what_its_ledger_has() {
     // A measurement of one's own is kept, one that does not fit is refused in words.
     let add = "(body => fetch('do/0/add', { method: 'POST', body, headers: { Authorization: 'Bearer ' + sessionStorage.getItem('srnas-token') } })\
                .then(answer => answer.text().then(text => [answer.status, text])))";
-    let added = browser.value(&format!("{add}('{{\"choices\":[0,0,0],\"metrics\":[[\"loss\",0.5]]}}')"));
-    assert_eq!(added[0], 200, "{added}");
+    // Several: what is measured already stays as it is.
+    for choices in ["7,3,2", "0,0,0", "3,1,1", "5,2,0", "6,0,1", "2,3,0"] {
+        let body = format!("{{\"choices\":[{choices}],\"metrics\":[[\"loss\",0.5]]}}");
+        let added = browser.value(&format!("{add}('{body}')"));
+        assert_eq!(added[0], 200, "{added}");
+    }
     for wrong in ["{\"choices\":[9,0,0],\"metrics\":[]}", "{\"choices\":[0],\"metrics\":[]}", "7", ""] {
         let said = browser.value(&format!("{add}('{wrong}')"));
         assert!(said[0] == 400 || said[0] == 409, "{wrong}: {said}");
