@@ -26,17 +26,17 @@ use tokio_util::sync::CancellationToken;
 const SPACE: &str = r#"
 [[decisions]]
 name = "</script><script>hacked()</script>"
-choices = [1, 2, 3]
+choices = [1, 2, 3, 4, 5, 6, 7, 8]
 [[decisions]]
 name = "width"
 choices = ["8", "<img src=x onerror=document.title='hacked'>", "'\");alert(1)//", "__proto__"]
 [[decisions]]
 name = "rate"
-choices = [0.1, 0.01]
+choices = [0.1, 0.03, 0.01]
 "#;
 
 const MEASURE: &str = r#"
-sleep 0.1
+sleep 0.3
 n=$(printf %s "$SRNAS_ARCHITECTURE" | cksum | cut -d' ' -f1)
 case "$n" in *7) echo "<script>document.title='hacked'</script>" >&2; exit 3;; esac
 echo "{\"loss\": $((n % 97)).25, \"<img src=x onerror=document.title='hacked'>\": 1.5, \"__proto__\": 2}"
@@ -137,8 +137,12 @@ fn a_search_is_watched_steered_and_frozen_and_shows_what_its_ledger_has() {
     // A measurement of one's own is kept, one that does not fit is refused in words.
     let add = "(body => fetch('do/0/add', { method: 'POST', body, headers: { Authorization: 'Bearer ' + sessionStorage.getItem('srnas-token') } })\
                .then(answer => answer.text().then(text => [answer.status, text])))";
-    let added = browser.value(&format!("{add}('{{\"choices\":[0,0,0],\"metrics\":[[\"loss\",0.5]]}}')"));
-    assert_eq!(added[0], 200, "{added}");
+    // Several: what is measured already stays as it is.
+    for choices in ["7,3,2", "0,0,0", "3,1,1", "5,2,0", "6,0,1", "2,3,0"] {
+        let body = format!("{{\"choices\":[{choices}],\"metrics\":[[\"loss\",0.5]]}}");
+        let added = browser.value(&format!("{add}('{body}')"));
+        assert_eq!(added[0], 200, "{added}");
+    }
     for wrong in ["{\"choices\":[9,0,0],\"metrics\":[]}", "{\"choices\":[0],\"metrics\":[]}", "7", ""] {
         let said = browser.value(&format!("{add}('{wrong}')"));
         assert!(said[0] == 400 || said[0] == 409, "{wrong}: {said}");

@@ -128,7 +128,8 @@ impl Browser {
             Some("Runtime.exceptionThrown") => {
                 self.complaints.push(parameters["exceptionDetails"].to_string())
             }
-            Some("Log.entryAdded") if parameters["entry"]["level"] == "error" => {
+            // A server that has ended is no complaint; a script that was refused is one.
+            Some("Log.entryAdded") if parameters["entry"]["source"] == "security" => {
                 self.complaints.push(parameters["entry"]["text"].to_string());
             }
             _ => {}
