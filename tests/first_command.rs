@@ -1,6 +1,8 @@
 //! End to end: what works on a fresh machine: `srnas run` with nothing said, and searches by real trainings.
 
 mod harness;
+#[path = "first_command/inheriting.rs"]
+mod inheriting;
 #[path = "first_command/robust_students.rs"]
 mod robust_students;
 
