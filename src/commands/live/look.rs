@@ -99,9 +99,9 @@ impl Look {
             (Some(_), Some(_)) => "what --time-limit allows".into(),
             (Some(_), None) => format!(
                 "{} of {} paid, at the rate since this call began ({} for {})",
-                number(self.report.spent),
+                hundredths(self.report.spent),
                 status.budget,
-                number(paid),
+                hundredths(paid),
                 shortly(Duration::try_from_secs_f64(elapsed).unwrap_or_default())
             ),
         };
@@ -222,6 +222,11 @@ impl Look {
         }
         report.beyond().iter().for_each(|line| println!("{line}"));
     }
+}
+
+/// A cost as people count it: 32, or 11.65.
+fn hundredths(cost: f64) -> f64 {
+    (100.0 * cost).round() / 100.0
 }
 
 /// A time in its two largest units, such as 2h 5m.
