@@ -255,8 +255,7 @@ fn a_search_ends_by_time_by_what_is_reached_and_by_no_gain_and_goes_on() {
     let on = setup.output(&[&again[..], &["--stop-when", "never", "--no-gain", "3"]].concat());
     let on = summary(&on);
     assert_eq!(on["ended"], "3 full trainings' cost brought no gain", "{on}");
-    let misspelt =
-        setup.output(&[&again[..], &["--no-gain", "never", "--stop-when", "sise >= 1000"]].concat());
+    let misspelt = setup.output(&[&again[..], &["--no-gain", "0", "--stop-when", "sise >= 1000"]].concat());
     assert!(
         text(&misspelt.stderr).contains("reports no metric `sise`; did you mean `size`?"),
         "{misspelt:?}"

@@ -328,12 +328,15 @@ fn a_run_is_seen_from_outside_and_leaves_its_curves_behind() {
     // For people: the page, and what it is drawn from.
     let (status, page) = http(&address, "/");
     assert!(status == 200 && page.contains("<title>srnas</title>"), "{page}");
-    let (status, events) = http(&address, "/events");
-    assert_eq!(status, 200);
-    for part in
-        ["\"kind\":\"run\"", "\"actors\":[[\"local-0\"", "elapsed_seconds", "\"actions\":null", "\nid: "]
-    {
-        assert!(events.contains(part), "no {part} in {events}");
+    // The curves begin with the first line of metrics.csv.
+    let parts =
+        ["\"kind\":\"run\"", "\"actors\":[[\"local-0\"", "elapsed_seconds", "\"actions\":null", "\nid: "];
+    loop {
+        let (status, events) = http(&address, "/events");
+        assert_eq!(status, 200);
+        let Some(part) = parts.iter().find(|part| !events.contains(**part)) else { break };
+        assert!(Instant::now() < deadline, "no {part} in {events}");
+        std::thread::sleep(Duration::from_millis(500));
     }
     run.signal("-INT");
     assert!(run.child.wait().unwrap().success());

@@ -280,6 +280,7 @@ fn the_first_folder_hides_the_others_and_takes_imports() {
         [
             ("control".into(), "(built in)".into()),
             ("digits".into(), "(built in)".into()),
+            ("digits-wrn".into(), "(built in)".into()),
             ("more".into(), b.join("more.safetensors")),
             ("toy".into(), a.join("toy.safetensors")),
         ]

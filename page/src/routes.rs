@@ -81,7 +81,7 @@ fn is_address(host: &str) -> bool {
         _ => host,
     };
     let name = name.trim_start_matches('[').trim_end_matches(']');
-    name == "localhost" || name.parse::<IpAddr>().is_ok()
+    name == "localhost" || [name, host].iter().any(|text| text.parse::<IpAddr>().is_ok())
 }
 
 async fn events(State(pages): State<Arc<Pages>>, headers: HeaderMap) -> Response {

@@ -33,7 +33,7 @@ pub use goal::{Goal, GoalError, Limit, Objective, Values};
 pub use guide::Guide;
 pub use held_out::{HeldOut, HeldOutError, compare_held_out};
 pub use importance::Importance;
-pub use known::Known;
+pub use known::{Known, Why};
 pub use live::{
     Ends, Enough, Event, First, Inbox, Journal, LiveComparison, LiveComparisonError, LiveError, LiveOutcome,
     LiveSearch, Measured, StartError, check_method, importance, read_first,

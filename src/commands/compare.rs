@@ -21,7 +21,7 @@ use srnas_config::{Config, Latency};
 use srnas_oracle::tasks::resolve_tasks;
 use srnas_page::Source;
 use srnas_search::{
-    Clock, Comparison, Durations, Limit, METHODS, MethodSpec, Plan, Problem,
+    Clock, Comparison, Durations, Limit, METHODS, MethodSpec, Plan, Problem, Why,
     report::{self, ClockSummary, Summary},
 };
 use srnas_security::may_listen;
@@ -155,8 +155,10 @@ impl CompareCommand {
             return Err(Usage(says.into()).into());
         }
         for problem in &problems {
-            if let Some(known) = problem.known() {
-                tracing::warn!("{}: {}", problem.name, known.remark());
+            match problem.known() {
+                Some(known) if known.why == Why::KeepTheLimits => tracing::info!("{}: {known}", problem.name),
+                Some(known) => tracing::warn!("{}: {}", problem.name, known.remark()),
+                None => {}
             }
             if let Some(feasible) = problem.feasible() {
                 tracing::info!("{}: {feasible}", problem.name);

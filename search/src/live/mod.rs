@@ -228,6 +228,26 @@ impl Drop for Busy<'_, '_> {
     }
 }
 
+/// What ends a search: whoever called asks, or the search itself has enough, of which whoever called does not hear by the same flag: there
+/// is more to do afterwards.
+struct Halt<'a> {
+    asked: &'a AtomicBool,
+    own: AtomicBool,
+}
+
+impl Halt<'_> {
+    fn is_set(&self) -> bool {
+        if self.asked.load(Ordering::Relaxed) {
+            self.set();
+        }
+        self.own.load(Ordering::Relaxed)
+    }
+
+    fn set(&self) {
+        self.own.store(true, Ordering::Relaxed);
+    }
+}
+
 impl LiveSearch<'_> {
     /// Measures until the budget is spent, nothing is left, or it is enough ([`Ends`]; `tell` hears of it); `known` was measured
     /// before and counts. Returns all, in the order in which they ended.
@@ -272,8 +292,7 @@ impl LiveSearch<'_> {
         self.begin(&mut state, prepared)?;
         let state = Mutex::new(state);
         let (changed, slots) = (Condvar::new(), AtomicUsize::new(0));
-        // Its own: whoever called has more to do when a search gives up what runs.
-        let halt = AtomicBool::new(stop.load(Ordering::Relaxed));
+        let halt = Halt { asked: stop, own: AtomicBool::new(false) };
         std::thread::scope(|scope| {
             let (state, changed, slots, halt) = (&state, &changed, &slots, &halt);
             for slot in 0..self.parallel.max(1) {
@@ -290,7 +309,7 @@ impl LiveSearch<'_> {
                     lock(state).failed.get_or_insert(LiveError::Oracle(format!("no thread: {error}")));
                 }
             }
-            self.watch(state, changed, slots, prepared, [stop, halt], tell);
+            self.watch(state, changed, slots, prepared, halt, tell);
         });
         let state = state.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
         let (done, spent) = (paid_for(&state.known), state.search.spent());
@@ -341,19 +360,19 @@ impl LiveSearch<'_> {
         state: &Mutex<State>,
         changed: &Condvar,
         prepared: &Prepared,
-        stop: &AtomicBool,
+        halt: &Halt,
         tell: &(dyn Fn(Event) + Sync),
     ) -> Result<(), LiveError> {
         loop {
             while !self.oracle.ready(READY) {
-                if self.is_over(&mut lock(state), prepared, stop, tell) {
+                if self.is_over(&mut lock(state), prepared, halt, tell) {
                     return Ok(());
                 }
             }
             let training = {
                 let mut now = lock(state);
                 loop {
-                    if self.is_over(&mut now, prepared, stop, tell) {
+                    if self.is_over(&mut now, prepared, halt, tell) {
                         return Ok(());
                     }
                     match self.next(&mut now, prepared)? {
@@ -372,7 +391,7 @@ impl LiveSearch<'_> {
                 }
             };
             let began = Instant::now();
-            let answer = self.oracle.measure(&training, stop);
+            let answer = self.oracle.measure(&training, &halt.own);
             let now = &mut *lock(state);
             let mut answer = match answer {
                 Ok(answer) => answer,
@@ -394,7 +413,7 @@ impl LiveSearch<'_> {
             let values = self.goal.values(&measured.answer);
             if let Err(reason) = now.journal.keep(&measured, &values) {
                 // Whatever else is measured cannot be kept either, and evaluators may answer late or never.
-                stop.store(true, Ordering::Relaxed);
+                halt.set();
                 return Err(LiveError::Journal(reason));
             }
             self.oracle.kept(&measured.training);
@@ -408,7 +427,7 @@ impl LiveSearch<'_> {
                     let (failures, reason) = (now.failures, reason.clone());
                     now.failed.get_or_insert(LiveError::Failures { failures, reason });
                     // What is running would not be waited for otherwise.
-                    stop.store(true, Ordering::Relaxed);
+                    halt.set();
                 }
             }
             tell(Event::Ended {
@@ -430,22 +449,21 @@ impl LiveSearch<'_> {
         changed: &Condvar,
         slots: &AtomicUsize,
         prepared: &Prepared,
-        [stop, halt]: [&AtomicBool; 2],
+        halt: &Halt,
         tell: &(dyn Fn(Event) + Sync),
     ) {
         let mut now = lock(state);
         while slots.load(Ordering::Relaxed) > 0 {
-            if stop.load(Ordering::Relaxed) {
-                halt.store(true, Ordering::Relaxed);
-            }
+            // What is being measured looks at its own flag alone.
+            halt.is_set();
             if let Err(error) = self.take_added(&mut now, prepared, tell) {
                 now.failed.get_or_insert(error);
-                halt.store(true, Ordering::Relaxed);
+                halt.set();
             }
             let elapsed = now.began.elapsed();
             let gives_up = self.ends.gives_up_after();
             if self.is_enough(&mut now, tell) && gives_up.is_some_and(|after| elapsed >= after) {
-                halt.store(true, Ordering::Relaxed);
+                halt.set();
             }
             let next = [self.ends.time, gives_up].into_iter().flatten();
             let next = next.filter_map(|at| at.checked_sub(elapsed)).filter(|left| !left.is_zero()).min();
@@ -458,15 +476,12 @@ impl LiveSearch<'_> {
         &self,
         now: &mut State,
         prepared: &Prepared,
-        stop: &AtomicBool,
+        halt: &Halt,
         tell: &(dyn Fn(Event) + Sync),
     ) -> bool {
         let ended = now.exhausted || now.failed.is_some() || now.search.is_spent();
         // An oracle that waits for somebody would wait in vain.
-        ended
-            || stop.load(Ordering::Relaxed)
-            || used_up(prepared.distinct, &now.known)
-            || self.is_enough(now, tell)
+        ended || halt.is_set() || used_up(prepared.distinct, &now.known) || self.is_enough(now, tell)
     }
 
     /// Whether it is enough; that is told once.

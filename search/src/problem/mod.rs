@@ -32,8 +32,8 @@ pub struct Problem {
     searched: Arc<[Arc<Task>]>,
     /// Within which limits an architecture counts.
     limits: Arc<[Within]>,
-    /// Whether it is what was measured, and no table.
-    is_measured: bool,
+    /// Why nothing else of its space counts, where there is more.
+    why: Why,
     /// By which the incumbent is reported; the signal itself where nothing else is named.
     pub report: Arc<Task>,
     /// Unit of the report, such as `%`; empty for sums.
@@ -85,7 +85,7 @@ impl Problem {
             searched: signals.clone(),
             signals,
             limits: Arc::from([]),
-            is_measured: false,
+            why: Why::HaveAValue,
             untrained: None,
         }
     }
@@ -134,7 +134,7 @@ impl Problem {
             signals: Arc::from([counted[0].clone()]),
             searched: Arc::from([searched[0].clone()]),
             limits,
-            is_measured: false,
+            why: Why::HaveAValue,
             unit,
             shorter,
             front: None,
@@ -183,7 +183,7 @@ impl Problem {
             signals: signals.into(),
             searched: searched.into(),
             limits,
-            is_measured: false,
+            why: Why::HaveAValue,
             untrained: None,
             table: lists,
         })
@@ -224,7 +224,8 @@ impl Problem {
             }
         };
         let shorter = if self.shorter.is_empty() { self.shorter } else { searched[0].shorter().clone() };
-        Ok(Self { name, report, searched: searched.into(), signals: counted.into(), front, shorter, ..self })
+        let (searched, signals, why) = (searched.into(), counted.into(), Why::KeepTheLimits);
+        Ok(Self { name, report, searched, signals, front, shorter, why, ..self })
     }
 
     /// What a goal is in a space of which this was measured: a table of all that had a full training and counts.
@@ -276,7 +277,7 @@ impl Problem {
             signals,
             searched,
             limits: Arc::from([]),
-            is_measured: true,
+            why: Why::WereMeasured,
             untrained: None,
             table: listed,
         })
@@ -355,8 +356,7 @@ impl Problem {
         let whole = self.space().whole()?;
         let small = whole.size().is_some_and(|size| size <= Prior::LARGEST);
         let count = |space: &SearchSpace| keys(space, self.searched[0].count());
-        let why = if self.is_measured { Why::WereMeasured } else { Why::HaveAValue };
-        Some(Known { known: count(self.space()), all: small.then(|| count(whole)), why })
+        Some(Known { known: count(self.space()), all: small.then(|| count(whole)), why: self.why })
     }
 
     /// The space searched.
@@ -457,11 +457,15 @@ fn keeping(
     name: impl Fn() -> String,
 ) -> Result<Vec<Arc<Task>>, ProblemError> {
     let space = tasks[0].space();
-    let kept = listed(space, |rank| {
+    let keeps = |rank| {
         let mut choices = vec![0; space.len()];
         space.unrank(rank, &mut choices);
         limits.iter().all(|within| within.slack(&choices) >= Some(0.0))
-    });
+    };
+    if valid(space).all(keeps) {
+        return Ok(tasks.to_vec());
+    }
+    let kept = listed(space, keeps);
     let Some(kept) = kept else {
         let loosest = |within: &Within| {
             let best = match within.limit.at_most == within.metric.minimises() {
