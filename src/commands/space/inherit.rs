@@ -6,7 +6,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use rayon::prelude::*;
 use serde_json::json;
-use srnas_basics::text::number;
+use srnas_basics::{statistics::mean_of_few, text::number};
 use srnas_oracle::training::{
     data,
     inherit::{Saved, edits, median_of_few, pairs, saved},
@@ -96,8 +96,8 @@ impl InheritCommand {
                 percent(last)
             );
             match found.reached() {
-                Some(after) => println!("  as good as alone after {after} epochs"),
-                None => println!("  not as good as alone in {epochs} epochs"),
+                Some(after) => println!("  as good as alone after {} of these", number(after as f64)),
+                None => println!("  not as good as alone after {epochs}"),
             }
         }
         self.summary(&found, whole, epochs);
@@ -111,12 +111,16 @@ impl InheritCommand {
         let reached = found.iter().filter(|found| found.reached().is_some()).count();
         let change = found.iter().map(|found| found.change).fold(0.0, f64::max);
         let count = found.len();
+        let gain = |found: &Saved| Some(100.0 * (found.inherited.last()? - found.alone));
+        let gains: Vec<f64> = found.iter().filter_map(gain).collect();
+        let (gained, [least, most]) = mean_of_few(&gains);
         if self.json {
             let saved = json!({ "median": median, "interval": [low, high] });
             println!(
                 "{}",
                 json!({ "summary": { "pairs": count, "reached": reached, "change": change, "epochs": whole,
-                        "inheriting_epochs": epochs, "saved": saved } })
+                        "inheriting_epochs": epochs, "saved": saved,
+                        "gain": { "mean": gained, "interval": [least, most] } } })
             );
             return;
         }
@@ -127,6 +131,12 @@ impl InheritCommand {
             number(median),
             number(low),
             number(high)
+        );
+        println!(
+            "Validation accuracy after {epochs} epochs with what was inherited, above that after {whole} alone: mean {} [{}, {}] points.",
+            number(gained),
+            number(least),
+            number(most)
         );
     }
 }
