@@ -233,7 +233,7 @@ impl Growing {
     fn view(&self, n: usize) -> View {
         let choice = |i: usize, d: usize| ((i * 7919 + d * 104_729) % 99_991 / (d + 1)) % 5;
         let value = |i: usize| {
-            if i % 23 == 0 {
+            if i.is_multiple_of(23) {
                 Value::Null
             } else {
                 json!((i * 7919 % 9973) as f64 / 100.0 + choice(i, 1) as f64)
