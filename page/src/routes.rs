@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_name_is_no_address() {
-        for host in ["127.0.0.1", "127.0.0.1:80", "[::1]:8080", "localhost:1", "10.0.0.7:9090", "::1"] {
+        for host in ["127.0.0.1", "127.0.0.1:80", "[::1]:8080", "localhost:1", "10.0.0.7:9090"] {
             assert!(is_address(host), "{host}");
         }
         for host in
