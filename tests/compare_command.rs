@@ -383,6 +383,12 @@ fn within_limits_the_best_of_a_table_is_the_best_that_keeps_them() {
     }
     let front = json(&compare(&["--objectives", "timed/d/{val,time}"], &within[..4], "within-two"));
     assert_eq!(front["problems"][0]["methods"].as_array().map(Vec::len), Some(4), "{front}");
+    let refused = compare(
+        &["--task", "timed/d/val"],
+        &["--require", "time <= 28800", "--budget", "10,60"],
+        "within-two",
+    );
+    assert!(text(&refused.stderr).contains("holds another comparison"), "{}", text(&refused.stderr));
     // A program is told of limits, too.
     std::fs::write(setup.path().join("solver.py"), LIMITED).unwrap();
     let program = ["--method", "cmd:python3 solver.py", "--require", "time <= 28800", "--budget", "5"];

@@ -97,7 +97,11 @@ impl<'m> Search<'m> {
 
     /// Trainings that begin before what a method asks for, in this order; what is known then is not made again.
     pub fn want(&mut self, trainings: impl IntoIterator<Item = Training>) {
-        self.wanted.extend(trainings);
+        for training in trainings {
+            if !self.wanted.contains(&training) {
+                self.wanted.push_back(training);
+            }
+        }
     }
 
     /// The first that is wanted and has not begun.

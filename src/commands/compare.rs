@@ -183,7 +183,7 @@ impl CompareCommand {
                 .iter()
                 .map(|p| p.signals.iter().map(|t| t.name().to_string()).collect())
                 .collect(),
-            limits: self.by.require.iter().chain(&self.within).map(ToString::to_string).collect(),
+            limits: self.limits(),
             report: problems.iter().map(|p| p.report.name().to_string()).collect(),
             count,
             budgets: self.budgets()?,
@@ -213,6 +213,12 @@ impl CompareCommand {
             self.print(summary);
         }
         Ok(())
+    }
+
+    /// Every limit in words, those on what is known beforehand apart: a comparison within one is another than within the other.
+    fn limits(&self) -> Vec<String> {
+        let known = self.within.iter().map(|limit| format!("{limit}, known without training"));
+        self.by.require.iter().map(ToString::to_string).chain(known).collect()
     }
 
     fn methods(&self) -> anyhow::Result<Vec<MethodSpec>> {

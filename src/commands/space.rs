@@ -4,6 +4,7 @@ mod architectures;
 mod inherit;
 mod proxies;
 mod shared;
+mod training;
 
 use super::Usage;
 use anyhow::bail;

@@ -123,6 +123,27 @@ pub fn mean_of_few(units: &[f64]) -> (f64, [f64; 2]) {
     (centre, [centre - half, centre + half])
 }
 
+/// The median with an interval of order statistics that has it in 95 % of draws or more; where values are too few for that, from the least
+/// to the greatest. Two zeros of none.
+pub fn median_of_few(values: &[f64]) -> (f64, [f64; 2]) {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let n = sorted.len();
+    if n == 0 {
+        return (0.0, [0.0; 2]);
+    }
+    let median = 0.5 * (sorted[(n - 1) / 2] + sorted[n / 2]);
+    // The chance that at most so many of n are below the median, in halves of powers.
+    let (mut log, mut below, mut cut) = (n as f64 * 0.5f64.ln(), 0.0, 0);
+    while below + log.exp() <= 0.025 {
+        below += log.exp();
+        cut += 1;
+        log += ((n + 1 - cut) as f64 / cut as f64).ln();
+    }
+    let from = cut.saturating_sub(1).min((n - 1) / 2);
+    (median, [sorted[from], sorted[n - 1 - from]])
+}
+
 /// The standard normal distribution's quantile: below it lies a draw with probability `p`.
 ///
 /// # Panics
@@ -236,5 +257,16 @@ mod tests {
             let (centre, interval) = bootstrap_rank_correlation(pairs, pairs);
             assert!(centre.is_nan() && interval.iter().all(|v| v.is_nan()));
         }
+    }
+
+    #[test]
+    fn medians_of_few_have_intervals_of_order_statistics() {
+        let of = |n: usize| median_of_few(&(1..=n).rev().map(|v| v as f64).collect::<Vec<_>>());
+        assert_eq!(of(0), (0.0, [0.0, 0.0]));
+        assert_eq!(of(5), (3.0, [1.0, 5.0]));
+        // Published tables of the sign test: 6 to 8 values from the least to the greatest, 9 to 11 from the second, 20 from the sixth.
+        assert_eq!(of(8), (4.5, [1.0, 8.0]));
+        assert_eq!(of(9), (5.0, [2.0, 8.0]));
+        assert_eq!(of(20), (10.5, [6.0, 15.0]));
     }
 }

@@ -1,17 +1,16 @@
 //! `srnas space inherit`: how many epochs inherited weights save.
 
-use super::GivenSpace;
-use crate::commands::{Usage, live::config::TrainingConfig, stop_flag};
+use super::training::TrainingArguments;
+use crate::commands::{Usage, stop_flag};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use rayon::prelude::*;
 use serde_json::json;
-use srnas_basics::{statistics::mean_of_few, text::number};
-use srnas_oracle::training::{
-    data,
-    inherit::{Saved, edits, median_of_few, pairs, saved},
+use srnas_basics::{
+    statistics::{mean_of_few, median_of_few},
+    text::number,
 };
-use std::path::PathBuf;
+use srnas_oracle::training::inherit::{Saved, edits, pairs, saved};
 
 /// Train parents, and children alone and with what they inherit, and print how many epochs that saves
 ///
@@ -19,21 +18,14 @@ use std::path::PathBuf;
 /// whole recipe, and again from its parent's weights, with a fifth of the learning rate, along a cosine of its own.
 #[derive(Debug, Args)]
 pub struct InheritCommand {
-    /// A space whose architectures can be trained: nb201, or one of wrn-compress-…
-    #[arg(value_name = "FILE|NAME")]
-    space: String,
+    #[command(flatten)]
+    of: TrainingArguments,
     /// How many pairs of a parent and a child to draw
     #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pairs: u32,
     /// Epochs of a training that inherits [default: half of the recipe's]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     epochs: Option<u32>,
-    /// The images, as for `srnas search --oracle train`
-    #[arg(long, value_name = "DATA", default_value = "digits")]
-    data: String,
-    /// How networks are trained: the TOML file of `srnas search --recipe`
-    #[arg(long, value_name = "FILE")]
-    recipe: Option<PathBuf>,
     /// Seed of pairs and weights
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -45,10 +37,7 @@ pub struct InheritCommand {
 impl InheritCommand {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
-        let space = GivenSpace::load(&self.space)?.space;
-        let training = TrainingConfig::given(&space, Some(&self.data), self.recipe.as_deref())?;
-        let images = data::load(&training.data, &mut |path| tracing::info!("reading {}", path.display()))
-            .map_err(|error| Usage(error.to_string()))?;
+        let (space, images, training) = self.of.load()?;
         let recipe = training.recipe;
         recipe.check(&images).map_err(Usage)?;
         // Says why where the space has no edits at all.
@@ -57,9 +46,11 @@ impl InheritCommand {
         let epochs = self.epochs.map_or((recipe.epochs / 2).max(1), |epochs| epochs as usize);
         let drawn = pairs(&space, &images, &recipe, self.pairs as usize, self.seed);
         if drawn.is_empty() {
-            return Err(
-                Usage(format!("no edit was found in {} that leaves a network as it is", self.space)).into()
-            );
+            return Err(Usage(format!(
+                "no edit was found in {} that leaves a network as it is",
+                self.of.space
+            ))
+            .into());
         }
         let stop = stop_flag()?;
         let progress = ProgressBar::new(drawn.len() as u64).with_style(

@@ -1,34 +1,27 @@
 //! `srnas space proxies`: what untrained networks say of architectures.
 
 use super::{
-    GivenSpace,
     architectures::{ArchitectureArguments, number, print_csv},
+    training::TrainingArguments,
 };
-use crate::commands::{Usage, live::config::TrainingConfig};
+use crate::commands::Usage;
 use clap::Args;
 use rayon::prelude::*;
 use serde_json::{Map, Value, json};
-use srnas_oracle::training::{Proxies, Proxy, data};
+use srnas_oracle::training::{Proxies, Proxy};
 use srnas_space::SearchSpace;
-use std::{path::PathBuf, time::Instant};
+use std::time::Instant;
 
 /// Print what untrained networks say of architectures: zero-cost proxies, and how long each takes
 #[derive(Debug, Args)]
 pub struct ProxiesCommand {
-    /// A space whose architectures can be trained: nb201, or one of wrn-compress-…
-    #[arg(value_name = "FILE|NAME")]
-    space: String,
+    #[command(flatten)]
+    of: TrainingArguments,
     #[command(flatten)]
     which: ArchitectureArguments,
     /// Only this proxy; may be given several times [default: all]
     #[arg(long = "proxy", value_name = "PROXY")]
     proxies: Vec<Proxy>,
-    /// The images, as for `srnas search --oracle train`
-    #[arg(long, value_name = "DATA", default_value = "digits")]
-    data: String,
-    /// How large the networks are: the TOML file of `srnas search --recipe`
-    #[arg(long, value_name = "FILE")]
-    recipe: Option<PathBuf>,
     /// Seed of weights and draws
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -46,10 +39,7 @@ type Scored = (f64, f64);
 impl ProxiesCommand {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
-        let space = GivenSpace::load(&self.space)?.space;
-        let training = TrainingConfig::given(&space, Some(&self.data), self.recipe.as_deref())?;
-        let images = data::load(&training.data, &mut |path| tracing::info!("reading {}", path.display()))
-            .map_err(|error| Usage(error.to_string()))?;
+        let (space, images, training) = self.of.load()?;
         let wanted = self.wanted();
         let one = |proxy: &Proxy| -> Result<Proxies, String> {
             let proxies = Proxies::new(space.clone(), &images, training.recipe.scale, self.seed)?;

@@ -1,10 +1,10 @@
 //! `srnas space shared`: what architectures are worth on shared weights.
 
 use super::{
-    GivenSpace,
     architectures::{ArchitectureArguments, print_csv},
+    training::TrainingArguments,
 };
-use crate::commands::{Usage, live::config::TrainingConfig, stop_flag};
+use crate::commands::{Usage, stop_flag};
 use clap::Args;
 use rayon::prelude::*;
 use serde_json::json;
@@ -15,7 +15,7 @@ use srnas_basics::{
 use srnas_oracle::{
     catalog::Catalog,
     tasks::resolve_tasks,
-    training::{OnSharedWeights, SharedFileError, SharedOracle, TrainingError, data},
+    training::{OnSharedWeights, SharedFileError, SharedOracle, TrainingError},
 };
 use srnas_space::SearchSpace;
 use srnas_task::{Count, Task, TaskName};
@@ -27,17 +27,10 @@ const BEST: usize = 10;
 /// Print what architectures are worth on shared weights, which are trained first, and how far that agrees with a task
 #[derive(Debug, Args)]
 pub struct SharedCommand {
-    /// A space whose architectures can be trained: nb201, or one of wrn-compress-…
-    #[arg(value_name = "FILE|NAME")]
-    space: String,
+    #[command(flatten)]
+    of: TrainingArguments,
     #[command(flatten)]
     which: ArchitectureArguments,
-    /// The images, as for `srnas search --oracle shared`
-    #[arg(long, value_name = "DATA", default_value = "digits")]
-    data: String,
-    /// How weights are trained: the TOML file of `srnas search --recipe`, with [recipe] and [shared]
-    #[arg(long, value_name = "FILE")]
-    recipe: Option<PathBuf>,
     /// The shared weights; trained, and gone on with, where they are not there or not to their end
     #[arg(long, value_name = "FILE", default_value = "shared-weights.safetensors")]
     weights: PathBuf,
@@ -71,10 +64,7 @@ struct Agreement {
 impl SharedCommand {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
-        let space = GivenSpace::load(&self.space)?.space;
-        let training = TrainingConfig::given(&space, Some(&self.data), self.recipe.as_deref())?;
-        let images = data::load(&training.data, &mut |path| tracing::info!("reading {}", path.display()))
-            .map_err(|error| Usage(error.to_string()))?;
+        let (space, images, training) = self.of.load()?;
         let task = self.task(&space)?;
         let settings = training.shared.unwrap_or_default();
         let oracle =

@@ -13,7 +13,7 @@ mod widening;
 
 pub use edits::{Edit, NoEdit, edits};
 pub(super) use kept::{Kept, Trained};
-pub use saved::{Saved, median_of_few, pairs, saved};
+pub use saved::{Saved, pairs, saved};
 
 use candle_core::{Error, Result};
 use rand_chacha::ChaCha8Rng;
