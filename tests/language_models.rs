@@ -4,7 +4,7 @@
 mod harness;
 
 use harness::{Process, command, failure, output, stdout, text};
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 use std::{
     collections::HashSet,
@@ -26,7 +26,9 @@ fn until(done: impl Fn() -> bool) {
 }
 
 fn measured(run_dir: &Path) -> usize {
-    let Ok(ledger) = Connection::open(run_dir.join("ledger.sqlite")) else { return 0 };
+    // Not made where it is not there yet: the search would find somebody else's.
+    let there = OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let Ok(ledger) = Connection::open_with_flags(run_dir.join("ledger.sqlite"), there) else { return 0 };
     ledger.query_row("SELECT COUNT(*) FROM measurements", [], |row| row.get::<_, i64>(0)).unwrap_or(0)
         as usize
 }
