@@ -72,7 +72,8 @@ fn actor_loop(criterion: &mut Criterion) {
     let mut config = Config::default();
     config.acting.synthetic = 0.0;
     let all = tasks();
-    let run_tasks = RunTasks { learned: (0..all.len()).collect(), validation: Vec::new(), all };
+    let run_tasks =
+        RunTasks { learned: (0..all.len()).collect(), validation: Vec::new(), teachers: None, all };
     let space = run_tasks.space().clone();
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let policy = Policy {
@@ -89,6 +90,7 @@ fn actor_loop(criterion: &mut Criterion) {
         learned_prior: None,
         prior: None,
         observed: Vec::new(),
+        agent: None,
         validation: None,
     };
     let mut walker = Walker::new(config, run_tasks, EPISODES, (0, EPISODES), 1).unwrap();

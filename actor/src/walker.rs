@@ -1,6 +1,7 @@
 //! Many episodes walked at the same time: one network call serves one step of all of them.
 
 mod rollouts;
+mod students;
 
 use crate::{
     segment::{Done, Seen, Segment},
@@ -11,7 +12,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use srnas_config::{Config, PriorSource};
 use srnas_environment::{Environment, Episode, Layout, Measurement, Reach, synthetic};
-use srnas_network::{self as network, FrozenQNetwork, ObservationBatch};
+use srnas_network::{self as network, Agent, FrozenQNetwork, ObservationBatch};
 use srnas_oracle::{
     run_tasks::RunTasks,
     simulated::{self, SimulationError},
@@ -67,6 +68,8 @@ pub struct Walker {
     environment: Arc<Environment>,
     prior_version: Option<u64>,
     network: Option<FrozenQNetwork>,
+    /// In runs that train one, in place of the Q-network.
+    agent: Option<Arc<Agent>>,
     policy_version: u64,
     lanes: Vec<Lane>,
     rng: ChaCha8Rng,
@@ -116,6 +119,7 @@ impl Walker {
             environment,
             prior_version: None,
             network: None,
+            agent: None,
             policy_version: 0,
             lanes: Vec::with_capacity(episodes),
             rng: ChaCha8Rng::seed_from_u64(seed),
@@ -129,8 +133,9 @@ impl Walker {
             config,
             tasks,
         };
-        // Rollouts make a walk at a time.
-        let lanes = if walker.config.acting.rollouts > 0 { 0 } else { episodes };
+        // Rollouts and agents make a walk at a time.
+        let alone = walker.config.acting.rollouts > 0 || walker.config.compress.train;
+        let lanes = if alone { 0 } else { episodes };
         for i in 0..lanes {
             let epsilon = walker.config.acting.epsilon_of(first + i, total.max(first + episodes));
             let (episode, task) = walker.new_episode()?;
@@ -169,6 +174,7 @@ impl Walker {
             self.change_environment(policy.settings, self.environment.prior().cloned());
         }
         self.network = Some(policy.network);
+        self.agent = policy.agent.map(Arc::new);
         self.policy_version = policy.version;
         Ok(())
     }
@@ -278,6 +284,11 @@ impl Walker {
     /// # Errors
     /// The network's, if its policy does not fit the observations; [`WalkerError::NothingToSearch`].
     pub fn step(&mut self) -> Result<Vec<Experience>, WalkerError> {
+        if let Some(teachers) = self.tasks.teachers.clone() {
+            let full = self.compress(&teachers)?;
+            self.wait_for_oracle();
+            return Ok(full);
+        }
         if self.config.acting.rollouts > 0 {
             let full = self.roll_out()?;
             self.wait_for_oracle();

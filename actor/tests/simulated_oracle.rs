@@ -30,7 +30,12 @@ fn tasks() -> RunTasks {
         let (name, family) = (format!("nb201/x/t{seed}"), format!("f{seed}"));
         Arc::new(Task::new(name, family, space.clone(), values, Count::Strings).unwrap())
     };
-    RunTasks { all: vec![task(1), task(2), task(3)], learned: vec![0, 1, 2], validation: Vec::new() }
+    RunTasks {
+        all: vec![task(1), task(2), task(3)],
+        learned: vec![0, 1, 2],
+        validation: Vec::new(),
+        teachers: None,
+    }
 }
 
 fn config(simulation: &str) -> Config {

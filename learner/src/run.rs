@@ -142,10 +142,10 @@ pub enum LearnerError {
 
 /// What the arrays of this run's experience have.
 fn shape(config: &Config, space: &SearchSpace, tasks: usize) -> Shape {
-    let layout = config.environment.layout();
+    let [candidate_features, context_features, ..] = config.experience(space);
     Shape {
-        candidate_features: layout.candidate_features(),
-        context_features: layout.context_features(),
+        candidate_features,
+        context_features,
         decisions: space.len(),
         tasks,
         identities: config.network.identity,
@@ -153,10 +153,10 @@ fn shape(config: &Config, space: &SearchSpace, tasks: usize) -> Shape {
 }
 
 /// Refuses batches that the service would refuse one after another.
-fn batches_fit(config: &Config, shape: &Shape) -> Result<(), ConfigError> {
+fn batches_fit(config: &Config, space: &SearchSpace, shape: &Shape) -> Result<(), ConfigError> {
     let (acting, most) = (&config.acting, ServiceConfig::default().max_batch_bytes);
-    let candidates = config.environment.max_candidates();
-    let bytes = |segments| shape.largest_batch(segments, acting.segment, candidates);
+    let [.., candidates, steps] = config.experience(space);
+    let bytes = |segments| shape.largest_batch(segments, steps, candidates);
     let now = bytes(acting.segments_per_batch);
     if now <= most {
         return Ok(());
@@ -170,7 +170,7 @@ fn batches_fit(config: &Config, shape: &Shape) -> Result<(), ConfigError> {
         "{} segments of {} steps with up to {candidates} candidates are batches of up to {:.1} MiB, and a learner takes {:.0} MiB; \
          {remedy}",
         acting.segments_per_batch,
-        acting.segment,
+        steps,
         mib(now),
         mib(most)
     );
@@ -208,7 +208,7 @@ pub(crate) fn prepare(
     let tasks = RunTasks::resolve(&config, catalog)?;
     // Actors simulate; what they would refuse is refused here, before they come.
     simulated::check(&config, catalog, &tasks).map_err(RunTasksError::from)?;
-    batches_fit(&config, &shape(&config, tasks.space(), tasks.all.len()))?;
+    batches_fit(&config, tasks.space(), &shape(&config, tasks.space(), tasks.all.len()))?;
     let benchmarks = digests(catalog, &config)?;
     info!(
         tasks = tasks.all.len(),
@@ -402,7 +402,7 @@ pub async fn run(options: LearnerOptions, stop: CancellationToken) -> Result<Sum
         config_toml: config.to_toml(),
         shape,
         space: Some(space.clone()),
-        max_candidates: config.environment.max_candidates(),
+        max_candidates: config.experience(&space)[2],
         layout_hash: all.hash(),
         features: [all.candidate_features(), all.context_features()],
         benchmarks,

@@ -136,7 +136,10 @@ impl Validator {
 /// Mean gain over the families, with its 95 % interval. What is exported is for families that nobody has seen, so they are what is
 /// counted: tasks of one family agree with each other, however many there are. One family alone is judged by its tasks, one task by
 /// its starts.
-fn gain_over_families<'a>(families: impl Iterator<Item = &'a str>, gains: &[Vec<f64>]) -> (f64, [f64; 2]) {
+pub(crate) fn gain_over_families<'a>(
+    families: impl Iterator<Item = &'a str>,
+    gains: &[Vec<f64>],
+) -> (f64, [f64; 2]) {
     let mut by_family: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     for (family, gains) in families.zip(gains) {
         by_family.entry(family).or_default().push(mean(gains));

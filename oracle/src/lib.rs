@@ -10,6 +10,7 @@ pub mod built_in;
 pub mod catalog;
 mod climb;
 pub mod command;
+pub mod compress;
 pub mod control;
 pub mod costly;
 pub mod digits;

@@ -2,6 +2,7 @@
 
 use crate::{
     catalog::{Catalog, CatalogError},
+    compress::Teachers,
     simulated::SimulationError,
     tasks::{TaskBuildError, onto, resolve_tasks, resolve_with_shorter},
 };
@@ -22,6 +23,8 @@ pub struct RunTasks {
     pub learned: Vec<usize>,
     /// Indices of those whose families are kept out of the learning and, until the end, of the prior.
     pub validation: Vec<usize>,
+    /// What an agent compresses on them, in runs that train one.
+    pub teachers: Option<Arc<Teachers>>,
 }
 
 /// Why a run has no tasks.
@@ -108,7 +111,17 @@ impl RunTasks {
                 "every training task is kept out; leave some to learn".into(),
             );
         }
-        Ok(Self { all, learned, validation })
+        let teachers = match config.compress.train {
+            true => Some(Arc::new(Teachers::resolve(
+                &config.compress,
+                catalog,
+                &train,
+                &all,
+                config.tasks.count,
+            )?)),
+            false => None,
+        };
+        Ok(Self { all, learned, validation, teachers })
     }
 
     /// Names of the benchmarks that a run with this configuration needs wherever its tasks are built.

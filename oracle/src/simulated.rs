@@ -295,7 +295,7 @@ mod tests {
     fn tasks(count: Count) -> RunTasks {
         let values: Arc<[f32]> = (0..15_625).map(|r| r as f32).collect();
         let task = |name: &str| Arc::new(Task::new(name, "f", space(), values.clone(), count).unwrap());
-        RunTasks { all: vec![task("a"), task("b")], learned: vec![0], validation: vec![1] }
+        RunTasks { all: vec![task("a"), task("b")], learned: vec![0], validation: vec![1], teachers: None }
     }
 
     fn with(noise: f64, failures: f64) -> SimulationConfig {

@@ -170,6 +170,7 @@ mod tests {
             learned_prior: None,
             prior: None,
             observed: Vec::new(),
+            agent: None,
             validation: None,
         };
         (policy, space)

@@ -333,6 +333,7 @@ fn policy(shorter: usize, space: &SearchSpace) -> Policy {
         learned_prior: None,
         prior: None,
         observed: Vec::new(),
+        agent: None,
         validation: None,
     }
 }

@@ -188,7 +188,7 @@ mod tests {
         let values: Arc<[f32]> = (0..15_625).map(|rank| drawn.value_of_rank(rank).unwrap()).collect();
         let task = Arc::new(Task::new("nb201/x/y", "y", space, values, Count::Strings).unwrap());
         let task = if shorter > 0 { synthetic::with_shorter(&task, &mut rng) } else { task };
-        let tasks = RunTasks { all: vec![task], learned: vec![0], validation: Vec::new() };
+        let tasks = RunTasks { all: vec![task], learned: vec![0], validation: Vec::new(), teachers: None };
         let text = format!(
             "prior = 'none'\n[environment]\nhorizon = 8\npool = {pool}\nmax_edits = 8\nshorter = {shorter}\n\
              [network]\nbase_scale = 0.0\n[acting]\nsynthetic = 0.0\nrollouts = 6\nsegments_per_batch = 1\n"

@@ -4,12 +4,14 @@
 // Printing is for src/print.rs and for logs: the macros of std end the program where stdout or stderr is gone.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+mod compress;
 pub mod keys;
 pub mod layers;
 mod operation;
 mod sections;
 mod simulation;
 
+pub use compress::CompressConfig;
 pub use operation::*;
 pub use sections::*;
 pub use simulation::{Latency, LatencyError, SimulationConfig};
@@ -20,6 +22,7 @@ use srnas_basics::check::{WrongValue, require};
 use srnas_basics::names;
 use srnas_environment::EnvironmentConfig;
 use srnas_predictor::PosteriorSettings;
+use srnas_space::SearchSpace;
 use srnas_task::{TaskName, TaskNameError, expand_braces};
 use std::{collections::BTreeMap, path::Path};
 
@@ -59,6 +62,8 @@ pub struct Config {
     pub comparison: ComparisonConfig,
     /// What is simulated on top of the oracle.
     pub simulation: SimulationConfig,
+    /// An agent that compresses networks, which may be trained in place of the Q-network.
+    pub compress: CompressConfig,
 }
 
 /// What is wrong with a configuration.
@@ -107,6 +112,23 @@ impl Config {
             settings.transfer.smoothing = 0.0;
         }
         settings
+    }
+
+    /// What experience is made of: features of a candidate and of a context, most candidates of a step, and most steps of a segment.
+    pub fn experience(&self, space: &SearchSpace) -> [usize; 4] {
+        match self.compress.train {
+            true => [
+                CompressConfig::CANDIDATE_FEATURES,
+                CompressConfig::CONTEXT_FEATURES,
+                CompressConfig::max_candidates(space),
+                self.compress.steps(),
+            ],
+            false => {
+                let layout = self.environment.layout();
+                let features = [layout.candidate_features(), layout.context_features()];
+                [features[0], features[1], self.environment.max_candidates(), self.acting.segment]
+            }
+        }
     }
 
     /// Reads and checks a file.
@@ -169,6 +191,11 @@ impl Config {
         self.wire.check()?;
         self.validation.check()?;
         self.comparison.check()?;
+        self.compress.check()?;
+        if self.compress.train {
+            let reason = "must be 0 where compress.train is: its agent acts by itself";
+            require(self.acting.rollouts == 0, "acting.rollouts", reason)?;
+        }
         Ok(self.simulation.check()?)
     }
 

@@ -6,6 +6,7 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod candidates;
+pub mod compress;
 mod episode;
 mod observation;
 mod predictors;

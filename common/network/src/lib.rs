@@ -1,5 +1,5 @@
-//! The networks: a scorer of candidates ([`QNetwork`]) and an estimator of metrics ([`PredictorNetwork`]),
-//! with what trains them ([`Adam`], [`Gradients`]) and what acts in their place ([`AveragedWeights`]).
+//! The networks: a scorer of candidates ([`QNetwork`]), an estimator of metrics ([`PredictorNetwork`]) and an agent that compresses
+//! networks ([`Agent`]), with what trains them ([`Adam`], [`Gradients`]) and what acts in their place ([`AveragedWeights`]).
 //!
 //! Each network has two forms. The *online* form holds candle variables and records what gradients need; the
 //! *frozen* form is a real copy of the weights (a view would follow the variables) that is cheap to clone and
@@ -14,8 +14,11 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod adam;
+mod agent;
 mod average;
+mod baseline;
 mod config;
+pub mod lstm;
 mod observation;
 pub mod ops;
 mod predictor;
@@ -24,7 +27,9 @@ mod transformer;
 mod weights;
 
 pub use adam::{Adam, AdamConfig, Gradients, StepSize};
+pub use agent::{Agent, AgentConfig, Choice};
 pub use average::AveragedWeights;
+pub use baseline::Baseline;
 pub use config::{IdentityConfig, QNetworkConfig};
 pub use observation::{ObservationBatch, PackedBatch};
 pub use ops::huber::huber;

@@ -4,6 +4,7 @@
 // Printing is for src/print.rs and for logs: the macros of std end the program where stdout or stderr is gone.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+pub mod compress;
 pub mod evaluation;
 
 use candle_core::{Device, Tensor};
@@ -14,7 +15,8 @@ use srnas_basics::files::write_whole;
 use srnas_config::Config;
 use srnas_environment::EnvironmentConfig;
 use srnas_network::{
-    self as network, FrozenPredictor, FrozenQNetwork, Named, PredictorConfig, QNetworkConfig,
+    self as network, Agent, AgentConfig, FrozenPredictor, FrozenQNetwork, Named, PredictorConfig,
+    QNetworkConfig,
 };
 use srnas_predictor::{Observed, PosteriorSettings, Prior, PriorError};
 use srnas_wire::{MAX_SNAPSHOT_BYTES, fnv1a};
@@ -99,6 +101,8 @@ pub struct Policy {
     pub prior: Option<Prior>,
     /// Of each training task some measurements, which are the prior in a space that is too large for a table.
     pub observed: Vec<Observed>,
+    /// The agent that compresses, in runs that train one; the rule and the Q-network are beside it as they were in the beginning.
+    pub agent: Option<Agent>,
     /// What the check found.
     pub validation: Option<ValidationReport>,
 }
@@ -186,6 +190,8 @@ struct Meta {
     prior: Option<PriorMeta>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     observed: Vec<ObservedMeta>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    agent: Option<AgentConfig>,
     validation: Option<ValidationReport>,
 }
 
@@ -249,6 +255,7 @@ impl Policy {
                 .iter()
                 .map(|o| ObservedMeta { task: o.task.clone(), family: o.family.clone() })
                 .collect(),
+            agent: self.agent.as_ref().map(|agent| agent.config().clone()),
             validation: self.validation.clone(),
         };
         let mut tensors: BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)> = BTreeMap::new();
@@ -264,6 +271,9 @@ impl Policy {
         add("q", self.network.tensors())?;
         if let Some(p) = &self.learned_prior {
             add("predictor", p.network.tensors())?;
+        }
+        if let Some(agent) = &self.agent {
+            add("agent", &agent.to_tensors()?)?;
         }
         if let Some(p) = &self.prior {
             // Half floats: their rounding is far below the noise of any measurement.
@@ -369,6 +379,10 @@ impl Policy {
                 Ok(Prior::new(p.tasks, p.families, p.encodings, values)?.of_list(p.list))
             })
             .transpose()?;
+        let agent = match meta.agent {
+            Some(config) => Some(Agent::from_tensors(config, &named(&file, "agent/")?)?),
+            None => None,
+        };
         let observed = meta.observed.into_iter().enumerate();
         let observed = observed.map(|(place, meta)| read_observed(&file, place, meta));
         Ok(Self {
@@ -382,6 +396,7 @@ impl Policy {
             learned_prior,
             prior,
             observed: observed.collect::<Result<_, _>>()?,
+            agent,
             validation: meta.validation,
         })
     }

@@ -16,7 +16,7 @@ pub const PREFIX: &str = "wrn-compress";
 /// Teachers in the literature on robust networks (arXiv 2110.03825, 2212.11005): spaces that are listed by name.
 pub(super) const TEACHERS: [&str; 3] = ["wrn-compress-28-10", "wrn-compress-46-14", "wrn-compress-70-16"];
 const BASIC: &str = "-basic";
-const STAGES: usize = 3;
+const STAGES: usize = WideResNet::STAGES;
 /// A choice is a byte, and what is written down stays short.
 const MOST: usize = 64;
 
@@ -127,6 +127,11 @@ impl Teacher {
         Self::new((layers - 4) / 6, *width, blocks)
     }
 
+    /// Whether stages may have robust blocks.
+    pub fn has_blocks(self) -> bool {
+        self.blocks
+    }
+
     /// The network itself, of basic blocks as published.
     pub fn network(self) -> WideResNet {
         let stage = Stage { depth: self.depth, width: self.width, block: Block::Basic };
@@ -206,6 +211,9 @@ impl fmt::Display for Teacher {
 }
 
 impl WideResNet {
+    /// Number of stages.
+    pub const STAGES: usize = 3;
+
     /// The network that choices of a space stand for; none of a space of another kind.
     pub fn of(space: &SearchSpace, choices: &Choices) -> Option<Self> {
         let teacher = Teacher::of(space).filter(|_| choices.len() == space.len())?;

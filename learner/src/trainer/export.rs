@@ -1,6 +1,6 @@
 //! What leaves the trainer: broadcasts, checks, and at the end the policy that has earned it.
 
-use super::{Ending, Trainer, TrainerError, fitting::fitted_settings};
+use super::{AgentLearner, Ending, Trainer, TrainerError, fitting::fitted_settings};
 use crate::validation::{Check, Validator};
 use srnas_network::FrozenQNetwork;
 use srnas_policy::{Acts, Policy, ValidationReport};
@@ -33,6 +33,7 @@ impl Trainer {
             learned_prior: self.learned.clone(),
             prior: None,
             observed: Vec::new(),
+            agent: self.agent.as_ref().map(|learner| learner.agent().clone()),
             validation,
         })
     }
@@ -107,6 +108,27 @@ impl Trainer {
         self.save_rule(network, path)
     }
 
+    /// What the agent is worth where it has not been, beside one that has learned nothing.
+    fn check_agent(&self, agent: &AgentLearner) -> Result<Option<ValidationReport>, TrainerError> {
+        if !self.validator.has_tasks() {
+            warn!("nothing could be checked: name validation.families");
+            return Ok(None);
+        }
+        info!("searches by the agent and by one that has learned nothing, on tasks that were kept out");
+        let v = &self.config.validation;
+        let report = agent.check(&self.tasks, LAST_CHECK * v.starts, &v.points, self.config.seed ^ 0x1a57)?;
+        if let Some(report) = &report {
+            let [low, high] = report.interval;
+            info!(
+                gain = %format!("{:+.4} [{low:+.4}, {high:+.4}]", report.gain),
+                from_scratch = %regrets(&report.rule),
+                trained = %regrets(&report.trained),
+                "validation: the agent against one from scratch, normalised regret by evaluations"
+            );
+        }
+        Ok(report)
+    }
+
     /// `prior = "network"`: the prior of the network as it ended, and the posteriors' numbers fitted to what the run measured.
     /// Where the prior comes from tables this was done before the training.
     fn finish_predictor(&mut self, stop: &CancellationToken) -> Result<(), TrainerError> {
@@ -136,7 +158,9 @@ impl Trainer {
         // Whatever happens from here on, there is a policy.
         let rule = self.save_rule(network.clone(), path)?;
         self.finish_predictor(stop)?;
-        if self.validator.has_tasks() && self.updates > 0 {
+        if let Some(agent) = &self.agent {
+            report = self.check_agent(agent)?;
+        } else if self.validator.has_tasks() && self.updates > 0 {
             info!("last check of the best weights, with fresh starts");
             let check =
                 self.check(network.clone(), &margins, LAST_CHECK * self.config.validation.starts, 0x1a57)?;

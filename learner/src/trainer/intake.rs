@@ -22,7 +22,7 @@ impl Trainer {
     /// anything.
     pub(super) fn take_in(&mut self, channels: &mut Channels) -> Result<bool, TrainerError> {
         for taken in 0..MOST_DELIVERIES {
-            if !self.limiter.may_insert() || !channels.recorder.has_room()? {
+            if !self.may_insert() || !channels.recorder.has_room()? {
                 return Ok(taken > 0);
             }
             match channels.deliveries.try_recv() {
@@ -35,7 +35,7 @@ impl Trainer {
 
     /// Waits for a delivery, a stop, or a moment.
     pub(super) fn wait(&mut self, channels: &mut Channels) -> Result<(), TrainerError> {
-        if !channels.recorder.has_room()? || !self.limiter.may_insert() {
+        if !channels.recorder.has_room()? || !self.may_insert() {
             // The disk is behind; or, while updates are skipped, both sides wait for each other.
             std::thread::sleep(Duration::from_millis(5));
             return Ok(());
@@ -62,8 +62,14 @@ impl Trainer {
 
     /// Enters a batch; what is to be recorded of it.
     pub fn enter(&mut self, actor: &str, incarnation: u64, sequence: u64, experience: &Experience) -> Record {
-        let transitions = self.replay.insert(experience);
-        self.limiter.insert(transitions);
+        let transitions = match &mut self.agent {
+            Some(agent) => agent.insert(experience),
+            None => {
+                let transitions = self.replay.insert(experience);
+                self.limiter.insert(transitions);
+                transitions
+            }
+        };
         self.environment_steps += experience.environment_steps;
         let new = self.ledger.enter(&experience.measurements);
         self.count_episodes(&experience.episodes);

@@ -1,10 +1,12 @@
 //! The learner's own thread: takes deliveries in, learns, broadcasts, checks, and at the end decides what is exported.
 
+mod agent;
 mod export;
 mod fitting;
 mod intake;
 mod resume;
 
+use agent::AgentLearner;
 pub(crate) use fitting::Fitting;
 
 use crate::{
@@ -133,6 +135,8 @@ pub(crate) struct Trainer {
     replay: Replay,
     draw: Draw,
     limiter: RatioLimiter,
+    /// In runs that train an agent, which then learns in place of the Q-network.
+    agent: Option<AgentLearner>,
     ledger: Ledger,
     rng: ChaCha8Rng,
     version: u64,
@@ -223,6 +227,10 @@ impl Trainer {
             update: DqnUpdate::new(dqn(&config), online)?,
             replay: Replay::new(replay(&config, &space)),
             limiter: RatioLimiter::new(learning.samples_per_insert, learning.batch, learning.warm_up),
+            agent: match config.compress.train {
+                true => Some(AgentLearner::new(&config.compress, &tasks, config.seed ^ 0xa6e7)?),
+                false => None,
+            },
             ledger,
             learned: None,
             draw: Draw::default(),
@@ -278,7 +286,7 @@ impl Trainer {
         self.laps = Laps::start();
         channels.policy.send_replace(Some(self.broadcast()?));
         let validator = self.validator.clone().until(channels.stop.clone());
-        let mut checks = match self.validator.has_tasks() {
+        let mut checks = match self.validator.has_tasks() && self.agent.is_none() {
             true => Some(BackgroundCheck::start(validator).map_err(TrainerError::Thread)?),
             false => None,
         };
@@ -293,7 +301,7 @@ impl Trainer {
             }
             let took = self.take_in(&mut channels)?;
             self.laps.lap(Activity::Intake);
-            if self.limiter.may_sample() && !self.replay.is_empty() {
+            if self.may_learn() {
                 if self.learn(path)? {
                     channels.policy.send_replace(Some(self.broadcast()?));
                 }
@@ -394,9 +402,20 @@ impl Trainer {
         self.config.run.steps.map_or(0.0, |steps| self.environment_steps as f64 / steps as f64)
     }
 
-    /// Whether fewer transitions were drawn than `ratio` times those that came in.
+    /// Whether fewer transitions were drawn than `ratio` times those that came in; of an agent, whether a batch is there.
     pub fn owes_an_update(&self, ratio: f64) -> bool {
-        self.limiter.owes(ratio)
+        self.agent.as_ref().map_or_else(|| self.limiter.owes(ratio), AgentLearner::is_ready)
+    }
+
+    /// Whether there is something to learn from.
+    fn may_learn(&self) -> bool {
+        let by_value = || self.limiter.may_sample() && !self.replay.is_empty();
+        self.agent.as_ref().map_or_else(by_value, AgentLearner::is_ready)
+    }
+
+    /// Whether more may come in.
+    fn may_insert(&self) -> bool {
+        self.agent.as_ref().map_or_else(|| self.limiter.may_insert(), AgentLearner::has_room)
     }
 
     /// Updates so far.
@@ -406,7 +425,7 @@ impl Trainer {
 
     /// Checks the policy on this thread.
     pub fn check_here(&mut self) -> Result<(), TrainerError> {
-        if self.validator.has_tasks() {
+        if self.validator.has_tasks() && self.agent.is_none() {
             let v = &self.config.validation;
             let check = self.check(self.update.acting()?, &v.margins, v.starts, 0)?;
             if let Some(report) = self.validator.check(&check)? {
@@ -419,6 +438,16 @@ impl Trainer {
     /// One update. Returns whether the policy is due to be broadcast.
     pub fn learn(&mut self, path: &Path) -> Result<bool, TrainerError> {
         let share = self.share();
+        if let Some(agent) = &mut self.agent {
+            let (reward, norm) = agent.learn(share, self.config.learning.final_learning_rate);
+            self.updates += 1;
+            match norm.is_finite() {
+                // What is minimised.
+                true => self.losses = (self.losses.0 - reward, self.losses.1 + 1),
+                false => self.skipped.1 += 1,
+            }
+            return Ok(self.updates.is_multiple_of(self.config.learning.broadcast));
+        }
         let l = &self.config.learning;
         let beta = l.beta + (1.0 - l.beta) * share;
         self.replay.draw(l.batch, beta, &mut self.rng, &mut self.draw);

@@ -23,6 +23,9 @@ impl Trainer {
         if let Some(learned) = &self.learned {
             tensors.extend(prefixed("published", learned.network.tensors().clone()));
         }
+        if let Some(agent) = &self.agent {
+            tensors.extend(prefixed("agent", agent.to_tensors()?));
+        }
         let networks = safetensors::serialize(&tensors, None).map_err(|e| {
             TrainerError::Network(network::Error::Weights(format!("weights cannot be written: {e}")))
         })?;
@@ -81,6 +84,9 @@ impl Trainer {
             }
             (None, None) => {}
             _ => return Err(unfit("only one of both has a predictor network".into()).into()),
+        }
+        if let Some(agent) = &mut self.agent {
+            agent.restore(&without("agent", &networks)).map_err(|e| unfit(e.to_string()))?;
         }
         self.replay = Replay::from_snapshot(super::replay(&self.config, space), &replay)
             .map_err(|e| unfit(e.to_string()))?;

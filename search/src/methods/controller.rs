@@ -1,12 +1,12 @@
 //! A recurrent controller that emits an architecture decision by decision (Zoph and Le, "Neural Architecture Search with Reinforcement
 //! Learning", arXiv 1611.01578): layers of LSTM, whose input is what was chosen last, and a softmax for each decision.
 
-use super::{
-    lstm::{Affine, Lstm, Moment, Parameters, add_scaled, draw, log_softmax, softmax_gradient},
-    prefixes::{Made, Prefixes, Step},
-};
+use super::prefixes::{Made, Prefixes, Step};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
+use srnas_network::lstm::{
+    Affine, Lstm, Moment, Parameters, add_scaled, draw, log_softmax, softmax_gradient,
+};
 use srnas_space::{Choices, SearchSpace};
 use std::sync::Arc;
 
@@ -160,8 +160,8 @@ impl Controller {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::methods::lstm::tests::check_gradient;
     use rand::SeedableRng;
+    use srnas_network::lstm::check_gradient;
     use srnas_space::{Condition, Conditional, Decision};
 
     fn space() -> Arc<SearchSpace> {

@@ -11,9 +11,7 @@
 
 use super::{
     Begin, MethodSpec, SpecError, Starter,
-    baseline::Baseline,
     controller::Shape,
-    lstm::{Affine, Parameters, draw, log_softmax, softmax_gradient},
     measured::{Drawing, Measured, Policy},
     prefixes::{Made, Prefixes},
     random::mutate,
@@ -21,6 +19,10 @@ use super::{
 };
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
+use srnas_network::{
+    Baseline,
+    lstm::{Affine, Parameters, draw, log_softmax, softmax_gradient},
+};
 use srnas_space::{Choices, SearchSpace};
 use std::sync::{Arc, OnceLock};
 
@@ -315,8 +317,8 @@ impl Policy for Editing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::methods::lstm::tests::check_gradient;
     use rand::SeedableRng;
+    use srnas_network::lstm::check_gradient;
     use srnas_space::{Conditional, Decision};
 
     fn settings(edits: Edits, hidden: usize, bound: f32) -> Settings {

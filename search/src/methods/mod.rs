@@ -2,7 +2,6 @@
 
 mod alphax;
 mod bananas;
-mod baseline;
 mod climb;
 mod command;
 mod controller;
@@ -13,7 +12,6 @@ mod gp;
 mod halving;
 mod linas;
 mod local;
-mod lstm;
 mod measured;
 mod mlp;
 mod mobo;

@@ -10,13 +10,13 @@
 
 use super::{
     Begin, MethodSpec, SpecError, Starter,
-    baseline::Baseline,
     controller::{Controller, Published, Shape, rate_for},
     measured::{Drawing, Measured, Policy},
     prefixes::Prefixes,
 };
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
+use srnas_network::Baseline;
 use srnas_space::Choices;
 use std::sync::{Arc, OnceLock};
 

@@ -2,10 +2,10 @@
 
 use super::{
     controller::{Codes, Shape},
-    lstm::{Lstm, Moment, Parameters, add_scaled},
     prefixes::{Made, Prefixes},
 };
 use rand::Rng;
+use srnas_network::lstm::{Lstm, Moment, Parameters, add_scaled};
 use srnas_space::{Choices, SearchSpace};
 use std::sync::Arc;
 

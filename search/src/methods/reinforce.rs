@@ -2,9 +2,10 @@
 //! NAS-Bench-101 (arXiv 1902.09635). The advantage is divided by the spread of what was told, so that one learning rate
 //! serves every metric: 0.05 a standard deviation is about the published 0.5 on accuracies as fractions.
 
-use super::{Begin, Method, MethodError, MethodSpec, SpecError, Starter, baseline::Baseline};
+use super::{Begin, Method, MethodError, MethodSpec, SpecError, Starter};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
+use srnas_network::Baseline;
 use srnas_space::Choices;
 
 /// Draws of an invalid architecture before the method gives up.

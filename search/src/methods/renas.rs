@@ -6,9 +6,7 @@
 
 use super::{
     Begin, MethodSpec, SpecError, Starter,
-    baseline::Baseline,
     controller::{Shape, rate_for},
-    lstm::{Affine, Parameters, draw, log_softmax, softmax_gradient},
     measured::{Drawing, Measured, Policy},
     prefixes::{Made, Prefixes},
     random::{mutate, unmeasured},
@@ -16,6 +14,10 @@ use super::{
 };
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
+use srnas_network::{
+    Baseline,
+    lstm::{Affine, Parameters, draw, log_softmax, softmax_gradient},
+};
 use srnas_space::{Choices, SearchSpace};
 use std::{
     collections::VecDeque,
@@ -221,8 +223,8 @@ impl Policy for Renas {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::methods::lstm::tests::check_gradient;
     use rand::SeedableRng;
+    use srnas_network::lstm::check_gradient;
     use srnas_space::{Condition, Conditional, Decision};
 
     fn mutator(hidden: usize, bound: f32) -> Mutator {

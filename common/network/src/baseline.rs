@@ -2,6 +2,7 @@
 //! serves every metric.
 
 /// A moving-average baseline.
+#[derive(Clone, Copy, Debug)]
 pub struct Baseline {
     /// Share of the average that is kept with each reward.
     keep: f64,
@@ -11,6 +12,7 @@ pub struct Baseline {
 }
 
 impl Baseline {
+    /// Keeps so much of the average with each reward, 0 to 1.
     pub fn new(keep: f64) -> Self {
         Self { keep: keep.min(1.0), average: None, told: (0.0, 0.0, 0.0) }
     }

@@ -1,13 +1,16 @@
 //! Small recurrent networks with exact gradients: a list of parameters, and layers that are parts of it. Gradients are those of what is
 //! to be maximised.
 
+use super::Error;
 use rand::Rng;
 use std::ops::Range;
 
 /// The numbers of a network, what is to be added to them, and Adam's moments (Kingma and Ba, arXiv 1412.6980).
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Parameters {
+    /// The numbers.
     pub values: Vec<f32>,
+    /// What they are to be moved by, added up until the next [`Parameters::ascend`].
     pub gradient: Vec<f32>,
     first: Vec<f32>,
     second: Vec<f32>,
@@ -42,6 +45,31 @@ impl Parameters {
     }
 }
 
+impl Parameters {
+    /// The numbers and Adam's moments, as they are saved.
+    pub(crate) fn lists(&self) -> [(&'static str, Vec<f32>); 4] {
+        [
+            ("weights", self.values.clone()),
+            ("first", self.first.clone()),
+            ("second", self.second.clone()),
+            // Whole numbers below 2^24 are exact, and after so many steps the moments are free of their beginning.
+            ("steps", vec![self.steps.min(1 << 24) as f32]),
+        ]
+    }
+
+    /// What [`Parameters::lists`] gave, in its order: of the same lengths. The moments begin anew where one is missing.
+    pub(crate) fn restore(&mut self, lists: [Option<Vec<f32>>; 4]) -> Result<(), Error> {
+        let [Some(values), first, second, steps] = lists else {
+            return Err(Error::Weights("an agent without weights".into()));
+        };
+        self.values = values;
+        if let (Some(first), Some(second), Some(steps)) = (first, second, steps) {
+            (self.first, self.second, self.steps) = (first, second, steps[0].max(0.0) as i32);
+        }
+        Ok(())
+    }
+}
+
 /// Σ a b, in eight sums side by side.
 fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut sums = [0.0f32; 8];
@@ -61,16 +89,19 @@ pub fn add_scaled(to: &mut [f32], scale: f32, of: &[f32]) {
 }
 
 /// Weights and biases: f32 [outputs, inputs + 1], the last column the biases.
+#[derive(Clone, Debug)]
 pub struct Affine {
     inputs: usize,
     weights: Range<usize>,
 }
 
 impl Affine {
+    /// Drawn between `-bound` and `bound`.
     pub fn new(p: &mut Parameters, inputs: usize, outputs: usize, bound: f32, rng: &mut impl Rng) -> Self {
         Self { inputs, weights: p.uniform(outputs * (inputs + 1), bound, rng) }
     }
 
+    /// f32 [inputs] → [outputs]
     pub fn forward(&self, p: &Parameters, input: &[f32]) -> Vec<f32> {
         let rows = p.values[self.weights.clone()].chunks_exact(self.inputs + 1);
         rows.map(|row| dot(&row[..self.inputs], input) + row[self.inputs]).collect()
@@ -89,6 +120,7 @@ impl Affine {
 }
 
 /// A layer of long short-term memory (Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000).
+#[derive(Clone, Debug)]
 pub struct Lstm {
     hidden: usize,
     /// To the input, forget and output gates and the new content, in this order.
@@ -96,7 +128,7 @@ pub struct Lstm {
 }
 
 /// The state of a layer after a step, and what led to it.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Moment {
     /// The input, then the output of the step before.
     joined: Vec<f32>,
@@ -112,6 +144,7 @@ fn sigmoid(x: f32) -> f32 {
 }
 
 impl Lstm {
+    /// Drawn between `-bound` and `bound`.
     pub fn new(p: &mut Parameters, inputs: usize, hidden: usize, bound: f32, rng: &mut impl Rng) -> Self {
         Self { hidden, gates: Affine::new(p, inputs + hidden, 4 * hidden, bound, rng) }
     }
@@ -197,25 +230,28 @@ pub fn draw(logs: &[f32], rng: &mut impl Rng) -> usize {
     last
 }
 
-#[cfg(test)]
-pub mod tests {
-    use super::*;
-    use rand::SeedableRng;
-    use rand_chacha::ChaCha8Rng;
-
-    /// Compares a network's gradient with differences of the value that it is of; `at` moves a parameter by so much.
-    pub fn check_gradient(mut at: impl FnMut(usize, f32) -> f32, gradient: &[f32]) {
-        for (i, gradient) in gradient.iter().enumerate() {
-            let difference = (at(i, 1e-2) - at(i, -1e-2)) / 2e-2;
-            assert!((difference - gradient).abs() < 2e-3, "{i}: {difference} {gradient}");
-        }
-        let taking_part = gradient.iter().filter(|g| g.abs() > 1e-3).count();
-        assert!(3 * taking_part > gradient.len(), "{taking_part} of {} take part", gradient.len());
+/// For tests: compares a network's gradient with differences of the value that it is of; `at` moves a parameter by so much.
+///
+/// # Panics
+/// Where they differ, and where most parameters take no part.
+#[doc(hidden)]
+pub fn check_gradient(mut at: impl FnMut(usize, f32) -> f32, gradient: &[f32]) {
+    for (i, gradient) in gradient.iter().enumerate() {
+        let difference = (at(i, 1e-2) - at(i, -1e-2)) / 2e-2;
+        assert!((difference - gradient).abs() < 2e-3, "{i}: {difference} {gradient}");
     }
+    let taking_part = gradient.iter().filter(|g| g.abs() > 1e-3).count();
+    assert!(3 * taking_part > gradient.len(), "{taking_part} of {} take part", gradient.len());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{SeedableRng, rngs::StdRng};
 
     #[test]
     fn gradients_through_time_are_those_of_finite_differences() {
-        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        let mut rng = StdRng::seed_from_u64(3);
         let mut p = Parameters::default();
         let (lstm, above) = (Lstm::new(&mut p, 3, 4, 0.8, &mut rng), Lstm::new(&mut p, 4, 2, 0.8, &mut rng));
         let inputs: Vec<Vec<f32>> =
@@ -261,7 +297,7 @@ pub mod tests {
             moved[i] -= 2e-2;
             assert!(((up - value(&moved)) / 2e-2 - gradient[i]).abs() < 1e-3, "{i}");
         }
-        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let mut rng = StdRng::seed_from_u64(1);
         let drawn: Vec<usize> = (0..4000).map(|_| draw(&logs, &mut rng)).collect();
         for (c, log) in logs.iter().enumerate() {
             let share = drawn.iter().filter(|d| **d == c).count() as f32 / 4000.0;
@@ -272,7 +308,7 @@ pub mod tests {
     #[test]
     fn adam_climbs_and_leaves_alone_what_is_no_number() {
         let mut p = Parameters::default();
-        p.uniform(3, 0.1, &mut ChaCha8Rng::seed_from_u64(1));
+        p.uniform(3, 0.1, &mut StdRng::seed_from_u64(1));
         for _ in 0..500 {
             for i in 0..3 {
                 p.gradient[i] = i as f32 - p.values[i];

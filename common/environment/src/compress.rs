@@ -1,0 +1,445 @@
+//! Compressing a wide residual network as RC-NAS does (arXiv 2406.06792): an agent decides stage after stage what a *teacher* becomes, within
+//! a budget, and earns the *student*'s accuracy beside the teacher's, and what was saved.
+
+use rand::Rng;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use srnas_space::{
+    Choices, SearchSpace,
+    wrn::{Block, Scale, Teacher, WideResNet},
+};
+use srnas_task::Task;
+use std::{ops::Range, sync::Arc};
+
+/// Numbers that are seen of a stage: [stride of the stem, depth, width, whether its blocks are robust], depth and width as shares of the
+/// teacher's.
+pub const STAGE_FEATURES: usize = 4;
+/// Numbers that are seen of a whole network: [Lipschitz term, cost, budget]; the first as a logarithm, beside the teacher's, the others as
+/// shares of its cost.
+pub const WHOLE_FEATURES: usize = 3;
+/// Architectures of the largest space in which it is known beforehand what keeps the budget.
+const LARGEST: u64 = 1 << 16;
+
+/// What a student earns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Earns {
+    /// Its accuracy over the teacher's. The budget is what keeps it small.
+    #[default]
+    Accuracy,
+    /// C (2 − C) times that, C the share of the teacher's cost that is saved: as published (N2N, arXiv 1709.06030).
+    Compression,
+}
+
+impl Earns {
+    /// The reward of a student with a share of the teacher's cost and so many times its accuracy.
+    pub fn of(self, share: f32, accuracy: f32) -> f32 {
+        let saved = 1.0 - share;
+        match self {
+            Self::Accuracy => accuracy,
+            Self::Compression => saved * (2.0 - saved) * accuracy,
+        }
+    }
+
+    /// The reward of one that breaks a limit in a round, from 0 on: less and less of its own, and −1 in the end (N2N).
+    pub fn beyond(reward: f32, round: usize) -> f32 {
+        let own = (1.0 - round as f32 / 15.0).max(0.0).powi(4);
+        (own - 1.0) + own * reward
+    }
+}
+
+/// How a network's cost is known.
+#[derive(Clone, Debug)]
+pub enum Costs {
+    /// A metric that needs no training.
+    Metric(Arc<Task>),
+    /// Multiply-adds of the network at the published size.
+    Published,
+}
+
+impl Costs {
+    fn of(&self, space: &SearchSpace, choices: &Choices) -> Option<f64> {
+        match self {
+            Self::Metric(task) => Some(task.shown(task.value(choices)?)),
+            Self::Published => {
+                let cost = WideResNet::of(space, choices)?.cost(Scale::CIFAR10)?;
+                Some(cost.multiply_adds as f64)
+            }
+        }
+    }
+}
+
+/// Why nothing can be compressed.
+#[derive(Debug, thiserror::Error)]
+pub enum CompressionError {
+    /// The space has no stages.
+    #[error("{0} is no space of wide residual networks; wrn-compress-28-10 and its like are")]
+    Space(String),
+    /// The teacher has no cost.
+    #[error("what the teacher costs is not known")]
+    Cost,
+    /// Nothing is left.
+    #[error("no student within the teacher costs at most {budget} % of it; the smallest has {smallest} %")]
+    Budget {
+        /// Per cent of the teacher's cost.
+        budget: String,
+        /// The same of the smallest.
+        smallest: String,
+    },
+}
+
+/// A teacher and a budget.
+#[derive(Debug)]
+pub struct Compression {
+    space: Arc<SearchSpace>,
+    heads: Vec<Range<usize>>,
+    teacher: Vec<u8>,
+    network: WideResNet,
+    budget: f32,
+    costs: Costs,
+    full: f64,
+    /// Of each head: by the rank of all that is decided with it, whether a student within the budget begins so. None where the space is too
+    /// large to be looked at.
+    open: Option<Vec<Vec<bool>>>,
+}
+
+/// Decisions of each stage; the first stage has the stem's.
+fn heads(space: &SearchSpace) -> Option<Vec<Range<usize>>> {
+    let (stages, teacher) = (WideResNet::STAGES, Teacher::of(space)?);
+    let each = (space.len() - 1) / stages;
+    debug_assert_eq!(each, if teacher.has_blocks() { 3 } else { 2 });
+    Some(
+        (0..stages)
+            .map(|stage| if stage == 0 { 0..1 + each } else { 1 + stage * each..1 + (stage + 1) * each })
+            .collect(),
+    )
+}
+
+/// Number of choices of each head of an agent for a space; none of a space of another kind.
+pub fn choices_of_heads(space: &SearchSpace) -> Option<Vec<usize>> {
+    let choices = |head: Range<usize>| head.map(|d| usize::from(space.arity(d))).product();
+    Some(heads(space)?.into_iter().map(choices).collect())
+}
+
+/// Whether a network is within a teacher: no stage deeper or wider. The stem and the blocks are free.
+pub fn is_within(network: &WideResNet, teacher: &WideResNet) -> bool {
+    let mut stages = network.stages.iter().zip(&teacher.stages);
+    stages.all(|(own, most)| own.depth <= most.depth && own.width <= most.width)
+}
+
+impl Compression {
+    /// What a teacher may become: what is in the space, within the teacher, and costs at most `budget` times as much.
+    ///
+    /// # Errors
+    /// See [`CompressionError`].
+    pub fn new(
+        space: &Arc<SearchSpace>,
+        teacher: &Choices,
+        budget: f32,
+        costs: Costs,
+    ) -> Result<Self, CompressionError> {
+        let whole = space.whole().unwrap_or(space);
+        let wrong = || CompressionError::Space(space.name().into());
+        let heads = heads(whole).ok_or_else(wrong)?;
+        let network = WideResNet::of(whole, teacher).ok_or_else(wrong)?;
+        let full = costs.of(whole, teacher).filter(|cost| *cost > 0.0).ok_or(CompressionError::Cost)?;
+        let mut compression = Self {
+            space: whole.clone(),
+            heads,
+            teacher: teacher.to_vec(),
+            network,
+            budget,
+            costs,
+            full,
+            open: None,
+        };
+        if whole.size().is_some_and(|size| size <= LARGEST) {
+            compression.look(space)?;
+        }
+        Ok(compression)
+    }
+
+    fn look(&mut self, space: &SearchSpace) -> Result<(), CompressionError> {
+        let sizes: Vec<usize> = choices_of_heads(&self.space).unwrap_or_default();
+        let mut open: Vec<Vec<bool>> = Vec::new();
+        for head in 0..sizes.len() {
+            open.push(vec![false; sizes[..=head].iter().product()]);
+        }
+        let (mut choices, mut smallest) = (vec![0; self.space.len()], f32::INFINITY);
+        for rank in 0..self.space.size().unwrap_or(0) {
+            self.space.unrank(rank, &mut choices);
+            let within = WideResNet::of(&self.space, &choices).is_some_and(|n| is_within(&n, &self.network));
+            if !within || !space.is_valid(&choices) {
+                continue;
+            }
+            let share = self.share(&choices);
+            smallest = smallest.min(share);
+            if share <= self.budget * (1.0 + 1e-6) {
+                open.iter_mut().enumerate().for_each(|(head, open)| open[self.rank(&choices, head)] = true);
+            }
+        }
+        if !open[0].contains(&true) {
+            let percent = |share: f32| format!("{:.1}", 100.0 * share);
+            return Err(CompressionError::Budget {
+                budget: percent(self.budget),
+                smallest: percent(smallest),
+            });
+        }
+        self.open = Some(open);
+        Ok(())
+    }
+
+    /// Rank of what the heads up to this one have decided.
+    fn rank(&self, choices: &Choices, head: usize) -> usize {
+        let arity = |d: usize| usize::from(self.space.arity(d));
+        (0..self.heads[head].end).fold(0, |rank, d| rank * arity(d) + usize::from(choices[d]))
+    }
+
+    /// Number of heads.
+    pub fn heads(&self) -> usize {
+        self.heads.len()
+    }
+
+    /// The teacher's choices.
+    pub fn teacher(&self) -> &Choices {
+        &self.teacher
+    }
+
+    /// The space, with nothing left out.
+    pub fn space(&self) -> &Arc<SearchSpace> {
+        &self.space
+    }
+
+    /// Cost of a network over the teacher's; 1 where it is not known.
+    pub fn share(&self, choices: &Choices) -> f32 {
+        self.costs.of(&self.space, choices).map_or(1.0, |cost| (cost / self.full) as f32)
+    }
+
+    /// Which choices of a head there are after what those before it have decided; at least one, if that was allowed.
+    pub fn allowed(&self, choices: &Choices, head: usize) -> Vec<bool> {
+        let arity = |d: usize| usize::from(self.space.arity(d));
+        let size: usize = self.heads[head].clone().map(arity).product();
+        match &self.open {
+            Some(open) => {
+                let before = if head == 0 { 0 } else { self.rank(choices, head - 1) };
+                open[head][before * size..][..size].to_vec()
+            }
+            None => {
+                let mut choices = choices.to_vec();
+                let within = |choice| {
+                    self.decide(&mut choices, head, choice);
+                    WideResNet::of(&self.space, &choices).is_some_and(|network| {
+                        let (own, most) = (&network.stages[head], &self.network.stages[head]);
+                        own.depth <= most.depth && own.width <= most.width
+                    })
+                };
+                (0..size).map(within).collect()
+            }
+        }
+    }
+
+    /// Takes a choice of a head.
+    pub fn decide(&self, choices: &mut Choices, head: usize, mut choice: usize) {
+        for d in self.heads[head].clone().rev() {
+            let arity = usize::from(self.space.arity(d));
+            choices[d] = (choice % arity) as u8;
+            choice /= arity;
+        }
+    }
+
+    /// The choice of a head that an architecture has.
+    pub fn choice(&self, choices: &Choices, head: usize) -> usize {
+        let arity = |d: usize| usize::from(self.space.arity(d));
+        self.heads[head].clone().fold(0, |choice, d| choice * arity(d) + usize::from(choices[d]))
+    }
+
+    /// What is seen of a network: f32 [stages, [`STAGE_FEATURES`]] and then [[`WHOLE_FEATURES`]]. `lipschitz` is the logarithm of its term
+    /// over the teacher's, 0 where that is not known.
+    pub fn see(&self, choices: &Choices, lipschitz: f32) -> Vec<f32> {
+        let Some(network) = WideResNet::of(&self.space, choices) else { return Vec::new() };
+        let mut seen = Vec::with_capacity(self.heads.len() * STAGE_FEATURES + WHOLE_FEATURES);
+        for (stage, most) in network.stages.iter().zip(&self.network.stages) {
+            let share = |own: usize, most: usize| own as f32 / most as f32;
+            let robust = f32::from(u8::from(stage.block == Block::Robust));
+            seen.push((network.stem_stride - 1) as f32);
+            seen.extend([share(stage.depth, most.depth), share(stage.width, most.width), robust]);
+        }
+        seen.extend([lipschitz, self.share(choices), self.budget.min(2.0)]);
+        seen
+    }
+
+    /// A student that keeps the budget, each choice as likely as another that is allowed.
+    pub fn random(&self, rng: &mut impl Rng) -> Vec<u8> {
+        let mut choices = self.teacher.clone();
+        for head in 0..self.heads() {
+            let allowed = self.allowed(&choices, head);
+            let open: Vec<usize> = (0..allowed.len()).filter(|&choice| allowed[choice]).collect();
+            if let Some(&choice) = open.get(rng.random_range(0..open.len().max(1))) {
+                self.decide(&mut choices, head, choice);
+            }
+        }
+        choices
+    }
+
+    /// Every student that keeps the budget, where the space is small enough to be looked at; else nothing.
+    pub fn students(&self) -> Vec<Vec<u8>> {
+        let Some(open) = self.open.as_ref().and_then(|open| open.last()) else { return Vec::new() };
+        let mut choices = vec![0; self.space.len()];
+        let kept = open.iter().enumerate().filter(|(_, open)| **open);
+        let student = |(mut rank, _): (usize, &bool)| {
+            for d in (0..choices.len()).rev() {
+                let arity = usize::from(self.space.arity(d));
+                choices[d] = (rank % arity) as u8;
+                rank /= arity;
+            }
+            choices.clone()
+        };
+        kept.map(student).collect()
+    }
+}
+
+/// What a student is judged by: the teacher's accuracy and Lipschitz term, where they are known.
+#[derive(Clone, Debug, Default)]
+pub struct Judge {
+    accuracy: Option<f32>,
+    lipschitz: Option<(Arc<Task>, f32)>,
+    earns: Earns,
+}
+
+impl Judge {
+    /// With the metrics of a table, of which the teacher's values are the measure.
+    pub fn new(
+        teacher: &Choices,
+        accuracy: Option<&Task>,
+        lipschitz: Option<Arc<Task>>,
+        earns: Earns,
+    ) -> Self {
+        let positive = |task: &Task, choices: &Choices| task.value(choices).filter(|value| *value > 0.0);
+        let accuracy = accuracy.and_then(|task| positive(task, teacher));
+        let shown = |task: &Task| task.value(teacher).map(|value| task.shown(value) as f32);
+        let lipschitz =
+            lipschitz.and_then(|task| shown(&task).filter(|term| *term > 0.0).map(|term| (task, term)));
+        Self { accuracy, lipschitz, earns }
+    }
+
+    /// Reward of a student of this accuracy; of a teacher whose accuracy is not known it is taken as it is.
+    pub fn reward(&self, compression: &Compression, choices: &Choices, accuracy: f32) -> f32 {
+        self.earns.of(compression.share(choices), accuracy / self.accuracy.unwrap_or(1.0))
+    }
+
+    /// Logarithm of a student's Lipschitz term over the teacher's, once it is measured; 0 where it is not known.
+    pub fn lipschitz(&self, choices: &Choices) -> f32 {
+        let Some((task, full)) = &self.lipschitz else { return 0.0 };
+        let term = task.value(choices).map(|value| task.shown(value) as f32);
+        term.filter(|term| *term > 0.0).map_or(0.0, |term| (term / full).ln())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+    use srnas_space::ListedBy;
+
+    fn space() -> Arc<SearchSpace> {
+        SearchSpace::named("wrn-compress-22-3-basic").unwrap()
+    }
+
+    fn parse(depths: [usize; 3], widths: [usize; 3]) -> Vec<u8> {
+        let stage = |(&d, &w): (&usize, &usize)| [d as u8 - 1, w as u8 - 1];
+        [0].into_iter().chain(depths.iter().zip(&widths).flat_map(stage)).collect()
+    }
+
+    fn compression(budget: f32) -> Compression {
+        Compression::new(&space(), &parse([2, 3, 2], [3, 2, 3]), budget, Costs::Published).unwrap()
+    }
+
+    #[test]
+    fn what_is_masked_is_what_no_student_within_the_budget_begins_with() {
+        let compression = compression(0.5);
+        let students = compression.students();
+        let (space, mut kept, mut choices) = (space(), Vec::new(), vec![0; 7]);
+        for rank in 0..1458 {
+            space.unrank(rank, &mut choices);
+            let network = WideResNet::of(&space, &choices).unwrap();
+            if is_within(&network, &compression.network) && compression.share(&choices) <= 0.5 {
+                kept.push(choices.clone());
+            }
+        }
+        assert_eq!(students.len(), kept.len());
+        assert!(students.len() > 50 && kept.iter().all(|choices| students.contains(choices)));
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let mut seen = std::collections::HashSet::new();
+        for _ in 0..2000 {
+            let student = compression.random(&mut rng);
+            assert!(students.contains(&student));
+            for head in 0..3 {
+                let allowed = compression.allowed(&student, head);
+                assert!(allowed[compression.choice(&student, head)]);
+                let mut again = student.clone();
+                compression.decide(&mut again, head, compression.choice(&student, head));
+                assert_eq!(again, student);
+            }
+            seen.insert(student);
+        }
+        assert!(seen.len() > students.len() / 3);
+    }
+
+    #[test]
+    fn the_teacher_is_seen_as_ones_and_a_student_by_its_shares() {
+        let compression = compression(0.7);
+        let teacher = compression.see(compression.teacher(), 0.0);
+        assert_eq!(teacher, [0., 1., 1., 0., 0., 1., 1., 0., 0., 1., 1., 0., 0., 1., 0.7]);
+        let mut student = parse([1, 3, 1], [3, 1, 3]);
+        student[0] = 1;
+        let seen = compression.see(&student, -0.3);
+        assert_eq!(seen[..12], [1., 0.5, 1., 0., 1., 1., 0.5, 0., 1., 0.5, 1., 0.]);
+        assert_eq!((seen[12], seen[14]), (-0.3, 0.7));
+        assert!(seen[13] > 0.0 && seen[13] < 0.3, "{seen:?}");
+    }
+
+    #[test]
+    fn a_list_masks_what_is_not_on_it() {
+        let space = space();
+        let listed = [parse([1, 1, 1], [1, 1, 1]), parse([2, 3, 2], [3, 2, 3])];
+        let list = space.listed(listed.iter().map(Vec::as_slice), ListedBy::Encoding).unwrap();
+        let compression =
+            Compression::new(&list, &parse([2, 3, 2], [3, 2, 3]), 1.0, Costs::Published).unwrap();
+        assert_eq!(compression.students(), listed);
+        let second = compression.allowed(&listed[1], 1);
+        assert_eq!(second.iter().filter(|open| **open).count(), 1);
+    }
+
+    #[test]
+    fn nothing_to_compress_is_said_with_the_numbers() {
+        let error = Compression::new(&space(), &parse([1, 1, 1], [2, 2, 2]), 0.01, Costs::Published);
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("at most 1.0 % of it; the smallest has "), "{error}");
+        let other = SearchSpace::named("nb201").unwrap();
+        let error = Compression::new(&other, &[0; 6], 0.5, Costs::Published).unwrap_err().to_string();
+        assert!(error.starts_with("nb201 is no space of wide residual networks"), "{error}");
+        assert_eq!(choices_of_heads(&other), None);
+    }
+
+    #[test]
+    fn a_space_too_large_to_be_looked_at_leaves_the_teacher_s_choices() {
+        let space = SearchSpace::named("wrn-compress-70-16").unwrap();
+        let teacher = space.parse("stem_stride=1,depth1=5,width1=16x,block1=basic,depth2=11,width2=3x,block2=basic,depth3=2,width3=2x,block3=basic").unwrap();
+        let compression = Compression::new(&space, &teacher, 0.5, Costs::Published).unwrap();
+        assert_eq!(choices_of_heads(&space).unwrap(), [2 * 11 * 16 * 2, 11 * 16 * 2, 11 * 16 * 2]);
+        let open = |head| compression.allowed(&teacher, head).iter().filter(|open| **open).count();
+        assert_eq!([open(0), open(1), open(2)], [2 * 5 * 16 * 2, 11 * 3 * 2, 2 * 2 * 2]);
+        assert!(compression.students().is_empty());
+    }
+
+    #[test]
+    fn rewards_are_the_published_ones() {
+        assert_eq!(Earns::Compression.of(0.25, 0.8), 0.75 * 1.25 * 0.8);
+        assert_eq!((Earns::Compression.of(1.0, 1.0), Earns::Accuracy.of(1.0, 0.9)), (0.0, 0.9));
+        assert_eq!(
+            (Earns::beyond(0.5, 0), Earns::beyond(0.5, 15), Earns::beyond(0.5, 99)),
+            (0.5, -1.0, -1.0)
+        );
+    }
+}
