@@ -335,6 +335,7 @@ impl Comparison {
                 budget,
                 past: &past,
                 known: &Past::default().describing(problem.untrained().cloned()),
+                students: problem.students(),
                 priors: &priors,
             };
             let methods: Result<Vec<Prepared>, SpecError> =

@@ -99,6 +99,53 @@ impl fmt::Display for Limit {
     }
 }
 
+/// A limit on what is known without training, such as `cost/parameters <= 5000`, or `cost/parameters <= 50%` of what a teacher has.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KnownLimit {
+    limit: Limit,
+    of_teacher: bool,
+}
+
+impl KnownLimit {
+    /// The metric that it is on.
+    pub fn metric(&self) -> &str {
+        &self.limit.metric
+    }
+
+    /// Whether its bound is a percentage of what a teacher has.
+    pub fn is_of_teacher(&self) -> bool {
+        self.of_teacher
+    }
+
+    /// The limit, where a teacher has so much.
+    pub fn limit(&self, teacher: Option<f64>) -> Option<Limit> {
+        match (self.of_teacher, teacher) {
+            (false, _) => Some(self.limit.clone()),
+            (true, Some(has)) => Some(Limit { bound: self.limit.bound / 100.0 * has, ..self.limit.clone() }),
+            (true, None) => None,
+        }
+    }
+}
+
+impl FromStr for KnownLimit {
+    type Err = GoalError;
+
+    fn from_str(text: &str) -> Result<Self, GoalError> {
+        let (number, of_teacher) = match text.trim_end().strip_suffix('%') {
+            Some(number) => (number, true),
+            None => (text, false),
+        };
+        let limit = number.parse().map_err(|_| GoalError::Limit(text.into()))?;
+        Ok(Self { limit, of_teacher })
+    }
+}
+
+impl fmt::Display for KnownLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.limit, if self.of_teacher { "% of the teacher's" } else { "" })
+    }
+}
+
 impl TryFrom<String> for Limit {
     type Error = GoalError;
 

@@ -1,11 +1,12 @@
 //! What a run has learned, measured: its policy beside other methods on the tasks it never saw.
 
 use crate::{
-    Comparison, ComparisonError, MethodSpec, Plan, Problem, ProblemError, SpecError,
+    Comparison, ComparisonError, KnownLimit, MethodSpec, Plan, Problem, ProblemError, SpecError,
     report::{self, ReportError, Summary},
 };
 use srnas_config::{Config, ConfigError};
 use srnas_oracle::catalog::{Catalog, CatalogError};
+use srnas_task::TaskName;
 use std::{fs, path::Path};
 use tokio_util::sync::CancellationToken;
 
@@ -40,6 +41,47 @@ pub enum HeldOutError {
     Report(#[from] ReportError),
 }
 
+/// What a run has learned, as methods: the last one is what it was for.
+fn learned(config: &Config, run_dir: &Path) -> Vec<String> {
+    let dir = run_dir.display();
+    let policy = format!("policy:{dir}");
+    match config.compress.train {
+        // The rule knows the training tasks; beside the agent one that begins from scratch.
+        true => vec![policy, "rc-nas".into(), format!("rc-nas:policy={dir}")],
+        false => vec![policy],
+    }
+}
+
+/// The held-out tasks; where an agent compresses, each within every budget of every teacher that is held out (of the largest, where none
+/// is).
+fn problems(config: &Config, catalog: &Catalog, tasks: &[TaskName]) -> Result<Vec<Problem>, ProblemError> {
+    let single = |task| Problem::single(catalog, task, None, &[], config.tasks.count);
+    if !config.compress.train {
+        return tasks.iter().map(single).collect();
+    }
+    let teachers: Vec<Option<&str>> = match &config.compress.held_out[..] {
+        [] => vec![None],
+        held_out => held_out.iter().map(|teacher| Some(teacher.as_str())).collect(),
+    };
+    let mut problems = Vec::new();
+    for task in tasks {
+        for limit in known_limits(config) {
+            for teacher in &teachers {
+                let limit: KnownLimit = limit.parse().map_err(ProblemError::from)?;
+                problems.push(single(task)?.among(catalog, &[limit], *teacher, config.tasks.count)?);
+            }
+        }
+    }
+    Ok(problems)
+}
+
+/// The budgets of an agent that compresses, as limits.
+fn known_limits(config: &Config) -> Vec<String> {
+    let compress = &config.compress;
+    let limit = |budget: &f32| format!("{} <= {}%", compress.cost, f64::from(*budget) * 100.0);
+    if compress.train { compress.budgets.iter().map(limit).collect() } else { Vec::new() }
+}
+
 /// Compares the policy in `run_dir` as the configuration says, on the current rayon pool, and writes the report to
 /// `run_dir/report`. `None` where nothing is held out or no searches are asked for. `done` hears how many searches are
 /// done, of how many.
@@ -57,11 +99,8 @@ pub fn compare_held_out(
     if tasks.is_empty() || config.comparison.seeds == 0 {
         return Ok(None);
     }
-    let problems = || -> Result<Vec<Problem>, ProblemError> {
-        tasks.iter().map(|task| Problem::single(catalog, task, None, &[], config.tasks.count)).collect()
-    };
-    let policy = format!("policy:{}", run_dir.display());
-    let texts = config.comparison.methods.iter().chain([&policy]);
+    let problems = || problems(config, catalog, &tasks);
+    let texts = config.comparison.methods.iter().cloned().chain(learned(config, run_dir));
     let methods: Vec<MethodSpec> = texts.map(|text| text.parse()).collect::<Result<_, _>>()?;
     let mut budgets = config.comparison.budgets.clone();
     budgets.sort_unstable();
@@ -70,9 +109,9 @@ pub fn compare_held_out(
     let plan = Plan {
         software: env!("CARGO_PKG_VERSION").into(),
         methods: methods.iter().map(ToString::to_string).collect(),
-        problems: tasks.iter().map(|task| vec![task.to_string()]).collect(),
-        limits: Vec::new(),
-        report: tasks.iter().map(ToString::to_string).collect(),
+        problems: searched.iter().map(|p| vec![p.signals[0].name().to_string()]).collect(),
+        limits: known_limits(config),
+        report: searched.iter().map(|p| p.report.name().to_string()).collect(),
         count: config.tasks.count,
         budgets,
         seeds: config.comparison.seeds,

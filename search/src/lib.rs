@@ -9,6 +9,7 @@
 
 mod clock;
 mod comparison;
+mod fine_tuned;
 mod goal;
 mod guide;
 mod guided;
@@ -29,7 +30,8 @@ mod table;
 
 pub use clock::{Clock, ClockError, Durations};
 pub use comparison::{Comparison, ComparisonError, Outcome, Plan, SearchResult};
-pub use goal::{Goal, GoalError, Limit, Objective, Values};
+pub use fine_tuned::{FineTunedError, fine_tuned};
+pub use goal::{Goal, GoalError, KnownLimit, Limit, Objective, Values};
 pub use guide::Guide;
 pub use held_out::{HeldOut, HeldOutError, compare_held_out};
 pub use importance::Importance;

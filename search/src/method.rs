@@ -341,9 +341,14 @@ impl MethodSpec {
         }
     }
 
-    /// The policy file of `policy:FILE` or `policy:DIR`.
+    /// The policy file of `policy:FILE` or `policy:DIR`, or of an agent that was trained.
     pub fn policy_file(&self) -> Option<PathBuf> {
-        Some(Policy::file(Path::new(self.policy()?.0)))
+        let of_agent = || self.rest.split(',').find_map(|option| option.strip_prefix("policy="));
+        let file = match self.name() {
+            "rc-nas" => of_agent()?,
+            _ => self.policy()?.0,
+        };
+        Some(Policy::file(Path::new(file)))
     }
 
     /// The path of `policy:PATH,by=WORD`, and the word.
@@ -443,6 +448,11 @@ impl<'a> Options<'a> {
             .find(|word| **word == text)
             .copied()
             .ok_or_else(|| self.wrong(option, format!("is `{text}`, not one of {}", words.join(", "))))
+    }
+
+    /// A text as it is; none where it is not given.
+    pub fn text(&mut self, option: &'static str) -> Option<&'a str> {
+        self.take(option)
     }
 
     /// A word, or a number.

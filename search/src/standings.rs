@@ -31,7 +31,8 @@ impl Rivals {
     /// Tasks and methods that are refused.
     pub fn new(config: &Config, catalog: &Catalog) -> Result<Option<Self>, HeldOutError> {
         let names = config.resolve(&config.tasks.held_out)?;
-        if names.is_empty() || config.comparison.baselines.is_empty() {
+        // What an agent is worth shows when it is fine-tuned, at the end.
+        if names.is_empty() || config.comparison.baselines.is_empty() || config.compress.train {
             return Ok(None);
         }
         let problems: Vec<Problem> = names

@@ -141,6 +141,7 @@ mod tests {
             budget: begin.budget,
             past: &[],
             known: &Past::default(),
+            students: None,
             priors: &priors,
         };
         let spec: MethodSpec = text.parse().unwrap();

@@ -12,7 +12,7 @@ use super::{
     },
     security::TokenArgs,
     stop_on_signal,
-    tasks::{TaskArguments, names},
+    tasks::{PartArguments, TaskArguments, names},
     view::{Bound, Watched},
 };
 use clap::{ArgGroup, Args};
@@ -21,7 +21,7 @@ use srnas_config::{Config, Latency};
 use srnas_oracle::tasks::resolve_tasks;
 use srnas_page::Source;
 use srnas_search::{
-    Clock, Comparison, Durations, Limit, METHODS, MethodSpec, Plan, Problem, Why,
+    Clock, Comparison, Durations, METHODS, MethodSpec, Plan, Problem, Why,
     report::{self, ClockSummary, Summary},
 };
 use srnas_security::may_listen;
@@ -36,7 +36,7 @@ const EXAMPLES: &str = "Examples:
       --method gp --method policy:runs/latest --budget 5,10,25,50 --seeds 64 --out reports/transfer
   srnas compare --objectives 'nb201/cifar10/{val,edgegpu_latency}' --method nsga2 --method mobo --out reports/pareto
   srnas compare --task nb201/cifar10/val --require 'edgegpu_latency <= 4' --method mobo --method nsga2 --out reports/fast
-  srnas compare --task digits-wrn/val/worst@32 --within 'cost/multiply_adds_percent <= 50' --method universal --out reports/small
+  srnas compare --task digits-wrn/val/worst@32 --teacher WRN-16-3 --within 'cost/multiply_adds <= 50%' --method universal --out reports/small
   srnas compare --task nb201/cifar10/val --method 'cmd:python3 examples/optuna_solver.py' --out reports/tpe
   srnas compare --oracle 'cmd:python train.py' --space space.toml --maximise accuracy --method random --method universal \
       --budget 10,20 --seeds 3 --out reports/mine";
@@ -55,10 +55,8 @@ pub struct CompareCommand {
     /// One problem with several objectives: the tasks that the pattern names
     #[arg(long, value_name = "PATTERN")]
     objectives: Vec<String>,
-    /// Search only what keeps this limit, such as 'cost/parameters <= 5000', on a metric that is known without training: unlike --require,
-    /// which is on what a training finds, nothing beyond is paid for, and every method can; may be repeated
-    #[arg(long, value_name = "LIMIT", conflicts_with = "oracle")]
-    within: Vec<Limit>,
+    #[command(flatten)]
+    part: PartArguments,
     /// What incumbents are reported by: a metric of the same data set, such as test, or the same metric of another data set,
     /// such as test/ [default: what is searched]
     #[arg(long, value_name = "METRIC|DATASET/")]
@@ -134,7 +132,7 @@ impl CompareCommand {
         for name in self.tasks.names(&config)? {
             let report = self.report.as_deref();
             let problem = Problem::single(&catalog, &name, report, &self.by.require, count)?;
-            problems.push(problem.among(&catalog, &self.within, count)?);
+            problems.push(self.part.of(problem, &catalog, count)?);
         }
         if self.report.is_some() && problems.is_empty() && !self.objectives.is_empty() {
             let says = "--report has no effect on --objectives, which are reported by their hypervolume; leave it out";
@@ -148,7 +146,7 @@ impl CompareCommand {
                 return Err(Usage(says).into());
             }
             let problem = Problem::several(&catalog, &objectives, &self.by.require, count)?;
-            problems.push(problem.among(&catalog, &self.within, count)?);
+            problems.push(self.part.of(problem, &catalog, count)?);
         }
         if problems.is_empty() {
             let says = "nothing to compare on: give --task T, --task-set NAME or --objectives PATTERN";
@@ -217,8 +215,7 @@ impl CompareCommand {
 
     /// Every limit in words, those on what is known beforehand apart: a comparison within one is another than within the other.
     fn limits(&self) -> Vec<String> {
-        let known = self.within.iter().map(|limit| format!("{limit}, known without training"));
-        self.by.require.iter().map(ToString::to_string).chain(known).collect()
+        self.by.require.iter().map(ToString::to_string).chain(self.part.in_words()).collect()
     }
 
     fn methods(&self) -> anyhow::Result<Vec<MethodSpec>> {

@@ -111,9 +111,15 @@ pub fn print_summary(summary: &srnas_learner::Summary, command: &str, run_dir: &
         None => println!("Exported: the base rule. Nothing was kept out to check the trained part on."),
         Some(v) => {
             let [low, high] = v.interval;
-            let verdict = match policy.acts {
-                Acts::Trained => "Exported: the trained policy. It beat the base rule",
-                Acts::Rule => "Exported: the base rule. The trained policy did not beat it beyond chance",
+            let (verdict, rule) = match policy.acts {
+                _ if policy.agent.is_some() => (
+                    "Exported: the agent, and the base rule beside it. Fine-tuned, against one that began from scratch,",
+                    "scratch",
+                ),
+                Acts::Trained => ("Exported: the trained policy. It beat the base rule", "rule"),
+                Acts::Rule => {
+                    ("Exported: the base rule. The trained policy did not beat it beyond chance", "rule")
+                }
             };
             println!(
                 "{verdict} on {} tasks kept out, {} starts each:\n  gain in shaped quality {:+.4}, 95 % interval [{low:+.4}, {high:+.4}]",
@@ -121,7 +127,7 @@ pub fn print_summary(summary: &srnas_learner::Summary, command: &str, run_dir: &
                 v.starts,
                 v.gain
             );
-            println!("  normalised regret after      rule   trained");
+            println!("  normalised regret after   {rule:>7}   trained");
             let unit = super::unit_of(policy);
             for (n, rule) in &v.rule {
                 println!("  {n:>4} {unit:<18}  {rule:.4}    {:.4}", v.trained[n]);

@@ -3,7 +3,7 @@
 use super::{
     Usage,
     live::{LiveArguments, retry::RetryCommand},
-    tasks::TaskArguments,
+    tasks::{PartArguments, TaskArguments},
 };
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -11,13 +11,14 @@ use serde_json::json;
 use srnas_basics::{statistics::bootstrap_mean, text::number};
 use srnas_config::Config;
 use srnas_environment::Environment;
+use srnas_oracle::catalog::Catalog;
 use srnas_oracle::tasks::{resolve_tasks, resolve_with_shorter};
 use srnas_policy::{
     Policy,
     evaluation::{Search, search},
 };
-use srnas_search::{Acting, policy_environment};
-use srnas_task::{Task, TaskName};
+use srnas_search::{Acting, Problem, ProblemError, fine_tuned, policy_environment};
+use srnas_task::{Count, Task, TaskName};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -28,6 +29,7 @@ const EXAMPLES: &str = "Examples:
   srnas search --policy policy.safetensors --config configs/nb201-transfer.toml --task-set held-out \\
       --budget 50 --seeds 64 --at 5,10,25,50
   srnas search --policy runs/latest --task 'nb201/{cifar10,cifar100}/apgd@1' --by plain --json
+  srnas search --policy runs/latest --finetune 50 --task digits-wrn/val/worst@32 --teacher WRN-16-3 --within 'cost/multiply_adds <= 50%'
   srnas search --oracle train --data digits --budget 40
   srnas search --oracle 'cmd:python train.py' --space space.toml --minimise loss --budget 60 --parallel 4
   srnas search --resume --run-dir runs/search-1 --budget 100
@@ -61,6 +63,11 @@ pub struct SearchCommand {
     /// Paid queries, the random start included; at most 1,000 without --oracle
     #[arg(long, default_value_t = 25, value_name = "B", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     budget: u32,
+    #[command(flatten)]
+    part: PartArguments,
+    /// So many evaluations by the agent of a run that trained one (configs/rc-nas.toml), which learns from each, in place of --budget
+    #[arg(long, value_name = "N", conflicts_with_all = ["live", "budget", "by"], value_parser = clap::value_parser!(u32).range(1..=1000))]
+    finetune: Option<u32>,
     /// Random starts per task
     #[arg(long, alias = "repeats", default_value_t = 16, value_name = "R", conflicts_with = "live", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     seeds: u32,
@@ -122,10 +129,18 @@ impl SearchCommand {
         let config = self.load_config(file)?;
         let names = self.task_names(&config)?;
         let count = self.tasks.count(&config);
-        let resolve = if policy.environment.shorter > 0 { resolve_with_shorter } else { resolve_tasks };
-        let tasks = resolve(&self.tasks.catalog(), &names, count)?;
-        let budget = self.budget as usize;
+        let catalog = self.tasks.catalog();
+        let budget = self.finetune.unwrap_or(self.budget) as usize;
         let at = self.report_at(budget)?;
+        if self.finetune.is_some() {
+            let done = self.fine_tuned(file, &catalog, &names, count)?;
+            return self.show(&policy, &done, &at);
+        }
+        let resolve = if policy.environment.shorter > 0 { resolve_with_shorter } else { resolve_tasks };
+        let tasks = match self.part.wanted() {
+            true => self.problems(&catalog, &names, count)?.iter().map(|p| p.signals[0].clone()).collect(),
+            false => resolve(&catalog, &names, count)?,
+        };
         let acting = self.by;
         let searcher = acting.searcher(&policy);
         let mut done: Vec<(Arc<Task>, Vec<Search>)> = Vec::new();
@@ -134,7 +149,7 @@ impl SearchCommand {
         );
         let mut environment: Option<Arc<Environment>> = None;
         for task in tasks {
-            let known = environment.take().filter(|e| e.space().name() == task.space().name());
+            let known = environment.take().filter(|e| e.space().shares_ranks(task.space()));
             let env = match known {
                 Some(env) => env,
                 None => Arc::new(policy_environment(&policy, task.space(), budget, acting)?),
@@ -150,12 +165,49 @@ impl SearchCommand {
             progress.inc(1);
         }
         progress.finish_and_clear();
+        self.show(&policy, &done, &at)
+    }
+
+    /// Prints what was found; with --json each task's line was printed as it was done.
+    fn show(&self, policy: &Policy, done: &[(Arc<Task>, Vec<Search>)], at: &[usize]) -> anyhow::Result<()> {
         if self.json {
-            println!("{}", summary_json(&done, &at));
+            println!("{}", summary_json(done, at));
         } else {
-            self.print(&policy, &done, &at);
+            self.print(policy, done, at);
         }
         Ok(())
+    }
+
+    /// The part of each task that is searched.
+    fn problems(
+        &self,
+        catalog: &Catalog,
+        names: &[TaskName],
+        count: Count,
+    ) -> Result<Vec<Problem>, ProblemError> {
+        let part = |task| self.part.of(Problem::single(catalog, task, None, &[], count)?, catalog, count);
+        names.iter().map(part).collect()
+    }
+
+    /// Searches by the policy's agent.
+    fn fine_tuned(
+        &self,
+        policy: &Path,
+        catalog: &Catalog,
+        names: &[TaskName],
+        count: Count,
+    ) -> anyhow::Result<Vec<(Arc<Task>, Vec<Search>)>> {
+        let (n, seeds) = (self.finetune.unwrap_or(self.budget) as usize, self.seeds as usize);
+        let mut done = Vec::new();
+        for problem in self.problems(catalog, names, count)? {
+            let task = problem.signals[0].clone();
+            let searches = fine_tuned(problem, policy, n, (seeds, self.seed.unwrap_or(1)), count)?;
+            if self.json {
+                println!("{}", task_json(&task, &searches, &self.report_at(n)?));
+            }
+            done.push((task, searches));
+        }
+        Ok(done)
     }
 
     fn load_config(&self, policy: &Path) -> anyhow::Result<Config> {
@@ -191,9 +243,13 @@ impl SearchCommand {
     }
 
     fn print(&self, policy: &Policy, done: &[(Arc<Task>, Vec<Search>)], at: &[usize]) {
-        let acts = self.by.in_words(policy);
+        let (acts, budget) = match self.finetune {
+            Some(evaluations) => ("the agent, which learns as it goes", evaluations),
+            None => (self.by.in_words(policy), self.budget),
+        };
         let (starts, unit) = (self.seeds, super::unit_of(policy));
-        println!("Searched by {acts}; {starts} starts per task, {} {unit} each.", self.budget);
+        println!("Searched by {acts}; {starts} starts per task, {budget} {unit} each.");
+        self.part.in_words().for_each(|part| println!("Only {part}."));
         match done.iter().any(|(task, _)| task.best_of().is_some()) {
             false => println!("Normalised regret: 0 is the best of the table, 1 its median.\n"),
             true => println!(

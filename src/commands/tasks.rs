@@ -3,6 +3,7 @@
 use clap::{Args, ValueEnum};
 use srnas_config::{Config, ConfigError};
 use srnas_oracle::catalog::Catalog;
+use srnas_search::{KnownLimit, Problem, ProblemError};
 use srnas_task::{Count, TaskName, expand_braces};
 use std::path::PathBuf;
 
@@ -21,6 +22,38 @@ pub struct TaskArguments {
     /// Folder of benchmark files, searched before $SRNAS_BENCH_DIR and the user's data directory
     #[arg(long, value_name = "DIR")]
     bench_dir: Option<PathBuf>,
+}
+
+/// Which part of a space is searched.
+#[derive(Debug, Args)]
+pub struct PartArguments {
+    /// Search only what keeps this limit, such as 'cost/parameters <= 5000', on a metric that is known without training: unlike --require,
+    /// which is on what a training finds, nothing beyond is paid for, and every method can; 'cost/parameters <= 50%' is of the teacher's;
+    /// may be repeated
+    #[arg(long, value_name = "LIMIT", conflicts_with = "oracle")]
+    within: Vec<KnownLimit>,
+    /// Search only what this wide residual network may become: no stage deeper or wider; WRN-16-2, or the space's notation [default: the
+    /// largest of the space]
+    #[arg(long, value_name = "NETWORK", conflicts_with = "oracle")]
+    teacher: Option<String>,
+}
+
+impl PartArguments {
+    /// Whether it is a part that was asked for.
+    pub fn wanted(&self) -> bool {
+        !self.within.is_empty() || self.teacher.is_some()
+    }
+
+    /// What of a problem is searched.
+    pub fn of(&self, problem: Problem, catalog: &Catalog, count: Count) -> Result<Problem, ProblemError> {
+        problem.among(catalog, &self.within, self.teacher.as_deref(), count)
+    }
+
+    /// The same in words, each of another search another.
+    pub fn in_words(&self) -> impl Iterator<Item = String> {
+        let limits = self.within.iter().map(|limit| format!("{limit}, known without training"));
+        limits.chain(self.teacher.iter().map(|teacher| format!("within the teacher {teacher}")))
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]

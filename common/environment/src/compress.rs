@@ -322,6 +322,11 @@ impl Judge {
         Self { accuracy, lipschitz, earns }
     }
 
+    /// The same with another reward.
+    pub fn earning(self, earns: Earns) -> Self {
+        Self { earns, ..self }
+    }
+
     /// Reward of a student of this accuracy; of a teacher whose accuracy is not known it is taken as it is.
     pub fn reward(&self, compression: &Compression, choices: &Choices, accuracy: f32) -> f32 {
         self.earns.of(compression.share(choices), accuracy / self.accuracy.unwrap_or(1.0))
@@ -332,6 +337,36 @@ impl Judge {
         let Some((task, full)) = &self.lipschitz else { return 0.0 };
         let term = task.value(choices).map(|value| task.shown(value) as f32);
         term.filter(|term| *term > 0.0).map_or(0.0, |term| (term / full).ln())
+    }
+}
+
+/// What a teacher may become, and how that is judged.
+#[derive(Clone, Debug)]
+pub struct Students {
+    /// What it may become.
+    pub compression: Arc<Compression>,
+    /// How that is judged.
+    pub judge: Judge,
+}
+
+impl Students {
+    /// Everything in a space that is within a teacher; the space may be a list of what keeps a budget. None where it has no stages, or
+    /// nothing is left.
+    pub fn new(space: &Arc<SearchSpace>, teacher: &Choices, costs: Costs, judge: Judge) -> Option<Self> {
+        let all = Compression::new(space, teacher, f32::INFINITY, costs.clone()).ok()?;
+        // What the most expensive one has of the teacher's cost is what there is to spend.
+        let shares = all.students().into_iter().map(|choices| all.share(&choices));
+        let budget = shares.reduce(f32::max).unwrap_or(1.0);
+        let compression = Arc::new(Compression::new(space, teacher, budget, costs).ok()?);
+        Some(Self { compression, judge })
+    }
+
+    /// Everything within the largest network of a space, of which nothing else is known.
+    pub fn of_space(space: &Arc<SearchSpace>) -> Option<Self> {
+        let whole = space.whole().unwrap_or(space);
+        let teacher = Teacher::of(whole)?;
+        let choices = teacher.choices(&teacher.network()).ok()?;
+        Self::new(space, &choices, Costs::Published, Judge::default())
     }
 }
 

@@ -146,6 +146,7 @@ fn starter(
         budget,
         past: &[],
         known: past,
+        students: None,
         priors: &Priors::default(),
     };
     Ok(spec.prepare(&preparation)?.start)

@@ -299,7 +299,8 @@ impl Policy for Editing {
         Some((choices, actions.filter(|actions| !actions.is_empty())))
     }
 
-    fn learn(&mut self, choices: &Choices, value: f32, drawn: Option<Vec<Action>>, _: &mut ChaCha8Rng) {
+    fn learn(&mut self, choices: &Choices, values: &[f32], drawn: Option<Vec<Action>>, _: &mut ChaCha8Rng) {
+        let value = values[0];
         self.told += 1;
         if self.best.as_ref().is_none_or(|(_, best)| value > *best) {
             self.best = Some((choices.to_vec(), value));

@@ -55,8 +55,9 @@ pub trait Policy: Send {
     /// An architecture that was not measured, and what is kept of its draw; none where none is left.
     fn draw(&mut self, measured: &Measured, rng: &mut ChaCha8Rng) -> Option<(Vec<u8>, Option<Self::Drawn>)>;
 
-    /// What an architecture is worth, and what was kept of its draw; nothing of one that it has not drawn, as the start.
-    fn learn(&mut self, choices: &Choices, value: f32, drawn: Option<Self::Drawn>, rng: &mut ChaCha8Rng);
+    /// What an architecture is worth (the objectives, and then how far each limit is kept), and what was kept of its draw; nothing of one
+    /// that it has not drawn, as the start.
+    fn learn(&mut self, choices: &Choices, values: &[f32], drawn: Option<Self::Drawn>, rng: &mut ChaCha8Rng);
 }
 
 /// The search by a policy: it may draw more while trainings are under way.
@@ -85,7 +86,7 @@ impl<P: Policy> Method for Drawing<P> {
     fn tell(&mut self, choices: &Choices, values: &[f32]) -> Result<(), MethodError> {
         self.measured.add(choices);
         let drawn = self.under_way.remove(choices);
-        self.policy.learn(choices, values[0], drawn, &mut self.rng);
+        self.policy.learn(choices, values, drawn, &mut self.rng);
         Ok(())
     }
 

@@ -23,10 +23,12 @@ mod portfolio;
 mod prefixes;
 mod q_learning;
 mod random;
+mod rc_nas;
 mod reader;
 mod reinforce;
 mod renas;
 mod ridge;
+mod scaling;
 mod screening;
 mod surrogates;
 mod trained;
@@ -42,6 +44,7 @@ pub use surrogates::{random_surrogate, surrogates_of};
 pub(crate) use trained::Trained;
 
 use crate::method::{Begin, Method, MethodError, MethodSpec, Past, SpecError, Whole};
+use srnas_environment::compress::Students;
 use srnas_predictor::Prior;
 use srnas_space::SearchSpace;
 use srnas_task::Task;
@@ -90,6 +93,15 @@ pub const METHODS: &[(&str, &str)] = &[
         "path-level",
         "edits of the best by a bidirectional LSTM: which decision without an order, and to what; edits=2, first=0.25, hidden=50, init=0.08, rate=0.002, entropy=0.00001, baseline=0.95, reward=value|share|percent",
     ),
+    (
+        "rc-nas",
+        "compresses a wide residual network: an agent decides stage after stage by two LSTMs; policy=FILE (one that was trained, else from scratch), rate=0.003 (from scratch 0.01), entropy=0.0001, baseline=0.9, lstm=32, hidden=64, reward=accuracy|compression",
+    ),
+    ("uniform-scaling", "a teacher's depths and widths scaled alike, the nearest to the budget first"),
+    (
+        "robust-wrn",
+        "the published rule for robust networks: early stages keep depth and width, the last one loses them first",
+    ),
     ("ridge", "greedy ridge regression on choices and their pairs; initial=20, batch=10, alpha=1"),
     (
         "gp",
@@ -133,7 +145,7 @@ pub const METHODS: &[(&str, &str)] = &[
 /// Those that can search several objectives.
 const SEVERAL: &[&str] = &["random", "random-walk", "nsga2", "linas", "mobo", "cmd"];
 /// Those that can search within limits.
-const LIMITED: &[&str] = SEVERAL;
+const LIMITED: &[&str] = &["random", "random-walk", "nsga2", "linas", "mobo", "rc-nas", "cmd"];
 
 /// What a method that pays for shorter trainings says where there are none.
 const NO_SHORTER: &str = "needs shorter trainings: a task that has some, such as nb201/cifar10/val (a benchmark that was imported by \
@@ -160,6 +172,8 @@ pub struct Preparation<'a> {
     pub past: &'a [Arc<Task>],
     /// What is known of earlier tasks where they are no tables.
     pub known: &'a Past,
+    /// What a teacher may become, where that was said.
+    pub students: Option<&'a Students>,
     /// Priors that other problems of the comparison made already.
     pub priors: &'a Priors,
 }
@@ -242,6 +256,9 @@ impl MethodSpec {
                 past = known;
                 start
             }
+            "rc-nas" => rc_nas::prepare(self, p)?,
+            "uniform-scaling" => scaling::prepare(self, p, scaling::Rule::Uniform)?,
+            "robust-wrn" => scaling::prepare(self, p, scaling::Rule::RobustWrn)?,
             "policy" => trained::prepare(self, p)?,
             "cmd" => command::prepare(self, p)?,
             other => unreachable!("{other} is listed and not made"),

@@ -151,9 +151,9 @@ impl Policy for PolicyGradient {
         Some((choices, Some(logs)))
     }
 
-    fn learn(&mut self, choices: &Choices, value: f32, drawn: Option<Vec<f32>>, rng: &mut ChaCha8Rng) {
+    fn learn(&mut self, choices: &Choices, values: &[f32], drawn: Option<Vec<f32>>, rng: &mut ChaCha8Rng) {
         let logs = drawn.unwrap_or_else(|| self.controller.log_probabilities(choices));
-        let advantage = self.baseline.advantage(f64::from(value));
+        let advantage = self.baseline.advantage(f64::from(values[0]));
         self.batch.push(Told { choices: choices.to_vec(), advantage, logs });
         if self.batch.len() >= self.settings.batch {
             self.learn_from_batch(rng);

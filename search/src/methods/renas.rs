@@ -206,7 +206,8 @@ impl Policy for Renas {
         Some((child, birth.flatten()))
     }
 
-    fn learn(&mut self, choices: &Choices, value: f32, birth: Option<Birth>, _: &mut ChaCha8Rng) {
+    fn learn(&mut self, choices: &Choices, values: &[f32], birth: Option<Birth>, _: &mut ChaCha8Rng) {
+        let value = values[0];
         self.alive.push_back((choices.to_vec(), value));
         if self.alive.len() > self.settings.population {
             self.alive.pop_front();

@@ -101,6 +101,7 @@ fn run_by(workers: usize, text: &str, begin: &Begin) -> Trace {
         budget: begin.budget,
         past: &[],
         known: &Past::default(),
+        students: None,
         priors: &priors,
     };
     let mut method = (spec.prepare(&preparation).unwrap().start)(begin).unwrap();
@@ -236,6 +237,7 @@ fn an_order_of_the_choices_helps_where_there_is_one() {
                 budget: 25,
                 past: &[],
                 known: &Past::default(),
+                students: None,
                 priors: &priors,
             };
             let mut method = (spec.prepare(&p).unwrap().start)(&begin).unwrap();
@@ -278,6 +280,7 @@ fn the_past_is_known_but_not_of_the_task_itself_or_its_relatives() {
             budget: 9,
             past,
             known: &Past::default(),
+            students: None,
             priors: &priors,
         })
         .map(|p| p.past.of(0).unwrap().clone())

@@ -30,6 +30,14 @@ pub enum ProblemError {
         /// Its unit.
         report_unit: String,
     },
+    /// What is to be compressed is not a network of the space.
+    #[error("--teacher: {0}")]
+    Teacher(String),
+    /// A percentage of nothing.
+    #[error(
+        "`{0}`: there is no teacher whose share it could be; name one by --teacher, or give the bound without %"
+    )]
+    NoTeacher(String),
     /// No architecture has everything.
     #[error(
         "{0}: no architecture has a value of everything that is searched, reported, or said by shorter trainings"

@@ -5,19 +5,21 @@ mod error;
 pub use error::ProblemError;
 
 use crate::{
-    goal::{Goal, Limit, Objective, Values},
+    goal::{Goal, KnownLimit, Limit, Objective, Values},
     known::{Known, Why},
     live::Measured,
     method::{Fidelity, Training},
     pareto::Front,
 };
 use hashbrown::HashSet;
+use srnas_environment::compress::{Costs, Earns, Judge, Students, is_within};
 use srnas_oracle::{
     catalog::Catalog,
+    compress,
     tasks::{TaskBuildError, resolve_objectives, resolve_with_shorter, untrained},
 };
 use srnas_predictor::{Prior, Untrained};
-use srnas_space::{ListedBy, SearchSpace};
+use srnas_space::{ListedBy, SearchSpace, wrn};
 use srnas_task::{Count, Shorter, Task, TaskError, TaskName};
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -46,6 +48,8 @@ pub struct Problem {
     untrained: Option<Arc<Untrained>>,
     /// Everything that the benchmark lists; some of it may be without a value.
     table: Arc<SearchSpace>,
+    /// What a teacher may become, where the space has teachers.
+    students: Option<Students>,
 }
 
 /// A limit, and the metric that it is on.
@@ -87,6 +91,7 @@ impl Problem {
             limits: Arc::from([]),
             why: Why::HaveAValue,
             untrained: None,
+            students: None,
         }
     }
 
@@ -139,6 +144,7 @@ impl Problem {
             shorter,
             front: None,
             untrained: None,
+            students: None,
             table,
         })
     }
@@ -185,30 +191,61 @@ impl Problem {
             limits,
             why: Why::HaveAValue,
             untrained: None,
+            students: None,
             table: lists,
         })
     }
 
-    /// The same among the architectures that keep limits on what is known without training, such as what they cost: nothing else is asked
-    /// for, so that every method searches within them.
+    /// The same among the architectures that keep limits on what is known without training, such as what they cost, and are within a
+    /// teacher: nothing else is asked for, so that every method searches within them. `teacher` is as [`compress::teacher`] reads it; in a
+    /// space that has teachers it is the largest network where none is given.
     ///
     /// # Errors
     /// See [`ProblemError`].
-    pub fn among(self, catalog: &Catalog, limits: &[Limit], count: Count) -> Result<Self, ProblemError> {
-        if limits.is_empty() {
+    pub fn among(
+        self,
+        catalog: &Catalog,
+        limits: &[KnownLimit],
+        teacher: Option<&str>,
+        count: Count,
+    ) -> Result<Self, ProblemError> {
+        let whole = self.searched[0].space().whole().unwrap_or(self.searched[0].space()).clone();
+        let largest = wrn::Teacher::of(&whole).and_then(|largest| largest.choices(&largest.network()).ok());
+        let teacher = match teacher {
+            Some(text) => Some(compress::teacher(&whole, text).map_err(ProblemError::Teacher)?),
+            None => largest.clone(),
+        };
+        let is_table = self.searched[0].tabulated().is_some();
+        if limits.is_empty() && teacher == largest && (teacher.is_none() || !is_table) {
             return Ok(self);
         }
-        let first: TaskName = self.searched[0].name().parse()?;
-        if self.searched[0].tabulated().is_none() {
+        if !is_table {
             return Err(ProblemError::NoTable(self.name));
         }
-        let metrics = resolve_objectives(catalog, &limit_names(&first, limits)?, count)?;
-        let known: Vec<Within> =
-            limits.iter().cloned().zip(metrics).map(|(limit, metric)| Within { limit, metric }).collect();
-        let name = named(&self.name, &known);
-        let searched = keeping(&self.searched, &known, || name.clone())?;
+        let first: TaskName = self.searched[0].name().parse()?;
+        let names: Vec<Limit> = limits.iter().filter_map(|known| known.limit(Some(1.0))).collect();
+        let metrics = match names.is_empty() {
+            true => Vec::new(),
+            false => resolve_objectives(catalog, &limit_names(&first, &names)?, count)?,
+        };
+        let mut known = Vec::with_capacity(limits.len());
+        for (limit, metric) in limits.iter().zip(&metrics) {
+            let has = teacher.as_ref().and_then(|teacher| Some(metric.shown(metric.value(teacher)?)));
+            let wanted = || ProblemError::NoTeacher(limit.to_string());
+            known.push(Within { limit: limit.limit(has).ok_or_else(wanted)?, metric: metric.clone() });
+        }
+        let judge = teacher.as_ref().map(|teacher| {
+            let lipschitz = compress::lipschitz(catalog, &first, count);
+            Judge::new(teacher, Some(&self.searched[0]), lipschitz, Earns::default())
+        });
+        let within = Part { limits: &known, teacher: teacher.as_deref().filter(|_| teacher != largest) };
+        let name = match within.teacher {
+            Some(teacher) => named(format!("{} within {}", self.name, whole.format(teacher)), &known),
+            None => named(&self.name, &known),
+        };
+        let searched = keeping(&self.searched, &within, || name.clone())?;
         let mut counted: Vec<Arc<Task>> = self.signals.iter().cloned().chain([self.report]).collect();
-        counted = keeping(&counted, &known, || name.clone())?;
+        counted = keeping(&counted, &within, || name.clone())?;
         let report = counted.pop().expect("it was put there");
         let front = match self.front {
             None => {
@@ -223,9 +260,23 @@ impl Problem {
                 Front::new(&(0..size).filter_map(points).collect::<Vec<_>>())
             }
         };
+        let students = match (&teacher, judge) {
+            (Some(teacher), Some(judge)) => {
+                let (space, first) = (searched[0].space(), known.first());
+                let costs = first.map_or(Costs::Published, |within| Costs::Metric(within.metric.clone()));
+                Students::new(space, teacher, costs, judge)
+            }
+            _ => None,
+        };
         let shorter = if self.shorter.is_empty() { self.shorter } else { searched[0].shorter().clone() };
-        let (searched, signals, why) = (searched.into(), counted.into(), Why::KeepTheLimits);
-        Ok(Self { name, report, searched, signals, front, shorter, why, ..self })
+        let why = if searched[0].space().whole().is_some() { Why::KeepTheLimits } else { self.why };
+        let (searched, signals) = (searched.into(), counted.into());
+        Ok(Self { name, report, searched, signals, front, shorter, why, students, ..self })
+    }
+
+    /// What a teacher may become, where the space has teachers.
+    pub(crate) fn students(&self) -> Option<&Students> {
+        self.students.as_ref()
     }
 
     /// What a goal is in a space of which this was measured: a table of all that had a full training and counts.
@@ -279,6 +330,7 @@ impl Problem {
             limits: Arc::from([]),
             why: Why::WereMeasured,
             untrained: None,
+            students: None,
             table: listed,
         })
     }
@@ -434,7 +486,8 @@ fn within(
     let metrics = searched.split_off(n);
     let limits: Arc<[Within]> =
         limits.iter().cloned().zip(metrics).map(|(limit, metric)| Within { limit, metric }).collect();
-    let counted = keeping(&searched, &limits, || named(first, &limits))?;
+    let part = Part { limits: &limits, teacher: None };
+    let counted = keeping(&searched, &part, || named(first, &limits))?;
     Ok((searched, counted, limits))
 }
 
@@ -450,17 +503,34 @@ fn limit_names(first: &TaskName, limits: &[Limit]) -> Result<Vec<TaskName>, Prob
     limits.iter().map(name).collect()
 }
 
-/// Tasks on one list over what of it keeps every limit.
+/// A part of a space: what keeps every limit and, where there is a teacher, is within it.
+struct Part<'a> {
+    limits: &'a [Within],
+    teacher: Option<&'a [u8]>,
+}
+
+impl Part<'_> {
+    fn has(&self, space: &SearchSpace, choices: &[u8]) -> bool {
+        let network = |choices| wrn::WideResNet::of(space, choices);
+        let is_student = |teacher| {
+            network(choices).zip(network(teacher)).is_some_and(|(own, most)| is_within(&own, &most))
+        };
+        self.teacher.is_none_or(is_student)
+            && self.limits.iter().all(|within| within.slack(choices) >= Some(0.0))
+    }
+}
+
+/// Tasks on one list over what of it is in a part.
 fn keeping(
     tasks: &[Arc<Task>],
-    limits: &[Within],
+    part: &Part,
     name: impl Fn() -> String,
 ) -> Result<Vec<Arc<Task>>, ProblemError> {
-    let space = tasks[0].space();
+    let (space, limits) = (tasks[0].space(), part.limits);
     let keeps = |rank| {
         let mut choices = vec![0; space.len()];
         space.unrank(rank, &mut choices);
-        limits.iter().all(|within| within.slack(&choices) >= Some(0.0))
+        part.has(space, &choices)
     };
     if valid(space).all(keeps) {
         return Ok(tasks.to_vec());

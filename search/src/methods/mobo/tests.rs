@@ -43,6 +43,7 @@ fn run(text: &str, begin: &Begin, workers: usize, values: impl Fn(&Choices) -> V
         budget: begin.budget,
         past: &[],
         known: &Past::default(),
+        students: None,
         priors: &priors,
     };
     let spec: MethodSpec = text.parse().unwrap();
