@@ -1,4 +1,4 @@
-//! What teaches an agent that compresses: students of one teacher, drawn one after another, each from the one before.
+//! What teaches an agent that compresses: students of one teacher, drawn one after another.
 
 use super::{Walker, WalkerError};
 use crate::segment::{Done, Seen, Segment};
@@ -21,12 +21,11 @@ impl Walker {
             .draw(&self.tasks.all, &self.tasks.learned, &mut self.rng)
             .ok_or(WalkerError::NothingToSearch)?;
         let Offer { task, compression, judge, .. } = &offer;
-        let (mut current, mut lipschitz) = (compression.teacher().to_vec(), 0.0);
+        let mut lipschitz = 0.0;
         let (mut segment, mut best, mut returned) = (Segment::default(), f32::NEG_INFINITY, 0.0);
         let students = teachers.config().students;
         for student in 0..students {
-            let Drawn { choices, decided } =
-                draw_student(&agent, compression, &current, lipschitz, &mut self.rng);
+            let Drawn { choices, decided } = draw_student(&agent, compression, lipschitz, &mut self.rng);
             let value = self.measure(*task, &choices).ok_or(WalkerError::NothingToSearch)?;
             let reward = judge.reward(compression, &choices, value);
             for (head, made) in decided.iter().enumerate() {
@@ -42,12 +41,16 @@ impl Walker {
                 });
             }
             lipschitz = judge.lipschitz(&choices);
-            (current, best, returned) = (choices, best.max(value), returned + reward);
+            (best, returned) = (best.max(value), returned + reward);
             self.batch.environment_steps += 1;
         }
         // What comes after the end is not looked at.
-        let after =
-            Decided { seen: compression.see(&current, lipschitz), allowed: vec![true], choice: 0, log: 0.0 };
+        let after = Decided {
+            seen: compression.see(compression.teacher(), lipschitz),
+            allowed: vec![true],
+            choice: 0,
+            log: 0.0,
+        };
         self.see(&mut segment, &after, 0);
         segment.finish(*task as u16, &mut self.batch);
         let ends = &mut self.batch.episodes;

@@ -12,7 +12,7 @@ use srnas_task::Task;
 use std::{ops::Range, sync::Arc};
 
 /// Numbers that are seen of a stage: [stride of the stem, depth, width, whether its blocks are robust], depth and width as shares of the
-/// teacher's.
+/// space's largest.
 pub const STAGE_FEATURES: usize = 4;
 /// Numbers that are seen of a whole network: [Lipschitz term, cost, budget]; the first as a logarithm, beside the teacher's, the others as
 /// shares of its cost.
@@ -95,6 +95,8 @@ pub struct Compression {
     heads: Vec<Range<usize>>,
     teacher: Vec<u8>,
     network: WideResNet,
+    /// Depth and width of the largest network of the space.
+    most: (usize, usize),
     budget: f32,
     costs: Costs,
     full: f64,
@@ -142,12 +144,14 @@ impl Compression {
         let wrong = || CompressionError::Space(space.name().into());
         let heads = heads(whole).ok_or_else(wrong)?;
         let network = WideResNet::of(whole, teacher).ok_or_else(wrong)?;
+        let largest = Teacher::of(whole).ok_or_else(wrong)?.network().stages[0];
         let full = costs.of(whole, teacher).filter(|cost| *cost > 0.0).ok_or(CompressionError::Cost)?;
         let mut compression = Self {
             space: whole.clone(),
             heads,
             teacher: teacher.to_vec(),
             network,
+            most: (largest.depth, largest.width),
             budget,
             costs,
             full,
@@ -258,11 +262,11 @@ impl Compression {
     pub fn see(&self, choices: &Choices, lipschitz: f32) -> Vec<f32> {
         let Some(network) = WideResNet::of(&self.space, choices) else { return Vec::new() };
         let mut seen = Vec::with_capacity(self.heads.len() * STAGE_FEATURES + WHOLE_FEATURES);
-        for (stage, most) in network.stages.iter().zip(&self.network.stages) {
-            let share = |own: usize, most: usize| own as f32 / most as f32;
+        let share = |own: usize, most: usize| own as f32 / most as f32;
+        for stage in &network.stages {
             let robust = f32::from(u8::from(stage.block == Block::Robust));
             seen.push((network.stem_stride - 1) as f32);
-            seen.extend([share(stage.depth, most.depth), share(stage.width, most.width), robust]);
+            seen.extend([share(stage.depth, self.most.0), share(stage.width, self.most.1), robust]);
         }
         seen.extend([lipschitz, self.share(choices), self.budget.min(2.0)]);
         seen
@@ -422,14 +426,16 @@ mod tests {
     }
 
     #[test]
-    fn the_teacher_is_seen_as_ones_and_a_student_by_its_shares() {
+    fn networks_are_seen_by_their_shares_of_the_largest() {
         let compression = compression(0.7);
         let teacher = compression.see(compression.teacher(), 0.0);
-        assert_eq!(teacher, [0., 1., 1., 0., 0., 1., 1., 0., 0., 1., 1., 0., 0., 1., 0.7]);
+        let third = |n: f32| n / 3.0;
+        let stages = [0., third(2.), 1., 0., 0., 1., third(2.), 0., 0., third(2.), 1., 0.];
+        assert_eq!((&teacher[..12], &teacher[12..]), (&stages[..], &[0., 1., 0.7][..]));
         let mut student = parse([1, 3, 1], [3, 1, 3]);
         student[0] = 1;
         let seen = compression.see(&student, -0.3);
-        assert_eq!(seen[..12], [1., 0.5, 1., 0., 1., 1., 0.5, 0., 1., 0.5, 1., 0.]);
+        assert_eq!(seen[..12], [1., third(1.), 1., 0., 1., 1., third(1.), 0., 1., third(1.), 1., 0.]);
         assert_eq!((seen[12], seen[14]), (-0.3, 0.7));
         assert!(seen[13] > 0.0 && seen[13] < 0.3, "{seen:?}");
     }

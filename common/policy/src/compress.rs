@@ -3,7 +3,7 @@
 use rand::Rng;
 use srnas_environment::compress::{Compression, STAGE_FEATURES, WHOLE_FEATURES, choices_of_heads};
 use srnas_network::{Agent, AgentConfig, Baseline, Choice, lstm::draw};
-use srnas_space::{Choices, SearchSpace};
+use srnas_space::SearchSpace;
 use std::sync::Arc;
 
 /// The shape of an agent for a space; none where that has no stages.
@@ -34,16 +34,11 @@ pub struct Drawn {
     pub decided: Vec<Decided>,
 }
 
-/// Draws what a network becomes: each head sees what those before it have decided, and draws among what is allowed. `lipschitz` is the
-/// logarithm of the network's term over the teacher's.
-pub fn draw_student(
-    agent: &Agent,
-    compression: &Compression,
-    from: &Choices,
-    lipschitz: f32,
-    rng: &mut impl Rng,
-) -> Drawn {
-    let (mut choices, mut decided) = (from.to_vec(), Vec::with_capacity(compression.heads()));
+/// Draws what the teacher becomes: each head sees what those before it have decided, and draws among what is allowed. `lipschitz` is the
+/// logarithm of the last student's term over the teacher's.
+pub fn draw_student(agent: &Agent, compression: &Compression, lipschitz: f32, rng: &mut impl Rng) -> Drawn {
+    let (mut choices, mut decided) =
+        (compression.teacher().to_vec(), Vec::with_capacity(compression.heads()));
     for head in 0..compression.heads() {
         let (seen, allowed) = (compression.see(&choices, lipschitz), compression.allowed(&choices, head));
         let logs = agent.logs(&seen, head, &allowed);
@@ -78,16 +73,14 @@ pub struct Compressing {
     compression: Arc<Compression>,
     tuning: FineTuning,
     baseline: Baseline,
-    current: Vec<u8>,
     lipschitz: f32,
 }
 
 impl Compressing {
-    /// A search that begins at the teacher.
+    /// A search that knows of no student yet.
     pub fn new(agent: Agent, compression: Arc<Compression>, tuning: FineTuning) -> Self {
-        let current = compression.teacher().to_vec();
         let baseline = Baseline::new(tuning.keep);
-        Self { agent, compression, tuning, baseline, current, lipschitz: 0.0 }
+        Self { agent, compression, tuning, baseline, lipschitz: 0.0 }
     }
 
     /// What is compressed.
@@ -95,13 +88,13 @@ impl Compressing {
         &self.compression
     }
 
-    /// A student of the network at hand.
+    /// A student.
     pub fn draw(&self, rng: &mut impl Rng) -> Drawn {
-        draw_student(&self.agent, &self.compression, &self.current, self.lipschitz, rng)
+        draw_student(&self.agent, &self.compression, self.lipschitz, rng)
     }
 
-    /// Learns what a student was worth, and goes on from it. What was not drawn says only what to expect.
-    pub fn learn(&mut self, choices: &Choices, drawn: Option<&[Decided]>, reward: f32, lipschitz: f32) {
+    /// Learns what a student was worth. What was not drawn says only what to expect.
+    pub fn learn(&mut self, drawn: Option<&[Decided]>, reward: f32, lipschitz: f32) {
         let advantage = self.baseline.advantage(f64::from(reward)) as f32;
         for (head, decided) in drawn.unwrap_or_default().iter().enumerate() {
             let Decided { seen, allowed, choice, .. } = decided;
@@ -111,7 +104,6 @@ impl Compressing {
         if drawn.is_some() && advantage != 0.0 {
             self.agent.ascend(self.tuning.rate);
         }
-        self.current = choices.to_vec();
         self.lipschitz = lipschitz;
     }
 }
@@ -143,7 +135,7 @@ mod tests {
             assert!(compression.share(&choices) <= 0.5 + 1e-6);
             let log: f32 = decided.iter().map(|decided| decided.log).sum();
             assert!(log <= 0.0 && log.is_finite());
-            search.learn(&choices, Some(&decided), deep(&choices), 0.0);
+            search.learn(Some(&decided), deep(&choices), 0.0);
         }
         let after = mean(&search, &mut rng);
         assert!(before < 1.6 && after > 1.9, "{before} {after}");

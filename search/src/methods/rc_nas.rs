@@ -95,7 +95,7 @@ impl Policy for RcNas {
         let reward = if broken { Earns::beyond(reward, self.told / ROUND) } else { reward };
         self.told += 1;
         if reward.is_finite() {
-            self.search.learn(choices, drawn.as_deref(), reward, self.judge.lipschitz(choices));
+            self.search.learn(drawn.as_deref(), reward, self.judge.lipschitz(choices));
         }
     }
 }
