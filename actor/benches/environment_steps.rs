@@ -91,6 +91,7 @@ fn actor_loop(criterion: &mut Criterion) {
         prior: None,
         observed: Vec::new(),
         agent: None,
+        agent_rate: 0.0,
         validation: None,
     };
     let mut walker = Walker::new(config, run_tasks, EPISODES, (0, EPISODES), 1).unwrap();

@@ -171,6 +171,8 @@ impl Interleaved {
 
     fn checkpoint(&mut self) -> Result<(), LearnerError> {
         self.commit()?;
+        // They are in no checkpoint, and a run that is resumed there would not have them.
+        self.trainer.forget_episodes();
         self.past.append(&mut self.actors);
         let path =
             self.checkpoints.write(&self.trainer.checkpoint(self.database.tally(), self.past.clone())?)?;

@@ -117,6 +117,11 @@ impl KnownLimit {
         self.of_teacher
     }
 
+    /// Whether it lets a student have more than the teacher.
+    pub fn is_beyond_the_teacher(&self) -> bool {
+        self.of_teacher && self.limit.at_most && self.limit.bound > 100.0
+    }
+
     /// The limit, where a teacher has so much.
     pub fn limit(&self, teacher: Option<f64>) -> Option<Limit> {
         match (self.of_teacher, teacher) {

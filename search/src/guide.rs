@@ -171,6 +171,7 @@ mod tests {
             prior: None,
             observed: Vec::new(),
             agent: None,
+            agent_rate: 0.0,
             validation: None,
         };
         (policy, space)

@@ -334,6 +334,7 @@ fn policy(shorter: usize, space: &SearchSpace) -> Policy {
         prior: None,
         observed: Vec::new(),
         agent: None,
+        agent_rate: 0.0,
         validation: None,
     }
 }

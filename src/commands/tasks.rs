@@ -32,7 +32,8 @@ pub struct PartArguments {
     /// may be repeated
     #[arg(long, value_name = "LIMIT", conflicts_with = "oracle")]
     within: Vec<KnownLimit>,
-    /// Search only what this wide residual network may become: no stage deeper or wider; WRN-16-2, or the space's notation [default: the
+    /// Search only what this wide residual network may become: no stage deeper or wider, unless --within lets it cost more than 100%;
+    /// WRN-16-2, or the space's notation [default: the
     /// largest of the space]
     #[arg(long, value_name = "NETWORK", conflicts_with = "oracle")]
     teacher: Option<String>,

@@ -37,8 +37,8 @@ pub struct CompressConfig {
     pub entropy: f32,
     /// Evaluations of each search of the check.
     pub check: usize,
-    /// Learning rate of searches.
-    pub fine_tuning_rate: f64,
+    /// Learning rates at which searches fine-tune it: the check at the end keeps the best.
+    pub fine_tuning: Vec<f32>,
 }
 
 impl Default for CompressConfig {
@@ -46,7 +46,7 @@ impl Default for CompressConfig {
         Self {
             train: false,
             cost: "cost/multiply_adds".into(),
-            budgets: vec![0.25, 0.5, 0.75, 1.0],
+            budgets: vec![0.25, 0.5, 1.0, 1.5],
             teachers: Vec::new(),
             held_out: Vec::new(),
             students: 16,
@@ -55,9 +55,9 @@ impl Default for CompressConfig {
             hidden: 64,
             batch: 32,
             learning_rate: 1e-3,
-            entropy: 0.1,
+            entropy: 0.3,
             check: 25,
-            fine_tuning_rate: 3e-3,
+            fine_tuning: vec![3e-4, 1e-3, 3e-3],
         }
     }
 }
@@ -78,7 +78,8 @@ impl CompressConfig {
         within("compress.hidden", self.hidden, 1..=1024)?;
         within("compress.batch", self.batch, 1..=4096)?;
         positive("compress.learning_rate", self.learning_rate)?;
-        positive("compress.fine_tuning_rate", self.fine_tuning_rate)?;
+        let rates = !self.fine_tuning.is_empty() && self.fine_tuning.iter().all(|r| (0.0..=1.0).contains(r));
+        require(rates, "compress.fine_tuning", "must be one or more learning rates from 0 to 1")?;
         within("compress.check", self.check, 1..=1000)?;
         share("compress.entropy", self.entropy.into())
     }

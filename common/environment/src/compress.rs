@@ -130,7 +130,8 @@ pub fn is_within(network: &WideResNet, teacher: &WideResNet) -> bool {
 }
 
 impl Compression {
-    /// What a teacher may become: what is in the space, within the teacher, and costs at most `budget` times as much.
+    /// What a teacher may become: what is in the space and costs at most `budget` times as much; within the teacher, unless the budget is
+    /// beyond its cost.
     ///
     /// # Errors
     /// See [`CompressionError`].
@@ -172,8 +173,8 @@ impl Compression {
         let (mut choices, mut smallest) = (vec![0; self.space.len()], f32::INFINITY);
         for rank in 0..self.space.size().unwrap_or(0) {
             self.space.unrank(rank, &mut choices);
-            let within = WideResNet::of(&self.space, &choices).is_some_and(|n| is_within(&n, &self.network));
-            if !within || !space.is_valid(&choices) {
+            let network = WideResNet::of(&self.space, &choices);
+            if !network.is_some_and(|network| self.may_be(&network)) || !space.is_valid(&choices) {
                 continue;
             }
             let share = self.share(&choices);
@@ -191,6 +192,10 @@ impl Compression {
         }
         self.open = Some(open);
         Ok(())
+    }
+
+    fn may_be(&self, network: &WideResNet) -> bool {
+        self.budget > 1.0 || is_within(network, &self.network)
     }
 
     /// Rank of what the heads up to this one have decided.
@@ -233,8 +238,12 @@ impl Compression {
                 let within = |choice| {
                     self.decide(&mut choices, head, choice);
                     WideResNet::of(&self.space, &choices).is_some_and(|network| {
-                        let (own, most) = (&network.stages[head], &self.network.stages[head]);
-                        own.depth <= most.depth && own.width <= most.width
+                        // Stages that are not decided on are the teacher's or were looked at.
+                        let stages = std::array::from_fn(|stage| match stage == head {
+                            true => network.stages[stage],
+                            false => self.network.stages[stage],
+                        });
+                        self.may_be(&WideResNet { stages, ..network })
                     })
                 };
                 (0..size).map(within).collect()
@@ -438,6 +447,17 @@ mod tests {
         assert_eq!(seen[..12], [1., third(1.), 1., 0., 1., 1., third(1.), 0., 1., third(1.), 1., 0.]);
         assert_eq!((seen[12], seen[14]), (-0.3, 0.7));
         assert!(seen[13] > 0.0 && seen[13] < 0.3, "{seen:?}");
+    }
+
+    #[test]
+    fn a_budget_beyond_the_teacher_s_cost_lets_students_grow() {
+        let compression = compression(1.5);
+        let students = compression.students();
+        let larger = |choices: &&Vec<u8>| {
+            !is_within(&WideResNet::of(&space(), choices).unwrap(), &compression.network)
+        };
+        assert!(students.iter().filter(larger).count() > 50);
+        assert!(students.iter().all(|choices| compression.share(choices) <= 1.5 + 1e-5));
     }
 
     #[test]

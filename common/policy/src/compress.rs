@@ -2,7 +2,7 @@
 
 use rand::Rng;
 use srnas_environment::compress::{Compression, STAGE_FEATURES, WHOLE_FEATURES, choices_of_heads};
-use srnas_network::{Agent, AgentConfig, Baseline, Choice, lstm::draw};
+use srnas_network::{Agent, AgentConfig, Choice, lstm::draw};
 use srnas_space::SearchSpace;
 use std::sync::Arc;
 
@@ -56,13 +56,22 @@ pub struct FineTuning {
     pub rate: f32,
     /// Weight of the entropy.
     pub entropy: f32,
-    /// Share of the baseline that is kept with each reward.
-    pub keep: f64,
+    /// Students from which it learns at a time, at least two: each is measured by the others.
+    pub batch: usize,
+}
+
+/// How far each reward is above the mean of the others, in spreads of all; nought where all are equal, or there is one alone.
+pub fn advantages(rewards: &[f32]) -> Vec<f32> {
+    let (n, total) = (rewards.len() as f32, rewards.iter().sum::<f32>());
+    let spread = (rewards.iter().map(|reward| (reward - total / n).powi(2)).sum::<f32>() / n).sqrt();
+    let others = |reward: f32| (total - reward) / (n - 1.0);
+    let of = |&reward: &f32| if spread > 1e-6 { (reward - others(reward)) / spread } else { 0.0 };
+    rewards.iter().map(of).collect()
 }
 
 impl Default for FineTuning {
     fn default() -> Self {
-        Self { rate: 3e-3, entropy: 1e-4, keep: 0.9 }
+        Self { rate: 1e-3, entropy: 1e-3, batch: 5 }
     }
 }
 
@@ -72,15 +81,14 @@ pub struct Compressing {
     agent: Agent,
     compression: Arc<Compression>,
     tuning: FineTuning,
-    baseline: Baseline,
+    told: Vec<(Vec<Decided>, f32)>,
     lipschitz: f32,
 }
 
 impl Compressing {
     /// A search that knows of no student yet.
     pub fn new(agent: Agent, compression: Arc<Compression>, tuning: FineTuning) -> Self {
-        let baseline = Baseline::new(tuning.keep);
-        Self { agent, compression, tuning, baseline, lipschitz: 0.0 }
+        Self { agent, compression, tuning, told: Vec::new(), lipschitz: 0.0 }
     }
 
     /// What is compressed.
@@ -93,15 +101,19 @@ impl Compressing {
         draw_student(&self.agent, &self.compression, self.lipschitz, rng)
     }
 
-    /// Learns what a student was worth. What was not drawn says only what to expect.
-    pub fn learn(&mut self, drawn: Option<&[Decided]>, reward: f32, lipschitz: f32) {
-        let advantage = self.baseline.advantage(f64::from(reward)) as f32;
-        for (head, decided) in drawn.unwrap_or_default().iter().enumerate() {
-            let Decided { seen, allowed, choice, .. } = decided;
-            let made = Choice { seen, head, allowed, choice: *choice };
-            self.agent.add_gradient(&made, advantage, self.tuning.entropy);
-        }
-        if drawn.is_some() && advantage != 0.0 {
+    /// Takes in what a student was worth, and learns once there are enough.
+    pub fn learn(&mut self, decided: Vec<Decided>, reward: f32, lipschitz: f32) {
+        self.told.push((decided, reward));
+        if self.told.len() >= self.tuning.batch.max(2) {
+            let told = std::mem::take(&mut self.told);
+            let rewards: Vec<f32> = told.iter().map(|(_, reward)| *reward).collect();
+            let steps = told.iter().map(|(decided, _)| decided.len()).sum::<usize>().max(1) as f32;
+            for ((decided, _), advantage) in told.iter().zip(advantages(&rewards)) {
+                for (head, Decided { seen, allowed, choice, .. }) in decided.iter().enumerate() {
+                    let made = Choice { seen, head, allowed, choice: *choice };
+                    self.agent.add_gradient(&made, advantage / steps, self.tuning.entropy / steps);
+                }
+            }
             self.agent.ascend(self.tuning.rate);
         }
         self.lipschitz = lipschitz;
@@ -116,13 +128,27 @@ mod tests {
     use srnas_environment::compress::Costs;
 
     #[test]
+    fn advantages_are_in_spreads_above_the_others() {
+        let of = |scale: f32| advantages(&[1.0, 2.0, 3.0].map(|reward| scale * reward));
+        let spread = (2.0f32 / 3.0).sqrt();
+        for (own, wanted) in of(1.0).iter().zip([-1.5, 0.0, 1.5]) {
+            assert!((own - wanted / spread).abs() < 1e-5);
+        }
+        assert!(of(1.0).iter().zip(of(50.0)).all(|(a, b)| (a - b).abs() < 1e-4), "whatever the unit");
+        assert_eq!(
+            (advantages(&[2.0, 2.0]), advantages(&[7.0]), advantages(&[])),
+            (vec![0.0; 2], vec![0.0], vec![])
+        );
+    }
+
+    #[test]
     fn students_keep_the_budget_and_what_is_worth_more_is_drawn_more() {
         let space = SearchSpace::named("wrn-compress-22-3-basic").unwrap();
         let teacher = vec![0, 2, 2, 2, 2, 2, 2];
         let compression = Arc::new(Compression::new(&space, &teacher, 0.5, Costs::Published).unwrap());
         let mut rng = ChaCha8Rng::seed_from_u64(3);
         let agent = Agent::new(agent_config(&space, 16, 32).unwrap(), &mut rng).unwrap();
-        let tuning = FineTuning { rate: 0.01, entropy: 0.0, keep: 0.9 };
+        let tuning = FineTuning { rate: 0.02, entropy: 0.0, batch: 5 };
         let mut search = Compressing::new(agent, compression.clone(), tuning);
         // Worth as much as the first stage is deep.
         let deep = |choices: &[u8]| f32::from(choices[1]);
@@ -135,7 +161,7 @@ mod tests {
             assert!(compression.share(&choices) <= 0.5 + 1e-6);
             let log: f32 = decided.iter().map(|decided| decided.log).sum();
             assert!(log <= 0.0 && log.is_finite());
-            search.learn(Some(&decided), deep(&choices), 0.0);
+            search.learn(decided, deep(&choices), 0.0);
         }
         let after = mean(&search, &mut rng);
         assert!(before < 1.6 && after > 1.9, "{before} {after}");

@@ -103,6 +103,8 @@ pub struct Policy {
     pub observed: Vec<Observed>,
     /// The agent that compresses, in runs that train one; the rule and the Q-network are beside it as they were in the beginning.
     pub agent: Option<Agent>,
+    /// The learning rate at which that agent is fine-tuned.
+    pub agent_rate: f32,
     /// What the check found.
     pub validation: Option<ValidationReport>,
 }
@@ -192,6 +194,8 @@ struct Meta {
     observed: Vec<ObservedMeta>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     agent: Option<AgentConfig>,
+    #[serde(default)]
+    agent_rate: f32,
     validation: Option<ValidationReport>,
 }
 
@@ -256,6 +260,7 @@ impl Policy {
                 .map(|o| ObservedMeta { task: o.task.clone(), family: o.family.clone() })
                 .collect(),
             agent: self.agent.as_ref().map(|agent| agent.config().clone()),
+            agent_rate: self.agent_rate,
             validation: self.validation.clone(),
         };
         let mut tensors: BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)> = BTreeMap::new();
@@ -348,7 +353,10 @@ impl Policy {
         limits.posterior.settings = meta.settings;
         limits.check().map_err(|e| PolicyError::Foreign(format!("its settings are refused: {e}")))?;
         let sizes = (meta.network.candidate_features, meta.network.context_features);
-        if sizes != (layout.candidate_features(), layout.context_features()) || !meta.margin.is_finite() {
+        if sizes != (layout.candidate_features(), layout.context_features())
+            || !meta.margin.is_finite()
+            || !(0.0..=1.0).contains(&meta.agent_rate)
+        {
             return Err(PolicyError::Foreign(
                 "its network is not one for this program's observations".into(),
             ));
@@ -397,6 +405,7 @@ impl Policy {
             prior,
             observed: observed.collect::<Result<_, _>>()?,
             agent,
+            agent_rate: meta.agent_rate,
             validation: meta.validation,
         })
     }

@@ -2,6 +2,7 @@
 //! others of its episode.
 
 use super::TrainerError;
+use crate::validation::gain_over_families;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use srnas_config::CompressConfig;
@@ -10,7 +11,7 @@ use srnas_network::{self as network, Agent, Choice, Named};
 use srnas_oracle::{compress::Offer, run_tasks::RunTasks};
 use srnas_policy::{
     ValidationReport,
-    compress::{Compressing, Drawn, FineTuning, agent_config},
+    compress::{Compressing, Drawn, FineTuning, advantages, agent_config},
 };
 use srnas_wire::Experience;
 use std::{
@@ -20,6 +21,8 @@ use std::{
 
 /// Batches that wait at most; then actors do.
 const WAITING: usize = 4;
+/// Learning rate of an agent that has learned nothing.
+const SCRATCH: f32 = 0.03;
 /// Draws of what was measured before, for one that was not.
 const DRAWS: usize = 50;
 
@@ -37,18 +40,25 @@ pub(super) struct AgentLearner {
     agent: Agent,
     config: CompressConfig,
     waiting: VecDeque<Vec<Step>>,
+    /// At which it is fine-tuned.
+    rate: f32,
 }
 
 impl AgentLearner {
     /// An agent for the tasks of a run, drawn by a seed.
     pub fn new(config: &CompressConfig, tasks: &RunTasks, seed: u64) -> Result<Self, TrainerError> {
         let agent = drawn(config, tasks, seed)?;
-        Ok(Self { agent, config: config.clone(), waiting: VecDeque::new() })
+        Ok(Self { agent, config: config.clone(), waiting: VecDeque::new(), rate: FineTuning::default().rate })
     }
 
     /// The agent as it is.
     pub fn agent(&self) -> &Agent {
         &self.agent
+    }
+
+    /// The learning rate at which it is fine-tuned: the best of the last check.
+    pub fn rate(&self) -> f32 {
+        self.rate
     }
 
     /// Whether more may come in.
@@ -59,6 +69,11 @@ impl AgentLearner {
     /// Whether there is a batch to learn from.
     pub fn is_ready(&self) -> bool {
         self.waiting.len() >= self.config.batch
+    }
+
+    /// Leaves out what waits.
+    pub fn forget(&mut self) {
+        self.waiting.clear();
     }
 
     /// Takes a checked batch in and returns the number of its steps. What names no choice of the agent's is left out.
@@ -101,20 +116,16 @@ impl AgentLearner {
             let heads = self.agent.config().heads.len();
             let earned: Vec<f32> =
                 episode.chunks(heads).map(|student| student.iter().map(|s| s.reward).sum()).collect();
-            let (n, total) = (earned.len() as f32, earned.iter().sum::<f32>());
-            let spread = earned.iter().map(|reward| (reward - total / n).powi(2)).sum::<f32>() / n;
-            let spread = spread.sqrt().max(1e-6);
-            for (student, reward) in episode.chunks(heads).zip(&earned) {
-                let others = (total - reward) / (n - 1.0).max(1.0);
-                // Large budgets differ by little, and count as much.
-                let weight = (reward - others) / spread / steps as f32;
+            // In spreads: large budgets differ by little, and count as much.
+            for (student, advantage) in episode.chunks(heads).zip(advantages(&earned)) {
+                let weight = advantage / steps as f32;
                 let entropy = self.config.entropy / steps as f32;
                 for Step { seen, head, allowed, choice, .. } in student {
                     let made = Choice { seen, head: *head, allowed, choice: *choice };
                     self.agent.add_gradient(&made, weight, entropy);
                 }
             }
-            (sum, students) = (sum + f64::from(total), students + earned.len());
+            (sum, students) = (sum + f64::from(earned.iter().sum::<f32>()), students + earned.len());
         }
         let rate = self.config.learning_rate * (1.0 - share * (1.0 - final_rate));
         (sum / students.max(1) as f64, self.agent.ascend(rate as f32))
@@ -131,52 +142,68 @@ impl AgentLearner {
         Ok(())
     }
 
-    /// Searches of the validation tasks, `starts` teachers and budgets of each: by the agent and by one that has learned nothing, both
-    /// learning as they go.
+    /// Searches of the validation tasks, `starts` teachers and budgets of each: by the agent at each rate of the configuration, of which it
+    /// keeps the best, and by one that has learned nothing.
     pub fn check(
-        &self,
+        &mut self,
         tasks: &RunTasks,
         starts: usize,
         points: &[usize],
         seed: u64,
     ) -> Result<Option<ValidationReport>, TrainerError> {
-        let Some(teachers) = &tasks.teachers else { return Ok(None) };
+        let Some(teachers) = tasks.teachers.clone() else { return Ok(None) };
         let points: Vec<usize> = points.iter().copied().filter(|n| *n <= self.config.check).collect();
         let points = if points.is_empty() { vec![self.config.check] } else { points };
-        let scratch = drawn(&self.config, tasks, seed ^ 0x5c)?;
-        let (mut gains, mut regrets) = (Vec::new(), [BTreeMap::new(), BTreeMap::new()]);
-        let searches = (tasks.validation.len() * starts).max(1) as f64;
+        let mut offers = Vec::new();
         for &task in &tasks.validation {
-            let mut own = Vec::new();
             for start in 0..starts {
                 let mut rng = ChaCha8Rng::seed_from_u64(seed ^ ((task * starts + start) as u64) << 8);
-                let Some(offer) = teachers.draw(&tasks.all, &[task], &mut rng) else { continue };
-                let found =
-                    [&scratch, &self.agent].map(|agent| self.search(agent, &offer, tasks, &mut rng.clone()));
-                let quality = |found: &[f32]| {
-                    let at = points.iter().map(|n| f64::from(shaped_quality(found[n - 1])));
-                    at.sum::<f64>() / points.len() as f64
-                };
-                own.push(quality(&found[1]) - quality(&found[0]));
-                for (regrets, found) in regrets.iter_mut().zip(&found) {
-                    for &n in &points {
-                        *regrets.entry(n).or_insert(0.0) += f64::from(found[n - 1]) / searches;
-                    }
-                }
+                offers.extend(teachers.draw(&tasks.all, &[task], &mut rng).map(|offer| (offer, rng)));
             }
-            gains.push(own);
         }
-        let families = tasks.validation.iter().map(|&i| tasks.all[i].family());
-        let (gain, interval) = crate::validation::gain_over_families(families, &gains);
-        let [rule, trained] = regrets;
+        let search = |agent: &Agent, rate: f32| -> Vec<Vec<f32>> {
+            let one =
+                |(offer, rng): &(Offer, ChaCha8Rng)| self.search(agent, rate, offer, tasks, &mut rng.clone());
+            offers.iter().map(one).collect()
+        };
+        let quality = |found: &Vec<f32>| -> f64 {
+            points.iter().map(|n| f64::from(shaped_quality(found[n - 1]))).sum::<f64>() / points.len() as f64
+        };
+        let total = |found: &[Vec<f32>]| found.iter().map(quality).sum::<f64>();
+        let scratch = search(&drawn(&self.config, tasks, seed ^ 0x5c)?, SCRATCH);
+        let by_rate = self.config.fine_tuning.iter().map(|&rate| (rate, search(&self.agent, rate)));
+        let best = by_rate.max_by(|(_, a), (_, b)| total(a).total_cmp(&total(b)));
+        let Some((rate, found)) = best else { return Ok(None) };
+        let families: Vec<&str> = tasks.validation.iter().map(|&i| tasks.all[i].family()).collect();
+        let of_task = |task: usize| {
+            let all = offers.iter().zip(scratch.iter().zip(&found));
+            let own = all.filter(|((offer, _), _)| offer.task == task);
+            own.map(|(_, (scratch, found))| quality(found) - quality(scratch)).collect()
+        };
+        let gains: Vec<Vec<f64>> = tasks.validation.iter().map(|&task| of_task(task)).collect();
+        let (gain, interval) = gain_over_families(families.into_iter(), &gains);
+        let mean = |all: &[Vec<f32>]| -> BTreeMap<usize, f64> {
+            let at = |n: usize| all.iter().map(|regrets| f64::from(regrets[n - 1])).sum::<f64>();
+            points.iter().map(|&n| (n, at(n) / all.len().max(1) as f64)).collect()
+        };
+        let (rule, trained) = (mean(&scratch), mean(&found));
+        self.rate = rate;
         let tasks = tasks.validation.iter().map(|&i| tasks.all[i].name().into()).collect();
         Ok(Some(ValidationReport { tasks, starts, margin: 0.0, rule, trained, gain, interval }))
     }
 
     /// Normalised regret of the best student after each evaluation.
-    fn search(&self, agent: &Agent, offer: &Offer, tasks: &RunTasks, rng: &mut ChaCha8Rng) -> Vec<f32> {
+    fn search(
+        &self,
+        agent: &Agent,
+        rate: f32,
+        offer: &Offer,
+        tasks: &RunTasks,
+        rng: &mut ChaCha8Rng,
+    ) -> Vec<f32> {
         let (compression, task) = (offer.compression.clone(), &tasks.all[offer.task]);
-        let mut search = Compressing::new(agent.clone(), compression.clone(), fine_tuning(&self.config));
+        let tuning = FineTuning { rate, ..FineTuning::default() };
+        let mut search = Compressing::new(agent.clone(), compression.clone(), tuning);
         let (mut known, mut best, mut regrets) = (HashSet::new(), f32::NEG_INFINITY, Vec::new());
         for _ in 0..self.config.check {
             let drawn = (0..DRAWS).map(|_| search.draw(rng)).find(|drawn| !known.contains(&drawn.choices));
@@ -185,9 +212,9 @@ impl AgentLearner {
                 None => (another(&compression, &known, rng), None),
             };
             let value = task.value(&choices).unwrap_or(f32::NEG_INFINITY);
-            if value.is_finite() {
+            if let Some(decided) = decided.filter(|_| value.is_finite()) {
                 let reward = offer.judge.reward(&compression, &choices, value);
-                search.learn(decided.as_deref(), reward, offer.judge.lipschitz(&choices));
+                search.learn(decided, reward, offer.judge.lipschitz(&choices));
             }
             known.insert(choices);
             best = best.max(value);
@@ -201,11 +228,6 @@ impl AgentLearner {
 fn another(compression: &Arc<Compression>, known: &HashSet<Vec<u8>>, rng: &mut ChaCha8Rng) -> Vec<u8> {
     let mut draws = (0..DRAWS).map(|_| compression.random(rng));
     draws.find(|choices| !known.contains(choices)).unwrap_or_else(|| compression.teacher().to_vec())
-}
-
-/// How searches learn.
-fn fine_tuning(config: &CompressConfig) -> FineTuning {
-    FineTuning { rate: config.fine_tuning_rate as f32, ..FineTuning::default() }
 }
 
 fn drawn(config: &CompressConfig, tasks: &RunTasks, seed: u64) -> Result<Agent, TrainerError> {
@@ -306,7 +328,7 @@ mod tests {
     #[test]
     fn a_check_searches_what_was_kept_out() {
         let (config, tasks) = tasks();
-        let learner = AgentLearner::new(&config.compress, &tasks, 1).unwrap();
+        let mut learner = AgentLearner::new(&config.compress, &tasks, 1).unwrap();
         let report = learner.check(&tasks, 3, &[5, 10, 50], 7).unwrap().unwrap();
         assert_eq!((report.tasks.len(), report.starts), (1, 3));
         assert_eq!(report.rule.keys().copied().collect::<Vec<_>>(), [5, 10]);

@@ -34,6 +34,7 @@ impl Trainer {
             prior: None,
             observed: Vec::new(),
             agent: self.agent.as_ref().map(|learner| learner.agent().clone()),
+            agent_rate: self.agent.as_ref().map_or(0.0, AgentLearner::rate),
             validation,
         })
     }
@@ -109,7 +110,8 @@ impl Trainer {
     }
 
     /// What the agent is worth where it has not been, beside one that has learned nothing.
-    fn check_agent(&self, agent: &AgentLearner) -> Result<Option<ValidationReport>, TrainerError> {
+    fn check_agent(&mut self) -> Result<Option<ValidationReport>, TrainerError> {
+        let Some(agent) = &mut self.agent else { return Ok(None) };
         if !self.validator.has_tasks() {
             warn!("nothing could be checked: name validation.families");
             return Ok(None);
@@ -158,8 +160,8 @@ impl Trainer {
         // Whatever happens from here on, there is a policy.
         let rule = self.save_rule(network.clone(), path)?;
         self.finish_predictor(stop)?;
-        if let Some(agent) = &self.agent {
-            report = self.check_agent(agent)?;
+        if self.agent.is_some() {
+            report = self.check_agent()?;
         } else if self.validator.has_tasks() && self.updates > 0 {
             info!("last check of the best weights, with fresh starts");
             let check =

@@ -407,6 +407,13 @@ impl Trainer {
         self.agent.as_ref().map_or_else(|| self.limiter.owes(ratio), AgentLearner::is_ready)
     }
 
+    /// Leaves out what an agent has not learned from yet.
+    pub fn forget_episodes(&mut self) {
+        if let Some(agent) = &mut self.agent {
+            agent.forget();
+        }
+    }
+
     /// Whether there is something to learn from.
     fn may_learn(&self) -> bool {
         let by_value = || self.limiter.may_sample() && !self.replay.is_empty();

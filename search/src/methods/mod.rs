@@ -95,7 +95,7 @@ pub const METHODS: &[(&str, &str)] = &[
     ),
     (
         "rc-nas",
-        "compresses a wide residual network: an agent decides stage after stage by two LSTMs; policy=FILE (one that was trained, else from scratch), rate=0.003 (from scratch 0.01), entropy=0.0001, baseline=0.9, lstm=32, hidden=64, reward=accuracy|compression",
+        "compresses a wide residual network: an agent decides stage after stage by two LSTMs; policy=FILE (one that was trained, else from scratch), rate (as its run found best; from scratch 0.03), entropy=0.001, batch=5, lstm=32, hidden=64, reward=accuracy|compression",
     ),
     ("uniform-scaling", "a teacher's depths and widths scaled alike, the nearest to the budget first"),
     (

@@ -16,25 +16,27 @@ use srnas_policy::{
 use srnas_space::{Choices, wrn::PREFIX};
 use std::path::Path;
 
-/// Learning rates of one that was trained and of one that begins.
-const RATES: [f64; 2] = [0.003, 0.01];
+/// Learning rate of one that begins; one that was trained has its own.
+const SCRATCH: f64 = 0.03;
 /// Evaluations of a round of N2N, after whose rounds limits are softened less and less.
 const ROUND: usize = 5;
 
 pub fn prepare(spec: &MethodSpec, p: &Preparation) -> Result<Starter, SpecError> {
     let mut options = spec.options()?;
-    let file = options.text("policy");
-    let rate = options.number("rate", RATES[usize::from(file.is_none())], 0.0)?;
+    let trained = options.text("policy").map(|file| trained(file, p)).transpose();
+    let trained = trained.map_err(|reason| spec.unfit(reason))?;
+    let known = trained.as_ref().map_or(SCRATCH, |(_, rate)| f64::from(*rate));
+    let rate = options.number("rate", known, 0.0)?;
     let defaults = FineTuning::default();
     let entropy = options.number("entropy", defaults.entropy.into(), 0.0)? as f32;
-    let keep = options.number("baseline", defaults.keep, 0.0)?;
+    let batch = options.whole("batch", defaults.batch, 2)?;
     let (lstm, hidden) = (options.whole("lstm", 32, 1)?, options.whole("hidden", 64, 1)?);
     let earns = match options.word("reward", &["accuracy", "compression"])? {
         "compression" => Earns::Compression,
         _ => Earns::Accuracy,
     };
     options.end()?;
-    let tuning = FineTuning { rate: rate as f32, entropy, keep };
+    let tuning = FineTuning { rate: rate as f32, entropy, batch };
     let students = p.students.cloned().or_else(|| Students::of_space(p.space));
     let Some((students, shape)) = students.zip(agent_config(p.space, lstm, hidden)) else {
         let space = p.space.name();
@@ -42,11 +44,10 @@ pub fn prepare(spec: &MethodSpec, p: &Preparation) -> Result<Starter, SpecError>
             "compresses wide residual networks ({PREFIX}-28-10 and its like), and {space} has others"
         )));
     };
-    let trained = file.map(|file| trained(file, p)).transpose().map_err(|reason| spec.unfit(reason))?;
     Ok(Box::new(move |begin| {
         let mut rng = begin.rng();
         let agent = match &trained {
-            Some(agent) => agent.clone(),
+            Some((agent, _)) => agent.clone(),
             None => Agent::new(shape.clone(), &mut rng).map_err(|e| MethodError(e.to_string()))?,
         };
         let Students { compression, judge } = students.clone();
@@ -57,15 +58,15 @@ pub fn prepare(spec: &MethodSpec, p: &Preparation) -> Result<Starter, SpecError>
     }))
 }
 
-/// The agent of a policy file, for this space.
-fn trained(file: &str, p: &Preparation) -> Result<Agent, String> {
+/// The agent of a policy file, for this space, and the rate at which it learns.
+fn trained(file: &str, p: &Preparation) -> Result<(Agent, f32), String> {
     let policy = policy::Policy::load(Path::new(file)).map_err(|e| format!("cannot be used: {e}"))?;
     let agent = policy.agent.ok_or_else(|| {
         format!("cannot be used: {file} has no agent; train one with srnas run --config configs/rc-nas.toml")
     })?;
     let (of, own) = (agent.config(), p.space.name());
     match agent_config(p.space, of.lstm, of.hidden) {
-        Some(shape) if shape == *of => Ok(agent),
+        Some(shape) if shape == *of => Ok((agent, policy.agent_rate)),
         _ => {
             Err(format!("cannot be used: its agent decides on {}, and {own} has other choices", policy.space))
         }
@@ -94,8 +95,9 @@ impl Policy for RcNas {
         let broken = values[self.objectives.min(values.len())..].iter().any(|slack| *slack < 0.0);
         let reward = if broken { Earns::beyond(reward, self.told / ROUND) } else { reward };
         self.told += 1;
-        if reward.is_finite() {
-            self.search.learn(drawn.as_deref(), reward, self.judge.lipschitz(choices));
+        // What was not drawn by the agent, as the start, says nothing of its choices.
+        if let Some(decided) = drawn.filter(|_| reward.is_finite()) {
+            self.search.learn(decided, reward, self.judge.lipschitz(choices));
         }
     }
 }

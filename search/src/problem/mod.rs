@@ -197,7 +197,7 @@ impl Problem {
     }
 
     /// The same among the architectures that keep limits on what is known without training, such as what they cost, and are within a
-    /// teacher: nothing else is asked for, so that every method searches within them. `teacher` is as [`compress::teacher`] reads it; in a
+    /// teacher, unless a limit lets them have more than it: nothing else is asked for, so that every method searches within them. `teacher` is as [`compress::teacher`] reads it; in a
     /// space that has teachers it is the largest network where none is given.
     ///
     /// # Errors
@@ -238,9 +238,11 @@ impl Problem {
             let lipschitz = compress::lipschitz(catalog, &first, count);
             Judge::new(teacher, Some(&self.searched[0]), lipschitz, Earns::default())
         });
-        let within = Part { limits: &known, teacher: teacher.as_deref().filter(|_| teacher != largest) };
-        let name = match within.teacher {
-            Some(teacher) => named(format!("{} within {}", self.name, whole.format(teacher)), &known),
+        let teacher_of_part = teacher.as_deref().filter(|_| teacher != largest);
+        let grows = limits.iter().any(KnownLimit::is_beyond_the_teacher);
+        let within = Part { limits: &known, teacher: teacher_of_part.filter(|_| !grows) };
+        let name = match teacher_of_part {
+            Some(teacher) => named(format!("{} of {}", self.name, whole.format(teacher)), &known),
             None => named(&self.name, &known),
         };
         let searched = keeping(&self.searched, &within, || name.clone())?;
