@@ -1,6 +1,6 @@
 """The training step of `oracle/benches/training_step.rs` in PyTorch, to compare with.
 
-The same networks of NAS-Bench-201 cells, the same batch of 64 images and the same step: forward, cross-entropy, backward, SGD
+The same networks of NAS-Bench-201 cells and the same wide residual networks, the same batch of 64 images and the same step: forward, cross-entropy, backward, SGD
 with Nesterov momentum and weight decay. Prints milliseconds a step.
 
     pip install torch
@@ -18,12 +18,14 @@ from torch import nn
 
 EDGES = [(0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3)]
 EVERYTHING, ALL = [3, 1, 3, 2, 4, 3], [3] * 6
-# Name, cell, channels, size, width, stages.
+# Name, cell, channels, size, width, stages; of wide residual networks blocks a stage and widening factor in place of a cell.
 CASES = [
     ("digits, a cell of everything", EVERYTHING, 1, 8, 4, 2),
     ("digits, all 3x3", ALL, 1, 8, 4, 2),
     ("CIFAR-10, a cell of everything", EVERYTHING, 3, 32, 16, 3),
     ("CIFAR-10, all 3x3", ALL, 3, 32, 16, 3),
+    ("digits, WRN-16-2", (2, 2), 1, 8, 2, 3),
+    ("CIFAR-10, WRN-10-1", (1, 1), 3, 32, 16, 3),
 ]
 
 
@@ -61,7 +63,40 @@ class Reduction(nn.Module):
         return self.inner(images) + self.shortcut(images)
 
 
+class Block(nn.Module):
+    """Pre-activation: the shortcut of a block that changes its shape begins behind the first activation."""
+
+    def __init__(self, inputs, outputs, stride):
+        super().__init__()
+        self.norms = nn.ModuleList([nn.BatchNorm2d(inputs), nn.BatchNorm2d(outputs)])
+        self.convs = nn.ModuleList(
+            [nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)]
+        )
+        same = inputs == outputs and stride == 1
+        self.shortcut = None if same else nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+
+    def forward(self, images):
+        active = F.relu(self.norms[0](images))
+        carried = images if self.shortcut is None else self.shortcut(active)
+        return carried + self.convs[1](F.relu(self.norms[1](self.convs[0](active))))
+
+
+def wide(shape, channels, width, stages):
+    depth, factor = shape
+    inputs = max(width, 4)
+    layers = [nn.Conv2d(channels, inputs, 3, 1, 1, bias=False)]
+    for stage in range(stages):
+        outputs = (width << stage) * factor
+        for block in range(depth):
+            layers.append(Block(inputs, outputs, 2 if stage > 0 and block == 0 else 1))
+            inputs = outputs
+    last = [nn.BatchNorm2d(inputs), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, 10)]
+    return nn.Sequential(*layers, *last)
+
+
 def network(choices, channels, width, stages):
+    if isinstance(choices, tuple):
+        return wide(choices, channels, width, stages)
     layers = [conv_norm(channels, width, 3, relu=False)]
     for stage in range(stages):
         if stage > 0:
