@@ -14,8 +14,10 @@ use std::time::Duration;
 #[global_allocator]
 static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const EVERYTHING: &str = "|nor_conv_3x3~0|+|skip_connect~0|nor_conv_3x3~1|+|nor_conv_1x1~0|avg_pool_3x3~1|nor_conv_3x3~2|";
-const ALL: &str = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|";
+const EVERYTHING: &str =
+    "|nor_conv_3x3~0|+|skip_connect~0|nor_conv_3x3~1|+|nor_conv_1x1~0|avg_pool_3x3~1|nor_conv_3x3~2|";
+const ALL: &str =
+    "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|";
 const WIDE: &str = "stem_stride=1,depth1=2,width1=2x,depth2=2,width2=2x,depth3=2,width3=2x";
 const NARROW: &str = "stem_stride=1,depth1=1,width1=1x,depth2=1,width2=1x,depth3=1,width3=1x";
 
@@ -25,7 +27,14 @@ const CASES: [(&str, &str, &str, Shape, Scale, usize); 6] = [
     ("digits, all 3x3", "nb201", ALL, DIGITS, SMALL, 64),
     ("CIFAR-10, a cell of everything", "nb201", EVERYTHING, CIFAR, USUAL, 64),
     ("CIFAR-10, all 3x3", "nb201", ALL, CIFAR, USUAL, 64),
-    ("digits, WRN-16-2", "wrn-compress-22-3-basic", WIDE, DIGITS, Scale { width: 2, stages: 3, cells: 1 }, 64),
+    (
+        "digits, WRN-16-2",
+        "wrn-compress-22-3-basic",
+        WIDE,
+        DIGITS,
+        Scale { width: 2, stages: 3, cells: 1 },
+        64,
+    ),
     ("CIFAR-10, WRN-10-1", "wrn-compress-22-3-basic", NARROW, CIFAR, USUAL, 64),
 ];
 const DIGITS: Shape = Shape { channels: 1, size: [8, 8], classes: 10 };

@@ -105,6 +105,14 @@ pub fn print_summary(summary: &srnas_learner::Summary, command: &str, run_dir: &
         progress.measurements
     );
     match &policy.validation {
+        None if policy.agent.is_some() => println!(
+            "Exported: the agent, and the base rule beside it; the agent was not checked{}.",
+            if summary.stopped {
+                ": the run was stopped before its end"
+            } else {
+                ": nothing was kept out to check it on"
+            }
+        ),
         None if summary.stopped => println!(
             "Stopped before the end. Exported: the base rule, for the last check needs the end of the run."
         ),

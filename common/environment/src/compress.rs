@@ -32,12 +32,13 @@ pub enum Earns {
 }
 
 impl Earns {
-    /// The reward of a student with a share of the teacher's cost and so many times its accuracy.
+    /// The reward of a student with a share of the teacher's cost and so many times its accuracy. Below 0, as of a loss, more would be worth
+    /// less: then savings do not count.
     pub fn of(self, share: f32, accuracy: f32) -> f32 {
         let saved = 1.0 - share;
         match self {
-            Self::Accuracy => accuracy,
-            Self::Compression => saved * (2.0 - saved) * accuracy,
+            Self::Compression if accuracy > 0.0 => saved * (2.0 - saved) * accuracy,
+            Self::Accuracy | Self::Compression => accuracy,
         }
     }
 
@@ -497,6 +498,7 @@ mod tests {
     #[test]
     fn rewards_are_the_published_ones() {
         assert_eq!(Earns::Compression.of(0.25, 0.8), 0.75 * 1.25 * 0.8);
+        assert_eq!(Earns::Compression.of(0.25, -0.8), -0.8);
         assert_eq!((Earns::Compression.of(1.0, 1.0), Earns::Accuracy.of(1.0, 0.9)), (0.0, 0.9));
         assert_eq!(
             (Earns::beyond(0.5, 0), Earns::beyond(0.5, 15), Earns::beyond(0.5, 99)),

@@ -171,6 +171,12 @@ impl Agent {
     /// # Errors
     /// Weights of another shape.
     pub fn from_tensors(config: AgentConfig, tensors: &Named) -> Result<Self> {
+        config.check()?;
+        let found = tensors.get("weights").map_or(0, candle_core::Tensor::elem_count);
+        if found != config.weights() {
+            let wanted = config.weights();
+            return Err(Error::Weights(format!("an agent's weights are {found} numbers, not {wanted}")));
+        }
         let mut agent = Self::new(config, &mut StdRng::seed_from_u64(0))?;
         let mut lists = [const { None }; 4];
         for (place, (name, own)) in lists.iter_mut().zip(agent.parameters.lists()) {

@@ -92,7 +92,9 @@ impl AgentLearner {
                 let choices = experience.candidates[row..row + count].iter().map(|c| c.to_f32() as usize);
                 let choices: Vec<usize> = choices.filter(|choice| *choice < size).collect();
                 choices.iter().for_each(|&choice| allowed[choice] = true);
-                if let Some(&choice) = choices.get(usize::from(experience.actions[step])) {
+                let made =
+                    choices.get(usize::from(experience.actions[step])).filter(|_| choices.len() == count);
+                if let Some(&choice) = made {
                     episode.push(Step { seen, head, allowed, choice, reward: experience.rewards[step] });
                 }
                 (row, observation, step) = (row + count, observation + 1, step + 1);
@@ -320,7 +322,9 @@ mod tests {
         learner.insert(&bad);
         assert_eq!(learner.waiting.len(), 1);
         let mut bad = good;
-        bad.candidates.iter_mut().for_each(|c| *c = f16::from_f32(1000.0));
+        for row in (0..bad.candidates.len()).step_by(3) {
+            bad.candidates[row] = f16::from_f32(1000.0);
+        }
         learner.insert(&bad);
         assert_eq!(learner.waiting.len(), 1);
     }
