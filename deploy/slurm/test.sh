@@ -1,0 +1,102 @@
+#!/usr/bin/env bash
+# The job scripts on a real Slurm: a cluster of this one machine, started for the test under your own name, in a folder that
+# goes away. About four minutes, for time limits are whole minutes.
+#
+#   deploy/slurm/test.sh target/release/srnas
+#
+# Needs slurmctld, slurmd, sbatch and munged (Debian: apt install slurm-wlm munge), no configuration of theirs and no daemon
+# that runs already; says that it is skipped without them.
+set -euo pipefail
+exec </dev/null
+
+say() { printf '%s\n' "slurm test: $*"; }
+skip() { say "skipped: $*"; exit 0; }
+
+[ $# -eq 1 ] || { say "usage: deploy/slurm/test.sh PROGRAM"; exit 2; }
+[ -x "$1" ] || { say "there is no program $1: build it first"; exit 2; }
+SRNAS=$(realpath "$1"); export SRNAS
+cd "$(dirname "$0")/../.."
+PATH=$PATH:/usr/sbin:/sbin
+for program in munged slurmctld slurmd sbatch python3; do
+    command -v "$program" >/dev/null || skip "there is no $program (Debian: apt install slurm-wlm munge)"
+done
+
+# --- The cluster, which goes away however this ends ----------------------------------------------------------------
+
+work=$(mktemp -d)
+export SLURM_CONF=$work/slurm.conf
+succeeded=
+
+finish() {
+    if [ -z "$succeeded" ]; then
+        say "failed; the last words:"
+        squeue --all 2>&1 || true
+        tail -n 20 "$work"/*.log || true
+    fi
+    scancel --user "$(id -un)" >/dev/null 2>&1 || true
+    for daemon in slurmd slurmctld munged; do
+        [ ! -s "$work/$daemon.pid" ] || kill "$(cat "$work/$daemon.pid")" 2>/dev/null || true
+    done
+    sleep 1
+    rm -rf "$work"
+}
+trap finish EXIT
+trap 'exit 1' INT TERM
+
+step() { say "$*"; }
+fail() { say "FAILED: $*"; exit 1; }
+
+# eventually SECONDS COMMAND…: tries until it holds.
+eventually() {
+    local began=$SECONDS limit=$1; shift
+    until "$@"; do
+        ((SECONDS - began < limit)) || fail "not within $limit s: $*"
+        sleep 0.5
+    done
+    say "  ok after $((SECONDS - began)) s: $*"
+}
+
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("", 0)); print(s.getsockname()[1])'; }
+node=$(hostname -s)
+user=$(id -un)
+head -c 1024 /dev/urandom > "$work/munge.key"
+chmod 700 "$work"; chmod 400 "$work/munge.key"
+mkdir "$work/state" "$work/spool"
+# Jobs may not be started again for two minutes after a requeue, unless credentials run out sooner.
+cat > "$SLURM_CONF" <<END
+ClusterName=test
+SlurmctldHost=$node(127.0.0.1)
+SlurmctldPort=$(free_port)
+SlurmdPort=$(free_port)
+SlurmUser=$user
+SlurmdUser=$user
+AuthType=auth/munge
+AuthInfo=socket=$work/munge.socket,cred_expire=5
+CryptoType=crypto/munge
+StateSaveLocation=$work/state
+SlurmdSpoolDir=$work/spool
+SlurmctldPidFile=$work/slurmctld.pid
+SlurmdPidFile=$work/slurmd.pid
+SlurmctldLogFile=$work/slurmctld.log
+SlurmdLogFile=$work/slurmd.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SwitchType=switch/none
+MpiDefault=none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU
+SlurmdParameters=config_overrides
+KillWait=10
+ReturnToService=2
+NodeName=$node NodeAddr=127.0.0.1 CPUs=8 RealMemory=1000 State=UNKNOWN
+PartitionName=main Nodes=$node Default=YES MaxTime=INFINITE State=UP
+END
+
+step "start a cluster of one node"
+# Its folder's parents may be anybody's: it is told not to mind.
+munged --force --key-file="$work/munge.key" --socket="$work/munge.socket" --pid-file="$work/munged.pid" \
+    --log-file="$work/munged.log" --seed-file="$work/munged.seed" 2>/dev/null
+slurmctld
+slurmd
+idle() { [ "$(sinfo --noheader --format %T 2>/dev/null)" = idle ]; }
+eventually 30 idle
