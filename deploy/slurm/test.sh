@@ -100,3 +100,36 @@ slurmctld
 slurmd
 idle() { [ "$(sinfo --noheader --format %T 2>/dev/null)" = idle ]; }
 eventually 30 idle
+
+# --- The cases -----------------------------------------------------------------------------------------------------
+
+# Jobs inherit what is exported; a token of the caller's would be used in place of their own.
+unset SRNAS_TOKEN_FILE
+submit() { sbatch --parsable --chdir "$PWD" --output "$work/%x-%A_%a.log" "$@"; }
+# What a job is, such as COMPLETED; of an array what its jobs are, each once.
+state() { scontrol show job "$1" | grep -o 'JobState=[A-Z_]*' | cut -d = -f 2 | sort -u | paste -s -d ,; }
+is() { [ "$(state "$1")" = "$2" ]; }
+over() { is "$1" COMPLETED; }
+says() { cat "$work/$1"*.log 2>/dev/null | grep -q "$2"; }
+times() { [ "$(cat "$work/$1"*.log 2>/dev/null | grep -c "$2")" -ge "$3" ]; }
+pending() { squeue --noheader --states=PENDING --jobs "$1" --format %r; }
+
+step "a learner with little time, and 2 actors"
+export RUN_DIR=$work/runs/digits
+# Slurm warns up to half a minute earlier than it is told to: here 60 to 90 s before the end of two minutes.
+soon=(--time=2 --signal=B:USR1@60)
+learner=$(submit "${soon[@]}" deploy/slurm/learner.sbatch --config configs/digits.toml --set run.minutes=1.2 --set checkpoint.minutes=0.1)
+actors=$(submit --dependency=after:"$learner" --array=1-2 deploy/slurm/actors.sbatch)
+
+step "a search, and 2 evaluators with little time"
+export RUN_DIR=$work/runs/spirals
+search=$(submit deploy/slurm/search.sbatch --space examples/own/space.toml --minimise loss --budget 60)
+evaluators=$(submit "${soon[@]}" --dependency=after:"$search" --array=1-2 deploy/slurm/evaluators.sbatch --oracle 'cmd:python3 examples/own/train.py')
+
+step "all of them find each other, by an address and a token that are nobody else's"
+eventually 60 times srnas-actors "joined the learner" 2
+eventually 60 says srnas-search "measured"
+for run in digits spirals; do
+    [[ $(cat "$work/runs/$run.slurm/address") == http://*:* ]] || fail "there is no address of $run"
+    [ "$(stat -c %a "$work/runs/$run.slurm/token")" = 600 ] || fail "others may read the token of $run"
+done
