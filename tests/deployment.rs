@@ -108,7 +108,7 @@ fn a_learner_that_trains_shows_every_metric_that_is_asked_for() {
     let served = learner.seen.iter().find_map(|line| line.split("HTTP serves").nth(1).map(str::to_string));
     let served = served.unwrap_or_else(|| learner.wait_for(&["HTTP serves"], SOON));
     let http = served.split("address=").nth(1).unwrap().trim().to_string();
-    let actor = setup.actor(&format!("http://{address}"), "one");
+    let actor = setup.actor(&address, "one");
 
     let texts = ASKING.map(read);
     let wanted: BTreeSet<&str> = texts.iter().flat_map(|text| asked(text)).collect();
@@ -138,14 +138,22 @@ fn the_rules_fire_when_they_should_and_keep_still_otherwise() {
         );
         return;
     }
-    let folder = root().join("deploy/prometheus");
+    // Debian's knows nothing of Kubernetes: there the rest of that configuration is looked at.
+    let folder = tempfile::TempDir::new().unwrap();
+    for file in ["recording.yml", "alerts.yml", "tests.yml", "prometheus.yml", "kubernetes.yml"] {
+        let found = "kubernetes_sd_configs:\n      - role: endpoints\n";
+        let text = read(Path::new("deploy/prometheus").join(file));
+        assert_eq!(text.contains(found), file == "kubernetes.yml", "{file}");
+        let text = text.replace(found, "static_configs:\n      - targets: [\"learner:9090\"]\n");
+        fs::write(folder.path().join(file), text).unwrap();
+    }
     for arguments in [
         &["check", "rules", "alerts.yml", "recording.yml"][..],
         &["check", "config", "--syntax-only", "prometheus.yml"],
         &["check", "config", "--syntax-only", "kubernetes.yml"],
         &["test", "rules", "tests.yml"],
     ] {
-        let out = Command::new(&promtool).args(arguments).current_dir(&folder).output().unwrap();
+        let out = Command::new(&promtool).args(arguments).current_dir(folder.path()).output().unwrap();
         assert!(out.status.success(), "promtool {arguments:?}: {out:?}");
     }
 }
@@ -156,6 +164,27 @@ fn every_alert_has_a_case_in_which_it_fires() {
     let fires: BTreeSet<&str> = names_after(&tests, "- alertname: ").collect();
     for alert in names_after(&alerts, "- alert: ") {
         assert!(fires.contains(alert), "deploy/prometheus/tests.yml has no case in which {alert} fires");
+    }
+}
+
+#[test]
+fn the_reference_page_has_every_alert_and_what_is_recorded() {
+    let (page, alerts) = (read("docs/metrics.md"), read("deploy/prometheus/alerts.yml"));
+    let mut wanted = BTreeSet::new();
+    for alert in alerts.split("- alert: ").skip(1) {
+        let (name, rest) = alert.split_once('\n').unwrap();
+        let severity = rest.split("severity: ").nth(1).unwrap().split([' ', '}', '\n']).next().unwrap();
+        wanted.insert((name, severity));
+    }
+    let rows = page.lines().filter_map(|line| {
+        let mut cells = line.strip_prefix("| `")?.split(" | ");
+        Some((cells.next()?.strip_suffix('`')?, cells.next()?))
+    });
+    let is_severity = |severity: &str| ["critical", "warning", "info"].contains(&severity);
+    let told: BTreeSet<_> = rows.filter(|(_, severity)| is_severity(severity)).collect();
+    assert_eq!(told, wanted, "docs/metrics.md and deploy/prometheus/alerts.yml");
+    for name in names_after(&read("deploy/prometheus/recording.yml"), "- record: ") {
+        assert!(page.contains(&format!("`{name}`")), "docs/metrics.md does not tell of {name}");
     }
 }
 

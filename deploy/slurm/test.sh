@@ -87,8 +87,9 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
 SlurmdParameters=config_overrides
 KillWait=10
+SchedulerParameters=sched_interval=3,bf_interval=3
 ReturnToService=2
-NodeName=$node NodeAddr=127.0.0.1 CPUs=8 RealMemory=1000 State=UNKNOWN
+NodeName=$node NodeAddr=127.0.0.1 CPUs=8 RealMemory=64000 State=UNKNOWN
 PartitionName=main Nodes=$node Default=YES MaxTime=INFINITE State=UP
 END
 
@@ -133,3 +134,57 @@ for run in digits spirals; do
     [[ $(cat "$work/runs/$run.slurm/address") == http://*:* ]] || fail "there is no address of $run"
     [ "$(stat -c %a "$work/runs/$run.slurm/token")" = 600 ] || fail "others may read the token of $run"
 done
+
+step "somebody takes the search's node: it goes back into the queue, and goes on with what was measured"
+eventually 60 says srnas-search "[1-9][0-9]* of 60"
+scontrol requeue "$search"
+eventually 60 times srnas-search "serves at" 2
+
+step "the learner's time is over: it writes a checkpoint, and goes on from there when its turn comes again"
+eventually 120 says srnas-learner "back into the queue"
+says srnas-learner "checkpoint path=" || fail "no checkpoint was written"
+eventually 60 says srnas-learner "the run goes on"
+eventually 60 times srnas-actors "joined" 4
+
+step "the evaluators' time is over: they come back under their names"
+eventually 120 times srnas-evaluators "(start 2) goes to" 2
+
+step "the run and the search end, and so do all jobs"
+eventually 180 over "$learner"
+eventually 60 over "$actors"
+eventually 120 over "$search"
+eventually 60 over "$evaluators"
+[ "$(cat "$work/runs/digits.slurm/address")" = over ] || fail "nobody says that the run is over"
+[ -s "$work/runs/digits/policy.safetensors" ] || fail "there is no policy"
+rows=$(tail -n +2 "$work/runs/spirals/measurements.csv" | wc -l)
+[ "$rows" = 60 ] || fail "$rows measurements in place of 60"
+
+step "a learner is cancelled: it writes a checkpoint and stays away; submitted again it goes on, and its actor follows"
+export RUN_DIR=$work/runs/cancelled
+long=(deploy/slurm/learner.sbatch --config configs/digits.toml --set run.minutes=60)
+first=$(submit --job-name=first "${long[@]}")
+follower=$(submit --job-name=follower --dependency=after:"$first" deploy/slurm/actors.sbatch)
+eventually 60 says follower "joined the learner"
+eventually 60 says first "acts with the policy\\|updates/s"
+scancel "$first"
+eventually 60 is "$first" CANCELLED
+says first "checkpoint path=" || fail "no checkpoint was written"
+says first "submitted again it goes on" || fail "it was not let end"
+second=$(submit --job-name=second "${long[@]}")
+eventually 60 says second "the run goes on"
+eventually 60 says follower "served elsewhere"
+eventually 60 times follower "joined the learner" 2
+scancel "$second" "$follower"
+eventually 60 is "$second" CANCELLED
+eventually 60 is "$follower" CANCELLED
+
+step "a learner that fails says so to those who wait for it"
+export RUN_DIR=$work/runs/failed
+failing=$(submit --job-name=failing deploy/slurm/learner.sbatch --config nowhere.toml)
+waiting=$(submit --job-name=waiting --dependency=after:"$failing" deploy/slurm/actors.sbatch)
+eventually 60 is "$failing" FAILED
+eventually 90 is "$waiting" FAILED
+says waiting "the server failed" || fail "the actor does not say why it ends"
+
+succeeded=yes
+say "passed in $SECONDS s"
