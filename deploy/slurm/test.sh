@@ -113,7 +113,6 @@ is() { [ "$(state "$1")" = "$2" ]; }
 over() { is "$1" COMPLETED; }
 says() { cat "$work/$1"*.log 2>/dev/null | grep -q "$2"; }
 times() { [ "$(cat "$work/$1"*.log 2>/dev/null | grep -c "$2")" -ge "$3" ]; }
-pending() { squeue --noheader --states=PENDING --jobs "$1" --format %r; }
 
 step "a learner with little time, and 2 actors"
 export RUN_DIR=$work/runs/digits
@@ -123,26 +122,31 @@ learner=$(submit "${soon[@]}" deploy/slurm/learner.sbatch --config configs/digit
 actors=$(submit --dependency=after:"$learner" --array=1-2 deploy/slurm/actors.sbatch)
 
 step "a search, and 2 evaluators with little time"
+# Three seconds on any machine.
+# shellcheck disable=SC2016
+printf '%s\n' '#!/bin/sh' 'sleep 3; echo "{\"loss\": $(cksum | cut -c 1-4)}"' > "$work/measure"
+chmod +x "$work/measure"
 export RUN_DIR=$work/runs/spirals
 search=$(submit deploy/slurm/search.sbatch --space examples/own/space.toml --minimise loss --budget 60)
-evaluators=$(submit "${soon[@]}" --dependency=after:"$search" --array=1-2 deploy/slurm/evaluators.sbatch --oracle 'cmd:python3 examples/own/train.py')
+evaluators=$(submit "${soon[@]}" --dependency=after:"$search" --array=1-2 deploy/slurm/evaluators.sbatch --oracle "cmd:$work/measure")
 
 step "all of them find each other, by an address and a token that are nobody else's"
-eventually 60 times srnas-actors "joined the learner" 2
-eventually 60 says srnas-search "measured"
+eventually 90 times srnas-actors "joined the learner" 2
 for run in digits spirals; do
     [[ $(cat "$work/runs/$run.slurm/address") == http://*:* ]] || fail "there is no address of $run"
     [ "$(stat -c %a "$work/runs/$run.slurm/token")" = 600 ] || fail "others may read the token of $run"
 done
 
 step "somebody takes the search's node: it goes back into the queue, and goes on with what was measured"
-eventually 60 says srnas-search "[1-9][0-9]* of 60"
+eventually 60 says srnas-search " [1-9][0-9]* measured"
 scontrol requeue "$search"
 eventually 60 times srnas-search "serves at" 2
 
 step "the learner's time is over: it writes a checkpoint, and goes on from there when its turn comes again"
 eventually 120 says srnas-learner "back into the queue"
 says srnas-learner "checkpoint path=" || fail "no checkpoint was written"
+# The last check takes longer than such a turn.
+scontrol update job="$learner" TimeLimit=10
 eventually 60 says srnas-learner "the run goes on"
 eventually 60 times srnas-actors "joined" 4
 
