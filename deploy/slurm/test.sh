@@ -138,6 +138,9 @@ for run in digits spirals; do
     [[ $(cat "$work/runs/$run.slurm/address") == http://*:* ]] || fail "there is no address of $run"
     [ "$(stat -c %a "$work/runs/$run.slurm/token")" = 600 ] || fail "others may read the token of $run"
 done
+asked=$("$SRNAS" status --learner "$(cat "$work/runs/digits.slurm/address")" --token-file "$work/runs/digits.slurm/token")
+[[ $asked == *"2-1 "*"2-2 "* ]] || fail "the learner knows its actors under other names: $asked"
+! "$SRNAS" status --learner "$(cat "$work/runs/digits.slurm/address")" >/dev/null 2>&1 || fail "no token is asked for"
 
 step "somebody takes the search's node: it goes back into the queue, and goes on with what was measured"
 eventually 60 says srnas-search " [1-9][0-9]* measured"
