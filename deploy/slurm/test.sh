@@ -34,6 +34,10 @@ finish() {
         tail -n 20 "$work"/*.log || true
     fi
     scancel --user "$(id -un)" >/dev/null 2>&1 || true
+    for _ in {1..30}; do
+        [ -n "$(squeue --noheader 2>/dev/null)" ] || break
+        sleep 0.5
+    done
     for daemon in slurmd slurmctld munged; do
         [ ! -s "$work/$daemon.pid" ] || kill "$(cat "$work/$daemon.pid")" 2>/dev/null || true
     done
