@@ -5,6 +5,8 @@
 #   deploy/test.sh target/release/srnas     puts this program into the image, in place of compiling it there
 #   deploy/test.sh --full                   builds the image as users do, from deploy/Dockerfile
 #
+# Before it come the manifests for Kubernetes, which need no engine (deploy/kubernetes/test.sh).
+#
 # Needs a Docker engine with compose, and the tables of NAS-Bench-201 in $SRNAS_BENCH_SOURCES/nasbench201; says that it is
 # skipped without them. Where no base image can be pulled, $BASE_IMAGES may name a script that makes debian:bookworm-slim
 # and, unless it is given --runtime-only, rust:1.95-bookworm.
@@ -24,6 +26,10 @@ case $1 in
     *) program=$(realpath "$1"); [ -x "$program" ] || { say "there is no program $1: build it first"; exit 2; } ;;
 esac
 cd "$(dirname "$0")/.."
+
+# --- What needs no engine ------------------------------------------------------------------------------------------
+
+deploy/kubernetes/test.sh
 
 # --- What it needs -------------------------------------------------------------------------------------------------
 

@@ -121,9 +121,11 @@ pub(crate) async fn serve(
     serve_routes(listener, router.merge(routes(pages)), what, shutdown).await;
 }
 
-/// Serves pages alone until `shutdown`. A failure is logged.
+/// Serves pages alone until `shutdown`, and `/healthz`, by which whoever starts and stops processes sees that they are served. A
+/// failure is logged.
 pub async fn serve_pages(listener: TcpListener, pages: Arc<Pages>, shutdown: CancellationToken) {
-    serve_routes(listener, routes(pages), "a page", shutdown).await;
+    let router = Router::new().route("/healthz", get(async || "ok\n"));
+    serve_routes(listener, router.merge(routes(pages)), "a page", shutdown).await;
 }
 
 async fn serve_routes(listener: TcpListener, router: Router, what: &str, shutdown: CancellationToken) {
