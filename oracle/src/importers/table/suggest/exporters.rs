@@ -1,17 +1,6 @@
 //! The tables that well-known programs export, told by their columns.
 
-/// What an exporter says of a column.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Said {
-    /// It is a decision of this name.
-    Decision(String),
-    /// It is a metric of this name, where it has numbers.
-    Metric(String),
-    /// It is neither, and why.
-    Neither(&'static str),
-    /// Nothing.
-    Nothing,
-}
+use super::super::source::Said;
 
 /// A program that exports tables.
 pub(super) struct Exporter {
@@ -164,7 +153,9 @@ const EXPORTERS: &[Exporter] = &[
         name: "Ray Tune",
         state: None,
         minimises: false,
-        knows: |header| count(header, &["training_iteration"]) == 1 && starts(header, &["config/"]),
+        knows: |header| {
+            count(header, &["training_iteration"]) == 1 && starts(header, &["config/", "config."])
+        },
         says: |column| match column {
             "done"
             | "training_iteration"
@@ -186,7 +177,7 @@ const EXPORTERS: &[Exporter] = &[
             | "checkpoint_dir_name"
             | "should_checkpoint"
             | "" => Said::Neither("Ray Tune's own notes"),
-            _ => cut(column, &[("config/", Said::Decision)]),
+            _ => cut(column, &[("config/", Said::Decision), ("config.", Said::Decision)]),
         },
     },
     Exporter {
