@@ -40,6 +40,9 @@ pub fn space(text: &str, name: &str) -> Result<NniSpace, String> {
     if entries.is_empty() {
         return Err("it has no parameter".into());
     }
+    if !entries.values().any(|entry| entry.get("_type").is_some()) {
+        return Err("it is no search space of NNI: none of its entries has a `_type`".into());
+    }
     let mut writer = Writer::default();
     writer.entries(entries, "", None);
     if !writer.wrong.is_empty() {
@@ -48,7 +51,9 @@ pub fn space(text: &str, name: &str) -> Result<NniSpace, String> {
     if writer.decisions == 0 {
         return Err("each of its parameters has one value: there is nothing to search".into());
     }
-    let mut text = format!("# Made by srnas of a search space of NNI. What is marked with \"check\" is not as it was there.\n");
+    let mut text = String::from(
+        "# Made by srnas of a search space of NNI. What is marked with \"check\" is not as it was there.\n",
+    );
     let _ = writeln!(text, "name = {}", quoted(name));
     text += &writer.text;
     for note in &writer.left_out {
@@ -85,7 +90,8 @@ impl Writer {
         let kind = entry.get("_type").and_then(Value::as_str);
         let Some(kind) = kind else {
             // A constant beside parameters.
-            self.left_out.push(format!("{} = {entry}, which is no parameter: put it into the program", quoted(name)));
+            self.left_out
+                .push(format!("{} = {entry}, which is no parameter: put it into the program", quoted(name)));
             return Ok(());
         };
         let value = entry.get("_value").ok_or("it has no `_value`")?;
@@ -99,7 +105,8 @@ impl Writer {
         }
         let numbers: Option<Vec<f64>> =
             value.as_array().and_then(|values| values.iter().map(Value::as_f64).collect());
-        let numbers = numbers.ok_or_else(|| format!("the `_value` of `{kind}` is {value}, no list of numbers"))?;
+        let numbers =
+            numbers.ok_or_else(|| format!("the `_value` of `{kind}` is {value}, no list of numbers"))?;
         match (kind, &numbers[..]) {
             ("randint", &[low, high]) => self.grid(name, low, high - 1.0, 1.0, under),
             ("uniform", &[low, high]) => self.range(name, low, high, false, "", under),
@@ -110,25 +117,32 @@ impl Writer {
                 self.range(name, low, high, true, &lost, under)
             }
             ("normal", &[mean, deviation]) | ("qnormal", &[mean, deviation, _]) => {
-                let lost = format!("it was {kind}, mean {} and deviation {}", number(mean), number(deviation));
+                let lost =
+                    format!("it was {kind}, mean {} and deviation {}", number(mean), number(deviation));
                 self.range(name, mean - 2.0 * deviation, mean + 2.0 * deviation, false, &lost, under)
             }
             ("lognormal", &[mean, deviation]) | ("qlognormal", &[mean, deviation, _]) => {
-                let lost = format!("its logarithm was normal, mean {} and deviation {}", number(mean), number(deviation));
+                let lost = format!(
+                    "its logarithm was normal, mean {} and deviation {}",
+                    number(mean),
+                    number(deviation)
+                );
                 let end = |sign: f64| (mean + sign * 2.0 * deviation).exp();
                 self.range(name, end(-1.0), end(1.0), true, &lost, under)
             }
-            ("randint" | "uniform" | "loguniform" | "quniform" | "qloguniform" | "normal" | "qnormal" | "lognormal"
-            | "qlognormal", _) => Err(format!("`{kind}` has another number of values than {}", numbers.len())),
+            (
+                "randint" | "uniform" | "loguniform" | "quniform" | "qloguniform" | "normal" | "qnormal"
+                | "lognormal" | "qlognormal",
+                _,
+            ) => Err(format!("`{kind}` has another number of values than {}", numbers.len())),
             (other, _) => Err(format!("`_type` is `{other}`, which is none of NNI's")),
         }
     }
 
-    fn begin(&mut self, name: &str, check: &str, under: Under<'_>) {
+    fn begin(&mut self, name: &str, check: &str) {
         self.decisions += 1;
         let check = if check.is_empty() { String::new() } else { format!("  # check: {check}") };
         let _ = writeln!(self.text, "\n[[decisions]]\nname = {}{check}", quoted(name));
-        let _ = under;
     }
 
     fn end(&mut self, under: Under<'_>) {
@@ -172,8 +186,9 @@ impl Writer {
             1 if !options.iter().any(Value::is_object) => self.only(name, &texts[0]),
             1 => {}
             _ => {
-                let check = if renamed { "its choices are words here; what was none is written as one" } else { "" };
-                self.begin(name, check, under);
+                let check =
+                    if renamed { "its choices are words here; what was none is written as one" } else { "" };
+                self.begin(name, check);
                 let _ = writeln!(self.text, "choices = [{}]", texts.join(", "));
                 if ordered || (all(Value::is_number) && ascending(options) && options.len() > 4) {
                     self.text += "ordered = true\n";
@@ -200,7 +215,7 @@ impl Writer {
         let steps = ((high - low) / step + 1e-9).floor();
         let whole = [low, high, step].iter().all(|n| n.fract() == 0.0);
         let last = low + steps * step;
-        if low == high || (steps < 1.0 && last == low && !whole) && high - low < f64::EPSILON {
+        if low == high {
             self.only(name, &number(low));
             return Ok(());
         }
@@ -210,8 +225,13 @@ impl Writer {
                 (false, true) => self.range(name, low, last, false, &lost, under),
                 (false, false) => self.range(name, low, high, false, &lost, under),
                 (true, _) => {
-                    self.begin(name, "", under);
-                    let _ = writeln!(self.text, "choices = [{}, {}]\nordered = true", toml(low, whole), toml(high, whole));
+                    self.begin(name, "");
+                    let _ = writeln!(
+                        self.text,
+                        "choices = [{}, {}]\nordered = true",
+                        toml(low, whole),
+                        toml(high, whole)
+                    );
                     self.end(under);
                     Ok(())
                 }
@@ -219,13 +239,14 @@ impl Writer {
         }
         if (high - last).abs() > 1e-9 * high.abs().max(1.0) {
             // NNI rounds to multiples of the step and cuts at the ends.
-            let mut values: Vec<f64> = (0..=steps as u32).map(|i| rounded(low + f64::from(i) * step)).collect();
+            let mut values: Vec<f64> =
+                (0..=steps as u32).map(|i| rounded(low + f64::from(i) * step)).collect();
             values.push(high);
-            self.begin(name, "its last step is a shorter one", under);
+            self.begin(name, "its last step is a shorter one");
             let values: Vec<String> = values.into_iter().map(|value| toml(value, whole)).collect();
             let _ = writeln!(self.text, "choices = [{}]\nordered = true", values.join(", "));
         } else {
-            self.begin(name, "", under);
+            self.begin(name, "");
             let ends = [toml(low, whole), toml(rounded(last), whole), toml(step, whole)];
             let _ = writeln!(self.text, "range = [{}, {}]\nstep = {}", ends[0], ends[1], ends[2]);
         }
@@ -252,7 +273,7 @@ impl Writer {
         }
         let levels = "it was continuous, and is searched in levels: `levels = …` says how many";
         let check = if lost.is_empty() { levels.into() } else { format!("{lost}; it is searched in levels") };
-        self.begin(name, &check, under);
+        self.begin(name, &check);
         let whole = lost.starts_with("it had steps") && low.fract() == 0.0 && high.fract() == 0.0;
         let _ = writeln!(self.text, "range = [{}, {}]", toml(low, whole), toml(high, whole));
         if log {
@@ -337,8 +358,16 @@ mod tests {
         }
         assert_eq!((made.decisions, space.len()), (11, 11));
         // Whole numbers stay whole.
-        assert!(choices("wide").starts_with("0 ") && choices("wide").ends_with(" 99999"), "{}", choices("wide"));
-        for says in ["# Left out: \"seed\" = 7", "name = \"lr\"  # check: it was continuous", "mean 0 and deviation 1"] {
+        assert!(
+            choices("wide").starts_with("0 ") && choices("wide").ends_with(" 99999"),
+            "{}",
+            choices("wide")
+        );
+        for says in [
+            "# Left out: \"seed\" = 7",
+            "name = \"lr\"  # check: it was continuous",
+            "mean 0 and deviation 1",
+        ] {
             assert!(made.text.contains(says), "{says} in\n{}", made.text);
         }
         assert_eq!(made.checks, 5, "{}", made.text);
@@ -367,7 +396,11 @@ mod tests {
             ("", "it is no JSON"),
             ("[]", "no search space of NNI"),
             ("{}", "it has no parameter"),
-            (r#"{"a": {"_type": "choice"}, "b": {"_type": "uniforn", "_value": [0, 1]}}"#, "`a`: it has no `_value`; `b`: `_type` is `uniforn`"),
+            (r#"{"count": ["C1", "C2"]}"#, "none of its entries has a `_type`"),
+            (
+                r#"{"a": {"_type": "choice"}, "b": {"_type": "uniforn", "_value": [0, 1]}}"#,
+                "`a`: it has no `_value`; `b`: `_type` is `uniforn`",
+            ),
             (r#"{"a": {"_type": "choice", "_value": []}}"#, "no list"),
             (r#"{"a": {"_type": "uniform", "_value": [1]}}"#, "another number of values"),
             (r#"{"a": {"_type": "uniform", "_value": [2, 1]}}"#, "it goes from 2 to 1"),

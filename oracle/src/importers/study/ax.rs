@@ -1,6 +1,9 @@
 //! An experiment of Ax in JSON (`AxClient.save_to_json_file`, `save_experiment`), as the table of its arms.
 
-use super::{StudyError, literal, sheet::{self, Sheet}};
+use super::{
+    StudyError, literal,
+    sheet::{self, Sheet},
+};
 use crate::importers::table::{Domain, Known, Source};
 use serde_json::{Map, Value};
 use std::{
@@ -23,10 +26,9 @@ fn kind(value: &Value) -> Option<&str> {
 /// The experiment: the value itself, or that of a client.
 fn experiment(value: &Value) -> Option<&Value> {
     let inside = value.get("experiment").or_else(|| value.get("_experiment"));
-    [Some(value), inside]
-        .into_iter()
-        .flatten()
-        .find(|value| kind(value).is_some_and(|kind| kind.ends_with("Experiment")) && value.get("trials").is_some())
+    [Some(value), inside].into_iter().flatten().find(|value| {
+        kind(value).is_some_and(|kind| kind.ends_with("Experiment")) && value.get("trials").is_some()
+    })
 }
 
 /// Reads an experiment.
@@ -59,13 +61,18 @@ pub(super) fn read(path: &Path, value: &Value) -> Result<Source, StudyError> {
     for (metric, minimised) in objectives(config.get("objective").unwrap_or(&Value::Null)) {
         known.insert(column("metric", &metric), Known::metric(&metric, Some(minimised)));
     }
-    let outcomes = config.get("outcome_constraints").and_then(Value::as_array);
-    for outcome in outcomes.into_iter().flatten() {
+    let limits = |key: &str| config.get(key).and_then(Value::as_array).into_iter().flatten();
+    for outcome in limits("outcome_constraints") {
         notes.push(format!("a limit on an outcome: {}", limit(outcome)));
+    }
+    if limits("objective_thresholds").next().is_some() {
+        notes.push("the thresholds of the objectives".into());
     }
 
     let mut sheet = Sheet::default();
-    ["trial_index", "arm_name", STATE.0].into_iter().for_each(|name| drop(sheet.column(name)));
+    for name in ["trial_index", "arm_name", STATE.0] {
+        sheet.column(name);
+    }
     let mut measured = data(path, experiment, &mut notes)?;
     let mut order: Vec<(u64, &Value)> =
         trials.iter().map(|(key, trial)| (key.parse().unwrap_or(u64::MAX), trial)).collect();
@@ -89,7 +96,8 @@ pub(super) fn read(path: &Path, value: &Value) -> Result<Source, StudyError> {
             }
         }
     }
-    let name = experiment.get("name").and_then(Value::as_str).filter(|name| !name.is_empty()).map(String::from);
+    let name =
+        experiment.get("name").and_then(Value::as_str).filter(|name| !name.is_empty()).map(String::from);
     let table = sheet.table(path)?;
     let only = vec![(STATE.0.to_string(), STATE.1.to_string())];
     Ok(Source { name, by: Some("Ax"), known, only, notes, ..Source::of(table) })
@@ -124,7 +132,8 @@ fn data(
         let pairs = fetched.get("value").and_then(Value::as_array);
         let plain = fetched.as_object().filter(|_| pairs.is_none()).into_iter().flat_map(Map::values);
         for data in pairs.into_iter().flatten().filter_map(|pair| pair.get(1)).chain(plain) {
-            let Some(frame) = data.get("df").and_then(|frame| frame.get("value")).and_then(Value::as_str) else {
+            let Some(frame) = data.get("df").and_then(|frame| frame.get("value")).and_then(Value::as_str)
+            else {
                 continue;
             };
             let malformed = |reason: String| StudyError::Malformed {
@@ -203,7 +212,8 @@ fn objectives(objective: &Value) -> Vec<(String, bool)> {
 
 fn constraint(constraint: &Value) -> String {
     let weights = constraint.get("constraint_dict").and_then(Value::as_object);
-    let sum: Vec<String> = weights.into_iter().flatten().map(|(name, weight)| format!("{weight} {name}")).collect();
+    let sum: Vec<String> =
+        weights.into_iter().flatten().map(|(name, weight)| format!("{weight} {name}")).collect();
     let text = |key: &str| constraint.get(key).map(ToString::to_string).unwrap_or_default();
     match sum.is_empty() {
         true => text("inequality"),

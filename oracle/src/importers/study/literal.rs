@@ -193,7 +193,8 @@ mod tests {
         });
         assert_eq!((value, infinite), (wanted, 1));
         // As `json.dump` writes it.
-        let (value, infinite) = read("{\"cost\": Infinity, \"loss\": NaN, \"é\": \"\\ud83d\\ude00\"}\n").unwrap();
+        let (value, infinite) =
+            read("{\"cost\": Infinity, \"loss\": NaN, \"é\": \"\\ud83d\\ude00\"}\n").unwrap();
         assert_eq!((value, infinite), (json!({"cost": null, "loss": null, "é": "😀"}), 1));
         assert_eq!(read("[]").unwrap().0, json!([]));
     }

@@ -123,7 +123,9 @@ impl StudyError {
     /// Whether what was said on the command line is to blame, not the file.
     pub fn is_usage(&self) -> bool {
         match self {
-            Self::Usage(_) | Self::SeveralStudies { .. } | Self::NoStudy { .. } | Self::OtherKind { .. } => true,
+            Self::Usage(_) | Self::SeveralStudies { .. } | Self::NoStudy { .. } | Self::OtherKind { .. } => {
+                true
+            }
             Self::Table(table) => table.is_usage(),
             _ => false,
         }
@@ -147,8 +149,9 @@ pub fn read(
         return Err(StudyError::Usage("--study names a study in an SQLite storage of Optuna".into()));
     }
     // The ConfigSpace goes with the run history.
-    let (spaces, contents): (Vec<File<'_>>, Vec<File<'_>>) =
-        contents.into_iter().partition(|file| kind == "smac" && matches!(&file.what, What::Json(v, _) if smac::is_space(v)));
+    let (spaces, contents): (Vec<File<'_>>, Vec<File<'_>>) = contents
+        .into_iter()
+        .partition(|file| kind == "smac" && matches!(&file.what, What::Json(v, _) if smac::is_space(v)));
     let mut all: Option<Source> = None;
     for file in contents {
         let path = file.path;
@@ -159,7 +162,9 @@ pub fn read(
             Some(first) => joined(first, source)?,
         });
     }
-    all.ok_or_else(|| StudyError::Usage("a ConfigSpace alone has no results: name the runhistory.json too".into()))
+    all.ok_or_else(|| {
+        StudyError::Usage("a ConfigSpace alone has no results: name the runhistory.json too".into())
+    })
 }
 
 /// Two tables as one; its rows count on through both.
@@ -219,7 +224,12 @@ impl<'p> File<'p> {
         let what = match literal::read(text) {
             Ok((value, infinite)) => What::Json(value, infinite),
             // A record on each line is none as a whole.
-            Err(_) if text.lines().next().is_some_and(|line| literal::read(line).is_ok_and(|(v, _)| v.is_object())) => {
+            Err(_)
+                if text
+                    .lines()
+                    .next()
+                    .is_some_and(|line| literal::read(line).is_ok_and(|(v, _)| v.is_object())) =>
+            {
                 What::Lines(text.into())
             }
             Err(reason) => return Err(malformed(format!("it is no JSON: {reason}"))),
@@ -274,9 +284,10 @@ fn describe(value: &Value) -> (&'static str, &'static str) {
     match value {
         value if ax::is_one(value) => ("an experiment of Ax", "ax"),
         value if smac::is_one(value) => ("a run history of SMAC", "smac"),
-        value if smac::is_space(value) => {
-            ("a ConfigSpace, a space without results (a search takes it as --space; beside a runhistory.json", "smac")
-        }
+        value if smac::is_space(value) => (
+            "a ConfigSpace, a space without results (a search takes it as --space; beside a runhistory.json",
+            "smac",
+        ),
         value if nni::is_one(value) => ("a search space of NNI", "nni"),
         value if records::is_header_and_rows(value) => ("a table of TensorBoard's HParams", "tensorboard"),
         _ => ("JSON with records", "json"),
@@ -303,6 +314,6 @@ fn spreadsheet(path: &Path, kind: &'static str, delimiter: Option<char>) -> Resu
             return Err(StudyError::OtherKind { path: path.into(), wanted: kind, found });
         }
     }
-    let table: CsvTable = records::spread(table)?;
-    Ok(Source { delimiter, ..Source::of(table) })
+    let (table, infinite): (CsvTable, usize) = records::finite(records::spread(table)?)?;
+    Ok(Source { delimiter, notes: records::infinite_values(infinite), ..Source::of(table) })
 }

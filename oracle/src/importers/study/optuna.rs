@@ -1,7 +1,10 @@
 //! A study in Optuna's SQLite storage, as the table that `study.trials_dataframe()` makes of it, with what the storage says more: the
 //! directions, and the distributions of the parameters.
 
-use super::{StudyError, sheet::{self, Sheet}};
+use super::{
+    StudyError,
+    sheet::{self, Sheet},
+};
 use crate::{
     benchmark::SpaceFormat,
     importers::table::{Domain, Known, Source, SourceSpace},
@@ -54,9 +57,10 @@ impl<'p> Storage<'p> {
             });
         }
         if has("version_info") {
-            let said = storage.all("SELECT schema_version, library_version FROM version_info", [], |row| {
-                Ok((row.get::<_, i64>(0)?, row.get::<_, Option<String>>(1)?))
-            })?;
+            let said =
+                storage.all("SELECT schema_version, library_version FROM version_info", [], |row| {
+                    Ok((row.get::<_, i64>(0)?, row.get::<_, Option<String>>(1)?))
+                })?;
             if let Some((schema, library)) = said.into_iter().find(|(schema, _)| *schema > SCHEMA) {
                 let library = library.unwrap_or_else(|| "?".into());
                 return Err(StudyError::Schema { path: path.into(), schema, library, known: SCHEMA });
@@ -129,7 +133,8 @@ impl<'p> Storage<'p> {
         let objectives = self.objectives(study, &values)?;
         for (column, minimised) in &objectives {
             sheet.column(column);
-            let metric = column.strip_prefix("values_").unwrap_or(column);
+            let metric = ["values_", "value_"].into_iter().find_map(|start| column.strip_prefix(start));
+            let metric = metric.unwrap_or(column);
             known.insert(column.clone(), Known::metric(metric, *minimised));
         }
         let (mut parameters, domains) = self.parameters(study)?;
@@ -161,13 +166,15 @@ impl<'p> Storage<'p> {
         }
         let mut notes = Vec::new();
         if infinite > 0 {
-            notes.push(format!("{infinite} values that are infinite or no numbers: they are missing"));
+            notes.push(format!("infinite values ({infinite}): they are missing"));
         }
-        let steps = "SELECT count(*) FROM trial_intermediate_values JOIN trials USING (trial_id) WHERE study_id = ?1";
+        let steps =
+            "SELECT count(*) FROM trial_intermediate_values JOIN trials USING (trial_id) WHERE study_id = ?1";
         if self.has_column("trial_intermediate_values", "step")?
-            && let Some(steps @ 1..) = self.all(steps, [study], |row| row.get::<_, i64>(0))?.into_iter().next()
+            && let Some(steps @ 1..) =
+                self.all(steps, [study], |row| row.get::<_, i64>(0))?.into_iter().next()
         {
-            notes.push(format!("{steps} values on the way: a table has what a training ended with"));
+            notes.push(format!("values on the way ({steps}): a table has what a training ended with"));
         }
         let table = sheet.table(self.path)?;
         let (name, space) = (Some(name.to_string()), self.space(study)?);
@@ -201,10 +208,12 @@ impl<'p> Storage<'p> {
         };
         let directions: Vec<String> = self.all(sql, [study], |row| row.get(0))?;
         let named = self.study_attribute("study_system_attributes", study, "study:metric_names")?;
-        let named: Vec<String> = named.and_then(|names| serde_json::from_value(names).ok()).unwrap_or_default();
+        let named: Vec<String> =
+            named.and_then(|names| serde_json::from_value(names).ok()).unwrap_or_default();
         let most = values.values().flatten().map(|(objective, _)| objective + 1).max().unwrap_or(0);
         let count = directions.len().max(most);
         let column = |i: usize| match (named.get(i), count) {
+            (Some(name), 1) => format!("value_{name}"),
             (Some(name), _) => format!("values_{name}"),
             (None, 1) => "value".into(),
             (None, _) => format!("values_{i}"),
@@ -282,7 +291,9 @@ impl<'p> Storage<'p> {
 
     /// The space, if srnas wrote the study.
     fn space(&self, study: i64) -> Result<Option<SourceSpace>, StudyError> {
-        let Some(said) = self.study_attribute("study_user_attributes", study, SPACE)? else { return Ok(None) };
+        let Some(said) = self.study_attribute("study_user_attributes", study, SPACE)? else {
+            return Ok(None);
+        };
         let text = |key: &str| said.get(key).and_then(Value::as_str).map(String::from);
         let format = |name: &str| if name == "json" { SpaceFormat::Json } else { SpaceFormat::Toml };
         Ok(match (text("name"), text("format"), text("text")) {

@@ -2,7 +2,10 @@
 //! that TensorBoard's page exports.
 
 use super::{StudyError, literal, sheet::Sheet};
-use crate::importers::{csv::CsvTable, table::Source};
+use crate::importers::{
+    csv::{Column, CsvTable},
+    table::Source,
+};
 use serde_json::{Map, Value};
 use std::path::Path;
 
@@ -37,7 +40,8 @@ pub(super) fn lines(path: &Path, text: &str) -> Result<Source, StudyError> {
             path: path.into(),
             reason: format!("line {}: {reason}", number + 1),
         };
-        let (value, here) = literal::read(line).map_err(|e| wrong(e.trim_start_matches("line 1: ").into()))?;
+        let (value, here) =
+            literal::read(line).map_err(|e| wrong(e.trim_start_matches("line 1: ").into()))?;
         let Value::Object(record) = value else {
             return Err(wrong("it is no record: `{…}` with names and values".into()));
         };
@@ -52,7 +56,7 @@ pub(super) fn lines(path: &Path, text: &str) -> Result<Source, StudyError> {
 pub(super) fn infinite_values(infinite: usize) -> Vec<String> {
     match infinite {
         0 => Vec::new(),
-        n => vec![format!("{n} values that are infinite: they are missing")],
+        n => vec![format!("infinite values ({n}): they are missing")],
     }
 }
 
@@ -66,7 +70,8 @@ pub(super) fn spread(table: CsvTable) -> Result<CsvTable, StudyError> {
     let of_dictionaries: Vec<bool> = columns
         .iter()
         .map(|column| {
-            let mut texts = (0..table.rows()).map(|row| column.text(row)).filter(|text| !text.is_empty()).peekable();
+            let mut texts =
+                (0..table.rows()).map(|row| column.text(row)).filter(|text| !text.is_empty()).peekable();
             texts.peek().is_some() && texts.all(dictionary)
         })
         .collect();
@@ -91,6 +96,38 @@ pub(super) fn spread(table: CsvTable) -> Result<CsvTable, StudyError> {
         }
     }
     Ok(sheet.table(table.path())?)
+}
+
+/// Empties cells of infinite numbers in columns of numbers, and says how many those were.
+///
+/// # Errors
+/// None of a table that was read.
+pub(super) fn finite(table: CsvTable) -> Result<(CsvTable, usize), StudyError> {
+    let infinite = |text: &str| {
+        let bare = text.trim_start_matches(['-', '+']).to_ascii_lowercase();
+        matches!(bare.as_str(), "inf" | "infinity")
+    };
+    let columns = table.header().map(|name| table.column(name)).collect::<Result<Vec<_>, _>>()?;
+    let rows = 0..table.rows();
+    let of_numbers = |column: &Column<'_>| {
+        rows.clone().all(|row| column.text(row).is_empty() || column.text(row).parse::<f64>().is_ok())
+    };
+    let there = |column: &Column<'_>| rows.clone().any(|row| infinite(column.text(row)));
+    let odd: Vec<bool> = columns.iter().map(|column| there(column) && of_numbers(column)).collect();
+    if !odd.contains(&true) {
+        return Ok((table, 0));
+    }
+    let (mut sheet, mut emptied) = (Sheet::default(), 0);
+    for row in rows.clone() {
+        sheet.begin();
+        for (column, odd) in columns.iter().zip(&odd) {
+            let text = column.text(row);
+            let gone = *odd && infinite(text);
+            emptied += usize::from(gone);
+            sheet.put(column.name(), if gone { "" } else { text });
+        }
+    }
+    Ok((sheet.table(table.path())?, emptied))
 }
 
 type Record = Map<String, Value>;
@@ -129,7 +166,8 @@ fn records(value: Value) -> Result<Vec<Record>, String> {
         all if all == objects && by_columns(&of) => Ok(turned(of)),
         all if all == objects => of_list(of.into_iter().map(|(_, record)| record).collect()),
         _ if of.values().any(Value::is_array) => {
-            let lists: Vec<&str> = of.iter().filter(|(_, v)| v.is_array()).map(|(name, _)| name.as_str()).collect();
+            let lists: Vec<&str> =
+                of.iter().filter(|(_, v)| v.is_array()).map(|(name, _)| name.as_str()).collect();
             Err(format!(
                 "it is one object, with lists in {}: write the list of records alone (`[{{…}}, {{…}}]`), or one record on each line",
                 lists.join(", ")
@@ -143,7 +181,12 @@ fn records(value: Value) -> Result<Vec<Record>, String> {
 fn row_of(names: &[Value], row: Value, i: usize) -> Result<Record, String> {
     let Value::Array(cells) = row else { return Err(format!("row {} is no list", i + 1)) };
     if cells.len() != names.len() {
-        return Err(format!("row {} has {} values, and there are {} columns", i + 1, cells.len(), names.len()));
+        return Err(format!(
+            "row {} has {} values, and there are {} columns",
+            i + 1,
+            cells.len(),
+            names.len()
+        ));
     }
     let name = |name: &Value| name.as_str().map_or_else(|| name.to_string(), String::from);
     Ok(names.iter().map(name).zip(cells).collect())
@@ -154,7 +197,9 @@ fn by_columns(of: &Record) -> bool {
     let mut columns = of.values().filter_map(Value::as_object);
     let Some(first) = columns.next() else { return false };
     let numbered = !of.keys().all(|name| name.parse::<u64>().is_ok());
-    numbered && columns.all(|column| column.keys().eq(first.keys())) && first.keys().all(|row| row.parse::<u64>().is_ok())
+    numbered
+        && columns.all(|column| column.keys().eq(first.keys()))
+        && first.keys().all(|row| row.parse::<u64>().is_ok())
 }
 
 fn turned(of: Record) -> Vec<Record> {

@@ -1,6 +1,9 @@
 //! The run history of SMAC (`runhistory.json`, of SMAC3 from 0.x to 2.x), with its ConfigSpace if that is there.
 
-use super::{StudyError, sheet::{self, Sheet}};
+use super::{
+    StudyError,
+    sheet::{self, Sheet},
+};
 use crate::{
     benchmark::SpaceFormat,
     importers::table::{Domain, Known, Source, SourceSpace},
@@ -73,11 +76,16 @@ pub(super) fn read(path: &Path, value: &Value, space: Option<String>) -> Result<
     let domains = space.as_deref().map(domains).unwrap_or_default();
 
     let mut sheet = Sheet::default();
-    ["config_id", "instance", "seed", "budget"].into_iter().for_each(|name| drop(sheet.column(name)));
+    for name in ["config_id", "instance", "seed", "budget"] {
+        sheet.column(name);
+    }
     let mut infinite = 0;
     for run in &runs {
         let config = configs.get(&run.config).and_then(Value::as_object).ok_or_else(|| {
-            malformed(format!("`configs` lacks the configuration {}, of which `data` has a trial", run.config))
+            malformed(format!(
+                "`configs` lacks the configuration {}, of which `data` has a trial",
+                run.config
+            ))
         })?;
         sheet.begin();
         sheet.put("config_id", &run.config);
@@ -103,7 +111,7 @@ pub(super) fn read(path: &Path, value: &Value, space: Option<String>) -> Result<
         sheet.put(STATE.0, &run.status);
     }
     if infinite > 0 {
-        notes.push(format!("{infinite} costs that are infinite or no numbers: they are missing"));
+        notes.push(format!("infinite costs ({infinite}): they are missing"));
     }
     let mut only = vec![(STATE.0.to_string(), STATE.1.to_string())];
     let good = || runs.iter().filter(|run| run.status == STATE.1);

@@ -14,9 +14,8 @@ mod words;
 
 pub use descriptor::Descriptor;
 pub use source::{Domain, Known, Said, Source, SourceSpace};
-pub(in crate::importers) use source::{in_words, tally};
-pub(in crate::importers) use suggest::{exporter_of, read as read_text};
 pub use suggest::{Suggestion, suggest, suggest_of};
+pub(in crate::importers) use suggest::{exporter_of, read as read_text};
 
 use super::csv::{Column, CsvError, CsvTable};
 use crate::benchmark::{BenchmarkWriter, Rows, SpaceDefinition, SpaceFormat};
@@ -71,12 +70,18 @@ pub enum TableError {
     /// What it says of the architecture's columns does not fit the space.
     #[error("[architecture]: {0}")]
     Architecture(String),
+    /// Nothing could be guessed.
+    #[error("{0}")]
+    Nothing(String),
 }
 
 impl TableError {
     /// Whether what is said of the table is to blame, not the table.
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::Descriptor { .. } | Self::Space { .. } | Self::Architecture(_))
+        matches!(
+            self,
+            Self::Descriptor { .. } | Self::Space { .. } | Self::Architecture(_) | Self::Nothing(_)
+        )
     }
 }
 
@@ -349,7 +354,8 @@ impl<'t> Architectures<'t> {
         for name in columns.nearest.keys() {
             decision(name).map_err(|reason| wrong(format!("nearest: {reason}")))?;
         }
-        let near = |d: &Decision| columns.nearest.get(&d.name).map(|scale| Nearest::of(d, *scale)).transpose();
+        let near =
+            |d: &Decision| columns.nearest.get(&d.name).map(|scale| Nearest::of(d, *scale)).transpose();
         let nearest = space.decisions().iter().map(near).collect::<Result<_, _>>().map_err(wrong)?;
         Ok(Self { space, place, words: words::of(space, &columns.names).map_err(wrong)?, nearest })
     }

@@ -150,11 +150,7 @@ impl Source {
 }
 
 /// How often each word stands in those rows of a column, the most frequent first.
-pub(in crate::importers) fn tally(
-    column: &Column<'_>,
-    rows: usize,
-    which: impl Fn(usize) -> bool,
-) -> Vec<(String, usize)> {
+pub(super) fn tally(column: &Column<'_>, rows: usize, which: impl Fn(usize) -> bool) -> Vec<(String, usize)> {
     let mut words: Vec<(String, usize)> = Vec::new();
     for row in (0..rows).filter(|row| which(*row)) {
         let word = column.text(row);
@@ -168,7 +164,7 @@ pub(in crate::importers) fn tally(
 }
 
 /// Such words in a sentence: ``3 `FAIL`, 1 `RUNNING` ``.
-pub(in crate::importers) fn in_words(words: &[(String, usize)]) -> String {
+pub(super) fn in_words(words: &[(String, usize)]) -> String {
     let named = |(word, times): &(String, usize)| match word.as_str() {
         "" => format!("{times} without one"),
         word => format!("{times} `{word}`"),

@@ -114,8 +114,12 @@ impl Decision {
                     let same = |text: &String| text == **word || (numbers && number(text) == number(word));
                     texts.iter().any(same)
                 };
-                let more: Vec<String> =
-                    contents.distinct.iter().filter(|word| !is_there(word)).map(ToString::to_string).collect();
+                let more: Vec<String> = contents
+                    .distinct
+                    .iter()
+                    .filter(|word| !is_there(word))
+                    .map(ToString::to_string)
+                    .collect();
                 let numbers = numbers && more.iter().all(|word| number(word).is_some());
                 texts.extend(more);
                 let words = texts.iter().map(String::as_str);
@@ -140,7 +144,9 @@ impl Decision {
                 let number = |value: f64| if *whole { format!("{value:.0}") } else { format!("{value:?}") };
                 // What lies on a grid keeps all of it.
                 let on_grid = |word: &&str| {
-                    word.parse().is_ok_and(|n: f64| step.is_some_and(|step| at(((n - low) / step).round() as usize) == n))
+                    word.parse().is_ok_and(|n: f64| {
+                        step.is_some_and(|step| at(((n - low) / step).round() as usize) == n)
+                    })
                 };
                 let exact = contents.distinct.iter().all(on_grid);
                 let nearest = (!exact).then_some(scale);
@@ -151,8 +157,12 @@ impl Decision {
                         Self { doubt, numbers: true, ordered: true, nearest, ..bare(choices) }
                     }
                     (Some(count), Some(step)) if count <= super::MOST_CHOICES => {
-                        let range =
-                            format!("range = [{}, {}]\nstep = {}\n", number(*low), number(at(count - 1)), number(step));
+                        let range = format!(
+                            "range = [{}, {}]\nstep = {}\n",
+                            number(*low),
+                            number(at(count - 1)),
+                            number(step)
+                        );
                         Self { doubt, nearest, range: Some(range), numbers: true, ..bare(Vec::new()) }
                     }
                     _ => {
@@ -161,7 +171,13 @@ impl Decision {
                         let doubt = doubt.or(Some(
                             "its values count as the nearest level; `levels = …` says how many there are",
                         ));
-                        Self { doubt, nearest: Some(scale), range: Some(range), numbers: true, ..bare(Vec::new()) }
+                        Self {
+                            doubt,
+                            nearest: Some(scale),
+                            range: Some(range),
+                            numbers: true,
+                            ..bare(Vec::new())
+                        }
                     }
                 }
             }
@@ -251,7 +267,10 @@ pub(super) fn settle_empty_cells(decisions: &mut [Decision], contents: &[&Conten
     let empty = |d: usize| contents[d].texts.iter().filter(|text| text.is_empty()).count();
     for d in (0..decisions.len()).filter(|&d| empty(d) > 0) {
         // What it depends on is empty less often, so that nothing goes in a circle.
-        let mut parents: Vec<usize> = (0..decisions.len()).filter(|&p| empty(p) < empty(d)).collect();
+        // What has a value of its own in almost every row could tell anything.
+        let tells = |p: usize| 2 * decisions[p].choices.len() <= contents[p].texts.len();
+        let mut parents: Vec<usize> =
+            (0..decisions.len()).filter(|&p| empty(p) < empty(d) && tells(p)).collect();
         parents.sort_by_key(|&p| decisions[p].choices.len());
         let condition = parents.into_iter().find_map(|p| {
             let active = active_choices(&decisions[p], contents[p], contents[d])?;
@@ -322,7 +341,13 @@ fn truth_values<'w>(words: impl Iterator<Item = &'w str> + Clone) -> Option<Vec<
         words.sort();
         words.dedup();
         let renamed = words.iter().any(|word| word != truth);
-        (!words.is_empty()).then(|| Choice { text: truth.into(), name: truth.into(), words, renamed, literal: true })
+        (!words.is_empty()).then(|| Choice {
+            text: truth.into(),
+            name: truth.into(),
+            words,
+            renamed,
+            literal: true,
+        })
     };
     Some(["false", "true"].into_iter().filter_map(choice).collect())
 }

@@ -14,8 +14,10 @@ mod written;
 mod tests;
 
 use super::{
-    Descriptor, Domain, Known, Said, Source, SourceSpace, TableError, cells, descriptor, numbers::Notation,
-    of_cells, source::{in_words, tally},
+    Descriptor, Domain, Known, Said, Source, TableError, cells, descriptor,
+    numbers::Notation,
+    of_cells,
+    source::{in_words, tally},
 };
 use crate::{
     benchmark::{SpaceDefinition, SpaceFormat},
@@ -63,6 +65,12 @@ pub fn suggest_of(source: Source) -> Result<Suggestion, TableError> {
     for (column, word) in only.iter().map(|(c, w)| (c.as_str(), w.as_str())).chain(state) {
         counting.extend(ended_well(&mut table, column, word)?);
     }
+    if table.rows() < 2 {
+        return Err(TableError::Nothing(format!(
+            "{} has one row that counts, and a benchmark has at least two: there is nothing to search in one",
+            file.display()
+        )));
+    }
     let (notation, notation_doubt) = notation_of(&table);
     let space = space.and_then(|space| GivenSpace::read(space, &known));
     let column = |name: &str| {
@@ -107,7 +115,7 @@ fn settle(plan: &mut Plan<'_>, table: &CsvTable, file: &Path) -> Result<Suggesti
         let suggestion = plan.suggestion();
         let Err(problem) = attempt(&suggestion, table) else { return Ok(suggestion) };
         let Some(column) = problem.column.clone() else {
-            return Err(TableError::Architecture(format!(
+            return Err(TableError::Nothing(format!(
                 "nothing that can be imported could be guessed from {}: {}",
                 file.display(),
                 problem.reason
@@ -125,7 +133,7 @@ fn settle(plan: &mut Plan<'_>, table: &CsvTable, file: &Path) -> Result<Suggesti
             plan.seeds = false;
         }
         let Some(at) = plan.columns.iter().position(|planned| planned.contents.name == column) else {
-            return Err(TableError::Architecture(problem.reason));
+            return Err(TableError::Nothing(problem.reason));
         };
         if matches!(plan.columns[at].role, Role::Metric) && !plan.columns[at].mixed {
             plan.columns[at].mixed = true;
@@ -161,13 +169,12 @@ fn attempt(suggestion: &Suggestion, table: &CsvTable) -> Result<(), Problem> {
             (Arc::new(space), Some(definition))
         }
     };
-    let imported =
-        of_cells(table, &descriptor, &space, definition, Vec::new()).map_err(|e| match e {
-            TableError::Csv(CsvError::Value { line, column, reason, .. }) => {
-                Problem { column: Some(column), reason: format!("line {line}: {reason}") }
-            }
-            other => general(other.to_string()),
-        })?;
+    let imported = of_cells(table, &descriptor, &space, definition, Vec::new()).map_err(|e| match e {
+        TableError::Csv(CsvError::Value { line, column, reason, .. }) => {
+            Problem { column: Some(column), reason: format!("line {line}: {reason}") }
+        }
+        other => general(other.to_string()),
+    })?;
     imported.benchmark.check().map_err(|e| general(e.to_string()))
 }
 
@@ -184,7 +191,7 @@ fn complete(plan: &Plan<'_>, file: &Path) -> Result<(), TableError> {
             .collect();
         let why = if left_out.is_empty() { String::new() } else { format!(" ({})", left_out.join("; ")) };
         let file = file.display();
-        Err(TableError::Architecture(format!(
+        Err(TableError::Nothing(format!(
             "no column of {file} looks like {what}{why}; write the descriptor yourself"
         )))
     };
@@ -210,8 +217,13 @@ fn role(
     match known.map_or_else(by_name, |known| known.said.clone()) {
         Said::Decision(name) => {
             let domain = known.and_then(|known| known.domain.as_ref());
+            // What a search program calls a parameter is one; loggers call so what they are given.
+            let logged = exporter.is_some_and(|exporter| exporter.logs) && known.is_none();
             let role = match kinds {
                 0 => neither("empty"),
+                _ if logged && contents.of_the_run(&name).is_some() => {
+                    neither(contents.of_the_run(&name).unwrap_or_default())
+                }
                 _ if space.is_some_and(|space| space.has(&name)) => Role::Decision(None),
                 _ if space.is_some() => neither("no decision of the space"),
                 _ if domain.is_some() => match domain.map_or(0, size_of) {
@@ -246,7 +258,10 @@ fn role(
         }
         Said::Neither(why) => (contents.name.into(), neither(why)),
         Said::Nothing => match parameter(contents.name).filter(|_| kinds > 1 && kinds <= MOST_CHOICES) {
-            Some(name) => (name.into(), Role::Decision(Some("a parameter, by its name"))),
+            Some(name) => match contents.of_the_run(name) {
+                Some(why) => (contents.name.into(), neither(why)),
+                None => (name.into(), Role::Decision(Some("a parameter, by its name"))),
+            },
             None => (contents.name.into(), contents.role()),
         },
     }
@@ -273,8 +288,20 @@ fn drawn(contents: &Contents<'_>) -> Option<Domain> {
 /// The name of a parameter in a column that begins as those of parameters do.
 fn parameter(column: &str) -> Option<&str> {
     let starts = [
-        "params_", "params.", "params/", "param_", "param.", "config.", "config/", "hparams/", "hparams.",
-        "hp.", "parameter.", "parameters.", "hyperparameters.", "architecture.",
+        "params_",
+        "params.",
+        "params/",
+        "param_",
+        "param.",
+        "config.",
+        "config/",
+        "hparams/",
+        "hparams.",
+        "hp.",
+        "parameter.",
+        "parameters.",
+        "hyperparameters.",
+        "architecture.",
     ];
     let name = starts.iter().find_map(|start| column.strip_prefix(start))?;
     // A number of parameters is a metric.
@@ -315,11 +342,12 @@ fn one_architecture(columns: &mut [Planned<'_>]) {
 fn ended_well(table: &mut CsvTable, name: &str, well: &str) -> Result<Option<Counting>, TableError> {
     let Ok(column) = table.column(name) else { return Ok(None) };
     let ended: Vec<&str> = (0..table.rows()).map(|row| column.text(row)).collect();
-    let Some(word) = ended.iter().find(|word| word.eq_ignore_ascii_case(well)).map(ToString::to_string) else {
+    let Some(word) = ended.iter().find(|word| word.eq_ignore_ascii_case(well)).map(ToString::to_string)
+    else {
         if ended.iter().all(|word| word.is_empty()) {
             return Ok(None);
         }
-        return Err(TableError::Architecture(format!(
+        return Err(TableError::Nothing(format!(
             "nothing in {} counts: no row has `{well}` as its `{name}` (there is {})",
             table.path().display(),
             in_words(&tally(&column, table.rows(), |_| true))

@@ -135,7 +135,10 @@ impl Plan<'_> {
         }
         let nearest: String = decisions.iter().filter_map(Decision::nearest).collect();
         if !nearest.is_empty() {
-            let _ = write!(descriptor, "\n[architecture.nearest]  # their numbers count as the nearest choice\n{nearest}");
+            let _ = write!(
+                descriptor,
+                "\n[architecture.nearest]  # their numbers count as the nearest choice\n{nearest}"
+            );
         }
         descriptor.push_str(&self.metrics());
         let left_out = self.left_out();
@@ -215,9 +218,10 @@ impl Plan<'_> {
         for column in &self.columns {
             let Role::Decision(doubt) = column.role else { continue };
             let (contents_of, name) = (&column.contents, column.name.as_str());
-            let known = self.space.as_ref().and_then(|given| {
-                given.space.decisions().iter().find(|decision| decision.name == name)
-            });
+            let known = self
+                .space
+                .as_ref()
+                .and_then(|given| given.space.decisions().iter().find(|decision| decision.name == name));
             let mut decision = match (known, &column.domain) {
                 (Some(known), domain) => Decision::of_space(known, contents_of, domain.as_ref()),
                 (None, Some(domain)) => Decision::of_domain(contents_of, name, domain, doubt),
