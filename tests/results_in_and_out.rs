@@ -13,6 +13,9 @@ use std::{
 };
 use tempfile::TempDir;
 
+/// Names a Python that has Optuna.
+const OPTUNA_PYTHON: &str = "SRNAS_OPTUNA_PYTHON";
+
 struct Setup(TempDir);
 
 impl Setup {
@@ -44,7 +47,12 @@ impl Setup {
     fn srnas(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(PROGRAM);
         command.args(arguments).current_dir(self.path()).env("SRNAS_BENCH_DIR", self.path().join("bench"));
-        command.env("HOME", self.path()).env_remove("XDG_DATA_HOME").output().unwrap()
+        command
+            .env("HOME", self.path())
+            .env_remove("XDG_DATA_HOME")
+            .env_remove(OPTUNA_PYTHON)
+            .output()
+            .unwrap()
     }
 
     /// Suggests of files, imports by that, and returns the descriptor, the space, and what the import said.
@@ -418,6 +426,10 @@ fn a_file_of_another_kind_is_told_which_importer_it_is_for() {
     setup.write("blank.csv", "\n");
     setup.write("cut.json", "{\"_type\": \"AxClient\", \"experiment\": {");
     setup.write("yaml.json", "a: 1\n");
+    setup.write(
+        "chart.csv",
+        "Step,deep-sun-1 - loss,deep-sun-1 - loss__MIN,deep-sun-1 - loss__MAX\n1,2,2,2\n",
+    );
     for (kind, file, says) in [
         ("ax", "s.db", "`import optuna` reads"),
         ("optuna", "ax.json", "an experiment of Ax: `srnas bench import ax` reads it"),
@@ -434,6 +446,7 @@ fn a_file_of_another_kind_is_told_which_importer_it_is_for() {
         ("ax", "cut.json", "was it cut short?"),
         ("json", "yaml.json", "no JSON"),
         ("ax", "gone.json", "cannot read gone.json"),
+        ("wandb", "chart.csv", "the curves of a chart"),
         ("ax", ".", "is a folder"),
         ("table", "s.db", "`srnas bench import optuna`"),
         ("table", "ax.json", "`srnas bench import json`"),
@@ -611,10 +624,9 @@ fn what_is_exported_is_imported_as_the_same_measurements() {
     }
 }
 
-/// Needs SRNAS_OPTUNA_PYTHON: a Python that has Optuna.
 #[test]
 fn optuna_itself_loads_what_is_exported_and_goes_on() {
-    let Some(python) = std::env::var_os("SRNAS_OPTUNA_PYTHON") else {
+    let Some(python) = std::env::var_os(OPTUNA_PYTHON) else {
         eprintln!("skipped: SRNAS_OPTUNA_PYTHON names no Python that has Optuna");
         return;
     };

@@ -62,9 +62,7 @@ impl Files<'_> {
         let source = study::read(self.kind, self.paths, self.study, descriptor.delimiter)?;
         Ok(importer::import_table(source.table, descriptor, folder)?)
     }
-}
 
-impl Files<'_> {
     /// Makes a benchmark of them.
     pub fn import(
         &self,

@@ -301,6 +301,12 @@ fn spreadsheet(path: &Path, kind: &'static str, delimiter: Option<char>) -> Resu
         None => table::read_text(path)?,
     };
     let header: Vec<&str> = table.header().collect();
+    let ends = |end: &str| header.iter().any(|column| column.ends_with(end));
+    if kind == "wandb" && ends("__MIN") && ends("__MAX") {
+        let found =
+            "the curves of a chart, a column for each run: export the table of the runs instead".into();
+        return Err(StudyError::OtherKind { path: path.into(), wanted: kind, found });
+    }
     if let Some(exporter) = table::exporter_of(&header) {
         let of = match exporter {
             "Optuna" | "the Optuna dashboard" => "optuna",
