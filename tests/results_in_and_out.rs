@@ -58,7 +58,8 @@ impl Setup {
     /// Suggests of files, imports by that, and returns the descriptor, the space, and what the import said.
     fn suggest_and_import(&self, kind: &str, files: &[&str], more: &[&str]) -> (String, String, Value) {
         let before = ["bench", "import", kind];
-        let arguments = |last: &[&str]| [&before, files, more, &["--descriptor", "d.toml"], last].concat();
+        let arguments =
+            |last: &[&'static str]| [&before[..], files, more, &["--descriptor", "d.toml"], last].concat();
         fs::remove_file(self.path().join("d.toml")).ok();
         let said: Value = stdout(&self.srnas(&arguments(&["--suggest", "--json"]))).parse().unwrap();
         let space = said["space"].as_str().unwrap();
@@ -127,7 +128,7 @@ fn storage(path: &Path) -> Connection {
         let sql =
             "INSERT INTO trials VALUES (?1, ?2, 1, ?3, '2026-01-02 10:11:12.000013', '2026-01-02 10:12:12')";
         connection.execute(sql, row).unwrap();
-        let mut parameter = |name: &str, value: f64, distribution: &str| {
+        let parameter = |name: &str, value: f64, distribution: &str| {
             let sql = "INSERT INTO trial_params (trial_id, param_name, param_value, distribution_json) VALUES (?1, ?2, ?3, ?4)";
             connection.execute(sql, (trial, name, value, distribution)).unwrap();
         };
