@@ -1,5 +1,6 @@
 //! Where measurements come from: benchmark files, the folders they lie in, the importers that make them from published
-//! tables, the tasks built on them, and what is simulated on top.
+//! tables and from what other programs measured, the tasks built on them, and what is simulated on top; and measurements in files for
+//! other programs.
 
 // Printing is for src/print.rs and for logs: the macros of std end the program where stdout or stderr is gone.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
@@ -15,6 +16,7 @@ pub mod control;
 pub mod costly;
 pub mod digits;
 pub mod digits_wrn;
+pub mod exporters;
 pub mod fit;
 pub mod importers;
 pub mod ranking;

@@ -2,6 +2,7 @@
 
 mod fit;
 mod info;
+mod nni;
 mod numbers;
 mod rows;
 mod table;
@@ -18,7 +19,7 @@ use srnas_oracle::{
     benchmark::{BenchmarkError, BenchmarkWriter, EXTENSION},
     built_in::{self, BuiltIn, Generated},
     catalog::{Catalog, Hidden},
-    importers::KINDS,
+    importers::{KINDS, study},
 };
 use std::{
     path::{Path, PathBuf},
@@ -31,6 +32,8 @@ const EXAMPLES: &str = "Examples:
   srnas bench import hwgpt tables/hw-gpt-bench
   srnas bench import table results.csv.gz --suggest --descriptor results.toml
   srnas bench import table results.csv.gz --descriptor results.toml
+  srnas bench import optuna study.db --suggest --descriptor study.toml
+  srnas bench import nni search_space.json --space space.toml
   srnas bench fit nb101 --metric cifar10/val --out nb101-surrogate
   srnas bench list
   srnas bench info nb201
@@ -43,6 +46,14 @@ const EXAMPLES: &str = "Examples:
 
 /// The kind of a table that a descriptor tells.
 const TABLE: &str = "table";
+/// The kind of a space without results.
+const NNI: &str = "nni";
+
+/// Every kind that can be imported.
+fn kinds() -> PossibleValuesParser {
+    let published = KINDS.iter().map(|kind| kind.name);
+    PossibleValuesParser::new(published.chain([TABLE]).chain(study::KINDS.iter().copied()).chain([NNI]))
+}
 
 /// Benchmark files: list, import, verify and query them
 #[derive(Debug, Args)]
@@ -77,22 +88,30 @@ enum Action {
         #[arg(long = "metric", value_name = "METRIC")]
         metrics: Vec<String>,
     },
-    /// Make a benchmark file from published tables, or from a table of yours
+    /// Make a benchmark file from published tables, from a table of yours, or from what another program measured
     Import {
-        /// Kind of the tables; `table` is one of yours, told by a descriptor (docs/your-own-table.md)
-        #[arg(value_parser = PossibleValuesParser::new(KINDS.iter().map(|k| k.name).chain([TABLE])))]
+        /// Kind of the files: `table` is a table of yours, told by a descriptor (docs/your-own-table.md); `optuna`, `ax`, `smac`,
+        /// `wandb`, `mlflow`, `tensorboard` and `json` are files of other programs, told by one too, and `nni` is a
+        /// search_space.json, of which a space is made (docs/bringing-results.md); the others are published tables
+        #[arg(value_parser = kinds())]
         kind: String,
         /// Folders with the published tables, as CSV files (.csv or .csv.gz) in them or right below them; or the file of your
-        /// table: CSV, TSV (plain or gzip) or Parquet
+        /// table: CSV, TSV (plain or gzip) or Parquet; or the files of another program
         #[arg(required = true, value_name = "PATH")]
         paths: Vec<PathBuf>,
-        /// With `table`, the TOML file that says what its columns are
+        /// With a table or files of another program, the TOML file that says what the columns are
         #[arg(long, value_name = "D.toml")]
         descriptor: Option<PathBuf>,
-        /// With `table`, write a first descriptor to --descriptor, and a space beside it, instead of importing; without
-        /// --descriptor, show them
+        /// With a table or files of another program, write a first descriptor to --descriptor, and a space beside it, instead of
+        /// importing; without --descriptor, show them
         #[arg(long)]
         suggest: bool,
+        /// With `optuna`, the study in a storage that has several
+        #[arg(long, value_name = "NAME")]
+        study: Option<String>,
+        /// With `nni`, the file of the space to write; without it, the space is shown
+        #[arg(long, value_name = "S.toml")]
+        space: Option<PathBuf>,
         /// Overwrite the benchmark of this name that is there already
         #[arg(long, conflicts_with = "suggest")]
         replace: bool,
@@ -168,12 +187,28 @@ impl BenchCommand {
             Action::Agreement { benchmark, metrics } => {
                 trust::show_agreement(&*catalog.open(&benchmark)?, &metrics, out)
             }
-            Action::Import { kind, paths, descriptor, suggest, replace } => match (kind == TABLE, suggest) {
-                (true, true) => table::suggest(&paths, descriptor.as_deref(), out),
-                (true, false) => table::import(&catalog, &paths, descriptor.as_deref(), replace, out),
-                (false, false) if descriptor.is_none() => import(&catalog, &kind, &paths, replace, out),
-                (false, _) => Err(Usage("--descriptor and --suggest go with `import table`".into()).into()),
-            },
+            Action::Import { kind, paths, descriptor, suggest, study, space, replace } => {
+                let table = kind == TABLE || study::KINDS.contains(&kind.as_str());
+                let usage = |text: &str| Err(Usage(text.into()).into());
+                if study.is_some() && kind != "optuna" {
+                    return usage("--study goes with `import optuna`");
+                }
+                if space.is_some() && kind != NNI {
+                    return usage("--space goes with `import nni`");
+                }
+                if !table && (suggest || descriptor.is_some()) {
+                    return usage(
+                        "--descriptor and --suggest go with `import table` and with the files of other programs",
+                    );
+                }
+                let files = table::Files { kind: &kind, paths: &paths, study: study.as_deref() };
+                match (table, suggest) {
+                    (true, true) => files.suggest(descriptor.as_deref(), out),
+                    (true, false) => files.import(&catalog, descriptor.as_deref(), replace, out),
+                    (false, _) if kind == NNI => nni::import(&paths, space.as_deref(), out),
+                    (false, _) => import(&catalog, &kind, &paths, replace, out),
+                }
+            }
             Action::Fit(fit) => fit.run(&catalog, out),
             Action::Generate { benchmark, out: file, replace, threads } => {
                 let file = file.unwrap_or_else(|| format!("{benchmark}.{EXTENSION}").into());

@@ -8,6 +8,7 @@ mod compare;
 mod config;
 mod doctor;
 mod evaluator;
+mod export;
 mod learner;
 mod ledger;
 mod live;
@@ -33,7 +34,11 @@ use srnas_config::ConfigError;
 use srnas_learner::{LearnerError, RunDirError};
 use srnas_llm::LlmError;
 use srnas_oracle::{
-    benchmark::BenchmarkError, catalog::CatalogError, importers::table::TableError, tasks::TaskBuildError,
+    benchmark::BenchmarkError,
+    catalog::CatalogError,
+    exporters::ExportError,
+    importers::{study::StudyError, table::TableError},
+    tasks::TaskBuildError,
 };
 use srnas_policy::Policy;
 use srnas_search::{ClockError, ComparisonError, ProblemError, SpecError};
@@ -111,6 +116,7 @@ enum Command {
     Status(admin::StatusCommand),
     Top(top::TopCommand),
     View(view::ViewCommand),
+    Export(export::ExportCommand),
     Best(admin::BestCommand),
     Checkpoint(admin::CheckpointCommand),
     Drain(admin::DrainCommand),
@@ -181,6 +187,7 @@ impl Command {
             Command::Status(c) => c.run(),
             Command::Top(c) => c.run(),
             Command::View(c) => c.run(),
+            Command::Export(c) => c.run(),
             Command::Best(c) => c.run(),
             Command::Checkpoint(c) => c.run(),
             Command::Drain(c) => c.run(),
@@ -196,7 +203,7 @@ impl Command {
             Command::Llm(c) => c.keeps_its_results(),
             Command::Space(_) | Command::Bench(_) | Command::Config(_) | Command::Doctor(_) => false,
             Command::Status(_) | Command::Best(_) | Command::Checkpoint(_) | Command::Ledger(_) => false,
-            Command::Top(_) | Command::View(_) => false,
+            Command::Top(_) | Command::View(_) | Command::Export(_) => false,
         }
     }
 }
@@ -231,6 +238,8 @@ fn exit_code(error: &anyhow::Error) -> u8 {
             || cause.is::<SecurityError>()
             || cause.downcast_ref().is_some_and(TaskBuildError::is_usage)
             || cause.downcast_ref().is_some_and(TableError::is_usage)
+            || cause.downcast_ref().is_some_and(StudyError::is_usage)
+            || cause.downcast_ref().is_some_and(ExportError::is_usage)
             || matches!(cause.downcast_ref(), Some(BenchmarkError::Present { .. }))
             || matches!(cause.downcast_ref(), Some(CatalogError::Reserved { .. }))
             || cause.downcast_ref().is_some_and(LlmError::is_usage)

@@ -1,5 +1,8 @@
 //! What a file is that is not the CSV it is taken for, in words that say what to do about it.
 
+/// What is said of JSON.
+const JSON: &str = "JSON, or begins like it: `srnas bench import json` reads records";
+
 /// What begins with these bytes.
 const KINDS: &[(&[u8], &str)] = &[
     (b"PK\x03\x04", "a zip archive, such as an Excel workbook (.xlsx): save the sheet as CSV, or unpack it"),
@@ -7,12 +10,15 @@ const KINDS: &[(&[u8], &str)] = &[
     (b"\x28\xb5\x2f\xfd", "compressed with zstd: decompress it, or compress it with gzip"),
     (b"\xfd7zXZ\x00", "compressed with xz: decompress it, or compress it with gzip"),
     (b"BZh91AY&SY", "compressed with bzip2: decompress it, or compress it with gzip"),
-    (b"SQLite format 3\x00", "an SQLite database: export the table as CSV"),
+    (
+        b"SQLite format 3\x00",
+        "an SQLite database: `srnas bench import optuna` reads that of a study; of others, export the table as CSV",
+    ),
     (b"\x89HDF", "an HDF5 file: export the table as CSV"),
     (b"\x80\x04\x95", "a Python pickle: write the table as CSV"),
     (b"\x80\x05\x95", "a Python pickle: write the table as CSV"),
-    (b"{", "JSON, or begins like it: write the table as CSV"),
-    (b"[{", "JSON, or begins like it: write the table as CSV"),
+    (b"{", JSON),
+    (b"[{", JSON),
     (b"<!", "HTML, or begins like it: was a page saved in place of the file?"),
     (b"<html", "HTML, or begins like it: was a page saved in place of the file?"),
 ];

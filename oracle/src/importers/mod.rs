@@ -10,6 +10,8 @@ pub mod nasbench201;
 pub mod nasbench301;
 pub mod nasbenchgraph;
 pub mod nasbenchnlp;
+pub mod nni;
+pub mod study;
 pub mod table;
 mod trainings;
 pub mod zerocost;

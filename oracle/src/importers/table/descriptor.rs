@@ -97,6 +97,28 @@ pub struct ArchitectureColumns {
     pub pattern: Option<String>,
     /// What the table calls choices, where that is something else: of all decisions, or of one by its name.
     pub names: BTreeMap<String, Renamed>,
+    /// Decisions of which numbers between two choices count as the nearer one, and how near is meant.
+    pub nearest: BTreeMap<String, Scale>,
+}
+
+/// How the distance of two numbers is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scale {
+    /// By their difference.
+    Linear,
+    /// By their ratio.
+    Log,
+}
+
+impl Scale {
+    /// A number on the scale.
+    pub fn place(self, number: f64) -> f64 {
+        match self {
+            Self::Linear => number,
+            Self::Log => number.ln(),
+        }
+    }
 }
 
 /// A choice by its name, or the choices of one decision.

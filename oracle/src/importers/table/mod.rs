@@ -3,20 +3,25 @@
 
 mod descriptor;
 mod findings;
+mod nearest;
 mod numbers;
 mod parquet;
 mod pattern;
+mod source;
 mod suggest;
 mod units;
 mod words;
 
 pub use descriptor::Descriptor;
-pub use suggest::{Suggestion, suggest};
+pub use source::{Domain, Known, Said, Source, SourceSpace};
+pub use suggest::{Suggestion, suggest, suggest_of};
+pub(in crate::importers) use suggest::{exporter_of, read as read_text};
 
 use super::csv::{Column, CsvError, CsvTable};
 use crate::benchmark::{BenchmarkWriter, Rows, SpaceDefinition, SpaceFormat};
 use descriptor::{ArchitectureColumns, Duplicates};
 use findings::Findings;
+use nearest::Nearest;
 use pattern::{Pattern, Unread};
 use srnas_basics::names;
 use srnas_space::{Decision, SearchSpace};
@@ -65,12 +70,18 @@ pub enum TableError {
     /// What it says of the architecture's columns does not fit the space.
     #[error("[architecture]: {0}")]
     Architecture(String),
+    /// Nothing could be guessed.
+    #[error("{0}")]
+    Nothing(String),
 }
 
 impl TableError {
     /// Whether what is said of the table is to blame, not the table.
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::Descriptor { .. } | Self::Space { .. } | Self::Architecture(_))
+        matches!(
+            self,
+            Self::Descriptor { .. } | Self::Space { .. } | Self::Architecture(_) | Self::Nothing(_)
+        )
     }
 }
 
@@ -81,8 +92,8 @@ pub struct ImportedTable {
     pub benchmark: BenchmarkWriter,
     /// Rows of the file that count.
     pub rows: usize,
-    /// Rows that the descriptor leaves out.
-    pub left_out: usize,
+    /// Rows that the descriptor leaves out, by what they say in the column that tells.
+    pub left_out: Vec<(String, usize)>,
     /// Rows that say again what others say.
     pub repeated: usize,
     /// Metrics that are the same everywhere: nothing can be searched for in them.
@@ -96,8 +107,19 @@ pub struct ImportedTable {
 /// # Errors
 /// [`TableError`], with file, line and column where a cell is wrong.
 pub fn import(file: &Path, descriptor: &Descriptor, folder: &Path) -> Result<ImportedTable, TableError> {
+    import_table(cells(file, descriptor.delimiter)?, descriptor, folder)
+}
+
+/// As [`import`], of a table that was read already.
+///
+/// # Errors
+/// As [`import`].
+pub fn import_table(
+    mut table: CsvTable,
+    descriptor: &Descriptor,
+    folder: &Path,
+) -> Result<ImportedTable, TableError> {
     let (space, definition) = descriptor.space(folder)?;
-    let mut table = cells(file, descriptor.delimiter)?;
     let left_out = leave_out(&mut table, descriptor)?;
     of_cells(&table, descriptor, &space, definition, left_out)
 }
@@ -121,7 +143,7 @@ fn of_cells(
     descriptor: &Descriptor,
     space: &Arc<SearchSpace>,
     definition: Option<SpaceDefinition>,
-    left_out: usize,
+    left_out: Vec<(String, usize)>,
 ) -> Result<ImportedTable, TableError> {
     let architectures = Architectures::new(table, space, &descriptor.architecture)?;
     // By key: the rows of the file that are of one architecture, the first first.
@@ -197,9 +219,9 @@ fn of_cells(
     Ok(ImportedTable { benchmark, rows: table.rows(), left_out, repeated, constant, warnings })
 }
 
-/// Leaves the rows that count. Returns how many are gone.
-fn leave_out(table: &mut CsvTable, descriptor: &Descriptor) -> Result<usize, CsvError> {
-    let all = table.rows();
+/// Leaves the rows that count. Returns how many are gone, by what they say instead.
+fn leave_out(table: &mut CsvTable, descriptor: &Descriptor) -> Result<Vec<(String, usize)>, CsvError> {
+    let mut gone = Vec::new();
     for (column, words) in &descriptor.only {
         let here = table.column(column)?;
         let there: BTreeSet<&str> = (0..table.rows()).map(|row| here.text(row)).collect();
@@ -211,13 +233,14 @@ fn leave_out(table: &mut CsvTable, descriptor: &Descriptor) -> Result<usize, Csv
         }
         let counts: Vec<bool> =
             (0..table.rows()).map(|row| words.all().iter().any(|word| word == here.text(row))).collect();
+        gone.extend(source::tally(&here, table.rows(), |row| !counts[row]));
         table.retain(|row| counts[row]);
     }
-    Ok(all - table.rows())
+    Ok(gone)
 }
 
 /// The cells of a file: Parquet by its ending, else text; tabs are between fields where the ending is `.tsv`.
-fn cells(file: &Path, delimiter: Option<char>) -> Result<CsvTable, TableError> {
+pub(in crate::importers) fn cells(file: &Path, delimiter: Option<char>) -> Result<CsvTable, TableError> {
     let name = file.file_name().map(|n| n.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
     if name.ends_with(".parquet") {
         return Ok(parquet::read(file)?.with_rows()?);
@@ -279,12 +302,14 @@ fn merge(metrics: &[Vec<MetricColumn<'_>>], groups: &mut [Vec<usize>]) -> Result
 /// The columns of the architectures, and what their words mean.
 struct Architectures<'t> {
     space: &'t SearchSpace,
-    source: Source<'t>,
+    place: Place<'t>,
     /// By decision: words with their choices.
     words: Vec<Vec<(String, u8)>>,
+    /// By decision: what numbers between its choices count as, where they do.
+    nearest: Vec<Option<Nearest>>,
 }
 
-enum Source<'t> {
+enum Place<'t> {
     /// By decision.
     Columns(Vec<Column<'t>>),
     Pattern {
@@ -308,7 +333,7 @@ impl<'t> Architectures<'t> {
                 format!("the space has no decision `{name}`{}", names::did_you_mean(name, names))
             })
         };
-        let source = match (&columns.column, &columns.pattern) {
+        let place = match (&columns.column, &columns.pattern) {
             (Some(column), Some(text)) => {
                 let pattern = Pattern::read(text, decision).map_err(wrong)?;
                 let absent = (0..space.len()).find(|d| !pattern.decisions().any(|other| other == *d));
@@ -316,29 +341,35 @@ impl<'t> Architectures<'t> {
                     let name = &space.decisions()[absent].name;
                     return Err(wrong(format!("the pattern lacks the decision `{name}`")));
                 }
-                Source::Pattern { column: table.column(column)?, pattern, text: text.clone() }
+                Place::Pattern { column: table.column(column)?, pattern, text: text.clone() }
             }
             _ => {
                 for name in columns.columns.keys() {
                     decision(name).map_err(wrong)?;
                 }
                 let column = |d: &Decision| table.column(columns.columns.get(&d.name).unwrap_or(&d.name));
-                Source::Columns(space.decisions().iter().map(column).collect::<Result<_, _>>()?)
+                Place::Columns(space.decisions().iter().map(column).collect::<Result<_, _>>()?)
             }
         };
-        Ok(Self { space, source, words: words::of(space, &columns.names).map_err(wrong)? })
+        for name in columns.nearest.keys() {
+            decision(name).map_err(|reason| wrong(format!("nearest: {reason}")))?;
+        }
+        let near =
+            |d: &Decision| columns.nearest.get(&d.name).map(|scale| Nearest::of(d, *scale)).transpose();
+        let nearest = space.decisions().iter().map(near).collect::<Result<_, _>>().map_err(wrong)?;
+        Ok(Self { space, place, words: words::of(space, &columns.names).map_err(wrong)?, nearest })
     }
 
     fn read(&self, row: usize) -> Result<Vec<u8>, TableError> {
         let mut choices = vec![0; self.space.len()];
-        let (column, empty) = match &self.source {
-            Source::Pattern { column, pattern, text } => {
+        let (column, empty) = match &self.place {
+            Place::Pattern { column, pattern, text } => {
                 pattern
                     .parse(column.text(row), &self.words, &mut choices)
                     .map_err(|unread| column.error(row, self.unread(&unread, column.text(row), text)))?;
                 (column, Vec::new())
             }
-            Source::Columns(columns) => {
+            Place::Columns(columns) => {
                 let mut empty = Vec::new();
                 for (d, column) in columns.iter().enumerate() {
                     match column.text(row) {
@@ -355,7 +386,7 @@ impl<'t> Architectures<'t> {
         // A decision that does not count may be left out.
         for d in empty {
             if !self.space.is_inactive(&choices, d)
-                && let Source::Columns(columns) = &self.source
+                && let Place::Columns(columns) = &self.place
             {
                 return Err(columns[d].error(row, "it is empty, and this decision counts").into());
             }
@@ -404,6 +435,11 @@ impl<'t> Architectures<'t> {
             }
             (Some((_, choice)), _) => Ok(*choice),
             (None, _) => {
+                if let (Some(nearest), Some(number)) = (&self.nearest[d], number) {
+                    return nearest.choice(number).map_err(|ends| {
+                        format!("`{text}` is beyond the choices of `{name}`, which go from {ends}")
+                    });
+                }
                 let hint = names::did_you_mean(text, words.iter().map(|(word, _)| word.as_str()));
                 Err(format!("`{text}` is no choice of `{name}`{hint}"))
             }

@@ -66,6 +66,16 @@ impl<'t> Contents<'t> {
         !self.distinct.is_empty() && self.distinct.iter().all(|text| what(text))
     }
 
+    /// Why it tells of a run and not of what was trained, whatever it is logged as: `name` is what it is called.
+    pub fn of_the_run(&self, name: &str) -> Option<&'static str> {
+        let times = |values: &Vec<f64>| values.iter().all(|v| v.is_nan() || is_timestamp(v));
+        match () {
+            () if self.are(is_date) => Some("dates"),
+            () if self.values.as_ref().is_ok_and(times) => Some("times since 1970, it seems"),
+            () => bookkeeping(name),
+        }
+    }
+
     /// What it may be, by its name and by what is in it.
     pub fn role(&self) -> Role {
         let neither = |why: &str| Role::Neither(why.into());
@@ -130,8 +140,7 @@ impl<'t> Contents<'t> {
         if rows > 2 && !hyper && (counts(0) || counts(1)) {
             return Role::Neither("the numbers of the rows".into());
         }
-        let timestamp = |v: &f64| (1e9..3e9).contains(v) || (1e12..3e12).contains(v);
-        if values.iter().all(timestamp)
+        if values.iter().all(is_timestamp)
             && kinds > FEW
             && meant.as_ref().is_none_or(|m| m.unit.is_empty() && !m.way_sure)
         {
@@ -159,6 +168,13 @@ impl<'t> Contents<'t> {
 
 /// Why a column of this name tells of the table, not of architectures.
 fn bookkeeping(name: &str) -> Option<&'static str> {
+    let words = meaning::words(name);
+    let is_place = |word: Option<&String>| {
+        word.is_some_and(|word| matches!(word.as_str(), "dir" | "directory" | "path" | "folder" | "logdir"))
+    };
+    if is_place(words.last()) || (words.len() > 1 && is_place(words.first())) {
+        return Some("where something is");
+    }
     Some(match meaning::words(name).join("_").as_str() {
         "index" | "idx" | "id" | "uid" | "uuid" | "number" | "no" | "nr" | "unnamed_0" | "row" | "line"
         | "trial" | "trial_id" | "trial_number" | "run" | "run_id" | "experiment" | "experiment_id"
@@ -187,6 +203,11 @@ fn bookkeeping(name: &str) -> Option<&'static str> {
         "rank" | "ranking" => "a rank",
         _ => return None,
     })
+}
+
+/// Whether a number may be a time in seconds or milliseconds since 1970.
+fn is_timestamp(value: &f64) -> bool {
+    (1e9..3e9).contains(value) || (1e12..3e12).contains(value)
 }
 
 fn is_dictionary(text: &str) -> bool {

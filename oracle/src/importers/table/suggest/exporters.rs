@@ -1,17 +1,6 @@
 //! The tables that well-known programs export, told by their columns.
 
-/// What an exporter says of a column.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Said {
-    /// It is a decision of this name.
-    Decision(String),
-    /// It is a metric of this name, where it has numbers.
-    Metric(String),
-    /// It is neither, and why.
-    Neither(&'static str),
-    /// Nothing.
-    Nothing,
-}
+use super::super::source::Said;
 
 /// A program that exports tables.
 pub(super) struct Exporter {
@@ -20,6 +9,8 @@ pub(super) struct Exporter {
     pub state: Option<(&'static str, &'static str)>,
     /// What is usually minimised where nothing is said.
     pub minimises: bool,
+    /// Whether it is a logger: its parameters are whatever it was given.
+    pub logs: bool,
     knows: fn(&[&str]) -> bool,
     says: fn(&str) -> Said,
 }
@@ -41,9 +32,10 @@ const EXPORTERS: &[Exporter] = &[
         name: "Optuna",
         state: Some(("state", "COMPLETE")),
         minimises: true,
+        logs: false,
         knows: |header| {
             starts(header, &["params_"])
-                && count(header, OPTUNA) + usize::from(starts(header, &["values_"])) >= 2
+                && count(header, OPTUNA) + usize::from(starts(header, &["values_", "value_"])) >= 2
         },
         says: |column| match column {
             "value" => Said::Metric("value".into()),
@@ -55,7 +47,12 @@ const EXPORTERS: &[Exporter] = &[
             _ if column.starts_with("intermediate_values_") => Said::Neither("a value on the way"),
             _ => cut(
                 column,
-                &[("params_", Said::Decision), ("user_attrs_", Said::Metric), ("values_", Said::Metric)],
+                &[
+                    ("params_", Said::Decision),
+                    ("user_attrs_", Said::Metric),
+                    ("values_", Said::Metric),
+                    ("value_", Said::Metric),
+                ],
             ),
         },
     },
@@ -63,6 +60,7 @@ const EXPORTERS: &[Exporter] = &[
         name: "the Optuna dashboard",
         state: Some(("State", "Complete")),
         minimises: true,
+        logs: false,
         knows: |header| {
             count(header, &["Number", "State"]) == 2
                 && header.iter().any(|column| column.starts_with("Param "))
@@ -81,6 +79,7 @@ const EXPORTERS: &[Exporter] = &[
         name: "MLflow",
         state: Some(("status", "FINISHED")),
         minimises: false,
+        logs: true,
         knows: |header| {
             starts(header, &["params."])
                 && (starts(header, &["metrics."]) || count(header, &["run_id", "experiment_id"]) > 0)
@@ -97,6 +96,7 @@ const EXPORTERS: &[Exporter] = &[
         name: "MLflow's page",
         state: Some(("Status", "FINISHED")),
         minimises: false,
+        logs: true,
         knows: |header| {
             count(header, &["Run ID"]) == 1
                 && count(header, &["Source Type", "Source Name", "Status", "Duration", "User"]) >= 2
@@ -119,8 +119,10 @@ const EXPORTERS: &[Exporter] = &[
         name: "Weights & Biases",
         state: Some(("State", "finished")),
         minimises: false,
+        logs: true,
         knows: |header| {
             (count(header, &["Name", "State"]) == 2 && count(header, WANDB) >= 3)
+                || (count(header, &["Name", "Runtime"]) == 2 && count(header, WANDB) >= 5)
                 || (starts(header, &["config.", "config/"]) && starts(header, &["summary.", "summary/"]))
                 || count(header, &["summary", "config", "name"]) == 3
         },
@@ -148,6 +150,7 @@ const EXPORTERS: &[Exporter] = &[
         name: "TensorBoard's HParams",
         state: None,
         minimises: false,
+        logs: true,
         knows: |header| {
             starts(header, &["hparam/"])
                 || count(header, &["hp_metric", "epoch_loss", "epoch_accuracy", "Trial ID", "Show Metrics"])
@@ -164,7 +167,10 @@ const EXPORTERS: &[Exporter] = &[
         name: "Ray Tune",
         state: None,
         minimises: false,
-        knows: |header| count(header, &["training_iteration"]) == 1 && starts(header, &["config/"]),
+        logs: false,
+        knows: |header| {
+            count(header, &["training_iteration"]) == 1 && starts(header, &["config/", "config."])
+        },
         says: |column| match column {
             "done"
             | "training_iteration"
@@ -186,13 +192,14 @@ const EXPORTERS: &[Exporter] = &[
             | "checkpoint_dir_name"
             | "should_checkpoint"
             | "" => Said::Neither("Ray Tune's own notes"),
-            _ => cut(column, &[("config/", Said::Decision)]),
+            _ => cut(column, &[("config/", Said::Decision), ("config.", Said::Decision)]),
         },
     },
     Exporter {
         name: "scikit-learn's search",
         state: None,
         minimises: false,
+        logs: false,
         knows: |header| starts(header, &["param_"]) && count(header, &["mean_test_score"]) == 1,
         says: |column| match column {
             "params" => Said::Neither("all parameters again"),

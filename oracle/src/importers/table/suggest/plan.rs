@@ -1,7 +1,7 @@
 //! What is suggested of a table, column by column, as the text of two files.
 
 use super::{
-    super::{descriptor::Decimal, numbers::Notation},
+    super::{Domain, Known, Said, SourceSpace, descriptor::Decimal, numbers::Notation},
     Suggestion,
     columns::{Contents, Role},
     decisions::{Decision, settle_empty_cells},
@@ -9,8 +9,9 @@ use super::{
     meaning::{Meaning, Way},
     text::{key, metric_part, quoted, unique},
 };
+use crate::benchmark::{SpaceDefinition, SpaceFormat};
 use srnas_space::SearchSpace;
-use std::fmt::Write;
+use std::{collections::HashMap, fmt::Write, sync::Arc};
 
 /// What each column is taken for, and what is said of the whole table.
 pub(super) struct Plan<'t> {
@@ -24,8 +25,14 @@ pub(super) struct Plan<'t> {
     /// Whether numbers could be read otherwise.
     pub notation_doubt: bool,
     pub exporter: Option<&'static Exporter>,
-    /// The rows that count: a column and its word.
-    pub only: Option<(String, String)>,
+    /// The program that wrote it, where its columns do not say it.
+    pub by: Option<&'static str>,
+    /// The rows that count.
+    pub counting: Vec<Counting>,
+    /// What is not taken over, a line each.
+    pub notes: Vec<String>,
+    /// The space, where it is known as a whole.
+    pub space: Option<GivenSpace>,
     /// Whether rows of one architecture are seeds.
     pub seeds: bool,
     pub columns: Vec<Planned<'t>>,
@@ -39,6 +46,51 @@ pub(super) struct Planned<'t> {
     pub role: Role,
     /// Whether what looks like a fraction among its percentages is one of them.
     pub mixed: bool,
+    /// Of a parameter, where its values come from.
+    pub domain: Option<Domain>,
+    /// Of a metric, whether less is better.
+    pub minimised: Option<bool>,
+}
+
+/// Rows that count: those with a word in a column.
+pub(super) struct Counting {
+    pub column: String,
+    pub word: String,
+    /// What the others have there, in words.
+    pub gone: String,
+}
+
+/// A space that is known as a whole.
+pub(super) struct GivenSpace {
+    space: Arc<SearchSpace>,
+    text: String,
+    /// Its name, if srnas knows it, else the ending of its file.
+    place: Result<String, &'static str>,
+}
+
+impl GivenSpace {
+    /// Nothing where it is no space of srnas, or has decisions that are no columns.
+    pub fn read(given: SourceSpace, known: &HashMap<String, Known>) -> Option<Self> {
+        let given = match given {
+            SourceSpace::Named(name) => {
+                let space = SearchSpace::named(&name).ok()?;
+                Self { space, text: String::new(), place: Ok(name) }
+            }
+            SourceSpace::Text(format, text) => {
+                let definition = SpaceDefinition { format, text };
+                let space = Arc::new(definition.space("space").ok()?);
+                let ending = if format == SpaceFormat::Json { "json" } else { "toml" };
+                Self { space, text: definition.text, place: Err(ending) }
+            }
+        };
+        let column = |name: &str| known.values().any(|column| column.said == Said::Decision(name.into()));
+        given.space.decisions().iter().all(|decision| column(&decision.name)).then_some(given)
+    }
+
+    /// Whether it has a decision of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.space.decisions().iter().any(|decision| decision.name == name)
+    }
 }
 
 impl Plan<'_> {
@@ -54,7 +106,11 @@ impl Plan<'_> {
             }
             None => self.decisions(),
         };
-        let space_file = format!("{}-space.toml", self.name);
+        let space_file = match self.space.as_ref().map(|space| &space.place) {
+            Some(Ok(known)) => known.clone(),
+            Some(Err(ending)) => format!("{}-space.{ending}", self.name),
+            None => format!("{}-space.toml", self.name),
+        };
         let mut descriptor = self.head(&space_file);
         if let Some((column, written)) = written {
             let _ = write!(
@@ -77,6 +133,13 @@ impl Plan<'_> {
         if !names.is_empty() {
             let _ = write!(descriptor, "\n[architecture.names]\n{names}");
         }
+        let nearest: String = decisions.iter().filter_map(Decision::nearest).collect();
+        if !nearest.is_empty() {
+            let _ = write!(
+                descriptor,
+                "\n[architecture.nearest]  # their numbers count as the nearest choice\n{nearest}"
+            );
+        }
         descriptor.push_str(&self.metrics());
         let left_out = self.left_out();
         if !left_out.is_empty() {
@@ -86,10 +149,15 @@ impl Plan<'_> {
                     writeln!(descriptor, "#   {}: {}", quoted(column), why.replace(char::is_control, " "));
             }
         }
-        let space = format!(
-            "name = {}\n{}",
-            quoted(&self.name),
-            decisions.iter().map(Decision::entry).collect::<String>()
+        for note in &self.notes {
+            let _ = write!(descriptor, "\n# Not taken over: {}\n", note.replace(char::is_control, " "));
+        }
+        let space = self.space.as_ref().map_or_else(
+            || {
+                let entries: String = decisions.iter().map(Decision::entry).collect();
+                format!("name = {}\n{entries}", quoted(&self.name))
+            },
+            |space| space.text.clone(),
         );
         Suggestion { descriptor, space, space_file, left_out }
     }
@@ -101,6 +169,8 @@ impl Plan<'_> {
         );
         if let Some(exporter) = self.exporter {
             let _ = writeln!(head, "# Its columns are those of an export of {}.", exporter.name);
+        } else if let Some(by) = self.by {
+            let _ = writeln!(head, "# It was written by {by}.");
         }
         let _ = write!(
             head,
@@ -123,12 +193,15 @@ impl Plan<'_> {
                 check.replace("signs between thousands", "decimal points")
             );
         }
-        if let Some((column, word)) = &self.only {
+        if !self.counting.is_empty() {
+            let words = self.counting.iter().map(|c| format!("{} = {}", key(&c.column), quoted(&c.word)));
+            let gone: Vec<String> =
+                self.counting.iter().map(|c| format!("{} in {}", c.gone, quoted(&c.column))).collect();
             let _ = writeln!(
                 head,
-                "only = {{ {} = {} }}  # rows with anything else there do not count",
-                key(column),
-                quoted(word)
+                "only = {{ {} }}  # rows with anything else there do not count: {}",
+                words.collect::<Vec<_>>().join(", "),
+                gone.join("; ").replace(char::is_control, " ")
             );
         }
         head.push_str(match self.seeds {
@@ -144,17 +217,31 @@ impl Plan<'_> {
         let (mut decisions, mut contents): (Vec<Decision>, Vec<&Contents<'_>>) = (Vec::new(), Vec::new());
         for column in &self.columns {
             let Role::Decision(doubt) = column.role else { continue };
-            let mut decision = Decision::of_column(&column.contents, &column.name, doubt, self.notation);
+            let (contents_of, name) = (&column.contents, column.name.as_str());
+            let known = self
+                .space
+                .as_ref()
+                .and_then(|given| given.space.decisions().iter().find(|decision| decision.name == name));
+            let mut decision = match (known, &column.domain) {
+                (Some(known), domain) => Decision::of_space(known, contents_of, domain.as_ref()),
+                (None, Some(domain)) => Decision::of_domain(contents_of, name, domain, doubt),
+                (None, None) => Decision::of_column(contents_of, name, doubt, self.notation),
+            };
             decision.name = unique(decision.name, |name| decisions.iter().any(|other| other.name == name));
             decisions.push(decision);
             contents.push(&column.contents);
         }
-        settle_empty_cells(&mut decisions, &contents);
+        if self.space.is_none() {
+            settle_empty_cells(&mut decisions, &contents);
+        }
         decisions
     }
 
     /// Leaves out the decisions with the most choices until there are no more combinations than a benchmark can look up.
     pub fn limit(&mut self) {
+        if self.space.is_some() {
+            return;
+        }
         loop {
             // One more for an empty cell.
             let size = |column: &Planned<'_>| match column.role {
@@ -237,6 +324,11 @@ impl Plan<'_> {
             (meaning.unit, meaning.unit_sure) = ("%", true);
         }
         meaning.way_sure &= said.iter().flatten().all(|other| other.way_sure);
+        if let Some(minimised) = columns.first().and_then(|column| column.minimised) {
+            meaning.way = if minimised { Way::Minimise } else { Way::Maximise };
+            meaning.way_sure = true;
+            return meaning;
+        }
         // What nobody said the direction of is what the exporter minimises by default.
         let objective = name.parse::<u32>().is_ok() || name == "value";
         if objective && self.exporter.is_some_and(|exporter| exporter.minimises) {
