@@ -204,7 +204,7 @@ impl MethodSpec {
             );
         }
         if p.limits > 0 && !LIMITED.contains(&self.name()) {
-            return Err(self.unfit(format!("knows no limits; within limits search {}", LIMITED.join(", "))));
+            return Err(self.unfit(format!("knows no limits; within limits search {}. A limit on what is known without training is --within, for every method", LIMITED.join(", "))));
         }
         let mut past = Past::default();
         let start = match self.name() {
