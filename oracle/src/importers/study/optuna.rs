@@ -11,7 +11,6 @@ use crate::{
 };
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row, params};
 use serde_json::Value;
-use srnas_basics::names::did_you_mean;
 use std::{collections::HashMap, path::Path, time::Duration};
 
 /// The newest schema that is known.
@@ -103,8 +102,7 @@ impl<'p> Storage<'p> {
             (Some(wanted), all) => match all.iter().find(|(_, name, _)| name == wanted) {
                 Some((id, name, _)) => Ok((*id, name.clone())),
                 None => {
-                    let hint = did_you_mean(wanted, all.iter().map(|(_, name, _)| name.as_str()));
-                    let reason = format!("it holds no study `{wanted}`{hint}; there are {}", names());
+                    let reason = format!("it holds no study `{wanted}`; there are {}", names());
                     Err(StudyError::NoStudy { path, reason })
                 }
             },
