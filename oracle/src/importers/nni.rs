@@ -1,7 +1,6 @@
 //! The search space of an NNI experiment (`search_space.json`) as a space of srnas in TOML.
 
 use serde_json::{Map, Value};
-use srnas_basics::text::number;
 use srnas_space::SearchSpace;
 use std::fmt::Write;
 
@@ -291,6 +290,11 @@ fn check_ends(low: f64, high: f64) -> Result<(), String> {
     }
 }
 
+/// A number as one writes it.
+fn number(value: f64) -> String {
+    value.to_string()
+}
+
 /// A number without what the last bits of a sum add to it.
 fn rounded(value: f64) -> f64 {
     format!("{value:.12e}").parse().unwrap_or(value)
@@ -383,7 +387,7 @@ mod tests {
         let made = space(text, "toy").unwrap();
         let space = srnas_space::read(&made.text, "toy").unwrap();
         let names: Vec<&str> = space.decisions().iter().map(|d| d.name.as_str()).collect();
-        assert_eq!(names, ["layer", "layer/kernel", "layer/act", "layer/act/slope", "layer/pooling_size"]);
+        assert_eq!(names, ["layer", "layer/act", "layer/act/slope", "layer/kernel", "layer/pooling_size"]);
         let mut pool = vec![2, 0, 0, 0, 0];
         space.activate(&mut pool);
         let inactive: Vec<bool> = (0..5).map(|d| space.is_inactive(&pool, d)).collect();

@@ -171,7 +171,7 @@ pub fn read(
 fn joined(mut first: Source, second: Source) -> Result<Source, StudyError> {
     let mut sheet = Sheet::of(&first.table)?;
     sheet.add(&second.table)?;
-    first.table = sheet.table(&first.table.path().to_path_buf())?;
+    first.table = sheet.table(first.table.path())?;
     for (column, known) in second.known {
         match first.known.get_mut(&column) {
             None => drop(first.known.insert(column, known)),

@@ -11,7 +11,6 @@ use crate::{
 };
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row, params};
 use serde_json::Value;
-use srnas_basics::names::did_you_mean;
 use std::{collections::HashMap, path::Path, time::Duration};
 
 /// The newest schema that is known.
@@ -23,6 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a parameter's distribution says: its domain, and the choices that its numbers stand for.
 type Distribution = (Option<Domain>, Option<Vec<Value>>);
+/// By trial, the value of each objective; none where it is infinite.
+type Values = HashMap<i64, Vec<(usize, Option<f64>)>>;
 
 /// Reads a study of a storage: the one of that name, or the only one.
 ///
@@ -103,8 +104,7 @@ impl<'p> Storage<'p> {
             (Some(wanted), all) => match all.iter().find(|(_, name, _)| name == wanted) {
                 Some((id, name, _)) => Ok((*id, name.clone())),
                 None => {
-                    let hint = did_you_mean(wanted, all.iter().map(|(_, name, _)| name.as_str()));
-                    let reason = format!("it holds no study `{wanted}`{hint}; there are {}", names());
+                    let reason = format!("it holds no study `{wanted}`; there are {}", names());
                     Err(StudyError::NoStudy { path, reason })
                 }
             },
@@ -182,7 +182,7 @@ impl<'p> Storage<'p> {
     }
 
     /// The values of each trial, by objective; none where they are infinite.
-    fn values(&self, study: i64) -> Result<HashMap<i64, Vec<(usize, Option<f64>)>>, StudyError> {
+    fn values(&self, study: i64) -> Result<Values, StudyError> {
         let sql = match self.has_column("trial_values", "objective")? {
             true => {
                 "SELECT trial_id, objective, v.value FROM trial_values v JOIN trials USING (trial_id) WHERE study_id = ?1"
@@ -197,11 +197,7 @@ impl<'p> Storage<'p> {
     }
 
     /// The columns of the objectives, and whether less is better.
-    fn objectives(
-        &self,
-        study: i64,
-        values: &HashMap<i64, Vec<(usize, Option<f64>)>>,
-    ) -> Result<Vec<(String, Option<bool>)>, StudyError> {
+    fn objectives(&self, study: i64, values: &Values) -> Result<Vec<(String, Option<bool>)>, StudyError> {
         let sql = match self.has_column("study_directions", "objective")? {
             true => "SELECT direction FROM study_directions WHERE study_id = ?1 ORDER BY objective",
             false => "SELECT direction FROM studies WHERE study_id = ?1",

@@ -201,6 +201,10 @@ fn bookkeeping(name: &str) -> Option<&'static str> {
         "path" | "checkpoint" | "ckpt" | "url" | "file" | "filename" | "log" | "logdir" | "log_dir"
         | "commit" | "version" | "source" | "git_hash" | "artifact_uri" => "where something is",
         "rank" | "ranking" => "a rank",
+        // As `srnas export` and a search's report call them.
+        "measurement" => "the number or the name of a row",
+        "infeasible" => "why there is no value",
+        "elsewhere" => "whether it was measured elsewhere",
         _ => return None,
     })
 }
