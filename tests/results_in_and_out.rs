@@ -14,7 +14,7 @@ use std::{
 use tempfile::TempDir;
 
 /// Names a Python that has Optuna.
-const OPTUNA_PYTHON: &str = "SRNAS_OPTUNA_PYTHON";
+const OPTUNA_PYTHON: &str = "OPTUNA_PYTHON";
 
 struct Setup(TempDir);
 
@@ -631,7 +631,7 @@ fn what_is_exported_is_imported_as_the_same_measurements() {
 #[test]
 fn optuna_itself_loads_what_is_exported_and_goes_on() {
     let Some(python) = std::env::var_os(OPTUNA_PYTHON) else {
-        eprintln!("skipped: SRNAS_OPTUNA_PYTHON names no Python that has Optuna");
+        eprintln!("skipped: OPTUNA_PYTHON names no Python that has Optuna");
         return;
     };
     let setup = Setup::new();
