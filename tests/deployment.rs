@@ -128,14 +128,12 @@ fn a_learner_that_trains_shows_every_metric_that_is_asked_for() {
     drop((actor, learner));
 }
 
-/// The rules' own unit tests, by Prometheus's own tool, where there is one: $SRNAS_PROMTOOL, or `promtool` on the path.
+/// The rules' own unit tests, by Prometheus's own tool, where there is one: $PROMTOOL, or `promtool` on the path.
 #[test]
 fn the_rules_fire_when_they_should_and_keep_still_otherwise() {
-    let promtool = env::var_os("SRNAS_PROMTOOL").unwrap_or_else(|| "promtool".into());
+    let promtool = env::var_os("PROMTOOL").unwrap_or_else(|| "promtool".into());
     if !Command::new(&promtool).arg("--version").output().is_ok_and(|out| out.status.success()) {
-        eprintln!(
-            "skipped: there is no promtool (Debian: apt install prometheus); SRNAS_PROMTOOL may name one"
-        );
+        eprintln!("skipped: there is no promtool (Debian: apt install prometheus); PROMTOOL may name one");
         return;
     }
     // Debian's knows nothing of Kubernetes: there the rest of that configuration is looked at.

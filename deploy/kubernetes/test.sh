@@ -5,17 +5,17 @@
 #   deploy/kubernetes/test.sh
 #
 # Needs kustomize or kubectl, and a Python with the package kubernetes-validate, which brings the schemas along:
-# $SRNAS_KUBERNETES_PYTHON, or python3. Says that it is skipped without them.
+# $KUBERNETES_PYTHON, or python3. Says that it is skipped without them.
 #
 #   python3 -m venv venv && venv/bin/pip install kubernetes-validate
-#   SRNAS_KUBERNETES_PYTHON=venv/bin/python deploy/kubernetes/test.sh
+#   KUBERNETES_PYTHON=venv/bin/python deploy/kubernetes/test.sh
 set -euo pipefail
 exec </dev/null
 
 say() { printf '%s\n' "Kubernetes test: $*"; }
 skip() { say "skipped: $*"; exit 0; }
 
-python=${SRNAS_KUBERNETES_PYTHON:-python3}
+python=${KUBERNETES_PYTHON:-python3}
 command -v "$python" >/dev/null || skip "there is no $python"
 python=$(realpath -s "$(command -v "$python")")
 cd "$(dirname "$0")"
@@ -23,7 +23,7 @@ if command -v kustomize >/dev/null; then build() { kustomize build "$1"; }
 elif kubectl kustomize --help >/dev/null 2>&1; then build() { kubectl kustomize "$1"; }
 else skip "there is neither kustomize nor kubectl"; fi
 "$python" -c 'import kubernetes_validate' 2>/dev/null ||
-    skip "set SRNAS_KUBERNETES_PYTHON to a Python that has the package kubernetes-validate"
+    skip "set KUBERNETES_PYTHON to a Python that has the package kubernetes-validate"
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
