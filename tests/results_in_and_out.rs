@@ -631,7 +631,7 @@ fn what_is_exported_is_imported_as_the_same_measurements() {
 #[test]
 fn optuna_itself_loads_what_is_exported_and_goes_on() {
     let Some(python) = std::env::var_os(OPTUNA_PYTHON) else {
-        eprintln!("skipped: OPTUNA_PYTHON names no Python that has Optuna");
+        eprintln!("skipped: OPTUNA_PYTHON names no Python that has Optuna and pandas");
         return;
     };
     let setup = Setup::new();

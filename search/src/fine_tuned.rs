@@ -22,6 +22,17 @@ pub enum FineTunedError {
     Search(#[from] MethodError),
 }
 
+impl FineTunedError {
+    /// Whether what was asked for is to blame.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::Method(_) => true,
+            Self::Comparison(comparison) => comparison.is_usage(),
+            Self::Search(_) => false,
+        }
+    }
+}
+
 /// Searches a problem `seeds` times by the agent of a policy file, `evaluations` each, from random starts that every method of the same seed
 /// shares; on the current rayon pool.
 ///

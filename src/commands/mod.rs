@@ -41,7 +41,7 @@ use srnas_oracle::{
     tasks::TaskBuildError,
 };
 use srnas_policy::Policy;
-use srnas_search::{ClockError, ComparisonError, ProblemError, SpecError};
+use srnas_search::{ClockError, ComparisonError, FineTunedError, ProblemError, SpecError};
 use srnas_security::SecurityError;
 use srnas_telemetry as telemetry;
 use std::{
@@ -246,6 +246,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
             || cause.is::<SpecError>()
             || cause.downcast_ref().is_some_and(ProblemError::is_usage)
             || cause.downcast_ref().is_some_and(ComparisonError::is_usage)
+            || cause.downcast_ref().is_some_and(FineTunedError::is_usage)
             || cause.downcast_ref().is_some_and(ClockError::is_usage)
             || cause.downcast_ref().is_some_and(RunDirError::is_usage)
             || cause.downcast_ref().is_some_and(|e| match e {
