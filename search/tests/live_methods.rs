@@ -154,6 +154,9 @@ const OPTIONS: &[(&str, &str)] = &[
 /// Those that a search which makes its measurements knows in another way, or that need a program.
 const ELSEWHERE: &[&str] = &["policy", "transfer-gp", "portfolio", "cmd"];
 
+/// Those that compress networks, in the space of which their stages are.
+const COMPRESSING: &[&str] = &["rc-nas", "uniform-scaling", "robust-wrn"];
+
 #[test]
 fn every_method_is_stopped_and_goes_on_and_asks_for_nothing_twice() {
     for (name, _) in METHODS.iter().filter(|(name, _)| !ELSEWHERE.contains(name)) {
@@ -163,6 +166,9 @@ fn every_method_is_stopped_and_goes_on_and_asks_for_nothing_twice() {
             matches!(*name, "two-phase" | "screen" | "halving" | "hyperband" | "asha" | "bohb" | "blockqnn");
         for parallel in [1, 3] {
             let mut oracle = toy(4);
+            if COMPRESSING.contains(name) {
+                oracle.space = SearchSpace::named("wrn-compress-22-3-basic").unwrap();
+            }
             if short {
                 oracle.fidelities = "epochs=1,4".parse().unwrap();
             }
