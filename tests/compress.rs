@@ -132,6 +132,24 @@ fn what_cannot_be_compressed_is_said() {
         let (code, said) = compare(arguments);
         assert!(code == 2 && said.contains(says), "{arguments:?}: {code} {said}");
     }
+    // A percentage and a number on one metric are compared by what they come to.
+    for (least, code_wanted) in [("30000", 0), ("3000000", 2)] {
+        let least = format!("cost/multiply_adds >= {least}");
+        let both = ["--within", "cost/multiply_adds <= 50%", "--within", &least, "--out", "both"];
+        let base = [
+            "compare",
+            "--task",
+            "digits-wrn/val/worst@32",
+            "--method",
+            "rc-nas",
+            "--budget",
+            "5",
+            "--seeds",
+            "1",
+        ];
+        let out = output(folder.path(), &[&base[..], &both].concat());
+        assert_eq!(out.status.code(), Some(code_wanted), "{}", text(&out.stderr));
+    }
     let other = ["compare", "--task", "digits/val/clean", "--budget", "5", "--seeds", "1", "--out", "report"];
     for (more, says) in [
         (&["--method", "rc-nas"][..], "compresses wide residual networks"),

@@ -19,6 +19,7 @@ use srnas_oracle::{
 };
 use srnas_policy::{
     Policy, PolicyError,
+    compress::decides_on,
     evaluation::{best_of, observe},
 };
 use srnas_predictor::{LearnedPriorError, PosteriorSettings, Prior, PriorError};
@@ -46,6 +47,11 @@ pub enum WalkerError {
     /// The predictor network's estimates are no prior.
     #[error(transparent)]
     LearnedPrior(#[from] LearnedPriorError),
+    /// The learner has no agent for this run.
+    #[error(
+        "the learner's policy has no agent that decides on {0}, which this run trains; is the learner of another version?"
+    )]
+    NoAgent(String),
     /// The oracle cannot be simulated.
     #[error(transparent)]
     Simulation(#[from] SimulationError),
@@ -164,6 +170,11 @@ impl Walker {
     /// Refuses a policy that cannot be read; the one before stays.
     pub fn adopt(&mut self, bytes: &[u8]) -> Result<(), WalkerError> {
         let policy = Policy::from_bytes(bytes)?;
+        let space = self.tasks.space();
+        let fits = policy.agent.as_ref().is_some_and(|agent| decides_on(agent, space));
+        if self.tasks.teachers.is_some() && !fits {
+            return Err(WalkerError::NoAgent(space.name().into()));
+        }
         let settings_changed = policy.settings != *self.environment.settings();
         if let Some(learned) = policy.learned_prior.filter(|p| self.prior_version != Some(p.version)) {
             let space = self.tasks.space();

@@ -58,6 +58,31 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// A plan of searches that are made one by one and written nowhere: a budget, and so many seeds from one.
+    pub(crate) fn unwritten(
+        methods: &[MethodSpec],
+        problems: &[Problem],
+        budget: usize,
+        (seeds, seed): (usize, u64),
+        count: Count,
+    ) -> Self {
+        let name = |task: &Arc<Task>| task.name().to_string();
+        Self {
+            software: env!("CARGO_PKG_VERSION").into(),
+            methods: methods.iter().map(ToString::to_string).collect(),
+            problems: problems.iter().map(|p| p.signals.iter().map(name).collect()).collect(),
+            limits: Vec::new(),
+            report: problems.iter().map(|p| name(&p.report)).collect(),
+            count,
+            budgets: vec![budget],
+            seeds,
+            seed,
+            past: Vec::new(),
+            clock: Clock::default(),
+            content: BTreeMap::new(),
+        }
+    }
+
     /// SHA-256 of everything that is read: a report is about these files and no others.
     ///
     /// # Errors

@@ -47,22 +47,9 @@ pub fn fine_tuned(
 ) -> Result<Vec<Search>, FineTunedError> {
     let method: MethodSpec = format!("rc-nas:policy={}", policy.display()).parse()?;
     let task = problem.signals[0].clone();
-    let plan = Plan {
-        software: env!("CARGO_PKG_VERSION").into(),
-        methods: vec![method.to_string()],
-        problems: vec![vec![task.name().to_string()]],
-        limits: Vec::new(),
-        report: vec![task.name().to_string()],
-        count,
-        budgets: vec![evaluations],
-        seeds,
-        seed,
-        past: Vec::new(),
-        clock: Default::default(),
-        content: Default::default(),
-    };
-    // It writes nothing: its searches are made one by one, here.
-    let comparison = Comparison::new(plan, vec![method], vec![problem], Vec::new(), Path::new(""))?;
+    let (methods, problems) = (vec![method], vec![problem]);
+    let plan = Plan::unwritten(&methods, &problems, evaluations, (seeds, seed), count);
+    let comparison = Comparison::new(plan, methods, problems, Vec::new(), Path::new(""))?;
     let ready: Vec<Ready> = comparison.prepare(evaluations)?;
     let one = |start| -> Result<Search, FineTunedError> {
         let trace = comparison.one(&ready[0], 0, 0, start, evaluations)?;

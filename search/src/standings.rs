@@ -53,21 +53,8 @@ impl Rivals {
         let mut budgets = config.comparison.budgets.clone();
         budgets.sort_unstable();
         let budget = budgets[budgets.len() / 2];
-        let plan = Plan {
-            software: env!("CARGO_PKG_VERSION").into(),
-            methods: texts.clone(),
-            problems: names.iter().map(|task| vec![task.to_string()]).collect(),
-            limits: Vec::new(),
-            report: names.iter().map(ToString::to_string).collect(),
-            count: config.tasks.count,
-            budgets: vec![budget],
-            seeds: config.comparison.starts,
-            seed: config.seed,
-            past: Vec::new(),
-            clock: Default::default(),
-            content: Default::default(),
-        };
-        // It writes nothing: its searches are made one by one, here.
+        let starts = (config.comparison.starts, config.seed);
+        let plan = Plan::unwritten(&methods, &problems, budget, starts, config.tasks.count);
         let comparison = Comparison::new(plan, methods, problems, trained, Path::new(""))?;
         let ready = comparison.prepare(budget)?;
         Ok(Some(Self { comparison, ready, prior, budget }))

@@ -10,7 +10,7 @@ use srnas_wire::Experience;
 use std::sync::Arc;
 
 impl Walker {
-    /// One episode: the students of a teacher within a budget on a task. Returns the batches that became full. Before the first agent there
+    /// One episode: the students of a teacher within a budget on a task. Returns the batches that became full. Before the first policy there
     /// is nothing to act with.
     ///
     /// # Errors
@@ -92,9 +92,10 @@ impl Walker {
 mod tests {
     use super::*;
     use srnas_config::Config;
-    use srnas_network::Agent;
+    use srnas_network::{Agent, QNetwork, QNetworkConfig};
     use srnas_oracle::{catalog::Catalog, run_tasks::RunTasks};
-    use srnas_policy::compress::agent_config;
+    use srnas_policy::{Acts, Policy, compress::agent_config};
+    use srnas_space::SearchSpace;
     use srnas_wire::TERMINATED;
 
     fn walker() -> Walker {
@@ -106,6 +107,36 @@ mod tests {
         let shape = agent_config(walker.tasks.space(), 8, 8).unwrap();
         walker.agent = Some(Arc::new(Agent::new(shape, &mut walker.rng).unwrap()));
         walker
+    }
+
+    #[test]
+    fn a_policy_without_an_agent_for_the_space_is_refused_and_the_one_before_stays() {
+        let mut walker = walker();
+        let before = walker.agent.clone();
+        let other = agent_config(&SearchSpace::named("wrn-compress-16-2-basic").unwrap(), 8, 8).unwrap();
+        let layout = walker.layout;
+        let shape = QNetworkConfig::new(layout.candidate_features(), layout.context_features());
+        for agent in [None, Some(Agent::new(other, &mut walker.rng).unwrap())] {
+            let network = QNetwork::new(shape.clone(), &mut walker.rng).unwrap().frozen().unwrap();
+            let policy = Policy {
+                version: 2,
+                space: walker.tasks.space().name().into(),
+                acts: Acts::Trained,
+                settings: *walker.environment.settings(),
+                environment: walker.config.environment.clone(),
+                network,
+                margin: 0.0,
+                learned_prior: None,
+                prior: None,
+                observed: Vec::new(),
+                agent,
+                agent_rate: 0.001,
+                validation: None,
+            };
+            let error = walker.adopt(&policy.to_bytes().unwrap()).unwrap_err().to_string();
+            assert!(error.contains("no agent that decides on wrn-compress-22-3-basic"), "{error}");
+        }
+        assert!(Arc::ptr_eq(&walker.agent.unwrap(), &before.unwrap()) && walker.policy_version == 0);
     }
 
     #[test]

@@ -69,6 +69,17 @@ pub fn advantages(rewards: &[f32]) -> Vec<f32> {
     rewards.iter().map(of).collect()
 }
 
+impl FineTuning {
+    /// Learning rate of an agent that begins from scratch.
+    pub const SCRATCH: f32 = 0.03;
+}
+
+/// Whether an agent decides on this space.
+pub fn decides_on(agent: &Agent, space: &SearchSpace) -> bool {
+    let of = agent.config();
+    agent_config(space, of.lstm, of.hidden).as_ref() == Some(of)
+}
+
 impl Default for FineTuning {
     fn default() -> Self {
         Self { rate: 1e-3, entropy: 1e-3, batch: 5 }

@@ -5,6 +5,7 @@ use super::TrainerError;
 use crate::validation::gain_over_families;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 use srnas_config::CompressConfig;
 use srnas_environment::{compress::Compression, shaped_quality};
 use srnas_network::{self as network, Agent, Choice, Named};
@@ -18,11 +19,10 @@ use std::{
     collections::{BTreeMap, HashSet, VecDeque},
     sync::Arc,
 };
+use tokio_util::sync::CancellationToken;
 
 /// Batches that wait at most; then actors do.
 const WAITING: usize = 4;
-/// Learning rate of an agent that has learned nothing.
-const SCRATCH: f32 = 0.03;
 /// Draws of what was measured before, for one that was not.
 const DRAWS: usize = 50;
 
@@ -145,13 +145,14 @@ impl AgentLearner {
     }
 
     /// Searches of the validation tasks, `starts` teachers and budgets of each: by the agent at each rate of the configuration, of which it
-    /// keeps the best, and by one that has learned nothing.
+    /// keeps the best, and by one that has learned nothing; on the current rayon pool. None where a stop came first.
     pub fn check(
         &mut self,
         tasks: &RunTasks,
         starts: usize,
         points: &[usize],
         seed: u64,
+        stop: &CancellationToken,
     ) -> Result<Option<ValidationReport>, TrainerError> {
         let Some(teachers) = tasks.teachers.clone() else { return Ok(None) };
         let points: Vec<usize> = points.iter().copied().filter(|n| *n <= self.config.check).collect();
@@ -166,15 +167,19 @@ impl AgentLearner {
         let search = |agent: &Agent, rate: f32| -> Vec<Vec<f32>> {
             let one =
                 |(offer, rng): &(Offer, ChaCha8Rng)| self.search(agent, rate, offer, tasks, &mut rng.clone());
-            offers.iter().map(one).collect()
+            offers.par_iter().take_any_while(|_| !stop.is_cancelled()).map(one).collect()
         };
         let quality = |found: &Vec<f32>| -> f64 {
             points.iter().map(|n| f64::from(shaped_quality(found[n - 1]))).sum::<f64>() / points.len() as f64
         };
         let total = |found: &[Vec<f32>]| found.iter().map(quality).sum::<f64>();
-        let scratch = search(&drawn(&self.config, tasks, seed ^ 0x5c)?, SCRATCH);
-        let by_rate = self.config.fine_tuning.iter().map(|&rate| (rate, search(&self.agent, rate)));
-        let best = by_rate.max_by(|(_, a), (_, b)| total(a).total_cmp(&total(b)));
+        let scratch = search(&drawn(&self.config, tasks, seed ^ 0x5c)?, FineTuning::SCRATCH);
+        let by_rate: Vec<(f32, Vec<Vec<f32>>)> =
+            self.config.fine_tuning.iter().map(|&rate| (rate, search(&self.agent, rate))).collect();
+        if stop.is_cancelled() {
+            return Ok(None);
+        }
+        let best = by_rate.into_iter().max_by(|(_, a), (_, b)| total(a).total_cmp(&total(b)));
         let Some((rate, found)) = best else { return Ok(None) };
         let families: Vec<&str> = tasks.validation.iter().map(|&i| tasks.all[i].family()).collect();
         let of_task = |task: usize| {
@@ -333,10 +338,16 @@ mod tests {
     fn a_check_searches_what_was_kept_out() {
         let (config, tasks) = tasks();
         let mut learner = AgentLearner::new(&config.compress, &tasks, 1).unwrap();
-        let report = learner.check(&tasks, 3, &[5, 10, 50], 7).unwrap().unwrap();
+        let never = CancellationToken::new();
+        let check =
+            |learner: &mut AgentLearner, stop| learner.check(&tasks, 3, &[5, 10, 50], 7, stop).unwrap();
+        let report = check(&mut learner, &never).unwrap();
         assert_eq!((report.tasks.len(), report.starts), (1, 3));
         assert_eq!(report.rule.keys().copied().collect::<Vec<_>>(), [5, 10]);
         assert!(report.trained.values().all(|regret| regret.is_finite() && *regret >= 0.0));
-        assert_eq!(report, learner.check(&tasks, 3, &[5, 10, 50], 7).unwrap().unwrap());
+        assert_eq!(report, check(&mut learner, &never).unwrap());
+        let now = CancellationToken::new();
+        now.cancel();
+        assert_eq!(check(&mut learner, &now), None);
     }
 }

@@ -110,7 +110,7 @@ impl Trainer {
     }
 
     /// What the agent is worth where it has not been, beside one that has learned nothing.
-    fn check_agent(&mut self) -> Result<Option<ValidationReport>, TrainerError> {
+    fn check_agent(&mut self, stop: &CancellationToken) -> Result<Option<ValidationReport>, TrainerError> {
         let Some(agent) = &mut self.agent else { return Ok(None) };
         if !self.validator.has_tasks() {
             warn!("nothing could be checked: name validation.families");
@@ -118,7 +118,8 @@ impl Trainer {
         }
         info!("searches by the agent and by one that has learned nothing, on tasks that were kept out");
         let v = &self.config.validation;
-        let report = agent.check(&self.tasks, LAST_CHECK * v.starts, &v.points, self.config.seed ^ 0x1a57)?;
+        let report =
+            agent.check(&self.tasks, LAST_CHECK * v.starts, &v.points, self.config.seed ^ 0x1a57, stop)?;
         if let Some(report) = &report {
             let [low, high] = report.interval;
             info!(
@@ -161,7 +162,10 @@ impl Trainer {
         let rule = self.save_rule(network.clone(), path)?;
         self.finish_predictor(stop)?;
         if self.agent.is_some() {
-            report = self.check_agent()?;
+            report = self.check_agent(stop)?;
+            if stop.is_cancelled() {
+                return Ok((rule, Ending::Stopped));
+            }
         } else if self.validator.has_tasks() && self.updates > 0 {
             info!("last check of the best weights, with fresh starts");
             let check =

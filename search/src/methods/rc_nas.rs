@@ -11,13 +11,11 @@ use srnas_environment::compress::{Earns, Judge, Students};
 use srnas_network::Agent;
 use srnas_policy::{
     self as policy,
-    compress::{Compressing, Decided, FineTuning, agent_config},
+    compress::{Compressing, Decided, FineTuning, agent_config, decides_on},
 };
 use srnas_space::{Choices, wrn::PREFIX};
 use std::path::Path;
 
-/// Learning rate of one that begins; one that was trained has its own.
-const SCRATCH: f64 = 0.03;
 /// Evaluations of a round of N2N, after whose rounds limits are softened less and less.
 const ROUND: usize = 5;
 
@@ -25,8 +23,9 @@ pub fn prepare(spec: &MethodSpec, p: &Preparation) -> Result<Starter, SpecError>
     let mut options = spec.options()?;
     let trained = options.text("policy").map(|file| trained(file, p)).transpose();
     let trained = trained.map_err(|reason| spec.unfit(reason))?;
-    let known = trained.as_ref().map_or(SCRATCH, |(_, rate)| f64::from(*rate));
-    let rate = options.number("rate", known, 0.0)?;
+    // One that was trained has its own.
+    let known = trained.as_ref().map_or(FineTuning::SCRATCH, |(_, rate)| *rate);
+    let rate = options.number("rate", known.into(), 0.0)?;
     let defaults = FineTuning::default();
     let entropy = options.number("entropy", defaults.entropy.into(), 0.0)? as f32;
     let batch = options.whole("batch", defaults.batch, 2)?;
@@ -64,11 +63,11 @@ fn trained(file: &str, p: &Preparation) -> Result<(Agent, f32), String> {
     let agent = policy.agent.ok_or_else(|| {
         format!("cannot be used: {file} has no agent; train one with srnas run --config configs/rc-nas.toml")
     })?;
-    let (of, own) = (agent.config(), p.space.name());
-    match agent_config(p.space, of.lstm, of.hidden) {
-        Some(shape) if shape == *of => Ok((agent, policy.agent_rate)),
-        _ => {
-            Err(format!("cannot be used: its agent decides on {}, and {own} has other choices", policy.space))
+    match decides_on(&agent, p.space) {
+        true => Ok((agent, policy.agent_rate)),
+        false => {
+            let (of, own) = (&policy.space, p.space.name());
+            Err(format!("cannot be used: its agent decides on {of}, and {own} has other choices"))
         }
     }
 }

@@ -1,25 +1,26 @@
 //! What is searched, and what is reported of it.
 
 mod error;
+mod part;
 
 pub use error::ProblemError;
 
 use crate::{
-    goal::{Goal, KnownLimit, Limit, Objective, Values},
+    goal::{Goal, Limit, Objective, Values},
     known::{Known, Why},
     live::Measured,
     method::{Fidelity, Training},
     pareto::Front,
 };
 use hashbrown::HashSet;
-use srnas_environment::compress::{Costs, Earns, Judge, Students, is_within};
+use part::{Part, keeping};
+use srnas_environment::compress::Students;
 use srnas_oracle::{
     catalog::Catalog,
-    compress,
     tasks::{TaskBuildError, resolve_objectives, resolve_with_shorter, untrained},
 };
 use srnas_predictor::{Prior, Untrained};
-use srnas_space::{ListedBy, SearchSpace, wrn};
+use srnas_space::{ListedBy, SearchSpace};
 use srnas_task::{Count, Shorter, Task, TaskError, TaskName};
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -194,91 +195,6 @@ impl Problem {
             students: None,
             table: lists,
         })
-    }
-
-    /// The same among the architectures that keep limits on what is known without training, such as what they cost, and are within a
-    /// teacher, unless a limit lets them have more than it: nothing else is asked for, so that every method searches within them. `teacher` is as [`compress::teacher`] reads it; in a
-    /// space that has teachers it is the largest network where none is given.
-    ///
-    /// # Errors
-    /// See [`ProblemError`].
-    pub fn among(
-        self,
-        catalog: &Catalog,
-        limits: &[KnownLimit],
-        teacher: Option<&str>,
-        count: Count,
-    ) -> Result<Self, ProblemError> {
-        let whole = self.searched[0].space().whole().unwrap_or(self.searched[0].space()).clone();
-        let largest = wrn::Teacher::of(&whole).and_then(|largest| largest.choices(&largest.network()).ok());
-        let teacher = match teacher {
-            Some(text) => Some(compress::teacher(&whole, text).map_err(ProblemError::Teacher)?),
-            None => largest.clone(),
-        };
-        let is_table = self.searched[0].tabulated().is_some();
-        if limits.is_empty() && teacher == largest && (teacher.is_none() || !is_table) {
-            return Ok(self);
-        }
-        if !is_table {
-            return Err(ProblemError::NoTable(self.name));
-        }
-        let first: TaskName = self.searched[0].name().parse()?;
-        let names: Vec<Limit> = limits.iter().filter_map(|known| known.limit(Some(1.0))).collect();
-        let metrics = match names.is_empty() {
-            true => Vec::new(),
-            false => resolve_objectives(catalog, &limit_names(&first, &names)?, count)?,
-        };
-        let mut known = Vec::with_capacity(limits.len());
-        for (limit, metric) in limits.iter().zip(&metrics) {
-            let has = teacher.as_ref().and_then(|teacher| Some(metric.shown(metric.value(teacher)?)));
-            let wanted = || ProblemError::NoTeacher(limit.to_string());
-            known.push(Within { limit: limit.limit(has).ok_or_else(wanted)?, metric: metric.clone() });
-        }
-        let judge = teacher.as_ref().map(|teacher| {
-            let lipschitz = compress::lipschitz(catalog, &first, count);
-            Judge::new(teacher, Some(&self.searched[0]), lipschitz, Earns::default())
-        });
-        let teacher_of_part = teacher.as_deref().filter(|_| teacher != largest);
-        let grows = limits.iter().any(KnownLimit::is_beyond_the_teacher);
-        let within = Part { limits: &known, teacher: teacher_of_part.filter(|_| !grows) };
-        let name = match teacher_of_part {
-            Some(teacher) => named(format!("{} of {}", self.name, whole.format(teacher)), &known),
-            None => named(&self.name, &known),
-        };
-        let searched = keeping(&self.searched, &within, || name.clone())?;
-        let mut counted: Vec<Arc<Task>> = self.signals.iter().cloned().chain([self.report]).collect();
-        counted = keeping(&counted, &within, || name.clone())?;
-        let report = counted.pop().expect("it was put there");
-        let front = match self.front {
-            None => {
-                for task in [&counted[0], &report] {
-                    task.searchable().map_err(|_| equal(name.clone(), task))?;
-                }
-                None
-            }
-            Some(_) => {
-                let points = |rank| counted.iter().map(|task| task.value_of_rank(rank)).collect();
-                let size = counted[0].tabulated().unwrap_or(0);
-                Front::new(&(0..size).filter_map(points).collect::<Vec<_>>())
-            }
-        };
-        let students = match (&teacher, judge) {
-            (Some(teacher), Some(judge)) => {
-                let (space, first) = (searched[0].space(), known.first());
-                let costs = first.map_or(Costs::Published, |within| Costs::Metric(within.metric.clone()));
-                Students::new(space, teacher, costs, judge)
-            }
-            _ => None,
-        };
-        let shorter = if self.shorter.is_empty() { self.shorter } else { searched[0].shorter().clone() };
-        let why = if searched[0].space().whole().is_some() { Why::KeepTheLimits } else { self.why };
-        let (searched, signals) = (searched.into(), counted.into());
-        Ok(Self { name, report, searched, signals, front, shorter, why, students, ..self })
-    }
-
-    /// What a teacher may become, where the space has teachers.
-    pub(crate) fn students(&self) -> Option<&Students> {
-        self.students.as_ref()
     }
 
     /// What a goal is in a space of which this was measured: a table of all that had a full training and counts.
@@ -478,7 +394,8 @@ fn within(
         let tasks = with_values(tasks)?;
         return Ok((tasks.clone(), tasks, Arc::from([])));
     }
-    let names = limit_names(first, limits)?;
+    check_together(first, limits.to_vec())?;
+    let names = limit_names(first, limits.iter().map(|limit| &limit.metric[..]))?;
     let (n, mut all) = (tasks.len(), tasks);
     all.extend(resolve_objectives(catalog, &names, count)?);
     let mut searched = with_values(all)?;
@@ -494,65 +411,22 @@ fn within(
 }
 
 /// The metrics that limits are on.
-fn limit_names(first: &TaskName, limits: &[Limit]) -> Result<Vec<TaskName>, ProblemError> {
-    // Refuses what no architecture can keep.
-    Goal::new(vec![Objective { metric: first.to_string(), minimise: false }], limits.to_vec())?;
-    let name = |limit: &Limit| {
-        let name = beside(first, &limit.metric)?;
-        let is_metric = name.alone().is_some() && name.factors.is_empty() && !limit.metric.ends_with('/');
-        if is_metric { Ok(name) } else { Err(ProblemError::Limit(limit.metric.clone())) }
+fn limit_names<'a>(
+    first: &TaskName,
+    metrics: impl Iterator<Item = &'a str>,
+) -> Result<Vec<TaskName>, ProblemError> {
+    let name = |metric: &str| {
+        let name = beside(first, metric)?;
+        let is_metric = name.alone().is_some() && name.factors.is_empty() && !metric.ends_with('/');
+        if is_metric { Ok(name) } else { Err(ProblemError::Limit(metric.into())) }
     };
-    limits.iter().map(name).collect()
+    metrics.map(name).collect()
 }
 
-/// A part of a space: what keeps every limit and, where there is a teacher, is within it.
-struct Part<'a> {
-    limits: &'a [Within],
-    teacher: Option<&'a [u8]>,
-}
-
-impl Part<'_> {
-    fn has(&self, space: &SearchSpace, choices: &[u8]) -> bool {
-        let network = |choices| wrn::WideResNet::of(space, choices);
-        let is_student = |teacher| {
-            network(choices).zip(network(teacher)).is_some_and(|(own, most)| is_within(&own, &most))
-        };
-        self.teacher.is_none_or(is_student)
-            && self.limits.iter().all(|within| within.slack(choices) >= Some(0.0))
-    }
-}
-
-/// Tasks on one list over what of it is in a part.
-fn keeping(
-    tasks: &[Arc<Task>],
-    part: &Part,
-    name: impl Fn() -> String,
-) -> Result<Vec<Arc<Task>>, ProblemError> {
-    let (space, limits) = (tasks[0].space(), part.limits);
-    let keeps = |rank| {
-        let mut choices = vec![0; space.len()];
-        space.unrank(rank, &mut choices);
-        part.has(space, &choices)
-    };
-    if valid(space).all(keeps) {
-        return Ok(tasks.to_vec());
-    }
-    let kept = listed(space, keeps);
-    let Some(kept) = kept else {
-        let loosest = |within: &Within| {
-            let best = match within.limit.at_most == within.metric.minimises() {
-                true => within.metric.best(),
-                false => within.metric.worst(),
-            };
-            // In as many digits as tell it from others of a table.
-            let bound = (within.metric.shown(best) as f32).to_string();
-            format!("{} {} {bound}", within.limit.metric, if within.limit.at_most { "<=" } else { ">=" })
-        };
-        let loosest = limits.iter().map(loosest).collect::<Vec<_>>().join(", ");
-        return Err(ProblemError::Beyond(name(), loosest));
-    };
-    let counted = tasks.iter().map(|task| Ok(Arc::new(task.within(&kept)?)));
-    Ok(counted.collect::<Result<Vec<_>, TaskError>>()?)
+/// Refuses limits that no architecture can keep together.
+fn check_together(first: &TaskName, limits: Vec<Limit>) -> Result<(), ProblemError> {
+    Goal::new(vec![Objective { metric: first.to_string(), minimise: false }], limits)?;
+    Ok(())
 }
 
 /// Unit of a task: of its metric, also where that is multiplied by what costs are to their targets; empty for a sum of scaled ones.
