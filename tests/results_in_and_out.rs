@@ -496,23 +496,12 @@ impl Setup {
     fn search(&self) {
         self.write("space.toml", SPACE);
         self.write("measure.sh", MEASURE);
-        let said = self.srnas(&[
-            "search",
-            "--oracle",
-            "cmd:sh measure.sh",
-            "--space",
-            "space.toml",
-            "--minimise",
-            "loss",
-            "--method",
-            "random",
-            "--budget",
-            "24",
-            "--seed",
-            "3",
-            "--run-dir",
-            "run",
-        ]);
+        self.search_with(&["--budget", "24", "--seed", "3", "--run-dir", "run"]);
+    }
+
+    fn search_with(&self, more: &[&str]) {
+        let base = ["search", "--oracle", "cmd:sh measure.sh", "--space", "space.toml", "--minimise", "loss"];
+        let said = self.srnas(&[&base[..], &["--method", "random"], more].concat());
         assert!(said.status.success(), "{}", text(&said.stderr));
     }
 
@@ -598,24 +587,7 @@ fn what_is_exported_is_imported_as_the_same_measurements() {
         assert_eq!(setup.of_benchmark(benchmark, loss, size), measured, "{format}");
     }
     // A search reads it again as what was measured elsewhere.
-    let again = setup.srnas(&[
-        "search",
-        "--oracle",
-        "cmd:sh measure.sh",
-        "--space",
-        "space.toml",
-        "--minimise",
-        "loss",
-        "--method",
-        "random",
-        "--budget",
-        "2",
-        "--start",
-        "j.jsonl",
-        "--run-dir",
-        "again",
-    ]);
-    assert!(again.status.success(), "{}", text(&again.stderr));
+    setup.search_with(&["--budget", "2", "--start", "j.jsonl", "--run-dir", "again"]);
     let known = stdout(&setup.srnas(&["status", "again"]));
     has(&known, &["24 from elsewhere"]);
     for (arguments, says) in [
