@@ -62,7 +62,13 @@ fn it_is_trained_by_actors_exported_and_fine_tuned_within_a_budget() {
     let said = stdout(&out);
     assert!(out.status.success(), "{}", text(&out.stderr));
     assert!(said.contains("Exported: the agent") && said.contains("scratch"), "{said}");
-    assert!(said.contains("rc-nas:policy=r") && said.contains("uniform-scaling"), "{said}");
+    assert!(said.contains("this agent, fine-tuned") && said.contains("uniform-scaling"), "{said}");
+
+    assert!(
+        said.contains("--finetune 25")
+            && said.contains("--teacher 'WRN-16-3' --within 'cost/multiply_adds <= 50%'"),
+        "{said}"
+    );
 
     let part = ["--teacher", "WRN-16-3", "--within", "cost/multiply_adds <= 50%"];
     let search = |more: &[&str]| {

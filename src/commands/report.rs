@@ -159,7 +159,16 @@ pub fn print_next(summary: &srnas_learner::Summary, run_dir: &Path, config: &Con
         );
         return;
     }
-    println!("  srnas search --policy {run} {} --budget 25", held_out_arguments(config));
+    let held_out = held_out_arguments(config);
+    if summary.policy.agent.is_some() {
+        let (cost, teacher) = (&config.compress.cost, config.compress.held_out.first());
+        let teacher = teacher.map_or_else(String::new, |teacher| format!(" --teacher '{teacher}'"));
+        let part = format!("{held_out}{teacher} --within '{cost} <= 50%'");
+        println!("  srnas search --policy {run} --finetune 25 {part}");
+        println!("  srnas search --policy {run} --budget 25 {part}            by the rule beside the agent");
+        return;
+    }
+    println!("  srnas search --policy {run} {held_out} --budget 25");
     // What is trained here is cells of one space; a policy of another would have nothing to say.
     if summary.policy.space == TRAINED_SPACE {
         println!(
@@ -189,9 +198,14 @@ pub fn held_out(config: &Config, catalog: &Catalog, run_dir: &Path) -> anyhow::R
         plan.problems.len(),
         plan.seeds
     );
-    let named = |method: &str| match method.starts_with("policy:") {
-        true => "this policy".to_string(),
-        false => method.to_string(),
+    let named = |method: &str| match method {
+        _ if method.starts_with("policy:") && config.compress.train => {
+            "the rule beside the agent".to_string()
+        }
+        _ if method.starts_with("policy:") => "this policy".to_string(),
+        _ if method.starts_with("rc-nas:policy=") => "this agent, fine-tuned".to_string(),
+        "rc-nas" => "rc-nas, from scratch".to_string(),
+        other => other.to_string(),
     };
     let wide = summary.overall.iter().map(|o| named(&o.method).len()).max().unwrap_or(0);
     print!("  {:wide$}", "");
