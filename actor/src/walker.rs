@@ -18,9 +18,9 @@ use srnas_oracle::{
     simulated::{self, SimulationError},
 };
 use srnas_policy::{
-    Policy, PolicyError,
+    Acts, Policy, PolicyError,
     compress::decides_on,
-    evaluation::{best_of, observe},
+    evaluation::{Searcher, best_of, observe},
 };
 use srnas_predictor::{LearnedPriorError, PosteriorSettings, Prior, PriorError};
 use srnas_task::{Fidelity, Task};
@@ -74,6 +74,8 @@ pub struct Walker {
     environment: Arc<Environment>,
     prior_version: Option<u64>,
     network: Option<FrozenQNetwork>,
+    /// What rollouts follow in place of the rule, once a check found it better.
+    followed: Option<Searcher>,
     /// In runs that train one, in place of the Q-network.
     agent: Option<Arc<Agent>>,
     policy_version: u64,
@@ -125,6 +127,7 @@ impl Walker {
             environment,
             prior_version: None,
             network: None,
+            followed: None,
             agent: None,
             policy_version: 0,
             lanes: Vec::with_capacity(episodes),
@@ -184,6 +187,8 @@ impl Walker {
         } else if settings_changed {
             self.change_environment(policy.settings, self.environment.prior().cloned());
         }
+        let improves = self.config.acting.improve && policy.acts == Acts::Trained;
+        self.followed = improves.then(|| Searcher::Network(policy.network.clone(), policy.margin));
         self.network = Some(policy.network);
         self.agent = policy.agent.map(Arc::new);
         self.policy_version = policy.version;

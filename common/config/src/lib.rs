@@ -187,6 +187,8 @@ impl Config {
         require(self.acting.rollouts == 0 || self.network.base_scale == 0.0, "network.base_scale", reason)?;
         let reason = "needs environment.posteriors: without them there is no rule to deviate from";
         require(self.acting.rollouts == 0 || self.environment.posteriors, "acting.rollouts", reason)?;
+        let reason = "goes with acting.rollouts, which follow what improves";
+        require(!self.acting.improve || self.acting.rollouts > 0, "acting.improve", reason)?;
         self.checkpoint.check()?;
         self.wire.check()?;
         self.validation.check()?;

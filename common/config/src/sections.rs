@@ -272,6 +272,9 @@ pub struct ActingConfig {
     /// Policy improvement by rollouts: of so many states of each walk of the base rule it is told what another candidate is worth, if the
     /// rule is followed afterwards. 0: episodes are walked by the policy.
     pub rollouts: usize,
+    /// Walks with rollouts follow what was learned, from the first check on that found it better than the rule: policy iteration, each
+    /// check begins a round. What is told is the advantage over the rule's choice still.
+    pub improve: bool,
     /// Steps of a segment on the wire.
     pub segment: usize,
     /// Segments of a batch on the wire.
@@ -290,6 +293,7 @@ impl Default for ActingConfig {
             synthetic_reuse: 8,
             prior_dropout: 0.3,
             rollouts: 0,
+            improve: false,
             segment: 16,
             segments_per_batch: 8,
         }

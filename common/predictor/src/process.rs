@@ -7,6 +7,9 @@
 use srnas_network::vectorised;
 use std::ops::Range;
 
+/// Slots that are replaced side by side: what all points say about them stays in the caches meanwhile.
+const PANEL: usize = 64;
+
 /// The factor over the measured points and its products with the slots.
 #[derive(Clone, Debug)]
 pub struct Process {
@@ -158,6 +161,12 @@ impl Process {
         for v in [&mut self.explained, &mut self.by_values, &mut self.by_ones, &mut self.by_prior] {
             v[slots.clone()].fill(0.0);
         }
+        for start in slots.clone().step_by(PANEL) {
+            self.replace_panel(start..slots.end.min(start + PANEL));
+        }
+    }
+
+    fn replace_panel(&mut self, slots: Range<usize>) {
         for i in 0..self.n {
             let (before, now) = self.columns.split_at_mut(i * self.slots);
             let now = &mut now[slots.clone()];

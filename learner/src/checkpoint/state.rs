@@ -34,6 +34,9 @@ pub(crate) struct State {
     /// Recent regrets by task group: weighted sum, weight, episodes.
     pub regrets: BTreeMap<String, (f64, f64, u64)>,
     pub best: Option<ValidationReport>,
+    /// Margin at which the last check found a gain; older checkpoints do not say.
+    #[serde(default)]
+    pub gained: Option<f32>,
     pub predictor: Option<PredictorState>,
     /// What was taken in of each actor: only a deterministic run goes back to it.
     pub actors: Vec<ActorRecord>,

@@ -55,10 +55,17 @@ impl Trainer {
         Ok(())
     }
 
-    /// The averaged network under a new version, for all actors.
+    /// The averaged network under a new version, for all actors. Where rollouts follow what improves, it acts with the margin that the
+    /// last check found, if it found a gain.
     pub fn broadcast(&mut self) -> Result<Arc<Snapshot>, TrainerError> {
         self.version += 1;
-        let bytes = self.policy(self.update.acting()?, Acts::Trained, None)?.to_bytes()?;
+        let acts = match self.config.acting.improve && self.gained.is_none() {
+            true => Acts::Rule,
+            false => Acts::Trained,
+        };
+        let mut policy = self.policy(self.update.acting()?, acts, None)?;
+        policy.margin = self.gained.unwrap_or(policy.margin);
+        let bytes = policy.to_bytes()?;
         Ok(Arc::new(Snapshot::new(self.version, bytes.into())))
     }
 
@@ -86,6 +93,7 @@ impl Trainer {
     /// Keeps the weights of the best check so far.
     pub(super) fn judge(&mut self, (check, report): (Check, ValidationReport)) {
         let better = self.best.as_ref().is_none_or(|(_, best)| report.gain > best.gain);
+        self.gained = (report.gain > 0.0).then_some(report.margin);
         let [low, high] = report.interval;
         info!(
             gain = %format!("{:+.4} [{low:+.4}, {high:+.4}]", report.gain),
@@ -191,4 +199,54 @@ impl Trainer {
 
 fn regrets(by_query: &BTreeMap<usize, f64>) -> String {
     by_query.iter().map(|(n, r)| format!("{n}: {r:.4}")).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trainer::Fitting;
+    use srnas_config::Config;
+    use srnas_oracle::run_tasks::RunTasks;
+    use srnas_space::SearchSpace;
+    use srnas_task::Count;
+
+    fn trainer(improve: bool) -> Trainer {
+        let space = SearchSpace::named("nb201").unwrap();
+        let values: Arc<[f32]> = (0..15_625).map(|rank| rank as f32).collect();
+        let task = Arc::new(Task::new("nb201/x/y", "y", space, values, Count::Strings).unwrap());
+        let tasks = RunTasks { all: vec![task], learned: vec![0], validation: Vec::new(), teachers: None };
+        let text = format!(
+            "prior = 'none'\n[network]\nbase_scale = 0.0\n[acting]\nrollouts = 4\nimprove = {improve}\n"
+        );
+        let config = Config::parse(&text, "test").unwrap();
+        // Without a past nothing is fitted.
+        let fitting = Fitting { kept: Default::default(), basis: String::new(), say: &|_| {} };
+        Trainer::new(config, tasks, &Default::default(), None, &fitting).unwrap()
+    }
+
+    #[test]
+    fn what_rollouts_follow_is_the_rule_until_a_check_finds_a_gain_and_as_long_as_the_last_one_does() {
+        let broadcast = |trainer: &mut Trainer| {
+            let policy = Policy::from_bytes(&trainer.broadcast().unwrap().bytes).unwrap();
+            (policy.acts, policy.margin)
+        };
+        let judge = |trainer: &mut Trainer, gain: f64, margin: f32| {
+            let network = trainer.update.acting().unwrap();
+            let check = trainer.check(network, &[margin], 1, 0).unwrap();
+            trainer.judge((check, ValidationReport { gain, margin, ..ValidationReport::default() }));
+        };
+        let mut improving = trainer(true);
+        assert_eq!(broadcast(&mut improving), (Acts::Rule, 0.0));
+        for (gain, margin, followed) in [
+            (-0.1, 0.25, (Acts::Rule, 0.0)),
+            (0.2, 0.5, (Acts::Trained, 0.5)),
+            (0.0, 0.25, (Acts::Rule, 0.0)),
+        ] {
+            judge(&mut improving, gain, margin);
+            assert_eq!(broadcast(&mut improving), followed, "after a gain of {gain}");
+        }
+        // What is exported is the best check's still.
+        assert_eq!(improving.best.as_ref().map(|(_, report)| report.margin), Some(0.5));
+        assert_eq!(broadcast(&mut trainer(false)), (Acts::Trained, 0.0), "in any other run");
+    }
 }

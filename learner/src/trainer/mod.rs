@@ -146,6 +146,8 @@ pub(crate) struct Trainer {
     skipped: (u64, u64),
     validator: Validator,
     best: Option<(FrozenQNetwork, ValidationReport)>,
+    /// Margin at which the last check found a gain over the rule, if it did.
+    gained: Option<f32>,
     /// Time of training before this process.
     before: Duration,
     started: Instant,
@@ -239,6 +241,7 @@ impl Trainer {
             environment_steps: 0,
             skipped: (0, 0),
             best: None,
+            gained: None,
             before: Duration::ZERO,
             started: Instant::now(),
             next_check: check_period(&config),

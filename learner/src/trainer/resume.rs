@@ -49,6 +49,7 @@ impl Trainer {
             environment_steps: self.environment_steps,
             regrets: self.regrets.clone(),
             best: self.best.as_ref().map(|(_, report)| report.clone()),
+            gained: self.gained,
             predictor: self
                 .predictor
                 .as_ref()
@@ -91,6 +92,7 @@ impl Trainer {
         self.replay = Replay::from_snapshot(super::replay(&self.config, space), &replay)
             .map_err(|e| unfit(e.to_string()))?;
         self.best = best.map(|policy| policy.network).zip(state.best);
+        self.gained = state.gained;
         self.limiter.resume(&state.limiter);
         self.updates = state.updates;
         self.version = self.version.max(state.policy_version);
