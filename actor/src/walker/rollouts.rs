@@ -241,11 +241,12 @@ mod tests {
         Walker::new(Config::parse(&text, "test").unwrap(), tasks, 1, (0, 1), 7).unwrap()
     }
 
-    /// What is followed once something was learned: a network that has learned nothing prefers something at random.
+    /// What is followed once something was learned. A network that has learned nothing sees no difference between candidates, so that with
+    /// a margin below 0 it takes the first of them.
     fn improved(walker: &Walker) -> Searcher {
         let shape = walker.config.network.shape(walker.tasks.space(), walker.layout);
         let network = QNetwork::new(shape, &mut ChaCha8Rng::seed_from_u64(3)).unwrap();
-        Searcher::Network(network.frozen().unwrap(), 0.0)
+        Searcher::Network(network.frozen().unwrap(), -1.0)
     }
 
     #[test]

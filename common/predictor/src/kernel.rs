@@ -111,6 +111,7 @@ impl Kernel {
     #[inline(always)]
     fn fill(&self, forms: &Forms, start: usize, x: &Form, out: &mut [f32]) {
         const BLOCK: usize = 256;
+        const LANES: usize = 64;
         // So many decisions are counted in a byte.
         const BYTE: usize = u8::MAX as usize;
         let n = out.len();
@@ -123,10 +124,22 @@ impl Kernel {
             h.fill(0);
             c.fill(0);
             for (nth, active) in x.active.chunks(BYTE).enumerate() {
-                few.fill(0);
+                let column = nth * BYTE * forms.capacity + start + done;
+                let (whole, rest) = few.as_chunks_mut::<LANES>();
+                for (k, few) in whole.iter_mut().enumerate() {
+                    // Counted in registers, whatever the number of decisions.
+                    let mut sums = [0; LANES];
+                    for (d, &own) in active.iter().enumerate() {
+                        let at = column + d * forms.capacity + k * LANES;
+                        let others: &[u8; LANES] = forms.active[at..][..LANES].try_into().expect("as long");
+                        sums.iter_mut().zip(others).for_each(|(sum, &other)| *sum += u8::from(other != own));
+                    }
+                    *few = sums;
+                }
+                rest.fill(0);
                 for (d, &own) in active.iter().enumerate() {
-                    let at = (nth * BYTE + d) * forms.capacity + start + done;
-                    for (few, &other) in few.iter_mut().zip(&forms.active[at..at + len]) {
+                    let at = column + d * forms.capacity + len - rest.len();
+                    for (few, &other) in rest.iter_mut().zip(&forms.active[at..]) {
                         *few += u8::from(other != own);
                     }
                 }

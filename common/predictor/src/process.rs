@@ -23,7 +23,7 @@ pub struct Process {
     values: Vec<f64>,
     ones: Vec<f64>,
     prior: Vec<f64>,
-    /// V = L⁻¹ K(points, slots), rows of `slots`.
+    /// V = L⁻¹ K(points, slots), rows of `slots`; behind them a panel may reach.
     columns: Vec<f32>,
     /// Σ V², V·values, V·ones, V·prior for each slot.
     explained: Vec<f32>,
@@ -46,7 +46,7 @@ impl Process {
             values: Vec::with_capacity(capacity),
             ones: Vec::with_capacity(capacity),
             prior: Vec::with_capacity(capacity),
-            columns: vec![0.0; capacity * slots],
+            columns: vec![0.0; capacity * slots + PANEL],
             explained: zeros(),
             by_values: zeros(),
             by_ones: zeros(),
@@ -167,20 +167,28 @@ impl Process {
     }
 
     fn replace_panel(&mut self, slots: Range<usize>) {
+        vectorised!(self.panel(slots.clone()));
+    }
+
+    #[inline(always)]
+    fn panel(&mut self, slots: Range<usize>) {
+        let len = slots.len();
         for i in 0..self.n {
-            let (before, now) = self.columns.split_at_mut(i * self.slots);
-            let now = &mut now[slots.clone()];
             let row = &self.factor[i * self.capacity..];
-            subtract_rows(now, &row[..i], before, slots.start, self.slots);
+            let at = i * self.slots + slots.start;
+            let mut now = [0.0; PANEL];
+            now[..len].copy_from_slice(&self.columns[at..at + len]);
+            subtract_panel(&mut now, &row[..i], &self.columns, slots.start, self.slots);
             let scale = (1.0 / row[i]) as f32;
-            let (value, one, prior) = (self.values[i] as f32, self.ones[i] as f32, self.prior[i] as f32);
-            for (v, s) in now.iter_mut().zip(slots.clone()) {
-                *v *= scale;
-                self.explained[s] += *v * *v;
-                self.by_values[s] += *v * value;
-                self.by_ones[s] += *v * one;
-                self.by_prior[s] += *v * prior;
-            }
+            now.iter_mut().for_each(|v| *v *= scale);
+            self.columns[at..at + len].copy_from_slice(&now[..len]);
+            let add = |sums: &mut [f32], factor: f32| {
+                sums[slots.clone()].iter_mut().zip(&now).for_each(|(sum, v)| *sum += v * factor);
+            };
+            add(&mut self.by_values, self.values[i] as f32);
+            add(&mut self.by_ones, self.ones[i] as f32);
+            add(&mut self.by_prior, self.prior[i] as f32);
+            self.explained[slots.clone()].iter_mut().zip(&now).for_each(|(sum, v)| *sum += v * v);
         }
     }
 
@@ -264,6 +272,32 @@ impl Process {
 /// now −= Σ coefficients[j] · rows[j][start ..].
 fn subtract_rows(now: &mut [f32], coefficients: &[f64], rows: &[f32], start: usize, stride: usize) {
     vectorised!(subtract(now, coefficients, rows, start, stride));
+}
+
+/// As [`subtract`], and the same to the bit. The panel stays in registers while the rows pass over it; where it is not a whole one its last
+/// places have what happens to lie behind the rows.
+#[inline(always)]
+fn subtract_panel(now: &mut [f32; PANEL], coefficients: &[f64], rows: &[f32], start: usize, stride: usize) {
+    let row = |j: usize| -> &[f32; PANEL] {
+        rows[j * stride + start..][..PANEL].try_into().expect("as long as a panel")
+    };
+    let mut sums = *now;
+    let mut j = 0;
+    while j + 4 <= coefficients.len() {
+        let [c0, c1, c2, c3] = [0, 1, 2, 3].map(|k| coefficients[j + k] as f32);
+        let [r0, r1, r2, r3] = [0, 1, 2, 3].map(|k| row(j + k));
+        for i in 0..PANEL {
+            sums[i] -= c0 * r0[i] + c1 * r1[i] + c2 * r2[i] + c3 * r3[i];
+        }
+        j += 4;
+    }
+    for (j, &c) in coefficients.iter().enumerate().skip(j) {
+        let (c, row) = (c as f32, row(j));
+        for i in 0..PANEL {
+            sums[i] -= c * row[i];
+        }
+    }
+    *now = sums;
 }
 
 /// Four rows a pass: one load and store of `now` serves four multiply-adds.

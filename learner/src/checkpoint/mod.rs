@@ -381,6 +381,7 @@ mod tests {
             environment_steps: 0,
             regrets: BTreeMap::new(),
             best: None,
+            gained: None,
             predictor: None,
             actors: Vec::new(),
         };

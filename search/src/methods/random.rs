@@ -95,11 +95,13 @@ pub(super) fn neighbours(begin: &Begin, of: &Choices) -> Vec<Vec<u8>> {
 /// One edit, drawn uniformly among those that lead to a valid neighbour. Where there is none, as in a table that is a sample of a large
 /// space, a random architecture.
 pub(super) fn mutate(begin: &Begin, of: &Choices, rng: &mut impl Rng) -> Vec<u8> {
-    neighbours(begin, of).choose(rng).cloned().unwrap_or_else(|| {
-        let mut anywhere = of.to_vec();
-        begin.space.sample(rng, &mut anywhere);
-        anywhere
-    })
+    let (mut mutant, mut edits) = (of.to_vec(), Vec::new());
+    begin.space.for_each_edit(&mut mutant, |_, decision, to| edits.push((decision, to)));
+    match edits.choose(rng) {
+        Some(&(decision, to)) => mutant[decision] = to,
+        None => begin.space.sample(rng, &mut mutant),
+    }
+    mutant
 }
 
 /// A child as it is; but in a table that is a sample of a large space, where hardly any child is listed and a method would be told its
