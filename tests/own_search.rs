@@ -193,36 +193,6 @@ fn a_space_is_looked_at_and_refused_by_name() {
 }
 
 #[test]
-fn what_a_space_says_without_training_guides_a_search_and_is_asked_for() {
-    let setup = setup();
-    let folder = setup.path();
-    fs::write(folder.join("space.toml"), format!("describe = [\"layers * width\"]\n{SPACE}")).unwrap();
-    let search = |more: &[&str]| {
-        let base = ["search", "--oracle", "cmd:sh measure.sh", "--space", "space.toml", "--minimise", "loss"];
-        output(folder, &[&base[..], &["--budget", "10"], more].concat())
-    };
-    let said = |out: &Output| {
-        assert!(out.status.success(), "{}", text(&out.stderr));
-        text(&out.stderr)
-    };
-    const KNOWS: &str = "knows of every architecture without training it: layers * width";
-    assert!(!said(&search(&["--run-dir", "without"])).contains(KNOWS));
-    assert!(said(&search(&["--run-dir", "with", "--past", "untrained"])).contains(KNOWS));
-    let share = ["--past", "untrained", "--method", "transfer-gp:untrained=0.3"];
-    let named = search(&[&["--run-dir", "named"][..], &share].concat());
-    assert!(said(&named).contains(KNOWS));
-    // Nobody else makes something of it.
-    let (code, error) = failure(&search(&["--run-dir", "no", "--past", "untrained", "--method", "mobo"]));
-    assert!(code == 2 && error.contains("mobo makes nothing of it"), "{error}");
-    // Who goes on knows it again.
-    let more = output(folder, &["search", "--resume", "--run-dir", "with", "--budget", "12"]);
-    assert!(said(&more).contains(KNOWS));
-    // The loss falls with the product that is known, to 4 at 96.
-    let found = fs::read_to_string(folder.join("with/measurements.csv")).unwrap();
-    assert!(found.lines().any(|line| line.contains("layers=3,width=32")), "{found}");
-}
-
-#[test]
 fn wrong_usage_is_refused_before_anything_is_made() {
     let setup = setup();
     let folder = setup.path();

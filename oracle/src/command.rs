@@ -7,7 +7,8 @@
 //! A measurement that is interrupted leaves its folder; the next of the same training gets it as it was, and `SRNAS_INTERRUPTED`.
 //!
 //! Where there are shorter trainings, `SRNAS_FIDELITY` says how long to train, and `SRNAS_RESUME_FROM` is the folder of the
-//! longest shorter training of the same architecture, kept for it to go on from.
+//! longest shorter training of the same architecture, kept for it to go on from. Where it is 0, nothing is to be trained: whatever can be
+//! said of the architecture as it is.
 
 mod answer;
 mod curves;
@@ -24,7 +25,7 @@ use curves::Curves;
 use interrupted::Interrupted;
 use process::{Ended, Process};
 use slots::{Slot, Slots};
-use srnas_space::SearchSpace;
+use srnas_space::{Choices, SearchSpace};
 use srnas_task::{Fidelities, Fidelity, Training};
 use std::{
     collections::{BTreeMap, HashSet},
@@ -151,6 +152,37 @@ impl CommandOracle {
         }
     }
 
+    /// Name of the folder in which it is asked about what is not trained.
+    fn untrained_name(&self, key: u64) -> String {
+        format!("{key:016x}-{}0", self.options.fidelities.unit())
+    }
+
+    /// What a program is told; `amount` is how much it is to train.
+    fn variables(
+        &self,
+        (name, folder): (&str, &Path),
+        (choices, architecture): (&Choices, String),
+        slot: &Slot,
+        amount: f64,
+    ) -> Vec<(&str, String)> {
+        let mut variables = vec![
+            ("SRNAS_ARCHITECTURE", architecture),
+            ("SRNAS_NOTATION", self.space.format(choices)),
+            ("SRNAS_SEED", self.options.seed.to_string()),
+            ("SRNAS_DIRECTORY", folder.to_string_lossy().into_owned()),
+            ("SRNAS_SLOT", slot.to_string()),
+            (process::MARK, self.mark(name)),
+        ];
+        let of_slot = self.options.slots.of(slot.number());
+        variables.extend(of_slot.iter().map(|(name, value)| (name.as_str(), value.clone())));
+        let fidelities = &self.options.fidelities;
+        if fidelities.vary() {
+            variables.push(("SRNAS_FIDELITY", amount.to_string()));
+            variables.push(("SRNAS_FULL_FIDELITY", fidelities.amount(Fidelity::Full).to_string()));
+        }
+        variables
+    }
+
     /// The folders of a training, one for each try that there was.
     fn tries(&self, name: &str) -> impl Iterator<Item = PathBuf> {
         let first = self.options.folder.join(name);
@@ -209,23 +241,10 @@ impl CommandOracle {
         let architecture = serde_json::Value::Object(self.space.to_json(choices)).to_string();
         let input = folder.join(ARCHITECTURE);
         fs::write(&input, format!("{architecture}\n")).map_err(failed)?;
-        let mut variables = vec![
-            ("SRNAS_ARCHITECTURE", architecture),
-            ("SRNAS_NOTATION", self.space.format(choices)),
-            ("SRNAS_SEED", self.options.seed.to_string()),
-            ("SRNAS_DIRECTORY", folder.to_string_lossy().into_owned()),
-            ("SRNAS_SLOT", slot.to_string()),
-            (process::MARK, self.mark(name)),
-        ];
-        let of_slot = self.options.slots.of(slot.number());
-        variables.extend(of_slot.iter().map(|(name, value)| (name.as_str(), value.clone())));
+        let amount = self.options.fidelities.amount(training.fidelity);
+        let mut variables = self.variables((name, &folder), (choices, architecture), slot, amount);
         if goes_on {
             variables.push(("SRNAS_INTERRUPTED", "1".into()));
-        }
-        let fidelities = &self.options.fidelities;
-        if fidelities.shorter() > 0 {
-            variables.push(("SRNAS_FIDELITY", fidelities.amount(training.fidelity).to_string()));
-            variables.push(("SRNAS_FULL_FIDELITY", fidelities.amount(Fidelity::Full).to_string()));
         }
         if let Some((amount, from)) = self.resumable(self.space.canonical_key(choices), training.fidelity) {
             variables.push(("SRNAS_RESUME_FROM", from.to_string_lossy().into_owned()));
@@ -325,6 +344,55 @@ impl CostlyOracle for CommandOracle {
         }
         if !training.fidelity.is_full() {
             answered.insert(name);
+        }
+    }
+
+    /// A process of its own, like a measurement; its folder is left only where it says nothing.
+    fn ask_untrained(&self, choices: &Choices, stop: &AtomicBool) -> Result<Answer, CostlyError> {
+        let name = self.untrained_name(self.space.canonical_key(choices));
+        let (slot, folder) = (self.slots.take(), self.options.folder.join(&name));
+        let failed = |e: io::Error| CostlyError::Failed(format!("{}: {e}", folder.display()));
+        match fs::remove_dir_all(&folder) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(e)),
+            _ => fs::create_dir_all(&folder).map_err(failed)?,
+        }
+        let architecture = serde_json::Value::Object(self.space.to_json(choices)).to_string();
+        let input = folder.join(ARCHITECTURE);
+        fs::write(&input, format!("{architecture}\n")).map_err(failed)?;
+        let process = Process {
+            command: &self.options.command,
+            name: &name,
+            input: &input,
+            output: &folder.join("stdout.txt"),
+            errors: &folder.join("stderr.txt"),
+            variables: &self.variables((&name, &folder), (choices, architecture), &slot, 0.0),
+            timeout: self.options.timeout,
+            early: None,
+        };
+        let ended = process.run(stop, None);
+        self.kill_strays(&name);
+        let said = match ended {
+            Ok(Ended::Stopped) => return Err(CostlyError::Stopped),
+            Ok(Ended::Well(stdout)) => answer::read(&stdout, &[]),
+            Ok(Ended::Failed(reason)) => Err(reason),
+            // Nobody follows what it reports.
+            Ok(Ended::Early) => Err("it was stopped early".into()),
+            Err(e) => {
+                return Err(CostlyError::Failed(format!(
+                    "`{}` cannot be started: {e}",
+                    self.options.command
+                )));
+            }
+        };
+        match said {
+            Ok(metrics) => {
+                fs::remove_dir_all(&folder).map_err(failed)?;
+                Ok(Answer::Metrics(metrics))
+            }
+            Err(reason) => {
+                fs::write(folder.join(REASON), format!("{reason}\n")).map_err(failed)?;
+                Ok(Answer::Infeasible(format!("{reason} (kept: {})", shown(&folder))))
+            }
         }
     }
 

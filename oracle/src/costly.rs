@@ -2,7 +2,7 @@
 
 use srnas_basics::names;
 use srnas_predictor::Describe;
-use srnas_space::SearchSpace;
+use srnas_space::{Choices, SearchSpace};
 use srnas_task::{Fidelities, Training};
 use std::{
     collections::BTreeMap,
@@ -88,6 +88,17 @@ pub trait CostlyOracle: Send + Sync {
     /// What it can say of architectures without training them; nothing of most.
     fn describe(&self) -> Option<Arc<dyn Describe>> {
         None
+    }
+
+    /// Asks somebody what can be said of an architecture without training it, where [`Fidelities::asks_untrained`]; all numbers of the
+    /// answer say something. Looks at `stop` now and then.
+    ///
+    /// # Errors
+    /// See [`CostlyError`]; most oracles ask nobody.
+    fn ask_untrained(&self, choices: &Choices, stop: &AtomicBool) -> Result<Answer, CostlyError> {
+        let _ = (choices, stop);
+        let (name, _) = self.identity();
+        Err(CostlyError::Failed(format!("{name} asks nobody about what is not trained")))
     }
 
     /// Whether a training goes on where a shorter one of the same architecture ended, as far as is known beforehand; what

@@ -2,7 +2,7 @@
 
 use crate::costly::{Answer, CostlyError, CostlyOracle, searched};
 use srnas_predictor::Describe;
-use srnas_space::SearchSpace;
+use srnas_space::{Choices, SearchSpace};
 use srnas_task::{Fidelities, Reward, Training};
 use std::{
     collections::BTreeMap,
@@ -67,6 +67,10 @@ impl CostlyOracle for Rewarded {
 
     fn describe(&self) -> Option<Arc<dyn Describe>> {
         self.oracle.describe()
+    }
+
+    fn ask_untrained(&self, choices: &Choices, stop: &AtomicBool) -> Result<Answer, CostlyError> {
+        self.oracle.ask_untrained(choices, stop)
     }
 
     fn resumes(&self) -> bool {

@@ -7,6 +7,7 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod about;
+mod asked;
 mod cut;
 mod expectation;
 mod fit;
@@ -23,6 +24,7 @@ mod transfer;
 mod two_phase;
 mod untrained;
 
+pub use asked::Asked;
 pub use expectation::Expectation;
 pub use fit::fit;
 pub use joint::{Besides, Counted, Joint};

@@ -54,6 +54,8 @@ impl Training {
 #[serde(into = "String", try_from = "String")]
 pub struct Fidelities {
     unit: String,
+    /// Whether it is asked, too, what can be said without training.
+    untrained: bool,
     /// Ascending, all above 0 and below `full`.
     shorter: Vec<f64>,
     full: f64,
@@ -65,7 +67,8 @@ const SAME: f64 = 1e-6;
 /// Why a text names no fidelities.
 #[derive(Clone, Debug, thiserror::Error, PartialEq)]
 #[error(
-    "`{text}` names no fidelities: {reason}; write epochs=3,27 for trainings of 3 and of 27 epochs, the full one last"
+    "`{text}` names no fidelities: {reason}; write epochs=3,27 for trainings of 3 and of 27 epochs, the full one last, and epochs=0,27 \
+     to ask as well what can be said without training"
 )]
 pub struct FidelitiesError {
     text: String,
@@ -74,11 +77,21 @@ pub struct FidelitiesError {
 
 impl Fidelities {
     /// Full trainings only.
-    pub const FULL: Self = Self { unit: String::new(), shorter: Vec::new(), full: 1.0 };
+    pub const FULL: Self = Self { unit: String::new(), untrained: false, shorter: Vec::new(), full: 1.0 };
 
     /// What is spent, such as `epochs`; empty where there is nothing but full trainings.
     pub fn unit(&self) -> &str {
         &self.unit
+    }
+
+    /// Whether it is asked, too, what can be said of an architecture without training it: an amount of 0.
+    pub fn asks_untrained(&self) -> bool {
+        self.untrained
+    }
+
+    /// Whether one has to say how much is to be trained: there is more than full trainings.
+    pub fn vary(&self) -> bool {
+        self.untrained || !self.shorter.is_empty()
     }
 
     /// Number of shorter trainings.
@@ -162,8 +175,15 @@ impl FromStr for Fidelities {
             return wrong("before the `=` is what is spent, a word of letters, digits and `_`".into());
         }
         let mut shorter: Vec<f64> = Vec::new();
-        for amount in amounts.split(',') {
+        let mut untrained = false;
+        for (place, amount) in amounts.split(',').enumerate() {
             match amount.trim().parse::<f64>() {
+                Ok(0.0) if place == 0 => untrained = true,
+                Ok(0.0) => {
+                    return wrong(
+                        "0 stands first, where it is asked what can be said without training".into(),
+                    );
+                }
                 Ok(amount) if amount.is_finite() && amount > 0.0 => shorter.push(amount),
                 _ => return wrong(format!("`{}` is no amount above 0", amount.trim())),
             }
@@ -178,7 +198,12 @@ impl FromStr for Fidelities {
             return wrong(reason);
         }
         match shorter.pop() {
-            Some(full) if !shorter.is_empty() => Ok(Self { unit: unit.into(), shorter, full }),
+            Some(full) if untrained || !shorter.is_empty() => {
+                Ok(Self { unit: unit.into(), untrained, shorter, full })
+            }
+            None if untrained => {
+                wrong("without training nothing is found; the last amount is the full training".into())
+            }
             _ => wrong("it has one amount, and a full training alone needs none".into()),
         }
     }
@@ -186,7 +211,7 @@ impl FromStr for Fidelities {
 
 impl fmt::Display for Fidelities {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}=", self.unit)?;
+        write!(f, "{}={}", self.unit, if self.untrained { "0," } else { "" })?;
         self.shorter.iter().try_for_each(|amount| write!(f, "{amount},"))?;
         write!(f, "{}", self.full)
     }
@@ -249,6 +274,29 @@ mod tests {
         ] {
             let error = text.parse::<Fidelities>().unwrap_err().to_string();
             assert!(error.contains(says) && error.contains("epochs=3,27"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_amount_of_0_asks_what_can_be_said_without_training_and_is_no_training() {
+        let asked: Fidelities = "epochs=0,27".parse().unwrap();
+        assert!(asked.asks_untrained() && asked.vary() && asked.shorter() == 0);
+        assert_eq!((asked.to_string(), asked.all().collect::<Vec<_>>()), ("epochs=0,27".into(), vec![Full]));
+        let both: Fidelities = "epochs=0,3,27".parse().unwrap();
+        assert_eq!(
+            (both.to_string(), both.shorter(), both.cost(Shorter(0))),
+            ("epochs=0,3,27".into(), 1, 3.0 / 27.0)
+        );
+        let neither: Fidelities = "epochs=3,27".parse().unwrap();
+        assert!(!neither.asks_untrained() && neither.vary() && !Fidelities::FULL.vary());
+        assert_ne!(both, neither);
+        for (text, says) in [
+            ("epochs=0", "without training nothing is found"),
+            ("epochs=3,0,27", "0 stands first"),
+            ("epochs=0,0,27", "0 stands first"),
+        ] {
+            let error = text.parse::<Fidelities>().unwrap_err().to_string();
+            assert!(error.contains(says), "{text}: {error}");
         }
     }
 }

@@ -111,7 +111,7 @@ impl TrainingOracle {
     /// # Errors
     /// Where there are shorter trainings, and as many epochs as the recipe has or more.
     pub fn with_heirs(mut self, epochs: usize) -> Result<Self, String> {
-        if self.fidelities.shorter() > 0 {
+        if self.fidelities.vary() {
             return Err("--inherit knows full trainings alone: leave out --fidelity".into());
         }
         if !(1..self.recipe.epochs).contains(&epochs) {

@@ -37,6 +37,10 @@ impl CompareCommand {
         let arguments = LiveArguments { by: self.by.clone(), ..LiveArguments::default() };
         let (mut config, given) = LiveConfig::begun(&arguments, None, self.seed)?;
         config.method = None;
+        if config.asks_a_program() {
+            let text = "--fidelity with an amount of 0: a program is asked what it can say without training by `srnas search` alone";
+            return Err(Usage(text.into()).into());
+        }
         let goal = config.goal()?;
         let shorter = config.fidelities().shorter();
         for (i, method) in methods.iter().enumerate() {

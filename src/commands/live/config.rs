@@ -2,7 +2,7 @@
 
 use super::{
     LiveArguments, Usage,
-    past::UNTRAINED,
+    past::{UNTRAINED, wants_untrained},
     steering::{StopEarly, read_slots, slots_for},
 };
 use crate::commands::{
@@ -153,6 +153,16 @@ impl LiveConfig {
         self.fidelity.clone().unwrap_or(Fidelities::FULL)
     }
 
+    /// Whether a program is asked what can be said without training.
+    pub fn asks_a_program(&self) -> bool {
+        matches!(self.oracle, OracleSpec::Program(_)) && self.fidelities().asks_untrained()
+    }
+
+    /// Whether what takes no training is to be known.
+    pub fn wants_untrained(&self) -> bool {
+        self.fidelities().asks_untrained() || wants_untrained(&self.past)
+    }
+
     /// Measurements at a time.
     pub fn slots(&self) -> usize {
         self.parallel.map_or_else(
@@ -211,7 +221,12 @@ impl LiveConfig {
         if oracle == OracleSpec::Llm && given.parts.is_none() {
             return Err(Usage("parts of a language model are searched by `srnas llm search`".into()).into());
         }
-        let others: [(&str, bool); 9] = [
+        let asks = given.by.fidelity.as_ref().is_some_and(Fidelities::asks_untrained);
+        let others: [(&str, bool); 10] = [
+            (
+                "--fidelity with an amount of 0 asks what can be said without training: it goes with --oracle cmd:PROGRAM or train",
+                asks && !matches!(oracle, OracleSpec::Program(_) | OracleSpec::Train),
+            ),
             (
                 "--inherit goes with --oracle train, which has the weights of what it trained",
                 given.inherit.is_some() && oracle != OracleSpec::Train,

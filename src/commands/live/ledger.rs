@@ -1,6 +1,6 @@
 //! The ledger of a search by a costly oracle.
 
-use super::config::LiveConfig;
+use super::{config::LiveConfig, past::UNTRAINED};
 use sha2::{Digest, Sha256};
 use srnas_basics::text::hex;
 use srnas_learner::RunDir;
@@ -15,6 +15,8 @@ use tracing::warn;
 const ACTOR: &str = "search";
 /// And where it was before this search, or beside it.
 const ELSEWHERE: &str = "elsewhere";
+/// The task whose answers are what was said without training: of fidelity 0, and of no value.
+const UNTRAINED_TASK: u16 = 1;
 
 /// The ledger of a search.
 pub struct SearchLedger<'o> {
@@ -32,13 +34,16 @@ impl<'o> SearchLedger<'o> {
         config: &LiveConfig,
     ) -> anyhow::Result<Self> {
         let (name, identity) = oracle.identity();
-        let goal = config.goal()?;
+        let (goal, asks) = (config.goal()?, config.asks_a_program());
         let run = RunRecord {
             name: held.name(),
             space: oracle.space().name().into(),
             seed: config.seed,
             // By its first objective; the others are among the metrics.
-            tasks: vec![(format!("{name}/{goal}"), goal.first().metric.clone())],
+            tasks: [(format!("{name}/{goal}"), goal.first().metric.clone())]
+                .into_iter()
+                .chain(asks.then(|| (format!("{name}/{UNTRAINED}"), UNTRAINED.to_string())))
+                .collect(),
             benchmarks: vec![(name, hex(&Sha256::digest(identity)))],
         };
         let database = match resumed {
@@ -85,6 +90,29 @@ pub fn measured(answers: Vec<AnswerRecord>, goal: &Goal, fidelities: &Fidelities
     answers.into_iter().filter_map(of).collect()
 }
 impl SearchLedger<'_> {
+    /// What was said without training, by key.
+    pub fn untrained(&self) -> Result<HashMap<u64, Answer>, LedgerError> {
+        let of = |record: AnswerRecord| {
+            let answer = match record.said {
+                Ok((_, numbers)) => Answer::Metrics(numbers),
+                Err(reason) => Answer::Infeasible(reason),
+            };
+            (record.key, answer)
+        };
+        Ok(self.database.answers(UNTRAINED_TASK)?.into_iter().map(of).collect())
+    }
+
+    /// Keeps what was said of an architecture without training it.
+    pub fn keep_untrained(&mut self, choices: &[u8], answer: &Answer) -> Result<(), LedgerError> {
+        let said = match answer {
+            Answer::Metrics(numbers) => Ok((0.0, numbers.clone())),
+            Answer::Infeasible(reason) => Err(reason.clone()),
+        };
+        let key = self.oracle.space().canonical_key(choices);
+        let record = AnswerRecord { key, choices: choices.to_vec(), fidelity: 0.0, cost: 0.0, said };
+        self.database.record_answer(UNTRAINED_TASK, &record, ACTOR)
+    }
+
     /// Keeps what first points say that was measured elsewhere: it costs nothing. What is known already stays.
     pub fn keep_elsewhere(&mut self, first: &[First], goal: &Goal) -> anyhow::Result<()> {
         let known = self.known(goal)?;

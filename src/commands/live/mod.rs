@@ -1,6 +1,7 @@
 //! `srnas search --oracle`: a search whose measurements are made on the spot.
 
 mod alone;
+mod asked;
 pub mod config;
 mod display;
 pub mod ledger;
@@ -99,7 +100,8 @@ pub struct OracleArguments {
     #[arg(long, value_name = "LIMIT")]
     pub require: Vec<Limit>,
     /// With --oracle, shorter trainings that may be paid for first, and the full one last: epochs=3,27 has trainings of 3 and of
-    /// 27 epochs, and the short one costs a ninth of --budget's unit (docs/short-trainings.md)
+    /// 27 epochs, and the short one costs a ninth of --budget's unit (docs/short-trainings.md). epochs=0,27 asks as well, of 300
+    /// architectures and for nothing, what can be said without training (docs/your-own-search.md)
     #[arg(long, value_name = "UNIT=SHORT,…,FULL", requires = "live")]
     pub fidelity: Option<Fidelities>,
     /// With --oracle, measurements at a time [default: all cores; for a program 1, or as many as lines in --slots-env; with remote
@@ -209,7 +211,7 @@ impl LiveArguments {
             *method = method.knowing_the_past()?;
         }
         let fidelities = config.fidelities();
-        past::check_untrained(&config.past, &config.goal()?, method.as_ref(), fidelities.shorter())?;
+        past::check_untrained(&config, &config.goal()?, method.as_ref(), fidelities.shorter())?;
         let start = if self.resume { Start::Resume } else { Start::New };
         if !self.resume && run_dir.join(start::FILE).exists() {
             let file = run_dir.join(start::FILE);
@@ -221,9 +223,16 @@ impl LiveArguments {
         let bound = self.http.map(|address| self.bind(address)).transpose()?;
         let (oracle, held, resumed) = self.oracle(&given, &config, &run_dir, start)?;
         status::forget(&run_dir);
-        let untrained = past::untrained(&config.past, oracle.as_ref())?;
-        let (guide, past) = (guide.describing(untrained.clone()), past.describing(untrained));
         given.keep(&run_dir)?;
+        let mut ledger = SearchLedger::open(&held, resumed, oracle.as_ref(), &config)?;
+        let untrained = match config.asks_a_program() {
+            true => {
+                let asked = asked::ask(oracle.as_ref(), &mut ledger, config.slots(), config.seed, &stop)?;
+                Some(past::known(&given.space, Arc::new(asked))?)
+            }
+            false => past::untrained(&config.past, oracle.as_ref())?,
+        };
+        let (guide, past) = (guide.describing(untrained.clone()), past.describing(untrained));
         let first = start::add(&run_dir, new, &given.space, &fidelities)?;
         // So many fit into the budget at most.
         let cheapest = fidelities.costs().next().unwrap_or(1.0);
@@ -252,7 +261,6 @@ impl LiveArguments {
             ends,
             seed: config.seed,
         };
-        let mut ledger = SearchLedger::open(&held, resumed, oracle.as_ref(), &config)?;
         ledger.keep_elsewhere(&first, &search.goal)?;
         let known = ledger.known(&search.goal)?;
         let shown = Display::new(&search, &known, as_json);
@@ -486,7 +494,7 @@ pub fn trained(
     let (recipe, questions) = (training.recipe.clone(), training.questions.clone());
     let mut oracle =
         TrainingOracle::new(given.space.clone(), images, recipe, questions, seed).map_err(Usage)?;
-    if fidelities.shorter() > 0 {
+    if fidelities.vary() {
         oracle = oracle.with(fidelities).map_err(Usage)?;
     }
     check_metrics(&oracle, wanted)?;

@@ -1,6 +1,6 @@
 //! Earlier tasks on the same space as a guide.
 
-use super::Usage;
+use super::{Usage, config::LiveConfig};
 use crate::commands::space::GivenSpace;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -38,13 +38,13 @@ pub fn wants_untrained(named: &[String]) -> bool {
 
 /// Refuses what takes no training where nothing is made of it.
 pub fn check_untrained(
-    named: &[String],
+    config: &LiveConfig,
     goal: &Goal,
     method: Option<&MethodSpec>,
     shorter: usize,
 ) -> anyhow::Result<()> {
     let says = match method {
-        _ if !wants_untrained(named) => return Ok(()),
+        _ if !config.wants_untrained() => return Ok(()),
         _ if !goal.is_single() || !goal.limits().is_empty() => {
             "it goes with one objective without limits".to_string()
         }
@@ -52,7 +52,8 @@ pub fn check_untrained(
             format!("{method} makes nothing of it; transfer-gp does, and so does a search without --method")
         }
         _ if shorter > 0 => {
-            "short trainings say more, and nothing is made of both: leave out --fidelity or this".to_string()
+            "short trainings say more, and nothing is made of both: leave out what takes no training, or the shorter trainings of --fidelity"
+                .to_string()
         }
         _ => return Ok(()),
     };
@@ -63,7 +64,7 @@ pub fn check_untrained(
 /// them.
 pub fn untrained(named: &[String], oracle: &dyn CostlyOracle) -> anyhow::Result<Option<Arc<Untrained>>> {
     let space = oracle.space();
-    if !wants_untrained(named) {
+    if !wants_untrained(named) && !oracle.fidelities().asks_untrained() {
         return Ok(None);
     }
     let formulas = Formulas::of(space).map(|formulas| Arc::new(formulas) as Arc<dyn Describe>);
@@ -75,6 +76,11 @@ pub fn untrained(named: &[String], oracle: &dyn CostlyOracle) -> anyhow::Result<
         )
     })?;
     info!("asks of every architecture without training it: {}", describe.names().join(", "));
+    known(space, describe).map(Some)
+}
+
+/// What is described of every architecture of a space.
+pub fn known(space: &SearchSpace, describe: Arc<dyn Describe>) -> anyhow::Result<Arc<Untrained>> {
     let began = Instant::now();
     let known = Untrained::new(space, describe)
         .ok_or_else(|| wrong(UNTRAINED, "it is the same of every architecture of the space"))?;
@@ -83,7 +89,7 @@ pub fn untrained(named: &[String], oracle: &dyn CostlyOracle) -> anyhow::Result<
         known.names().join(", "),
         began.elapsed().as_secs_f64()
     );
-    Ok(Some(Arc::new(known)))
+    Ok(Arc::new(known))
 }
 
 /// What is known of earlier tasks on the space as a guide, see [`searches`].
