@@ -78,6 +78,11 @@ impl Guide {
         Past::one(self.prior.clone()).describing(self.untrained.clone())
     }
 
+    /// Whether it knows what can be said without training.
+    pub fn knows_untrained(&self) -> bool {
+        self.untrained.is_some()
+    }
+
     /// Whether it knows past tasks.
     pub fn knows_a_past(&self) -> bool {
         self.prior.is_some()

@@ -15,6 +15,8 @@ const SHARE: f32 = 0.6;
 const LENGTH: f32 = 2.0;
 /// Random architectures that stand for a space that is too large to be listed.
 const SAMPLE: usize = 2_000;
+/// What takes no more multiply-adds than this is half a minute's work of two cores.
+const CHEAP: f64 = 4e11;
 
 /// Describes architectures without training them.
 pub trait Describe: Debug + Send + Sync {
@@ -23,6 +25,11 @@ pub trait Describe: Debug + Send + Sync {
 
     /// The descriptors of an architecture in its active form, f32 [descriptors]; NaN where one is not known.
     fn describe(&self, active: &Choices, descriptors: &mut [f32]);
+
+    /// About how many multiply-adds it takes to describe an architecture.
+    fn work(&self) -> f64 {
+        0.0
+    }
 }
 
 /// Columns of a table that take no training.
@@ -102,6 +109,13 @@ pub struct Untrained {
 }
 
 impl Untrained {
+    /// Whether it takes no more than half a minute to know what is described of a space, or of a sample where it is too large; the same on
+    /// every machine.
+    pub fn is_cheap(space: &SearchSpace, describe: &dyn Describe) -> bool {
+        let size = space.size().filter(|&size| size <= Prior::LARGEST).map_or(SAMPLE, |size| size as usize);
+        describe.work() * size as f64 <= CHEAP
+    }
+
     /// Asks for the descriptors of a whole space, or of a sample where it is too large. What is the same everywhere, or not known, is left
     /// out; nothing where that is all.
     pub fn new(space: &SearchSpace, describe: Arc<dyn Describe>) -> Option<Self> {

@@ -2,7 +2,7 @@
 
 use super::{
     LiveArguments, Usage,
-    past::{UNTRAINED, wants_untrained},
+    past::{NONE, UNTRAINED, wants_untrained},
     steering::{StopEarly, read_slots, slots_for},
 };
 use crate::commands::{
@@ -298,7 +298,7 @@ impl LiveConfig {
             listen: given.listen.unwrap_or(LISTEN),
             lease: given.lease.map_or_else(|| LEASE.into(), |lease| lease.to_string()),
         });
-        let mut objectives = given.objectives();
+        let (mut objectives, past) = (given.objectives(), given.known_past()?);
         if objectives.is_empty() && train {
             let metric = if shared { METRIC_ACCURACY } else { "val/clean" };
             objectives.push(Objective { metric: metric.into(), minimise: false });
@@ -307,7 +307,7 @@ impl LiveConfig {
         let method = match (&given.method, goal.is_single() && goal.limits().is_empty()) {
             (Some(method), _) => Some(method.clone()),
             // As published, where nothing else is to guide.
-            (None, true) if shared && policy.is_none() && given.past.is_empty() => Some(CONTROLLER.parse()?),
+            (None, true) if shared && policy.is_none() && past.is_empty() => Some(CONTROLLER.parse()?),
             (None, true) => None,
             (None, false) => Some(SEVERAL.parse()?),
         };
@@ -323,7 +323,7 @@ impl LiveConfig {
                 return Err(Usage(text).into());
             }
             let shorter = given.by.fidelity.as_ref().map_or(0, Fidelities::shorter);
-            check_method(method, &space.space, &goal, shorter, !given.past.is_empty())?;
+            check_method(method, &space.space, &goal, shorter, !past.is_empty())?;
         }
         let config = Self {
             folder: matches!(oracle, OracleSpec::Program(_)).then(std::env::current_dir).transpose()?,
@@ -336,7 +336,7 @@ impl LiveConfig {
             method: method.map(|method| method.to_string()),
             seed,
             policy: policy.map(|path| Policy::file(path).to_path_buf()),
-            past: absolute(&given.past)?,
+            past,
             fidelity: given.by.fidelity.clone(),
             inherit: given.inherit,
             parallel: given.by.parallel,
@@ -441,7 +441,7 @@ impl LiveConfig {
             ("--seed", seed.is_some_and(|seed| seed != config.seed)),
             ("--fidelity", given.by.fidelity.is_some() && given.by.fidelity != config.fidelity),
             ("--inherit", given.inherit.is_some() && given.inherit != config.inherit),
-            ("--past", !given.past.is_empty() && absolute(&given.past)? != config.past),
+            ("--past", !given.past.is_empty() && given.known_past()? != config.past),
             ("--maximise or --minimise", !objectives.is_empty() && objectives != goal.objectives()),
             ("--require", !given.by.require.is_empty() && given.by.require != goal.limits()),
             ("--method", given.method.as_ref().is_some_and(|m| Some(m.as_str()) != config.method.as_deref())),
@@ -503,6 +503,17 @@ impl LiveArguments {
             metrics.iter().map(|metric| Objective::new(metric, minimise)).collect()
         };
         [of(&self.by.maximise, false), of(&self.by.minimise, true)].concat()
+    }
+
+    /// What is to be known of earlier tasks.
+    fn known_past(&self) -> anyhow::Result<Vec<String>> {
+        match &self.past[..] {
+            [none] if none == NONE => Ok(Vec::new()),
+            named if named.iter().any(|name| name == NONE) => {
+                Err(Usage(format!("--past {NONE} stands alone: there is nothing to know beside it")).into())
+            }
+            named => absolute(named),
+        }
     }
 }
 

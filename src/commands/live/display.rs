@@ -51,6 +51,8 @@ pub struct Display {
     fidelities: Fidelities,
     budget: usize,
     guided: bool,
+    /// Whether it knows what can be said without training.
+    describes: bool,
     method: Option<MethodSpec>,
     /// Whether measurements are answers on shared weights.
     shared: bool,
@@ -131,6 +133,7 @@ impl Display {
             space: search.oracle.space().clone(),
             goal: search.goal.clone(),
             guided: search.guide.knows_a_past(),
+            describes: search.guide.knows_untrained(),
             method: search.method.clone(),
             shared: search.oracle.metric_names().iter().any(|metric| metric == METRIC_ACCURACY),
             began: Instant::now(),
@@ -360,6 +363,7 @@ impl Display {
             (None, true) => "the transfer posterior, which knows earlier tasks".into(),
             (None, false) => "the plain posterior".into(),
         };
+        let by = if self.describes { format!("{by}, told what can be said without training") } else { by };
         if self.fidelities.shorter() > 0 {
             let short: usize = report.shorter.iter().map(|shorter| shorter.trained).sum();
             return format!(

@@ -136,7 +136,8 @@ pub struct LiveArguments {
     pub by: OracleArguments,
     /// With --oracle, an earlier task on the same space that guides this search: the run directory of a search, whatever it
     /// searched for, or of `srnas run`, or a task on a benchmark; may be given several times. `untrained`: what takes no
-    /// training, by formulas of the space file (describe) or with --oracle train by what untrained networks say
+    /// training, by formulas of the space file (describe) or with --oracle train by what untrained networks say. `none`: nothing
+    /// [default: with --oracle train untrained, where one metric is searched and that takes half a minute at most; else none]
     #[arg(long, alias = "prior", value_name = "DIR|T", requires = "live", conflicts_with = "policy")]
     pub past: Vec<String>,
     /// With --oracle, the method that searches: any of those of `srnas compare`, with its options, such as
@@ -188,7 +189,7 @@ impl LiveArguments {
         as_json: bool,
     ) -> anyhow::Result<()> {
         let run_dir = self.run_dir.clone().unwrap_or_else(|| default_run_dir("search"));
-        let (config, given) = match self.resume {
+        let (mut config, given) = match self.resume {
             true => LiveConfig::resumed(self, &run_dir, policy, seed)?,
             false => LiveConfig::begun(self, policy, seed.unwrap_or(1))?,
         };
@@ -197,7 +198,7 @@ impl LiveArguments {
             None => Vec::new(),
         };
         let ends = self.steering.ends(&config, Arc::new(AtomicBool::new(false)))?;
-        let guide = match &config.policy {
+        let mut guide = match &config.policy {
             Some(file) => Guide::of_policy(&Policy::load(file)?, &given.space)?,
             None if config.past.is_empty() || config.method.is_some() => Guide::default(),
             None => past::guide(&config.past, &given.space, catalog)?,
@@ -223,15 +224,20 @@ impl LiveArguments {
         let bound = self.http.map(|address| self.bind(address)).transpose()?;
         let (oracle, held, resumed) = self.oracle(&given, &config, &run_dir, start)?;
         status::forget(&run_dir);
+        if !self.resume && self.past.is_empty() && past::by_default(&config, oracle.as_ref())? {
+            config.past.push(past::UNTRAINED.into());
+            // As it will be where this search goes on.
+            guide = past::guide(&config.past, &given.space, catalog)?;
+        }
+        let asks = config.asks_a_program();
+        // What cannot be said is said before there is anything.
+        let mut untrained = if asks { None } else { past::untrained(&config.past, oracle.as_ref())? };
         given.keep(&run_dir)?;
         let mut ledger = SearchLedger::open(&held, resumed, oracle.as_ref(), &config)?;
-        let untrained = match config.asks_a_program() {
-            true => {
-                let asked = asked::ask(oracle.as_ref(), &mut ledger, config.slots(), config.seed, &stop)?;
-                Some(past::known(&given.space, Arc::new(asked))?)
-            }
-            false => past::untrained(&config.past, oracle.as_ref())?,
-        };
+        if asks {
+            let asked = asked::ask(oracle.as_ref(), &mut ledger, config.slots(), config.seed, &stop)?;
+            untrained = Some(past::known(&given.space, Arc::new(asked))?);
+        }
         let (guide, past) = (guide.describing(untrained.clone()), past.describing(untrained));
         let first = start::add(&run_dir, new, &given.space, &fidelities)?;
         // So many fit into the budget at most.

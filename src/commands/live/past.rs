@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use srnas_basics::text::hex;
 use srnas_ledger::Database;
 use srnas_oracle::costly::CostlyOracle;
-use srnas_oracle::{catalog::Catalog, rewarded::reward_of, tasks::resolve_tasks};
+use srnas_oracle::{OracleSpec, catalog::Catalog, rewarded::reward_of, tasks::resolve_tasks};
 use srnas_predictor::Observed;
 use srnas_predictor::{Describe, Formulas, Untrained};
 use srnas_search::{Goal, Guide, MethodSpec, Objective, Past, PastSearch, past_of};
@@ -30,6 +30,8 @@ struct SpaceOf {
 
 /// In the place of a past task: what is known without training.
 pub const UNTRAINED: &str = "untrained";
+/// In the place of any: nothing is to be known, not even that.
+pub const NONE: &str = "none";
 
 /// Whether what takes no training is among what is to be known.
 pub fn wants_untrained(named: &[String]) -> bool {
@@ -75,8 +77,24 @@ pub fn untrained(named: &[String], oracle: &dyn CostlyOracle) -> anyhow::Result<
              or search with --oracle train",
         )
     })?;
-    info!("asks of every architecture without training it: {}", describe.names().join(", "));
+    info!(
+        "asks of every architecture without training it: {} (--past {NONE} leaves it out)",
+        describe.names().join(", ")
+    );
     known(space, describe).map(Some)
+}
+
+/// Whether a search that trains is told what untrained networks say although nobody asked for it: they say much of what they are trained
+/// for, nothing else is to be known, and it is soon known.
+pub fn by_default(config: &LiveConfig, oracle: &dyn CostlyOracle) -> anyhow::Result<bool> {
+    let goal = config.goal()?;
+    let alone = config.policy.is_none() && config.method.is_none() && config.inherit.is_none();
+    let alone = alone && config.past.is_empty() && config.fidelity.is_none();
+    let one = goal.is_single() && goal.limits().is_empty() && goal.rewards().is_empty();
+    Ok(config.oracle == OracleSpec::Train
+        && alone
+        && one
+        && oracle.describe().is_some_and(|describe| Untrained::is_cheap(oracle.space(), &*describe)))
 }
 
 /// What is described of every architecture of a space.

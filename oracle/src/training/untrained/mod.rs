@@ -275,6 +275,17 @@ impl Describe for Proxies {
         &self.names
     }
 
+    /// Forward, and backward twice as much, of a few networks; where they cannot be built there is nothing to do.
+    fn work(&self) -> f64 {
+        const NETWORKS: usize = 16;
+        let (mut rng, mut choices) = (self.draws(), vec![0; self.space.len()]);
+        let multiply_adds = (0..NETWORKS).map(|_| {
+            self.space.sample(&mut rng, &mut choices);
+            self.fresh(&choices).map_or(0, |network| network.multiply_adds())
+        });
+        3.0 * (IMAGES as f64) * multiply_adds.sum::<u64>() as f64 / NETWORKS as f64
+    }
+
     fn describe(&self, active: &Choices, descriptors: &mut [f32]) {
         let found = self.of(active).unwrap_or_else(|error| {
             // It says nothing then; one line stands for all that fail alike.
