@@ -110,6 +110,47 @@ fn compare(browser: &mut Browser, folder: &Path) {
 }
 
 #[test]
+fn one_evaluator_is_stopped_from_the_page_and_the_search_goes_on_without_it() {
+    let Some(mut browser) = Browser::start() else { return };
+    let setup = setup();
+    let folder = setup.path();
+    let remote =
+        ["search", "--oracle", "remote", "--space", "space.toml", "--minimise", "loss", "--run-dir", "s"];
+    let watched =
+        ["--budget", "24", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--token-file", "token"];
+    let mut search = Process::start(command(folder, &[&remote[..], &watched].concat()));
+    let line = search.wait_for(&["listening for evaluators"], SOON);
+    let learner = line.split("address=").nth(1).unwrap().trim().to_string();
+    let evaluator = |id: &str| {
+        let work = ["evaluator", "--search", &learner, "--id", id, "--oracle", "cmd:sh measure.sh"];
+        Process::start(command(folder, &[&work[..], &["--token-file", "token", "--run-dir", id]].concat()))
+    };
+    let (mut goes, mut stays) = (evaluator("goes"), evaluator("stays"));
+    browser.open(&address(&mut search));
+    browser.until("!document.getElementById('token').hidden");
+    browser.value(&format!(
+        "(() => {{ const form = document.getElementById('token'); form.querySelector('input').value = '{TOKEN}'; form.requestSubmit(); }})()"
+    ));
+    browser.until("[...document.querySelectorAll('h3')].some(h => h.textContent === 'Evaluators: 2')");
+    browser.complaints.clear();
+    browser.value("window.confirm = () => true");
+    browser.value("document.querySelector('button[aria-label=\"stop goes\"]').click()");
+    browser.until("document.body.innerText.includes('goes gets nothing more to do')");
+    assert_eq!(goes.wait(SOON).code(), Some(0), "{:?}", goes.seen);
+    // What it was at counted; everything from now on is the other's.
+    let by = |who: &str| -> i64 {
+        let ledger = Connection::open(folder.join("s/ledger.sqlite")).unwrap();
+        ledger.query_row("SELECT count(*) FROM answers WHERE actor = ?1", [who], |row| row.get(0)).unwrap()
+    };
+    let before = by("goes");
+    assert!(before < 24);
+    assert_eq!(search.wait(SOON).code(), Some(0), "{:?}", search.seen);
+    assert_eq!(stays.wait(SOON).code(), Some(0), "{:?}", stays.seen);
+    assert_eq!((by("goes"), by("stays")), (before, 24 - before));
+    assert_eq!(browser.complaints, [] as [String; 0]);
+}
+
+#[test]
 fn a_search_is_watched_steered_and_frozen_and_shows_what_its_ledger_has() {
     let Some(mut browser) = Browser::start() else { return };
     let setup = setup();

@@ -185,7 +185,7 @@ impl Source for RunSource {
                 Ok("the learner takes in what is there, writes a checkpoint and ends; --resume goes on"
                     .into())
             }
-            Deed::Stop | Deed::Add(_) => Err("a run is drained".into()),
+            Deed::Stop | Deed::Add(_) | Deed::Dismiss(_) => Err("a run is drained".into()),
         }
     }
 }

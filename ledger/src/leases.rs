@@ -178,6 +178,15 @@ impl Leases {
         self.flights.get(&key)?.answer.as_ref()?.1.id.as_deref()
     }
 
+    /// What somebody measures now.
+    pub fn held_by(&self, id: &str) -> impl Iterator<Item = &Training> {
+        let held = move |flight: &&Flight| flight.lease.as_ref().is_some_and(|lease| lease.holder.id == id);
+        self.flights
+            .values()
+            .filter(move |flight| flight.answer.is_none() && held(flight))
+            .map(|flight| &flight.training)
+    }
+
     /// The search does not wait any more; what is in flight stays with whoever measures it.
     pub fn forsake(&mut self, key: Key) {
         if let Some(flight) = self.flights.get_mut(&key) {

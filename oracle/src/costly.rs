@@ -1,5 +1,6 @@
 //! Oracles whose answers cost seconds to days.
 
+use serde::Serialize;
 use srnas_basics::names;
 use srnas_predictor::Describe;
 use srnas_space::{Choices, SearchSpace};
@@ -54,6 +55,19 @@ pub fn searched(metrics: &BTreeMap<String, f64>, metric: &str) -> Result<f64, St
         )),
         _ => Ok(value),
     }
+}
+
+/// Somebody who measures for an oracle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Worker {
+    /// Its name.
+    pub name: String,
+    /// Seconds since it was heard.
+    pub silent: u64,
+    /// What it measures now.
+    pub measures: Vec<String>,
+    /// Whether it was told to end when it has answered.
+    pub leaves: bool,
 }
 
 /// Why there is no answer.
@@ -140,6 +154,20 @@ pub trait CostlyOracle: Send + Sync {
     /// There is a durable answer about a training.
     fn kept(&self, training: &Training) {
         let _ = training;
+    }
+
+    /// Who measures, where these have names; by name.
+    fn workers(&self) -> Vec<Worker> {
+        Vec::new()
+    }
+
+    /// Gives one of [`Self::workers`] nothing more to do: it ends when it has answered what it is at.
+    ///
+    /// # Errors
+    /// Says who there is, where nobody has that name.
+    fn dismiss(&self, worker: &str) -> Result<(), String> {
+        let _ = worker;
+        Err("nobody with a name measures here".into())
     }
 
     /// Nothing more will be asked.

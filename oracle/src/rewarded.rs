@@ -1,6 +1,6 @@
 //! An oracle that also says what rewards its metrics come to.
 
-use crate::costly::{Answer, CostlyError, CostlyOracle, searched};
+use crate::costly::{Answer, CostlyError, CostlyOracle, Worker, searched};
 use srnas_predictor::Describe;
 use srnas_space::{Choices, SearchSpace};
 use srnas_task::{Fidelities, Reward, Training};
@@ -99,6 +99,14 @@ impl CostlyOracle for Rewarded {
 
     fn kept(&self, training: &Training) {
         self.oracle.kept(training);
+    }
+
+    fn workers(&self) -> Vec<Worker> {
+        self.oracle.workers()
+    }
+
+    fn dismiss(&self, worker: &str) -> Result<(), String> {
+        self.oracle.dismiss(worker)
     }
 
     fn finish(&self) {

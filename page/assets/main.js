@@ -28,13 +28,20 @@ const DEEDS = {
   drain: ['Drain', 'Nothing more is begun; what runs is waited for. Go on?'],
   stop: ['Stop', 'What runs is given up, and what was measured is kept. Go on?'],
 };
-const tools = (source, actions) => ({
+const tools = (source, actions, doing = {}) => ({
   source,
   now: () => (frozen ? null : Date.now() / 1000 + clock_ahead),
+  // Ends one of those who measure.
+  dismissing: name => {
+    if (!actions || !actions.includes('dismiss')) return '';
+    return el('button', { type: 'button', 'aria-label': `stop ${name}`, onclick: () => {
+      if (confirm(`${name} gets nothing more to do, and ends when it has answered. Go on?`)) doing.act('dismiss', { name });
+    } }, 'Stop');
+  },
   buttons: given => {
     if (!actions) return el('span', { hidden: true });
     const said = el('span', { role: 'status', class: 'dim' });
-    const act = async (name, body) => {
+    const act = doing.act = async (name, body) => {
       said.textContent = '…';
       try {
         const answer = await fetch(`do/${source}/${name}`, { method: 'POST', headers: headers({ 'Content-Type': 'application/json' }), body: JSON.stringify(body || {}) });

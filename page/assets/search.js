@@ -15,7 +15,7 @@ const searchView = (about, tools) => {
   const heading = el('h2', {}, about.title), line = el('p'), budget = el('progress', { max: 1, 'aria-label': 'budget paid' });
   const left = el('p', { class: 'dim' }), how = el('p', { class: 'dim' }, about.how);
   const best = el('section', { class: 'card wide', 'aria-label': 'the best' });
-  const slots = el('section', { class: 'card' }), failures = el('section', { class: 'card' });
+  const slots = el('section', { class: 'card' }), workers = el('section', { class: 'card', hidden: true }), failures = el('section', { class: 'card' });
   const within = el('section', { class: 'card wide' });
   const card = (...parts) => el('section', { class: 'card' }, parts);
   const cost_axis = { label: about.counted, from: 0 };
@@ -41,7 +41,7 @@ const searchView = (about, tools) => {
   const all = measurementTable({ chosen: row => choose(row) });
   const buttons = tools.buttons({ space, metrics: goal.objectives.map(o => o.metric) });
   const root = el('section', { class: 'view', 'aria-label': about.title }, heading, line, budget, left, buttons, how,
-    el('div', { class: 'cards' }, best, within, slots, failures, card(over_cost.figure), time_card, timeline_card, front, importance, shorter,
+    el('div', { class: 'cards' }, best, within, slots, workers, failures, card(over_cost.figure), time_card, timeline_card, front, importance, shorter,
       el('section', { class: 'card wide' }, parallel.figure), slices.root, all.root));
 
   // The measurement that is shown in place of the best.
@@ -100,6 +100,12 @@ const searchView = (about, tools) => {
     fill(slots, el('h3', {}, `Slots: ${running.length} of ${head.state ? head.state.parallel : 0} at work`),
       running.length === 0 ? el('p', { class: 'dim' }, 'Nothing is measured now.')
         : table('Measured now', [['for', true], ['', false], ['architecture', false]], running.map(one => [shortly(now - one.since), one.trained || '', one.architecture])));
+    const workers_now = head.workers || [];
+    workers.hidden = workers_now.length === 0;
+    fill(workers, el('h3', {}, `Evaluators: ${workers_now.length}`),
+      table('Who measures', [['name', false], ['heard before', true], ['measures', false], ['', false]], workers_now.map(one => [
+        one.name, shortly(one.silent), one.measures.join(', ') || 'nothing',
+        one.leaves ? 'ends when it has answered' : tools.dismissing(one.name)])));
     const by_reason = head.failures;
     fill(failures, el('h3', {}, `Failures: ${head.infeasible}`),
       by_reason.length === 0 ? el('p', { class: 'dim' }, 'Everything that was measured has a value.')

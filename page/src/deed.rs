@@ -13,6 +13,8 @@ pub enum Deed {
     Checkpoint,
     /// Take in a measurement of somebody's own.
     Add(Added),
+    /// Give one of those who measure nothing more to do, by its name.
+    Dismiss(String),
 }
 
 /// A measurement of somebody's own.
@@ -23,6 +25,13 @@ pub struct Added {
     pub choices: Vec<u8>,
     /// What was measured; nothing where it is to be measured.
     pub metrics: Vec<(String, f64)>,
+}
+
+/// Somebody.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Named {
+    name: String,
 }
 
 impl Deed {
@@ -36,7 +45,12 @@ impl Deed {
             "drain" => Ok(Self::Drain),
             "checkpoint" => Ok(Self::Checkpoint),
             "add" => serde_json::from_slice(body).map(Self::Add).map_err(|e| format!("the measurement: {e}")),
-            other => Err(format!("there is no `{other}`: stop, drain, checkpoint or add")),
+            "dismiss" => {
+                let named =
+                    serde_json::from_slice::<Named>(body).map_err(|e| format!("who is to end: {e}"))?;
+                Ok(Self::Dismiss(named.name))
+            }
+            other => Err(format!("there is no `{other}`: stop, drain, checkpoint, add or dismiss")),
         }
     }
 
@@ -47,6 +61,7 @@ impl Deed {
             Self::Drain => "drain",
             Self::Checkpoint => "checkpoint",
             Self::Add(_) => "add",
+            Self::Dismiss(_) => "dismiss",
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::service;
 use crate::service::ServiceError;
 use srnas_ledger::leases::{Incident, Key, Leases, Terms};
-use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle};
+use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle, Worker};
 use srnas_security::ServerSecurity;
 use srnas_space::SearchSpace;
 use srnas_task::{Fidelities, Training};
@@ -19,7 +19,7 @@ use std::{
 };
 use tokio::{runtime::Runtime, sync::watch};
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{info, warn};
 
 /// A thread that waits for an answer looks so often whether it should stop.
 const LOOK: Duration = Duration::from_millis(200);
@@ -104,6 +104,8 @@ pub(super) struct Evaluator {
     pub heard: Instant,
     /// Whether it knows that the search is over.
     pub dismissed: bool,
+    /// Whether it gets nothing more to do.
+    pub leaves: bool,
 }
 
 impl Shared {
@@ -300,6 +302,38 @@ impl CostlyOracle for RemoteOracle {
 
     fn brought(&self) -> Option<Training> {
         self.shared.lock().leases.brought()
+    }
+
+    /// Those that were heard lately: who is silent for two leases has gone.
+    fn workers(&self) -> Vec<Worker> {
+        let (state, gone) = (self.shared.lock(), 2 * self.shared.options.terms.lease);
+        let here = state.evaluators.iter().filter(|(_, evaluator)| evaluator.heard.elapsed() < gone);
+        let mut workers: Vec<Worker> = here
+            .map(|(name, evaluator)| Worker {
+                name: name.clone(),
+                silent: evaluator.heard.elapsed().as_secs(),
+                measures: state.leases.held_by(name).map(|training| self.shared.name(training)).collect(),
+                leaves: evaluator.leaves,
+            })
+            .collect();
+        drop(state);
+        workers.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        workers
+    }
+
+    fn dismiss(&self, worker: &str) -> Result<(), String> {
+        let mut state = self.shared.lock();
+        let Some(evaluator) = state.evaluators.get_mut(worker) else {
+            let mut names: Vec<&str> = state.evaluators.keys().map(String::as_str).collect();
+            names.sort_unstable();
+            let there = if names.is_empty() { "nobody".into() } else { names.join(", ") };
+            return Err(format!("no evaluator `{worker}` has attached; there is {there}"));
+        };
+        evaluator.leaves = true;
+        drop(state);
+        info!(evaluator = %worker, "an evaluator is to end when it has answered");
+        self.shared.tell();
+        Ok(())
     }
 
     /// Lets evaluators know, those that are alive, and waits for their next heartbeat at most.

@@ -176,6 +176,11 @@ fn over() -> Status {
     Status::out_of_range("the search is over")
 }
 
+/// There is nothing more to do for who asks; to an evaluator it is the end, as that of the search is.
+fn leave() -> Status {
+    Status::out_of_range("the search asked this evaluator to end, and goes on without it")
+}
+
 #[tonic::async_trait]
 impl Evaluate for Service {
     async fn attach(
@@ -209,7 +214,10 @@ impl Evaluate for Service {
         if state.over {
             return Err(over());
         }
-        let now = Evaluator { incarnation, heard: Instant::now(), dismissed: false };
+        // Another process of this name may have work; the same one that was told to end may not.
+        let told = state.evaluators.get(&id).filter(|before| before.incarnation == incarnation);
+        let leaves = told.is_some_and(|before| before.leaves);
+        let now = Evaluator { incarnation, heard: Instant::now(), dismissed: false, leaves };
         let before = state.evaluators.insert(id.clone(), now);
         let attached = state.evaluators.len();
         drop(state);
@@ -251,6 +259,10 @@ impl Evaluate for Service {
         let given = self
             .wait(Instant::now() + wait, |state| {
                 let holder = self.hear(state, request.evaluator.clone(), &request.search_id)?;
+                if let Some(evaluator) = state.evaluators.get_mut(&holder.id).filter(|known| known.leaves) {
+                    evaluator.dismissed = true;
+                    return Err(leave());
+                }
                 Ok(state.leases.take(&holder, &held, Instant::now()))
             })
             .await?;

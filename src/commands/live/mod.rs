@@ -223,6 +223,7 @@ impl LiveArguments {
         // Before there is anything: an address in use is said at once.
         let bound = self.http.map(|address| self.bind(address)).transpose()?;
         let (oracle, held, resumed) = self.oracle(&given, &config, &run_dir, start)?;
+        let oracle: Arc<dyn CostlyOracle> = oracle.into();
         status::forget(&run_dir);
         if !self.resume && self.past.is_empty() && past::by_default(&config, oracle.as_ref())? {
             config.past.push(past::UNTRAINED.into());
@@ -276,7 +277,10 @@ impl LiveArguments {
             shown.event(event);
         };
         let watched = match bound {
-            Some(bound) => Some(bound.show(vec![Box::new(SearchSource::of(&run_dir, Some(stop.clone())))])?),
+            Some(bound) => {
+                let source = SearchSource::of(&run_dir, Some(stop.clone())).measured_by(oracle.clone());
+                Some(bound.show(vec![Box::new(source)])?)
+            }
             None => None,
         };
         let found = search.run(known, &mut ledger, &stop, &tell);

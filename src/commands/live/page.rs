@@ -5,6 +5,7 @@ use anyhow::{Context, bail};
 use serde_json::json;
 use srnas_basics::text::with_causes;
 use srnas_learner::RunDir;
+use srnas_oracle::costly::CostlyOracle;
 use srnas_page::{Added, Deed, Source, View};
 use srnas_search::Importance;
 use std::{
@@ -28,12 +29,20 @@ pub struct SearchSource {
     is_steered: bool,
     /// Stops it, where it runs in this process.
     stop: Option<Arc<AtomicBool>>,
+    /// Who measures, where it runs in this process.
+    oracle: Option<Arc<dyn CostlyOracle>>,
 }
 
 impl SearchSource {
     /// That in a run directory.
     pub fn of(run_dir: &Path, stop: Option<Arc<AtomicBool>>) -> Self {
-        Self { run_dir: run_dir.into(), importance: Mutex::default(), is_steered: true, stop }
+        let importance = Mutex::default();
+        Self { run_dir: run_dir.into(), importance, is_steered: true, stop, oracle: None }
+    }
+
+    /// The same, and who measures for it.
+    pub fn measured_by(self, oracle: Arc<dyn CostlyOracle>) -> Self {
+        Self { oracle: Some(oracle), ..self }
     }
 
     /// The measurements in a directory, of which nothing can be asked.
@@ -49,7 +58,11 @@ impl SearchSource {
             // A posterior that cannot be made says nothing; the rest of the page does.
             *known = (look.importance().unwrap_or_default(), found);
         }
-        Ok(look.page((&known.0, known.1)).view())
+        let mut view = look.page((&known.0, known.1)).view();
+        if let Some(oracle) = &self.oracle {
+            view.head["workers"] = json!(oracle.workers());
+        }
+        Ok(view)
     }
 
     /// Keeps a measurement of somebody's own among the first points.
@@ -99,6 +112,13 @@ impl SearchSource {
                 Ok("stopping; what was measured is kept, and --resume goes on".into())
             }
             Deed::Add(added) => self.add(added),
+            Deed::Dismiss(worker) => {
+                let oracle = self.oracle.as_ref().context("only the process that runs it can do that")?;
+                oracle.dismiss(worker).map_err(anyhow::Error::msg)?;
+                Ok(format!(
+                    "{worker} gets nothing more to do and ends when it has answered; the search goes on"
+                ))
+            }
             Deed::Checkpoint => bail!("a search keeps each measurement at once"),
         }
     }
@@ -111,7 +131,8 @@ impl Source for SearchSource {
 
     fn deeds(&self) -> Vec<&'static str> {
         let stop = self.stop.as_ref().map(|_| "stop");
-        ["drain", "add"].into_iter().chain(stop).filter(|_| self.is_steered).collect()
+        let dismiss = self.oracle.as_ref().map(|_| "dismiss");
+        ["drain", "add"].into_iter().chain(stop).chain(dismiss).filter(|_| self.is_steered).collect()
     }
 
     fn act(&self, deed: &Deed) -> Result<String, String> {
