@@ -14,29 +14,36 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// From what was said of architectures, by name. What was not said of each, and what is the same of all, is left out; nothing where
-    /// that is everything.
+    /// From what was said of architectures, by name. What was said of fewer than half of them, and what is the same of all, is left out;
+    /// nothing where that is everything.
     pub fn new(
         space: &Arc<SearchSpace>,
         settings: &PlainSettings,
         said: &[(Vec<u8>, BTreeMap<String, f64>)],
     ) -> Option<Self> {
-        let (_, first) = said.first()?;
-        let of = |name: &str| -> Option<Vec<f32>> {
-            let values = said.iter().map(|(_, numbers)| numbers.get(name).map(|value| *value as f32));
-            let values: Vec<f32> = values.collect::<Option<_>>()?;
-            let differs = values.iter().any(|value| *value != values[0]);
-            (differs && values.iter().all(|value| value.is_finite())).then_some(values)
-        };
-        let known = first.keys().filter_map(|name| Some((name.clone(), of(name)?)));
-        let (names, values): (Vec<String>, Vec<Vec<f32>>) = known.unzip();
-        if names.is_empty() {
-            return None;
+        let mut by_name: BTreeMap<&str, Vec<(&[u8], f32)>> = BTreeMap::new();
+        for (choices, numbers) in said {
+            for (name, value) in numbers.iter().filter(|(_, value)| (**value as f32).is_finite()) {
+                by_name.entry(name).or_default().push((choices, *value as f32));
+            }
         }
+        by_name.retain(|_, known| {
+            2 * known.len() >= said.len() && known.iter().any(|(_, value)| *value != known[0].1)
+        });
+        // Those that were said of all share what is computed of an architecture.
+        let (of_all, of_some): (Vec<_>, Vec<_>) =
+            by_name.into_iter().partition(|(_, known)| known.len() == said.len());
         let choices: Vec<&[u8]> = said.iter().map(|(choices, _)| &choices[..]).collect();
+        let values: Vec<Vec<f32>> =
+            of_all.iter().map(|(_, known)| known.iter().map(|(_, value)| *value).collect()).collect();
         let values: Vec<&[f32]> = values.iter().map(|values| &values[..]).collect();
-        let expectations = Expectation::of_many(space, settings, &choices, &values);
-        Some(Self { space: space.clone(), names, expectations })
+        let mut expectations = match values.is_empty() {
+            true => Vec::new(),
+            false => Expectation::of_many(space, settings, &choices, &values),
+        };
+        expectations.extend(of_some.iter().map(|(_, known)| Expectation::new(space, settings, known)));
+        let names = of_all.iter().chain(&of_some).map(|(name, _)| name.to_string()).collect();
+        (!expectations.is_empty()).then(|| Self { space: space.clone(), names, expectations })
     }
 }
 
@@ -81,32 +88,36 @@ mod tests {
                     ("sum".into(), sum(&choices)),
                     ("same".into(), 3.0),
                 ]);
-                if i != 7 {
-                    numbers.insert("now and then".into(), f64::from(i));
+                if i % 3 > 0 {
+                    numbers.insert("now and then".into(), sum(&choices));
+                }
+                if i % 3 == 0 {
+                    numbers.insert("seldom".into(), sum(&choices));
                 }
                 if i == 9 {
-                    numbers.insert("once".into(), 1.0);
+                    numbers.insert("sum".into(), f64::NAN);
                 }
                 (choices, numbers)
             })
             .collect();
         let settings = PlainSettings::default();
         let asked = Asked::new(&space, &settings, &said).unwrap();
-        assert_eq!(asked.names(), ["cost", "sum"]);
-        let described: Vec<(f64, [f32; 2])> = (0..300)
+        assert_eq!(asked.names(), ["cost", "now and then", "sum"]);
+        let described: Vec<(f64, [f32; 3])> = (0..300)
             .map(|_| {
-                let (choices, mut descriptors) = (drawn(), [0.0; 2]);
+                let (choices, mut descriptors) = (drawn(), [0.0; 3]);
                 asked.describe(&choices, &mut descriptors);
                 (sum(&choices), descriptors)
             })
             .collect();
-        // Of two that are three apart both descriptors know which is more; one of them is the other turned round.
-        let (mut right, mut pairs) = ([0; 2], 0);
+        // Of two that are three apart every descriptor knows which is more; one of them is the others turned round.
+        let (mut right, mut pairs) = ([0; 3], 0);
         for (a, of_a) in &described {
             for (b, of_b) in described.iter().filter(|(b, _)| *b >= a + 3.0) {
                 pairs += 1;
                 right[0] += usize::from(of_a[0] > of_b[0]);
                 right[1] += usize::from(of_a[1] < of_b[1]);
+                right[2] += usize::from(of_a[2] < of_b[2]);
                 assert!(b > a);
             }
         }
