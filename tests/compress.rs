@@ -1,5 +1,7 @@
 //! End to end: an agent that compresses wide residual networks, trained over the wire, exported, and fine-tuned on what it has not seen.
 
+#[path = "compress/fashion.rs"]
+mod fashion;
 mod harness;
 
 use harness::{Process, SOON, failure, output, stdout, text};
