@@ -3,6 +3,8 @@
 #[path = "compress/fashion.rs"]
 mod fashion;
 mod harness;
+#[path = "compress/live.rs"]
+mod live;
 
 use harness::{Process, SOON, failure, output, stdout, text};
 use serde_json::Value;
