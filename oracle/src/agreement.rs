@@ -62,6 +62,44 @@ pub fn agreement(benchmark: &Benchmark, metrics: &[MetricView]) -> Vec<Agreement
     metrics.iter().zip(&means).map(of).collect()
 }
 
+/// What two benchmarks of one space say alike of a metric of one name.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Alike {
+    /// The metric.
+    pub metric: String,
+    /// Classes of which both have a value.
+    pub classes: usize,
+    /// Spearman's rank correlation of their means.
+    pub rank_correlation: f64,
+}
+
+/// What two benchmarks say alike of each metric that both have, in the order of the first.
+///
+/// # Errors
+/// Benchmarks of two spaces.
+pub fn alike(one: &Benchmark, other: &Benchmark) -> Result<Vec<Alike>, String> {
+    let names = [one, other].map(|benchmark| benchmark.space().name());
+    if names[0] != names[1] {
+        return Err(format!(
+            "{} is of the space {}, and {} of {}: they have no architecture in common",
+            one.name(),
+            names[0],
+            other.name(),
+            names[1]
+        ));
+    }
+    let places = one.distinct().into_iter().filter_map(|row| Some((row, other.row_of(one.choices(row))?)));
+    let places: Vec<(usize, usize)> = places.collect();
+    let of = |metric: MetricView| {
+        let same = other.metric(metric.name()).ok()?;
+        let means = places.iter().map(|&(own, others)| (metric.mean(own), same.mean(others)));
+        let known: (Vec<f64>, Vec<f64>) = means.filter(|(a, b)| !a.is_nan() && !b.is_nan()).unzip();
+        let rank_correlation = rank_correlation(&known.0, &known.1);
+        Some(Alike { metric: metric.name().into(), classes: known.0.len(), rank_correlation })
+    };
+    Ok(one.metrics().filter_map(of).collect())
+}
+
 /// Standard deviation of the means.
 fn deviation(classes: &[Class]) -> f64 {
     let n = classes.len() as f64;
@@ -110,6 +148,42 @@ mod tests {
     use crate::benchmark::{BenchmarkWriter, Direction, MetricInfo, Rows};
     use srnas_space::SearchSpace;
     use std::{collections::HashSet, f32::consts::FRAC_1_SQRT_2};
+
+    #[test]
+    fn two_benchmarks_are_compared_by_the_metrics_and_the_architectures_that_both_have() {
+        let space = SearchSpace::named("wrn-compress-22-3-basic").unwrap();
+        let choices = |ranks: &[u64]| -> Vec<u8> {
+            let mut choices = vec![0; space.len()];
+            let all = ranks.iter().flat_map(|&rank| {
+                space.unrank(rank, &mut choices);
+                choices.clone()
+            });
+            all.collect()
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let benchmark = |name: &str, ranks: &[u64], metrics: &[(&str, &[f32])]| {
+            let mut writer = BenchmarkWriter::new(name, &space, choices(ranks), "a test", "none");
+            for (metric, values) in metrics {
+                let info = MetricInfo {
+                    unit: "%".into(),
+                    direction: Direction::Maximise,
+                    description: "made up".into(),
+                };
+                writer.metric(*metric, info, 1, values);
+            }
+            let path = folder.path().join(format!("{name}.safetensors"));
+            writer.write(&path).unwrap();
+            Benchmark::open(&path).unwrap()
+        };
+        let nan = f32::NAN;
+        let one = benchmark("one", &[1, 2, 3, 4, 5], &[("a/x", &[1., 2., 3., 4., nan]), ("a/y", &[1.; 5])]);
+        // In another order, and of 4 nothing.
+        let other = benchmark("other", &[9, 3, 2, 1, 5], &[("a/x", &[0., 9., 7., 8., 1.])]);
+        let found = alike(&one, &other).unwrap();
+        assert_eq!(found, [Alike { metric: "a/x".into(), classes: 3, rank_correlation: 0.5 }]);
+        let cells = crate::digits::benchmark();
+        assert!(alike(&one, &cells).unwrap_err().contains("no architecture in common"));
+    }
 
     #[test]
     fn seeds_and_metrics_that_agree_are_told_from_those_that_do_not() {

@@ -38,6 +38,8 @@ pub struct BuiltIn {
 pub struct Generated {
     /// The benchmark, ready to be written.
     pub benchmark: BenchmarkWriter,
+    /// Classes that were trained; of others the benchmark has what takes no training.
+    pub trained: usize,
     /// Trainings that diverged, whose values are missing.
     pub diverged: usize,
 }

@@ -3,6 +3,7 @@
 use crate::{
     benchmark::{BUILT_IN, Benchmark, BenchmarkError, EXTENSION},
     built_in::{self, BuiltIn},
+    fashion_wrn,
     importers::Kind,
 };
 use srnas_basics::names;
@@ -28,7 +29,7 @@ pub struct Catalog {
 /// of published tables make, and what `srnas run --space` makes.
 fn reserved() -> impl Iterator<Item = &'static str> {
     let published = crate::importers::KINDS.iter().flat_map(|kind| kind.benchmarks).copied();
-    built_in::ALL.iter().map(|own| own.name).chain([SURROGATES]).chain(published)
+    built_in::ALL.iter().map(|own| own.name).chain([SURROGATES, fashion_wrn::BENCHMARK]).chain(published)
 }
 
 /// The benchmark of made-up tasks of a run, in its directory.
@@ -140,6 +141,9 @@ impl Catalog {
         let Some(of) = reserved().find(|of| of.eq_ignore_ascii_case(name)) else { return Ok(()) };
         let what = match Kind::of(of) {
             Some(kind) => format!("the benchmark that `srnas bench import {}` makes", kind.name),
+            None if of == fashion_wrn::BENCHMARK => {
+                format!("the benchmark that `srnas bench generate {of}` makes")
+            }
             None if of == SURROGATES => "what `srnas run --space` trains on".into(),
             None => "a benchmark that is built in".into(),
         };
@@ -225,6 +229,9 @@ impl Catalog {
                 "make it with `srnas bench import {} DIR…`, DIR… the folders of its tables",
                 kind.name
             ),
+            None if name == fashion_wrn::BENCHMARK => {
+                format!("make it with `srnas bench generate {name}`, which trains it")
+            }
             None => {
                 let mut known: Vec<&str> = entries.iter().map(|e| e.name.as_str()).collect();
                 reserved().for_each(|own| known.push(own));

@@ -4,7 +4,7 @@ use crate::{catalog::Catalog, run_tasks::RunTasksError, tasks::resolve_objective
 use rand::{Rng, seq::IndexedRandom};
 use srnas_basics::check::WrongValue;
 use srnas_config::{CompressConfig, ConfigError};
-use srnas_environment::compress::{Compression, Costs, Judge, choices_of_heads};
+use srnas_environment::compress::{Compression, Costs, Judge, choices_of_heads, lipschitz_beside};
 use srnas_space::{
     SearchSpace,
     wrn::{self, Block, Stage, Teacher, WideResNet},
@@ -150,10 +150,8 @@ fn range(task: &Task, students: &[Vec<u8>]) -> Option<[f32; 2]> {
 
 /// The Lipschitz term at a task's data set and radius, where its benchmark has one.
 pub fn lipschitz(catalog: &Catalog, task: &TaskName, count: Count) -> Option<Arc<Task>> {
-    let metric = &task.alone()?.metric;
-    let (data, metric) = metric.split_once('/')?;
-    let (_, radius) = metric.split_once('@')?;
-    let name: TaskName = format!("{}/{data}/lipschitz@{radius}", task.benchmark).parse().ok()?;
+    let metric = lipschitz_beside(&task.alone()?.metric)?;
+    let name: TaskName = format!("{}/{metric}", task.benchmark).parse().ok()?;
     resolve_objectives(catalog, &[name], count).ok()?.pop()
 }
 

@@ -65,6 +65,7 @@ fn plan() -> Plan {
     Plan {
         name: BENCHMARK,
         space: space(),
+        shapes: None,
         data: data::digits(),
         recipe: recipe(),
         questions: questions(),

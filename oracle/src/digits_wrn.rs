@@ -91,6 +91,7 @@ fn plan() -> Plan {
     Plan {
         name: BENCHMARK,
         space: space(),
+        shapes: None,
         data: data::digits(),
         recipe: recipe(),
         questions: questions(),
@@ -124,6 +125,11 @@ pub fn retrain(benchmark: &Benchmark, trainings: usize, draw: u64) -> Result<Vec
 
 /// What a metric of the benchmark means.
 fn metric_info(name: &str) -> MetricInfo {
+    describe(name, recipe().epochs, &questions())
+}
+
+/// What a metric means of networks that were trained for so many epochs and asked this.
+pub(crate) fn describe(name: &str, epochs: usize, questions: &Questions) -> MetricInfo {
     let info =
         |unit: &str, direction, description: String| MetricInfo { unit: unit.into(), direction, description };
     if let Some(measure) = Measure::ALL.into_iter().find(|measure| measure.metric_of_teacher() == name) {
@@ -134,18 +140,20 @@ fn metric_info(name: &str) -> MetricInfo {
         );
     }
     let (split, metric) = name.split_once('/').unwrap_or(("", name));
-    match (split, metric, questions().robustness.and_then(|robustness| robustness.describe(metric))) {
+    let robustness = questions.robustness.as_ref();
+    let attacked = robustness.and_then(|robustness| robustness.images).unwrap_or(0);
+    match (split, metric, robustness.and_then(|robustness| robustness.describe(metric))) {
         (_, _, Some(text)) if metric.starts_with("lipschitz") => info("", Direction::Minimise, text),
         (split, _, Some(text)) => {
             let images = if split == "val" { "validation images" } else { "test images" };
-            info("%", Direction::Maximise, format!("{text}; on the first {ATTACKED} {images}"))
+            info("%", Direction::Maximise, format!("{text}; on the first {attacked} {images}"))
         }
         (_, "multiply_adds", _) => {
             info("", Direction::Minimise, "multiply-adds for one image, zeros around it counted".into())
         }
         (split, "clean", _) => {
             let images = if split == "val" { "450 validation images" } else { "450 test images" };
-            info("%", Direction::Maximise, format!("accuracy on {images} after {} epochs", recipe().epochs))
+            info("%", Direction::Maximise, format!("accuracy on {images} after {epochs} epochs"))
         }
         _ => digits::metric_info(name),
     }

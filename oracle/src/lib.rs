@@ -17,6 +17,7 @@ pub mod costly;
 pub mod digits;
 pub mod digits_wrn;
 pub mod exporters;
+pub mod fashion_wrn;
 pub mod fit;
 pub mod importers;
 pub mod ranking;

@@ -67,6 +67,7 @@ fn proposal(c: &mut Criterion) {
             goal: Goal::single("sum", false),
             guide: Guide::default(),
             method: None,
+            students: None,
             past: Past::default(),
             budget: 300 + more,
             parallel: 1,

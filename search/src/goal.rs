@@ -100,7 +100,8 @@ impl fmt::Display for Limit {
 }
 
 /// A limit on what is known without training, such as `cost/parameters <= 5000`, or `cost/parameters <= 50%` of what a teacher has.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct KnownLimit {
     limit: Limit,
     of_teacher: bool,
@@ -148,6 +149,21 @@ impl FromStr for KnownLimit {
 impl fmt::Display for KnownLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", self.limit, if self.of_teacher { "% of the teacher's" } else { "" })
+    }
+}
+
+impl TryFrom<String> for KnownLimit {
+    type Error = GoalError;
+
+    fn try_from(text: String) -> Result<Self, GoalError> {
+        text.parse()
+    }
+}
+
+impl From<KnownLimit> for String {
+    /// As it is read.
+    fn from(limit: KnownLimit) -> Self {
+        format!("{}{}", limit.limit, if limit.of_teacher { "%" } else { "" })
     }
 }
 
@@ -363,6 +379,17 @@ mod tests {
             "1 <= ms <= 2",
         ] {
             assert_eq!(text.parse::<Limit>(), Err(GoalError::Limit(text.into())), "{text}");
+        }
+    }
+
+    #[test]
+    fn limits_on_what_is_known_are_written_as_they_are_read() {
+        for text in ["cost/parameters <= 5000", "cost/multiply_adds <= 50%", "cost/parameters >= 2.5%"] {
+            let limit: KnownLimit = text.parse().unwrap();
+            assert_eq!(
+                (String::from(limit.clone()), limit.is_of_teacher()),
+                (text.into(), text.ends_with('%'))
+            );
         }
     }
 

@@ -38,7 +38,7 @@ pub use importance::Importance;
 pub use known::{Known, Why};
 pub use live::{
     Ends, Enough, Event, First, Inbox, Journal, LiveComparison, LiveComparisonError, LiveError, LiveOutcome,
-    LiveSearch, Measured, StartError, check_method, importance, read_first,
+    LivePart, LiveSearch, Measured, PartError, StartError, check_method, importance, read_first,
 };
 pub use method::{MethodError, MethodSpec, Past, SpecError};
 pub use methods::{HOPELESS, METHODS, PastSearch, past_of, random_surrogate, surrogates_of};

@@ -128,6 +128,7 @@ fn search(oracle: &Toy, budget: usize, parallel: usize, seed: u64) -> LiveSearch
         goal: goal(),
         guide: Guide::default(),
         method: None,
+        students: None,
         past: Past::default(),
         budget,
         parallel,

@@ -2,9 +2,15 @@
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle};
+use srnas_oracle::{
+    costly::{Answer, CostlyError, CostlyOracle},
+    training::{
+        Counts,
+        model::{Scale, Shape},
+    },
+};
 use srnas_search::{
-    Ends, Event, Goal, Guide, Inbox, Journal, LiveError, LiveSearch, METHODS, Measured, MethodSpec,
+    Ends, Event, Goal, Guide, Inbox, Journal, LiveError, LivePart, LiveSearch, METHODS, Measured, MethodSpec,
     Objective, Past, PastSearch, Values, check_method, past_of, report::SearchReport,
 };
 use srnas_space::{Conditional, Decision, SearchSpace};
@@ -94,6 +100,7 @@ fn search<'a>(oracle: &'a Toy, method: &str, goal: Goal, budget: usize, parallel
         goal,
         guide: Guide::default(),
         method: Some(method),
+        students: None,
         past: Past::default(),
         budget,
         parallel,
@@ -329,4 +336,84 @@ fn what_a_method_cannot_search_is_refused_with_those_that_can() {
     ] {
         assert!(said.contains(expected), "{said}");
     }
+}
+
+/// Accuracy under attack, and the Lipschitz term beside it, of a made-up wide residual network.
+struct Students {
+    part: LivePart,
+    says_the_term: bool,
+    asked: Mutex<Vec<Vec<u8>>>,
+}
+
+fn students(says_the_term: bool) -> Students {
+    let space = SearchSpace::named("wrn-compress-22-3-basic").unwrap();
+    let (shape, scale) =
+        (Shape { channels: 1, size: [8, 8], classes: 10 }, Scale { width: 2, stages: 3, cells: 1 });
+    let counts = Counts::of(&space, shape, scale).unwrap().unwrap();
+    let limit = "cost/multiply_adds <= 50%".parse().unwrap();
+    let part = LivePart::new(&space, counts, &[limit], Some("WRN-16-3")).unwrap();
+    Students { part, says_the_term, asked: Mutex::default() }
+}
+
+impl CostlyOracle for Students {
+    fn space(&self) -> &Arc<SearchSpace> {
+        &self.part.space
+    }
+
+    fn identity(&self) -> (String, String) {
+        ("students".into(), String::new())
+    }
+
+    fn metric_names(&self) -> Vec<String> {
+        vec!["val/worst@32".into(), "val/lipschitz@32".into()]
+    }
+
+    fn measure(&self, training: &Training, _: &AtomicBool) -> Result<Answer, CostlyError> {
+        let choices = &training.choices;
+        self.asked.lock().unwrap().push(choices.clone());
+        let sum = |of: &[u8]| of.iter().map(|&c| f64::from(c)).sum::<f64>();
+        let mut metrics = BTreeMap::from([("val/worst@32".to_string(), 20.0 + sum(&choices[1..4]))]);
+        if self.says_the_term {
+            metrics.insert("val/lipschitz@32".into(), 0.01 + 40.0 * sum(&choices[4..]));
+        }
+        Ok(Answer::Metrics(metrics))
+    }
+}
+
+#[test]
+fn an_agent_that_compresses_keeps_the_budget_and_sees_the_lipschitz_term() {
+    let asked = |says_the_term: bool, parallel: usize, budgets: &[usize]| {
+        let oracle = students(says_the_term);
+        let mut known = Vec::new();
+        for &budget in budgets {
+            let search = LiveSearch {
+                oracle: &oracle,
+                goal: Goal::single("val/worst@32", false),
+                guide: Guide::default(),
+                method: Some("rc-nas:rate=0.1".parse().unwrap()),
+                past: Past::default(),
+                students: Some(oracle.part.students.clone()),
+                budget,
+                parallel,
+                first: Vec::new(),
+                added: Inbox::default(),
+                ends: Ends::default(),
+                seed: 3,
+            };
+            let go = AtomicBool::new(false);
+            known = search.run(known, &mut Kept::default(), &go, &|_| ()).unwrap();
+        }
+        let asked = oracle.asked.into_inner().unwrap();
+        let students = oracle.part.students.compression.students();
+        assert!(asked.iter().all(|choices| students.contains(choices)), "beyond the budget");
+        assert_eq!(asked.iter().collect::<HashSet<_>>().len(), *budgets.last().unwrap());
+        asked
+    };
+    let seen = asked(true, 1, &[40]);
+    assert_eq!(seen, asked(true, 1, &[40]), "the same again");
+    let blind = asked(false, 1, &[40]);
+    // Until something is measured there is nothing to be seen.
+    assert_eq!(seen[..2], blind[..2]);
+    assert_ne!(seen, blind, "the term changes what is drawn");
+    asked(true, 3, &[20, 30]);
 }

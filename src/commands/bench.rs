@@ -1,6 +1,7 @@
 //! `srnas bench`: what benchmarks there are, what is in them, where they come from.
 
 mod fit;
+mod generate;
 mod info;
 mod nni;
 mod numbers;
@@ -16,16 +17,12 @@ use numbers::{is_number, megabytes, thousands};
 use serde_json::json;
 use srnas_basics::text::with_causes;
 use srnas_oracle::{
-    benchmark::{BenchmarkError, BenchmarkWriter, EXTENSION},
-    built_in::{self, BuiltIn, Generated},
+    benchmark::{BenchmarkWriter, EXTENSION},
+    built_in::BuiltIn,
     catalog::{Catalog, Hidden},
     importers::{KINDS, study},
 };
-use std::{
-    path::{Path, PathBuf},
-    sync::atomic::{AtomicUsize, Ordering},
-    time::Instant,
-};
+use std::{path::PathBuf, time::Instant};
 
 const EXAMPLES: &str = "Examples:
   srnas bench import nasbench201 tables/nasbench201 tables/robustness tables/hw
@@ -37,9 +34,12 @@ const EXAMPLES: &str = "Examples:
   srnas bench fit nb101 --metric cifar10/val --out nb101-surrogate
   srnas bench list
   srnas bench info nb201
+  srnas bench agreement fashion-wrn --with digits-wrn
   srnas bench verify nb201 --json
   srnas bench verify digits                              trains some of it again
   srnas bench generate digits --out digits.safetensors   trains all of it again
+  srnas bench generate fashion-wrn                       trains wide residual networks on Fashion-MNIST, which the Debian package
+                                                         dataset-fashion-mnist has
   srnas bench best nb201 cifar10/val --limit 5
   srnas bench query nb201 --metric cifar10/val --metric cifar10/edgegpu_latency \\
       '|none~0|+|none~0|skip_connect~1|+|nor_conv_3x3~0|none~1|none~2|'";
@@ -87,6 +87,10 @@ enum Action {
         /// Only this metric, such as val/clean; may be given several times, and each is correlated with the others
         #[arg(long = "metric", value_name = "METRIC")]
         metrics: Vec<String>,
+        /// Instead, what another benchmark of the same space says alike, such as digits-wrn beside fashion-wrn: the rank correlation of each
+        /// metric that both have, over the architectures that both have
+        #[arg(long, value_name = "BENCHMARK", conflicts_with = "metrics")]
+        with: Option<String>,
     },
     /// Make a benchmark file from published tables, from a table of yours, or from what another program measured
     Import {
@@ -117,20 +121,7 @@ enum Action {
         replace: bool,
     },
     /// Make a benchmark by training all of it on this machine; interrupted, the same command goes on
-    Generate {
-        /// The benchmark
-        #[arg(value_parser = PossibleValuesParser::new(built_in::ALL.iter().map(|own| own.name)))]
-        benchmark: String,
-        /// Where to write it; the trainings so far are kept beside it [default: its name, with .safetensors, in this folder]
-        #[arg(long, value_name = "FILE")]
-        out: Option<PathBuf>,
-        /// Overwrite the file that is there already
-        #[arg(long)]
-        replace: bool,
-        /// Trainings at a time [default: all cores]
-        #[arg(long, default_value_t = 0, value_name = "N", hide_default_value = true)]
-        threads: usize,
-    },
+    Generate(generate::Generate),
     /// Fit a surrogate of a benchmark that has a part of its space, so that all of it can be searched
     ///
     /// It is a benchmark of its own: what was measured keeps its values, what was not is predicted, and answers, logs and reports say which.
@@ -146,6 +137,9 @@ enum Action {
         /// Of what is built in: seed of the draw of those trainings
         #[arg(long, default_value_t = 1)]
         seed: u64,
+        /// Of fashion-wrn: the folder with the four files of Fashion-MNIST, as for `generate`; without images nothing is trained again
+        #[arg(long, value_name = "DIR")]
+        images: Option<PathBuf>,
     },
     /// Show the architectures that are best in a metric, in its own sign and unit
     ///
@@ -184,8 +178,12 @@ impl BenchCommand {
         match self.action {
             Action::List => list(&catalog, out),
             Action::Info { benchmark } => info::info(&*catalog.open(&benchmark)?, out),
-            Action::Agreement { benchmark, metrics } => {
-                trust::show_agreement(&*catalog.open(&benchmark)?, &metrics, out)
+            Action::Agreement { benchmark, metrics, with } => {
+                let benchmark = catalog.open(&benchmark)?;
+                match with {
+                    Some(other) => trust::show_alike(&benchmark, &*catalog.open(&other)?, out),
+                    None => trust::show_agreement(&benchmark, &metrics, out),
+                }
             }
             Action::Import { kind, paths, descriptor, suggest, study, space, replace } => {
                 let table = kind == TABLE || study::KINDS.contains(&kind.as_str());
@@ -210,13 +208,9 @@ impl BenchCommand {
                 }
             }
             Action::Fit(fit) => fit.run(&catalog, out),
-            Action::Generate { benchmark, out: file, replace, threads } => {
-                let file = file.unwrap_or_else(|| format!("{benchmark}.{EXTENSION}").into());
-                let own = BuiltIn::of(&benchmark).context("no such benchmark")?;
-                generate(own, &file, replace, threads, out)
-            }
-            Action::Verify { benchmark, retrain, seed } => {
-                trust::check(&*catalog.open(&benchmark)?, retrain, seed, out)
+            Action::Generate(generate) => generate.run(&catalog, out),
+            Action::Verify { benchmark, retrain, seed, images } => {
+                trust::check(&*catalog.open(&benchmark)?, retrain, seed, images.as_deref(), out)
             }
             Action::Best { benchmark, metric, limit } => {
                 rows::best(&*catalog.open(&benchmark)?, &metric, limit as usize, out)
@@ -372,66 +366,4 @@ fn import(
         out.line(format!("wrote  {}: {what}", path.display()))?;
     }
     Ok(())
-}
-
-fn generate(
-    own: &BuiltIn,
-    path: &Path,
-    replace: bool,
-    threads: usize,
-    out: &mut Output,
-) -> anyhow::Result<()> {
-    let began = Instant::now();
-    // Before hours of training, not after.
-    if path.exists() && !replace {
-        return Err(BenchmarkError::Present { path: path.into() }.into());
-    }
-    let journal = path.with_extension("trainings.jsonl");
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    }
-    let style = ProgressStyle::with_template("{elapsed_precise} {bar:30} {pos}/{len} trainings, {eta} left");
-    let bar = ProgressBar::new(0).with_style(style.expect("a template"));
-    let stop = super::stop_flag()?;
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
-    let (first, line) = (AtomicUsize::new(usize::MAX), AtomicUsize::new(0));
-    let generated = pool.install(|| {
-        (own.generate)(&journal, &stop, &|progress| {
-            if first.fetch_min(progress.done, Ordering::Relaxed) == usize::MAX {
-                bar.set_length(progress.total as u64);
-                bar.set_position(progress.done as u64);
-                bar.reset_eta();
-            }
-            bar.set_position(progress.done as u64);
-            // A log line a minute where there is no terminal.
-            let minute = (began.elapsed().as_secs() / 60) as usize;
-            if bar.is_hidden() && line.fetch_max(minute, Ordering::Relaxed) < minute {
-                let new = progress.done - first.load(Ordering::Relaxed).min(progress.done);
-                let left = (progress.total - progress.done) as f64 * began.elapsed().as_secs_f64()
-                    / new.max(1) as f64;
-                tracing::info!(
-                    "{} of {} trainings, {:.0} minutes left",
-                    progress.done,
-                    progress.total,
-                    left / 60.0
-                );
-            }
-        })
-    });
-    bar.finish_and_clear();
-    let Generated { benchmark, diverged } = generated?;
-    let (rows, metrics) = (benchmark.rows(), benchmark.metrics());
-    let bytes = benchmark.write(path)?;
-    std::fs::remove_file(&journal).with_context(|| format!("cannot remove {}", journal.display()))?;
-    let seconds = began.elapsed().as_secs_f64();
-    if out.json {
-        return out.line(json!({
-            "benchmark": own.name, "path": path, "classes": rows, "metrics": metrics, "bytes": bytes,
-            "diverged": diverged, "seconds": seconds,
-        }));
-    }
-    let (rows, size, place) = (thousands(rows), megabytes(bytes as usize), path.display());
-    out.line(format!(
-        "wrote  {place}: {rows} classes, {metrics} metrics, {size}, in {seconds:.0} s; {diverged} diverged"
-    ))
 }

@@ -47,7 +47,7 @@ pub struct EvaluatorCommand {
     /// What measures: `train` trains each network, `cmd:PROGRAM` asks a program of yours
     #[arg(long, value_name = "train|cmd:PROGRAM")]
     oracle: OracleSpec,
-    /// With --oracle train, the images: digits (built in), mnist:DIR, idx:DIR, cifar10:DIR or cifar100:DIR
+    /// With --oracle train, the images: digits (built in), fashion:DIR, mnist:DIR, idx:DIR, cifar10:DIR or cifar100:DIR
     #[arg(long, value_name = "DATA")]
     data: Option<String>,
     /// With --oracle train, how to train and what to measure: a TOML file with [recipe] and [questions]

@@ -31,6 +31,7 @@ const EXAMPLES: &str = "Examples:
   srnas search --policy runs/latest --task 'nb201/{cifar10,cifar100}/apgd@1' --by plain --json
   srnas search --policy runs/latest --finetune 50 --task digits-wrn/val/worst@32 --teacher WRN-16-3 --within 'cost/multiply_adds <= 50%'
   srnas search --oracle train --data digits --budget 40
+  srnas search --oracle train --data digits --space wrn-compress-22-3-basic --maximise val/worst@32 --within 'cost/multiply_adds <= 50%'
   srnas search --oracle 'cmd:python train.py' --space space.toml --minimise loss --budget 60 --parallel 4
   srnas search --resume --run-dir runs/search-1 --budget 100
   srnas search --oracle 'cmd:python train.py' --space space.toml --maximise accuracy --past runs/search-1
@@ -111,7 +112,8 @@ impl SearchCommand {
                 return Err(Usage(text).into());
             }
             let (policy, catalog) = (self.policy.as_deref(), self.tasks.catalog());
-            return self.live.run(policy, &catalog, self.budget as usize, self.seed, self.json);
+            let live = LiveArguments { part: self.part, ..self.live };
+            return live.run(policy, &catalog, self.budget as usize, self.seed, self.json);
         }
         if let Some(limit) = self.live.by.require.first() {
             let text = format!(

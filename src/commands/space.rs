@@ -13,6 +13,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde_json::json;
 use srnas_basics::{files::write_whole, text::percent};
+use srnas_environment::compress::Students;
 use srnas_space::{self as space, SPACES, SearchSpace, listed_or_drawn, unreachable_choices};
 use std::{fs, path::Path, sync::Arc};
 
@@ -171,6 +172,8 @@ pub struct GivenSpace {
     pub definition: String,
     /// Where its copy is in a run directory; the name for a known space.
     pub place: String,
+    /// What a teacher may become, where the space has teachers and it is known what they cost.
+    pub students: Option<Students>,
 }
 
 impl GivenSpace {
@@ -181,7 +184,8 @@ impl GivenSpace {
     pub fn load(name_or_file: &str) -> anyhow::Result<Self> {
         if space::is_known(name_or_file) {
             let space = SearchSpace::named(name_or_file)?;
-            return Ok(Self { space, definition: String::new(), place: name_or_file.into() });
+            let (definition, place) = (String::new(), name_or_file.into());
+            return Ok(Self { space, definition, place, students: None });
         }
         let path = Path::new(name_or_file);
         if !path.exists() {
@@ -217,7 +221,7 @@ impl GivenSpace {
         let definition = fs::read_to_string(path)?;
         let ending =
             if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("json")) { "json" } else { "toml" };
-        Ok(Self { space, definition, place: format!("space.{ending}") })
+        Ok(Self { space, definition, place: format!("space.{ending}"), students: None })
     }
 
     /// Tells, once for a search, what was read otherwise than it is written.

@@ -25,18 +25,17 @@ pub struct TaskArguments {
 }
 
 /// Which part of a space is searched.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct PartArguments {
     /// Search only what keeps this limit, such as 'cost/parameters <= 5000', on a metric that is known without training: unlike --require,
     /// which is on what a training finds, nothing beyond is paid for, and every method can; 'cost/parameters <= 50%' is of the teacher's;
-    /// may be repeated
-    #[arg(long, value_name = "LIMIT", conflicts_with = "oracle")]
-    within: Vec<KnownLimit>,
+    /// may be repeated. With --oracle train in the spaces of wide residual networks, whose weights and multiply-adds are counted
+    #[arg(long, value_name = "LIMIT")]
+    pub within: Vec<KnownLimit>,
     /// Search only what this wide residual network may become: no stage deeper or wider, unless --within lets it cost more than 100%;
-    /// WRN-16-2, or the space's notation [default: the
-    /// largest of the space]
-    #[arg(long, value_name = "NETWORK", conflicts_with = "oracle")]
-    teacher: Option<String>,
+    /// WRN-16-2, or the space's notation [default: the largest of the space]
+    #[arg(long, value_name = "NETWORK")]
+    pub teacher: Option<String>,
 }
 
 impl PartArguments {

@@ -6,10 +6,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use srnas_space::{
     Choices, SearchSpace,
-    wrn::{Block, Scale, Teacher, WideResNet},
+    wrn::{Block, Measure, Scale, Teacher, WideResNet},
 };
 use srnas_task::Task;
-use std::{ops::Range, sync::Arc};
+use std::{
+    collections::HashMap,
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 /// Numbers that are seen of a stage: [stride of the stem, depth, width, whether its blocks are robust], depth and width as shares of the
 /// space's largest.
@@ -56,16 +60,20 @@ pub enum Costs {
     Metric(Arc<Task>),
     /// Multiply-adds of the network at the published size.
     Published,
+    /// A count of the network at another size.
+    Counted(Scale, Measure),
 }
 
 impl Costs {
     fn of(&self, space: &SearchSpace, choices: &Choices) -> Option<f64> {
+        let counted = |scale, measure| {
+            let cost = WideResNet::of(space, choices)?.cost(scale)?;
+            Some(cost.of(measure) as f64)
+        };
         match self {
             Self::Metric(task) => Some(task.shown(task.value(choices)?)),
-            Self::Published => {
-                let cost = WideResNet::of(space, choices)?.cost(Scale::CIFAR10)?;
-                Some(cost.multiply_adds as f64)
-            }
+            Self::Published => counted(Scale::CIFAR10, Measure::MultiplyAdds),
+            Self::Counted(scale, measure) => counted(*scale, *measure),
         }
     }
 }
@@ -236,20 +244,34 @@ impl Compression {
             }
             None => {
                 let mut choices = choices.to_vec();
-                let within = |choice| {
+                let mut within = |choice| {
                     self.decide(&mut choices, head, choice);
-                    WideResNet::of(&self.space, &choices).is_some_and(|network| {
-                        // Stages that are not decided on are the teacher's or were looked at.
-                        let stages = std::array::from_fn(|stage| match stage == head {
-                            true => network.stages[stage],
-                            false => self.network.stages[stage],
-                        });
-                        self.may_be(&WideResNet { stages, ..network })
-                    })
+                    self.begins_a_student(&choices, head)
                 };
-                (0..size).map(within).collect()
+                (0..size).map(&mut within).collect()
             }
         }
+    }
+
+    /// Whether what the heads up to one have decided is a student, where those that follow take as little as they can.
+    fn begins_a_student(&self, choices: &Choices, head: usize) -> bool {
+        let later = self.heads.len() - head - 1;
+        // The last decision of a head is the kind of its blocks, where there is a choice of them: bottlenecks may cost less or more.
+        let kinds = usize::from(self.space.arity(self.space.len() - 1));
+        let kinds = if self.heads[self.heads.len() - 1].len() == 3 { kinds } else { 1 };
+        let mut least = choices.to_vec();
+        (0..kinds.pow(later as u32)).any(|mut kind| {
+            for stage in head + 1..self.heads.len() {
+                let decisions = self.heads[stage].clone();
+                least[decisions.clone()].fill(0);
+                if kinds > 1 {
+                    least[decisions.end - 1] = (kind % kinds) as u8;
+                    kind /= kinds;
+                }
+            }
+            let network = WideResNet::of(&self.space, &least);
+            network.is_some_and(|network| self.may_be(&network)) && self.space.is_valid(&least)
+        })
     }
 
     /// Takes a choice of a head.
@@ -312,12 +334,30 @@ impl Compression {
     }
 }
 
-/// What a student is judged by: the teacher's accuracy and Lipschitz term, where they are known.
+/// The metric of the Lipschitz term that goes with an accuracy under attack, as `val/lipschitz@32` does with `val/worst@32`.
+pub fn lipschitz_beside(metric: &str) -> Option<String> {
+    let (images, attack) = metric.rsplit_once('/')?;
+    let (_, radius) = attack.split_once('@')?;
+    Some(format!("{images}/lipschitz@{radius}"))
+}
+
+/// What a student is judged by: the teacher's accuracy and Lipschitz term, where they are known; else those of the first student that was
+/// measured.
 #[derive(Clone, Debug, Default)]
 pub struct Judge {
     accuracy: Option<f32>,
     lipschitz: Option<(Arc<Task>, f32)>,
+    found: Option<Arc<Mutex<Found>>>,
     earns: Earns,
+}
+
+/// What was measured of students, where nothing is known of them before.
+#[derive(Debug, Default)]
+struct Found {
+    /// Accuracy and Lipschitz term of the first.
+    first: Option<(f32, Option<f32>)>,
+    /// By their choices.
+    terms: HashMap<Vec<u8>, f32>,
 }
 
 impl Judge {
@@ -333,7 +373,21 @@ impl Judge {
         let shown = |task: &Task| task.value(teacher).map(|value| task.shown(value) as f32);
         let lipschitz =
             lipschitz.and_then(|task| shown(&task).filter(|term| *term > 0.0).map(|term| (task, term)));
-        Self { accuracy, lipschitz, earns }
+        Self { accuracy, lipschitz, found: None, earns }
+    }
+
+    /// Where students are measured one after another, and nothing is known of any.
+    pub fn of_measured() -> Self {
+        Self { found: Some(Arc::default()), ..Self::default() }
+    }
+
+    /// Takes in what was measured of a student: its accuracy, as it is maximised, and its Lipschitz term, if that was measured.
+    pub fn found(&self, choices: &Choices, accuracy: f32, lipschitz: Option<f32>) {
+        let Some(found) = &self.found else { return };
+        let lipschitz = lipschitz.filter(|term| *term > 0.0);
+        let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+        found.first.get_or_insert((accuracy, lipschitz));
+        found.terms.extend(lipschitz.map(|term| (choices.to_vec(), term)));
     }
 
     /// The same with another reward.
@@ -343,11 +397,22 @@ impl Judge {
 
     /// Reward of a student of this accuracy; of a teacher whose accuracy is not known it is taken as it is.
     pub fn reward(&self, compression: &Compression, choices: &Choices, accuracy: f32) -> f32 {
-        self.earns.of(compression.share(choices), accuracy / self.accuracy.unwrap_or(1.0))
+        let first = || {
+            let found = self.found.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+            found.first.map(|(accuracy, _)| accuracy).filter(|accuracy| *accuracy > 0.0)
+        };
+        let whole = self.accuracy.or_else(first).unwrap_or(1.0);
+        self.earns.of(compression.share(choices), accuracy / whole)
     }
 
-    /// Logarithm of a student's Lipschitz term over the teacher's, once it is measured; 0 where it is not known.
+    /// Logarithm of a student's Lipschitz term over the teacher's (or the first student's), once it is measured; 0 where it is not known.
     pub fn lipschitz(&self, choices: &Choices) -> f32 {
+        if let Some(found) = &self.found {
+            let found = found.lock().unwrap_or_else(PoisonError::into_inner);
+            let first = found.first.and_then(|(_, term)| term);
+            let own = found.terms.get(choices);
+            return own.zip(first).map_or(0.0, |(own, first)| (own / first).ln());
+        }
         let Some((task, full)) = &self.lipschitz else { return 0.0 };
         let term = task.value(choices).map(|value| task.shown(value) as f32);
         term.filter(|term| *term > 0.0).map_or(0.0, |term| (term / full).ln())
@@ -364,15 +429,32 @@ pub struct Students {
 }
 
 impl Students {
-    /// Everything in a space that is within a teacher; the space may be a list of what keeps a budget. None where it has no stages, or
+    /// Everything in a space that is within a teacher; the space may be a list or a part of what keeps a budget. None where it has no stages, or
     /// nothing is left.
     pub fn new(space: &Arc<SearchSpace>, teacher: &Choices, costs: Costs, judge: Judge) -> Option<Self> {
+        Self::within(space, teacher, 1.0, costs, judge)
+    }
+
+    /// The same where `budget` is what there is to spend, in shares of the teacher's cost, in a space that is too large to be looked at.
+    pub fn within(
+        space: &Arc<SearchSpace>,
+        teacher: &Choices,
+        budget: f32,
+        costs: Costs,
+        judge: Judge,
+    ) -> Option<Self> {
         let all = Compression::new(space, teacher, f32::INFINITY, costs.clone()).ok()?;
         // What the most expensive one has of the teacher's cost is what there is to spend.
         let shares = all.students().into_iter().map(|choices| all.share(&choices));
-        let budget = shares.reduce(f32::max).unwrap_or(1.0);
+        let budget = shares.reduce(f32::max).unwrap_or(budget);
         let compression = Arc::new(Compression::new(space, teacher, budget, costs).ok()?);
         Some(Self { compression, judge })
+    }
+
+    /// The same, of which nothing is found yet.
+    pub fn anew(&self) -> Self {
+        let found = self.judge.found.as_ref().map(|_| Arc::default());
+        Self { compression: self.compression.clone(), judge: Judge { found, ..self.judge.clone() } }
     }
 
     /// Everything within the largest network of a space, of which nothing else is known.

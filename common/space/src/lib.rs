@@ -17,6 +17,7 @@ mod listed;
 pub mod nb101;
 mod nb201;
 mod notation;
+mod part;
 mod range;
 mod survey;
 pub mod wrn;
@@ -27,6 +28,7 @@ pub use custom::{Constraint, Custom};
 pub use file::{SpaceFileError, load, load_as, read};
 pub use formula::Formula;
 pub use listed::ListedBy;
+pub use part::Restriction;
 pub use survey::{listed_or_drawn, unreachable_choices};
 
 use std::{fmt, sync::Arc};

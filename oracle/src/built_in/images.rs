@@ -4,20 +4,19 @@ use super::{GenerateError, Generated, Progress, classes, trained};
 use crate::{
     benchmark::{Benchmark, BenchmarkWriter, Fidelity, MetricInfo, Rows},
     training::{
-        Recipe, TrainingError,
+        Counts, Recipe, TrainingError,
         data::ImageSet,
         measure::{Questions, measure, time},
-        model::wide::of_teacher,
     },
     verify::Check,
 };
 use half::f16;
-use rand::{Rng, SeedableRng};
+use rand::{Rng, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use srnas_space::SearchSpace;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::{Arc, atomic::AtomicBool},
 };
@@ -26,8 +25,10 @@ use std::{
 pub struct Plan {
     /// Its name.
     pub name: &'static str,
-    /// All of its classes are trained.
+    /// The networks.
     pub space: Arc<SearchSpace>,
+    /// How many of its classes are trained, drawn from all; every one where none is said.
+    pub shapes: Option<usize>,
     /// The images.
     pub data: ImageSet,
     /// How each network is trained.
@@ -54,7 +55,18 @@ struct Header {
 }
 
 impl Plan {
-    /// Trains and measures all classes, then measures the times one by one, so that nothing else runs meanwhile.
+    /// The classes that are trained, by their places among so many. Drawn ones are in the order of the draw, so that the first of them tell how
+    /// long the others take, and that more of them are more of the same.
+    fn chosen(&self, classes: usize) -> Vec<usize> {
+        let mut chosen: Vec<usize> = (0..classes).collect();
+        if let Some(shapes) = self.shapes {
+            chosen.shuffle(&mut ChaCha8Rng::seed_from_u64(0));
+            chosen.truncate(shapes);
+        }
+        chosen
+    }
+
+    /// Trains and measures the classes, then measures the times one by one, so that nothing else runs meanwhile.
     ///
     /// # Errors
     /// Says why it stopped; the journal then holds what was trained.
@@ -65,16 +77,24 @@ impl Plan {
         progress: &(dyn Fn(Progress) + Sync),
     ) -> Result<Generated, GenerateError> {
         let Self { space, data, seeds, .. } = &self;
-        let classes = classes(space);
+        let all = classes(space);
+        let chosen = self.chosen(all.len());
         let header = Header { recipe: self.recipe.clone(), questions: self.questions.clone() };
-        let trained = trained(journal, &header, classes.len(), *seeds, stop, progress, |class, seed| {
+        let trained = trained(journal, &header, &chosen, *seeds, stop, progress, |class, seed| {
             let (recipe, questions) = (&header.recipe, &header.questions);
-            measure(space, &classes[class], data, recipe, questions, seed, stop).map(|m| m.scores(questions))
+            measure(space, &all[class], data, recipe, questions, seed, stop).map(|m| m.scores(questions))
         })?;
-        let mut costs: Vec<BTreeMap<String, f64>> = Vec::with_capacity(classes.len());
-        for choices in &classes {
-            let mut of = time(space, choices, data, &header.recipe)?.costs();
-            of.extend(of_teacher(space, choices, data.shape, header.recipe.scale).unwrap_or_default());
+        let mut costs: Vec<BTreeMap<String, f64>> = Vec::with_capacity(all.len());
+        let counts = Counts::of(space, data.shape, header.recipe.scale).ok().flatten();
+        for (class, choices) in all.iter().enumerate() {
+            // What was not trained has what takes no training.
+            let mut of = match chosen.contains(&class) {
+                true => time(space, choices, data, &header.recipe)?.costs(),
+                false => BTreeMap::new(),
+            };
+            for (metric, counts) in Counts::metrics().filter_map(|metric| Some((metric, counts?))) {
+                of.extend(counts.value_of(metric, space, choices).map(|value| (metric.to_string(), value)));
+            }
             costs.push(of);
         }
 
@@ -84,23 +104,24 @@ impl Plan {
             self.source,
             serde_json::to_string(&header).expect("plain data")
         );
-        let mut benchmark =
-            BenchmarkWriter::new(self.name, space, classes.concat(), provenance, self.licence);
+        let mut benchmark = BenchmarkWriter::new(self.name, space, all.concat(), provenance, self.licence);
         benchmark.rows_are(Rows::Classes);
         for name in trained.metrics() {
-            let values = trained.values(name, classes.len(), *seeds);
+            let values = trained.values(name, all.len(), *seeds);
             benchmark.half_metric(name, (self.metric_info)(name), *seeds as usize, &values);
         }
-        for name in costs[0].keys() {
+        for name in costs.iter().flat_map(BTreeMap::keys).collect::<BTreeSet<_>>() {
             // Not as half floats, which end at 65,504.
-            let values: Vec<f32> = costs.iter().map(|costs| costs[name] as f32).collect();
+            let value =
+                |costs: &BTreeMap<String, f64>| costs.get(name).map_or(f32::NAN, |&value| value as f32);
+            let values: Vec<f32> = costs.iter().map(value).collect();
             benchmark.metric(name, (self.metric_info)(name), 1, &values);
         }
         self.fidelities.into_iter().for_each(|fidelity| benchmark.fidelity(fidelity));
-        Ok(Generated { benchmark, diverged: trained.diverged() })
+        Ok(Generated { benchmark, trained: chosen.len(), diverged: trained.diverged() })
     }
 
-    /// Trains `trainings` random classes again, each with a random one of its seeds, and compares every score.
+    /// Trains `trainings` random classes of the table again, each with a random one of its seeds, and compares every score.
     ///
     /// # Errors
     /// A network that fails.
@@ -111,7 +132,12 @@ impl Plan {
         draw: u64,
     ) -> Result<Vec<Check>, TrainingError> {
         let Self { space, data, recipe, questions, seeds, .. } = &self;
-        let classes = classes(space);
+        let mut classes = classes(space);
+        // What was not trained has no time that it took.
+        let times = benchmark.metric("cost/training_s").ok();
+        let was_trained =
+            |choices: &Vec<u8>| Some(times?.mean(benchmark.row_of(choices)?)).filter(|s| !s.is_nan());
+        classes.retain(|choices| was_trained(choices).is_some());
         let mut rng = ChaCha8Rng::seed_from_u64(draw);
         let mut checks = Vec::with_capacity(trainings);
         for _ in 0..trainings {

@@ -4,7 +4,7 @@ use crate::training::TrainingError;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fs::{self, File, OpenOptions},
     io::{self, BufRead, BufReader, Write},
     path::{Path, PathBuf},
@@ -77,7 +77,7 @@ impl Trained {
         self.0.values().flat_map(BTreeMap::keys).map(String::as_str).collect()
     }
 
-    /// The values of a metric, [classes, seeds], NaN where a training diverged.
+    /// The values of a metric, [classes, seeds], NaN where a training diverged or there was none.
     pub fn values(&self, metric: &str, classes: usize, seeds: u64) -> Vec<f32> {
         let of = |key| self.0.get(&key).and_then(|scores| scores.get(metric));
         let all = (0..classes).flat_map(|class| (0..seeds).map(move |seed| (class, seed)));
@@ -92,14 +92,14 @@ impl Trained {
 
 /// Does all trainings, of each class with each seed, on the cores of the rayon pool it is called in. `recipe` is whatever they
 /// depend on: trainings by another one are refused. Those that `journal` already holds are not repeated; each new one is added as
-/// it ends.
+/// it ends. Classes are named by numbers that mean the same in every call.
 ///
 /// # Errors
 /// Says why it stopped; the journal then holds what was trained.
 pub fn trained<R: PartialEq + Serialize + DeserializeOwned>(
     journal: &Path,
     recipe: &R,
-    classes: usize,
+    classes: &[usize],
     seeds: u64,
     stop: &AtomicBool,
     progress: &(dyn Fn(Progress) + Sync),
@@ -112,14 +112,15 @@ pub fn trained<R: PartialEq + Serialize + DeserializeOwned>(
         writeln!(file, "{}", serde_json::to_string(recipe).expect("plain data")).map_err(failed)?;
     }
     // One seed of all, then the next: what is interrupted has something of everything.
-    let all = (0..seeds).flat_map(|seed| (0..classes).map(move |class| (class, seed)));
+    let all = (0..seeds).flat_map(|seed| classes.iter().map(move |&class| (class, seed)));
     let missing: Vec<(usize, u64)> = all.filter(|key| !trained.0.contains_key(key)).collect();
-    let total = missing.len() + trained.0.len();
-    let state = Mutex::new((file, &mut trained.0));
-    progress(Progress { done: total - missing.len(), total });
+    let total = classes.len() * seeds as usize;
+    let done = total - missing.len();
+    let state = Mutex::new((file, &mut trained.0, done));
+    progress(Progress { done, total });
     missing.into_par_iter().try_for_each(|(class, seed)| {
         let stopped = || {
-            let done = state.lock().expect("nobody panics with it").1.len();
+            let done = state.lock().expect("nobody panics with it").2;
             GenerateError::Stopped { done, total }
         };
         if stop.load(Ordering::Relaxed) {
@@ -135,12 +136,16 @@ pub fn trained<R: PartialEq + Serialize + DeserializeOwned>(
         };
         let entry = Entry { class, seed, values, failed: reason };
         let line = serde_json::to_string(&entry).expect("plain data") + "\n";
-        let (file, trained) = &mut *state.lock().expect("nobody panics with it");
+        let (file, trained, done) = &mut *state.lock().expect("nobody panics with it");
         file.write_all(line.as_bytes()).map_err(failed)?;
         trained.insert((class, seed), entry.values);
-        progress(Progress { done: trained.len(), total });
+        *done += 1;
+        progress(Progress { done: *done, total });
         Ok(())
     })?;
+    // Of an earlier call there may be more.
+    let wanted: HashSet<usize> = classes.iter().copied().collect();
+    trained.0.retain(|(class, seed), _| wanted.contains(class) && *seed < seeds);
     Ok(trained)
 }
 

@@ -29,9 +29,15 @@ pub fn generate(
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Generated, GenerateError> {
     let (classes, header) = (classes(), Header { recipe: recipe() });
-    let trained = trained(journal, &header, classes.len(), SEEDS, stop, progress, |class, seed| {
-        Ok(measure(&classes[class], seed))
-    })?;
+    let trained = trained(
+        journal,
+        &header,
+        &(0..classes.len()).collect::<Vec<_>>(),
+        SEEDS,
+        stop,
+        progress,
+        |class, seed| Ok(measure(&classes[class], seed)),
+    )?;
     let provenance = format!(
         "trained by srnas {} on tasks that it simulates, {SEEDS} seeds: {}",
         env!("CARGO_PKG_VERSION"),
@@ -50,5 +56,5 @@ pub fn generate(
         .map(|choices| Network::new(&shape(choices), &mut ChaCha8Rng::seed_from_u64(0)).weights.len() as f32);
     benchmark.metric(PARAMETERS, metric_info(PARAMETERS), 1, &parameters.collect::<Vec<_>>());
     fidelities().into_iter().for_each(|fidelity| benchmark.fidelity(fidelity));
-    Ok(Generated { benchmark, diverged: trained.diverged() })
+    Ok(Generated { benchmark, trained: classes.len(), diverged: trained.diverged() })
 }

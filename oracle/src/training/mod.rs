@@ -6,6 +6,7 @@
 pub mod attack;
 mod checkpoint;
 pub mod corruption;
+mod counts;
 pub mod data;
 mod fit;
 pub mod inherit;
@@ -18,6 +19,7 @@ mod sgd;
 mod shared;
 mod untrained;
 
+pub use counts::Counts;
 pub use fit::{Adversarial, Fit, Network, Recipe, Score, Steps};
 pub use oracle::TrainingOracle;
 pub use shared::{

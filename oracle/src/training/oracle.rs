@@ -17,7 +17,7 @@ use std::{
 use tracing::info;
 
 use super::{
-    Network, Proxies, Recipe, TrainingError,
+    Counts, Network, Proxies, Recipe, TrainingError,
     data::ImageSet,
     inherit::{InheritError, Kept, Trained, inherit, inheriting},
     measure::{Measurement, Part, Questions, SplitScores, Times, UnderWay, measure_part, time},
@@ -188,15 +188,8 @@ impl TrainingOracle {
     /// Of a metric of costs that is known without training the least that there is, and the network that has it; for spaces of wide
     /// residual networks.
     pub fn least(&self, metric: &str) -> Option<(String, f64)> {
-        let teacher = Teacher::of(&self.space)?;
-        let of_teacher = |measure: &Measure| measure.metric_of_teacher() == metric;
-        let measure =
-            Measure::ALL.into_iter().find(|measure| measure.metric() == metric || of_teacher(measure))?;
-        let scale = wide_scale(self.data.shape, self.recipe.scale).ok()?;
-        let smallest = teacher.smallest(scale, measure);
-        let (least, whole) = (smallest.cost(scale)?.of(measure), teacher.network().cost(scale)?.of(measure));
-        let value = if of_teacher(&measure) { 100.0 * least as f64 / whole as f64 } else { least as f64 };
-        Some((smallest.to_string(), value))
+        let counts = Counts::of(&self.space, self.data.shape, self.recipe.scale).ok().flatten()?;
+        counts.least(metric).map(|(smallest, least)| (smallest.to_string(), least))
     }
 
     /// Where a shorter training is left.

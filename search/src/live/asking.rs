@@ -8,6 +8,8 @@ use crate::{
     search::Next,
 };
 use hashbrown::HashSet;
+use srnas_environment::compress::{Students, lipschitz_beside};
+use srnas_oracle::costly::Answer;
 use srnas_predictor::Prior;
 use srnas_space::SearchSpace;
 use srnas_task::{Count, Training};
@@ -56,6 +58,10 @@ impl LiveSearch<'_> {
     pub(super) fn learn(&self, now: &mut State, measured: Measured) -> Result<(), MethodError> {
         let (training, values) = (measured.training.clone(), self.told_values(&measured));
         let cost = measured.cost;
+        // Before the method is told, which asks for it then.
+        if let (Some(students), Some(values)) = (&now.students, &values) {
+            students.judge.found(&training.choices, values[0], self.lipschitz(&measured));
+        }
         now.search.end(training, values, cost)?;
         now.progress.add(&self.ends, &self.goal, &measured, now.search.spent());
         now.known.push(measured);
@@ -88,14 +94,24 @@ impl LiveSearch<'_> {
         Some(values.maximised.iter().chain(&values.slacks).map(number).collect())
     }
 
+    /// The Lipschitz term that goes with the first objective, where it was measured.
+    fn lipschitz(&self, measured: &Measured) -> Option<f32> {
+        let (metric, Answer::Metrics(metrics)) =
+            (lipschitz_beside(&self.goal.first().metric)?, &measured.answer)
+        else {
+            return None;
+        };
+        metrics.get(&metric).map(|term| *term as f32)
+    }
+
     /// What begins the method that is named.
-    pub(super) fn starter(&self) -> Result<Option<Starter>, SpecError> {
+    pub(super) fn starter(&self, students: Option<&Students>) -> Result<Option<Starter>, SpecError> {
         let (space, shorter) = (self.oracle.space(), self.oracle.fidelities().shorter());
         let start = |spec: &MethodSpec| {
             if spec.knows_a_past() && self.past.is_empty() {
                 return Err(spec.unfit(NO_PAST));
             }
-            starter(spec, space, &self.goal, shorter, self.budget, &self.past)
+            starter(spec, space, &self.goal, shorter, self.budget, (&self.past, students))
         };
         self.method.as_ref().map(start).transpose()
     }
@@ -121,10 +137,10 @@ pub fn check_method(
         true if !past => Err(spec.unfit(NO_PAST)),
         // Which past is known later; whatever it is, the method is the same.
         true => {
-            starter(&spec, space, goal, shorter, 1, &Past::one(Some(Arc::new(Prior::expected(Vec::new())))))
-                .map(|_| ())
+            let past = Past::one(Some(Arc::new(Prior::expected(Vec::new()))));
+            starter(&spec, space, goal, shorter, 1, (&past, None)).map(|_| ())
         }
-        false => starter(&spec, space, goal, shorter, 1, &Past::default()).map(|_| ()),
+        false => starter(&spec, space, goal, shorter, 1, (&Past::default(), None)).map(|_| ()),
     }
 }
 
@@ -134,7 +150,7 @@ fn starter(
     goal: &Goal,
     shorter: usize,
     budget: usize,
-    past: &Past,
+    (past, students): (&Past, Option<&Students>),
 ) -> Result<Starter, SpecError> {
     let preparation = Preparation {
         space,
@@ -146,7 +162,7 @@ fn starter(
         budget,
         past: &[],
         known: past,
-        students: None,
+        students,
         priors: &Priors::default(),
     };
     Ok(spec.prepare(&preparation)?.start)

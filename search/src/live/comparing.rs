@@ -10,6 +10,7 @@ use crate::{
     table::Query,
 };
 use hashbrown::{HashMap, HashSet};
+use srnas_environment::compress::Students;
 use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle, RESUMED_FROM};
 use srnas_policy::evaluation::start_seed;
 use srnas_space::SearchSpace;
@@ -31,6 +32,8 @@ pub struct LiveComparison<'a> {
     pub methods: Vec<MethodSpec>,
     /// What is known of earlier tasks, for methods that learn from them.
     pub past: Past,
+    /// What a teacher may become, where that is known of the space.
+    pub students: Option<Students>,
     /// Measurements at a time.
     pub parallel: usize,
 }
@@ -81,6 +84,7 @@ impl LiveComparison<'_> {
                     goal: self.goal.clone(),
                     guide: Guide::default(),
                     method: Some(method.clone()),
+                    students: self.students.clone(),
                     past: if method.knows_a_past() { self.past.clone() } else { Past::default() },
                     budget,
                     parallel: self.parallel,

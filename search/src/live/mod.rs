@@ -9,6 +9,7 @@ mod added;
 mod asking;
 mod comparing;
 mod ends;
+mod part;
 mod start;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ pub use added::Inbox;
 pub use asking::check_method;
 pub use comparing::{LiveComparison, LiveComparisonError, LiveOutcome};
 pub use ends::{Ends, Enough};
+pub use part::{LivePart, PartError};
 pub use start::{First, StartError, read_first};
 
 use crate::{
@@ -29,7 +31,7 @@ use crate::{
 };
 use asking::Prepared;
 use ends::Progress;
-use srnas_environment::ROUNDING;
+use srnas_environment::{ROUNDING, compress::Students};
 use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle, RESUMED_FROM};
 use srnas_space::SearchSpace;
 use srnas_task::{Count, Fidelities, Fidelity, Training};
@@ -129,6 +131,8 @@ pub struct LiveSearch<'a> {
     pub method: Option<MethodSpec>,
     /// What that method knows of earlier tasks, if it learns from some.
     pub past: Past,
+    /// What a teacher may become, where that is known of the space: what methods that compress networks see.
+    pub students: Option<Students>,
     /// Full trainings to pay for in all, or as many shorter ones as cost the same; each is paid for once.
     pub budget: usize,
     /// Measurements at a time.
@@ -189,6 +193,8 @@ fn spent_in_words(done: usize, spent: f64, budget: usize) -> String {
 }
 
 struct State<'j> {
+    /// Those of this search.
+    students: Option<Students>,
     /// What it holds as ended is what is known, in the same order.
     search: Search<'static>,
     known: Vec<Measured>,
@@ -263,7 +269,8 @@ impl LiveSearch<'_> {
     ) -> Result<Vec<Measured>, LiveError> {
         let whole = Whole::new(self.oracle.space(), Count::Classes).map(Arc::new);
         let distinct = whole.as_ref().map(|whole| whole.distinct());
-        let prepared = &Prepared { whole, distinct, start: self.starter()? };
+        let students = self.students.as_ref().map(Students::anew);
+        let prepared = &Prepared { whole, distinct, start: self.starter(students.as_ref())? };
         let prices = Prices {
             budget: self.budget,
             shorter: self.oracle.fidelities().costs().collect(),
@@ -272,6 +279,7 @@ impl LiveSearch<'_> {
         let mut search = Search::new(self.oracle.space().clone(), Count::Classes, prices);
         search.want(self.oracle.interrupted().into_iter().chain(self.first.iter().cloned()));
         let mut state = State {
+            students,
             search,
             known: Vec::new(),
             journal,

@@ -66,6 +66,7 @@ fn search(oracle: &Toy, budget: usize, parallel: usize) -> LiveSearch<'_> {
         goal: Goal::single("loss", true),
         guide: Guide::default(),
         method: None,
+        students: None,
         past: Past::default(),
         budget,
         parallel,

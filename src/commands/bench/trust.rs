@@ -3,13 +3,15 @@
 use super::{Output, Usage, numbers::number};
 use anyhow::bail;
 use serde_json::json;
-use srnas_basics::text::percent;
+use srnas_basics::text::{percent, with_causes};
 use srnas_oracle::{
-    agreement::agreement,
+    agreement::{Alike, agreement, alike},
     benchmark::{Benchmark, MetricView},
     built_in::BuiltIn,
+    fashion_wrn::{self, Making},
     verify::verify,
 };
+use std::path::Path;
 
 /// What seeds and metrics agree on.
 pub(super) fn show_agreement(
@@ -70,6 +72,17 @@ pub(super) fn show_agreement(
     out.table(&columns, &rows)
 }
 
+/// What two benchmarks say alike.
+pub(super) fn show_alike(one: &Benchmark, other: &Benchmark, out: &mut Output) -> anyhow::Result<()> {
+    let all = alike(one, other).map_err(Usage)?;
+    if out.json {
+        return all.iter().try_for_each(|of| out.line(json!(of)));
+    }
+    let row = |of: &Alike| vec![of.metric.clone(), of.classes.to_string(), correlation(of.rank_correlation)];
+    out.line(format!("Rank correlations of {} with {}, metric by metric.\n", one.name(), other.name()))?;
+    out.table(&["metric", "classes", "correlation"], &all.iter().map(row).collect::<Vec<_>>())
+}
+
 /// Two digits, which are 1 only where it is one; `-` where there is none.
 fn correlation(r: f64) -> String {
     match r {
@@ -84,11 +97,25 @@ pub(super) fn check(
     benchmark: &Benchmark,
     retrain: usize,
     draw: u64,
+    images: Option<&Path>,
     out: &mut Output,
 ) -> anyhow::Result<()> {
     let mut checks = verify(benchmark);
     if let Some(own) = BuiltIn::of(benchmark.name()) {
         checks.extend((own.retrain)(benchmark, retrain, draw)?);
+    }
+    if benchmark.name() == fashion_wrn::BENCHMARK {
+        let usual = Making::usual_folder();
+        match images.or(usual.exists().then_some(&usual)) {
+            Some(images) => {
+                let making = Making::new(images, None, None).map_err(|e| Usage(with_causes(&e)))?;
+                checks.extend(making.retrain(benchmark, retrain, draw)?);
+            }
+            None => tracing::warn!(
+                "nothing is trained again: {} is not there; --images names a folder with Fashion-MNIST",
+                usual.display()
+            ),
+        }
     }
     if out.json {
         for check in &checks {

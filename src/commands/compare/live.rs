@@ -34,7 +34,8 @@ impl CompareCommand {
         self.refuse_tables()?;
         let (methods, budgets) = (self.methods()?, self.budgets()?);
         let against = self.against(&methods)?;
-        let arguments = LiveArguments { by: self.by.clone(), ..LiveArguments::default() };
+        let arguments =
+            LiveArguments { by: self.by.clone(), part: self.part.clone(), ..LiveArguments::default() };
         let (mut config, given) = LiveConfig::begun(&arguments, None, self.seed)?;
         config.method = None;
         if config.asks_a_program() {
@@ -82,7 +83,7 @@ impl CompareCommand {
             software: env!("CARGO_PKG_VERSION").into(),
             methods: methods.iter().map(MethodSpec::to_string).collect(),
             problems: vec![objectives],
-            limits: Vec::new(),
+            limits: self.part.in_words().collect(),
             report: vec![goal.to_string()],
             count: Count::Classes,
             budgets,
@@ -111,6 +112,7 @@ impl CompareCommand {
             plan,
             methods,
             past,
+            students: given.students.clone(),
             parallel: config.slots().min(most),
         };
         let stop = stop_flag()?;

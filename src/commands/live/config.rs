@@ -1,7 +1,7 @@
 //! What a search by a costly oracle was begun with: the config.toml of its run directory.
 
 use super::{
-    LiveArguments, Usage,
+    LiveArguments, Usage, part,
     past::{NONE, UNTRAINED, wants_untrained},
     steering::{StopEarly, read_slots, slots_for},
 };
@@ -22,7 +22,7 @@ use srnas_oracle::{
     training::{METRIC_ACCURACY, Recipe, SharedSettings, measure::Questions},
 };
 use srnas_policy::Policy;
-use srnas_search::{Goal, Limit, MethodSpec, Objective, check_method};
+use srnas_search::{Goal, KnownLimit, Limit, MethodSpec, Objective, check_method};
 use srnas_space::{SearchSpace, wrn::Teacher};
 use srnas_task::Fidelities;
 use std::{
@@ -63,6 +63,12 @@ pub struct LiveConfig {
     /// Limits within which an architecture counts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub require: Vec<Limit>,
+    /// Limits on counts that are known without training: nothing else is proposed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub within: Vec<KnownLimit>,
+    /// The network whose students are searched, where one was named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<String>,
     /// The method that searches, where one was named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
@@ -292,6 +298,8 @@ impl LiveConfig {
             }
             false => None,
         };
+        let (within, teacher) = (given.part.within.clone(), given.part.teacher.clone());
+        let space = part::of(space, &oracle, training.as_ref(), &within, teacher.as_deref())?;
         let shared_weights = given.by.shared_weights.as_ref().map(std::path::absolute).transpose()?;
         let remote = remote.then(|| RemoteConfig {
             id: format!("{:016x}", rand::random::<u64>()),
@@ -333,6 +341,8 @@ impl LiveConfig {
             minimise: goal.first().minimise,
             also: goal.objectives()[1..].to_vec(),
             require: goal.limits().to_vec(),
+            within,
+            teacher,
             method: method.map(|method| method.to_string()),
             seed,
             policy: policy.map(|path| Policy::file(path).to_path_buf()),
@@ -418,6 +428,8 @@ impl LiveConfig {
     ) -> anyhow::Result<(Self, GivenSpace)> {
         let path = run_dir.join("config.toml");
         let (mut config, space) = Self::kept(run_dir)?;
+        let (training, teacher) = (config.training.as_ref(), config.teacher.as_deref());
+        let space = part::of(space, &config.oracle, training, &config.within, teacher)?;
         let goal = config.goal()?;
         let objectives = given.objectives();
         let data = config.training.as_ref().map(|t| &t.data);
@@ -444,6 +456,8 @@ impl LiveConfig {
             ("--past", !given.past.is_empty() && given.known_past()? != config.past),
             ("--maximise or --minimise", !objectives.is_empty() && objectives != goal.objectives()),
             ("--require", !given.by.require.is_empty() && given.by.require != goal.limits()),
+            ("--within", !given.part.within.is_empty() && given.part.within != config.within),
+            ("--teacher", given.part.teacher.is_some() && given.part.teacher != config.teacher),
             ("--method", given.method.as_ref().is_some_and(|m| Some(m.as_str()) != config.method.as_deref())),
         ];
         let asked = Goal::new(objectives.clone(), given.by.require.clone()).map(|goal| goal.to_string());
@@ -536,7 +550,7 @@ impl TrainingConfig {
     pub fn given(space: &SearchSpace, data: Option<&str>, recipe: Option<&Path>) -> anyhow::Result<Self> {
         let data = data.ok_or_else(|| {
             Usage(
-                "trainings need images: --data digits, mnist:DIR, idx:DIR, cifar10:DIR or cifar100:DIR"
+                "trainings need images: --data digits, fashion:DIR, mnist:DIR, idx:DIR, cifar10:DIR or cifar100:DIR"
                     .into(),
             )
         })?;

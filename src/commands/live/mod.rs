@@ -7,6 +7,7 @@ mod display;
 pub mod ledger;
 pub mod look;
 pub mod page;
+mod part;
 pub mod past;
 pub mod retry;
 mod start;
@@ -15,7 +16,7 @@ pub mod steering;
 
 use super::{
     Usage, address::listen_address, llm::LlmConfig, run::default_run_dir, security::ListenerSecurity,
-    space::GivenSpace, stop_flag, view::Bound,
+    space::GivenSpace, stop_flag, tasks::PartArguments, view::Bound,
 };
 use alone::Alone;
 use anyhow::bail;
@@ -76,7 +77,7 @@ pub struct OracleArguments {
     /// With --oracle, the space that is searched: a file (TOML, or a ConfigSpace in JSON) or a name [default: nb201]
     #[arg(long, value_name = "FILE|NAME", requires = "live")]
     pub space: Option<String>,
-    /// With --oracle train or shared, the images: digits (built in), mnist:DIR, idx:DIR, cifar10:DIR or cifar100:DIR
+    /// With --oracle train or shared, the images: digits (built in), fashion:DIR, mnist:DIR, idx:DIR, cifar10:DIR or cifar100:DIR
     #[arg(long, value_name = "DATA", requires = "live")]
     pub data: Option<String>,
     /// With --oracle train or shared, how to train and what to measure: a TOML file with [recipe], [questions] and [shared],
@@ -168,6 +169,9 @@ pub struct LiveArguments {
     pub resume: bool,
     #[command(flatten)]
     pub security: ListenerSecurity,
+    /// Which part of the space is searched.
+    #[arg(skip)]
+    pub part: PartArguments,
     /// The language model whose parts are searched, and their space.
     #[arg(skip)]
     pub parts: Option<(LlmConfig, GivenSpace)>,
@@ -259,6 +263,7 @@ impl LiveArguments {
             guide,
             method,
             past,
+            students: given.students.clone(),
             budget,
             parallel: config.slots().min(most),
             first: of_parts
@@ -301,7 +306,7 @@ impl LiveArguments {
                 goal: &search.goal,
                 found: &known,
                 importance: (&importance, known.len()),
-                title: format!("Search of {}", given.space.name()),
+                title: format!("Search of {}{}", given.space.name(), config.part_in_words()),
                 how: shown.how(&report),
                 headline: format!("{} measurements, for the cost of {}", known.len(), number(report.spent)),
                 state: None,

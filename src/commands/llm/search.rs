@@ -154,6 +154,6 @@ impl Search {
         let offer = self.offer.offer(model.config())?;
         let definition = offer.definition(model.config())?;
         let space = offer.space(model.config())?;
-        Ok((config, GivenSpace { space, definition, place: "space.toml".into() }))
+        Ok((config, GivenSpace { space, definition, place: "space.toml".into(), students: None }))
     }
 }

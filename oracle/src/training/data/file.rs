@@ -13,7 +13,9 @@ use std::{
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
     /// The text names no data set.
-    #[error("`{text}` is not a data set: digits, mnist:DIR, idx:DIR, cifar10:DIR and cifar100:DIR are")]
+    #[error(
+        "`{text}` is not a data set: digits, fashion:DIR, mnist:DIR, idx:DIR, cifar10:DIR and cifar100:DIR are"
+    )]
     Unknown {
         /// The text.
         text: String,

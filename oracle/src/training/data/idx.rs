@@ -29,11 +29,22 @@ pub fn idx(
     published: bool,
     progress: &mut dyn FnMut(&Path),
 ) -> Result<ImageSet, DataError> {
+    from(FROM, folder, name, published, progress)
+}
+
+/// As [`idx`]; `source` has the files, where one is missing.
+pub(super) fn from(
+    source: &'static str,
+    folder: &Path,
+    name: &str,
+    published: bool,
+    progress: &mut dyn FnMut(&Path),
+) -> Result<ImageSet, DataError> {
     let mut load = |(stem, sha256): (&str, &'static str)| {
         let (plain, packed) = (folder.join(stem), folder.join(format!("{stem}.gz")));
         let path = if packed.exists() { packed } else { plain };
         progress(&path);
-        let bytes = read(&path, FROM)?;
+        let bytes = read(&path, source)?;
         if path.extension().is_none_or(|e| e != "gz") {
             return Ok((path, bytes));
         }

@@ -2,11 +2,13 @@
 
 mod cifar;
 mod digits;
+mod fashion;
 mod file;
 mod idx;
 
 pub use cifar::{cifar10, cifar100};
 pub use digits::digits;
+pub use fashion::{FASHION, fashion};
 pub use file::DataError;
 pub use idx::idx;
 
@@ -43,7 +45,7 @@ impl Split {
     }
 }
 
-/// The data set that a text names: `digits`, `mnist:DIR`, `idx:DIR`, `cifar10:DIR` or `cifar100:DIR`. `progress` hears of
+/// The data set that a text names: `digits`, `fashion:DIR`, `mnist:DIR`, `idx:DIR`, `cifar10:DIR` or `cifar100:DIR`. `progress` hears of
 /// each file before it is read.
 ///
 /// # Errors
@@ -53,11 +55,28 @@ pub fn load(text: &str, progress: &mut dyn FnMut(&Path)) -> Result<ImageSet, Dat
         text.split_once(':').map_or((text, None), |(name, dir)| (name, Some(Path::new(dir))));
     match (name, folder) {
         ("digits", None) => Ok(digits()),
+        ("fashion", Some(folder)) => fashion(folder, progress),
         ("mnist", Some(folder)) => idx(folder, "mnist", true, progress),
         ("idx", Some(folder)) => idx(folder, "idx", false, progress),
         ("cifar10", Some(folder)) => cifar10(folder, progress),
         ("cifar100", Some(folder)) => cifar100(folder, progress),
         _ => Err(DataError::Unknown { text: text.into() }),
+    }
+}
+
+/// What the images of a data set are like, by the text that names it: without reading them, but for `idx:DIR`.
+///
+/// # Errors
+/// As [`load`].
+pub fn shape(text: &str) -> Result<Shape, DataError> {
+    let of = |channels, side, classes| Ok(Shape { channels, size: [side; 2], classes });
+    match text.split_once(':').map_or(text, |(name, _)| name) {
+        "digits" => of(1, 8, 10),
+        "fashion" => of(1, 14, 10),
+        "mnist" => of(1, 28, 10),
+        "cifar10" => of(3, 32, 10),
+        "cifar100" => of(3, 32, 100),
+        _ => Ok(load(text, &mut |_| {})?.shape),
     }
 }
 
