@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 /// An open ledger file: whole when it was opened.
 #[derive(Debug)]
 pub struct Database {
-    connection: Connection,
-    path: PathBuf,
+    pub(super) connection: Connection,
+    pub(super) path: PathBuf,
     /// Of all answers in the file.
     tally: Tally,
     /// The id of the next answer.

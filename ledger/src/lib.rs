@@ -6,6 +6,7 @@
 // Printing is for src/print.rs and for logs: the macros of std end the program where stdout or stderr is gone.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+mod asked;
 mod audit;
 mod care;
 mod database;
@@ -19,6 +20,7 @@ mod rows;
 mod salvage;
 mod schema;
 
+pub use asked::AskedRecord;
 pub use care::{Findings, Fits, Repaired, backup, repair, verify};
 pub use database::Database;
 pub use incumbents::{Incumbent, Incumbents};

@@ -1,14 +1,16 @@
 //! What a proposal costs a search by a costly oracle that answers at once: 300 measurements of a space of 60 decisions are known,
 //! and one more is made, or ten. The first takes in what is known, as a search does that goes on after a stop; the others what
-//! is new.
+//! is new. And ten that are asked for and told one by one, as `benches/python_proposal.py` does in Python.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle};
-use srnas_search::{Ends, Goal, Guide, Inbox, Journal, LiveSearch, Measured, Past, Values};
+use srnas_search::{
+    AskTell, Asking, Ends, Goal, Guide, Inbox, Journal, LiveSearch, Measured, Next, Past, Values,
+};
 use srnas_space::{Conditional, Decision, SearchSpace};
-use srnas_task::Training;
+use srnas_task::{Fidelities, Training};
 use std::{
     collections::BTreeMap,
     hint::black_box,
@@ -81,6 +83,39 @@ fn proposal(c: &mut Criterion) {
             );
         });
     }
+    let asking = Asking {
+        space: oracle.0.clone(),
+        fidelities: Fidelities::FULL,
+        resumes: false,
+        goal: Goal::single("sum", false),
+        guide: Guide::default(),
+        method: None,
+        past: Past::default(),
+        students: None,
+        budget: 400,
+        ends: Ends::default(),
+        seed: 1,
+    };
+    let answered = |search: &mut AskTell| match search.ask().expect("it goes on") {
+        Next::Begin(training) => {
+            let answer = oracle.measure(&training, &stop).expect("it answers");
+            search.tell(training, answer, &mut Nowhere).expect("it goes on");
+        }
+        other => panic!("{other:?}"),
+    };
+    let begun = || {
+        let mut search = AskTell::new(asking.clone()).expect("it begins");
+        search.know(known.clone()).expect("it takes it in");
+        answered(&mut search);
+        search
+    };
+    c.bench_function("asked and told, 300 measurements of 60 decisions: 10", |b| {
+        b.iter_batched(
+            begun,
+            |mut search| (0..10).for_each(|_| answered(black_box(&mut search))),
+            criterion::BatchSize::LargeInput,
+        );
+    });
 }
 
 criterion_group!(benches, proposal);

@@ -37,14 +37,16 @@ pub use held_out::{HeldOut, HeldOutError, compare_held_out};
 pub use importance::Importance;
 pub use known::{Known, Why};
 pub use live::{
-    Ends, Enough, Event, First, Inbox, Journal, LiveComparison, LiveComparisonError, LiveError, LiveOutcome,
-    LivePart, LiveSearch, Measured, PartError, StartError, check_method, importance, read_first,
+    AskTell, Asking, Ends, Enough, Event, First, Inbox, Journal, LiveComparison, LiveComparisonError,
+    LiveError, LiveOutcome, LivePart, LiveSearch, Measured, PartError, StartError, Told, check_method,
+    importance, read_first,
 };
 pub use method::{MethodError, MethodSpec, Past, SpecError};
 pub use methods::{HOPELESS, METHODS, PastSearch, past_of, random_surrogate, surrogates_of};
 pub use pareto::Front;
 pub use policy::{Acting, ActingError, PolicySearchError, policy_environment};
 pub use problem::{Problem, ProblemError};
+pub use search::Next;
 pub use standings::Rivals;
 pub use statistics::Friedman;
 pub use table::{Query, Trace};

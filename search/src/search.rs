@@ -29,8 +29,8 @@ pub(crate) struct Ended {
 }
 
 /// What a search does next.
-#[derive(Debug, PartialEq)]
-pub(crate) enum Next {
+#[derive(Clone, Debug, PartialEq)]
+pub enum Next {
     /// This training begins; it was told to the method already.
     Begin(Training),
     /// Nothing before something under way has ended.
@@ -140,6 +140,11 @@ impl<'m> Search<'m> {
     /// Number of trainings under way.
     pub fn under_way(&self) -> usize {
         self.under_way.len()
+    }
+
+    /// Another budget from now on.
+    pub fn set_budget(&mut self, budget: usize) {
+        self.prices.budget = budget;
     }
 
     /// What was paid for what has ended, in full trainings.

@@ -6,15 +6,18 @@
 //! order in which it ended; what has no value counts as the worst so far.
 
 mod added;
+mod ask_tell;
 mod asking;
 mod comparing;
 mod ends;
 mod part;
+mod records;
 mod start;
 #[cfg(test)]
 mod tests;
 
 pub use added::Inbox;
+pub use ask_tell::{AskTell, Asking, Told};
 pub use asking::check_method;
 pub use comparing::{LiveComparison, LiveComparisonError, LiveOutcome};
 pub use ends::{Ends, Enough};
@@ -27,12 +30,10 @@ use crate::{
     guided::Guided,
     importance::Importance,
     method::{Method, MethodError, MethodSpec, Past, SpecError, Whole},
-    search::{Next, Prices, Search},
+    search::Next,
 };
-use asking::Prepared;
-use ends::Progress;
 use srnas_environment::{ROUNDING, compress::Students};
-use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle, RESUMED_FROM};
+use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle};
 use srnas_space::SearchSpace;
 use srnas_task::{Count, Fidelities, Fidelity, Training};
 use std::{
@@ -193,22 +194,28 @@ fn spent_in_words(done: usize, spent: f64, budget: usize) -> String {
 }
 
 struct State<'j> {
-    /// Those of this search.
-    students: Option<Students>,
-    /// What it holds as ended is what is known, in the same order.
-    search: Search<'static>,
-    known: Vec<Measured>,
+    search: AskTell,
     journal: &'j mut dyn Journal,
     /// There is nothing left to measure, or nothing that what is left would pay for.
     exhausted: bool,
-    /// What was reached so far, and when something was gained.
-    progress: Progress,
-    /// Why nothing more is begun, once that is so.
-    enough: Option<Enough>,
     /// Measurements of this call without a value.
     failures: usize,
     failed: Option<LiveError>,
     began: Instant,
+}
+
+impl State<'_> {
+    /// The last that ended.
+    fn ended(&self, seconds: f64) -> Event<'_> {
+        let known = self.search.known();
+        Event::Ended {
+            measured: &known[known.len() - 1],
+            seconds,
+            done: self.search.paid_for(),
+            spent: self.search.spent(),
+            running: self.search.under_way(),
+        }
+    }
 }
 
 /// A slot that works, until this is dropped: also where its thread panics.
@@ -267,37 +274,14 @@ impl LiveSearch<'_> {
         stop: &AtomicBool,
         tell: &(dyn Fn(Event) + Sync),
     ) -> Result<Vec<Measured>, LiveError> {
-        let whole = Whole::new(self.oracle.space(), Count::Classes).map(Arc::new);
-        let distinct = whole.as_ref().map(|whole| whole.distinct());
-        let students = self.students.as_ref().map(Students::anew);
-        let prepared = &Prepared { whole, distinct, start: self.starter(students.as_ref())? };
-        let prices = Prices {
-            budget: self.budget,
-            shorter: self.oracle.fidelities().costs().collect(),
-            resumes: self.oracle.resumes(),
-        };
-        let mut search = Search::new(self.oracle.space().clone(), Count::Classes, prices);
+        let mut search = AskTell::new(self.asking())?;
         search.want(self.oracle.interrupted().into_iter().chain(self.first.iter().cloned()));
-        let mut state = State {
-            students,
-            search,
-            known: Vec::new(),
-            journal,
-            exhausted: false,
-            progress: Progress::default(),
-            enough: None,
-            failures: 0,
-            failed: None,
-            began: Instant::now(),
-        };
-        for measured in known {
-            // Of what was measured elsewhere nothing is here.
-            if !measured.is_elsewhere() {
-                self.oracle.kept(&measured.training);
-            }
-            self.learn(&mut state, measured)?;
-        }
-        self.begin(&mut state, prepared)?;
+        // Of what was measured elsewhere nothing is here.
+        let here = known.iter().filter(|measured| !measured.is_elsewhere());
+        here.for_each(|measured| self.oracle.kept(&measured.training));
+        search.know(known)?;
+        let (began, failures, failed) = (Instant::now(), 0, None);
+        let state = State { search, journal, exhausted: false, failures, failed, began };
         let state = Mutex::new(state);
         let (changed, slots) = (Condvar::new(), AtomicUsize::new(0));
         let halt = Halt { asked: stop, own: AtomicBool::new(false) };
@@ -308,7 +292,7 @@ impl LiveSearch<'_> {
                 let work = move || {
                     // All of it is moved, not the references in it.
                     let busy = busy;
-                    if let Err(error) = self.work(busy.state, busy.changed, prepared, halt, tell) {
+                    if let Err(error) = self.work(busy.state, busy.changed, halt, tell) {
                         lock(busy.state).failed.get_or_insert(error);
                     }
                 };
@@ -317,25 +301,25 @@ impl LiveSearch<'_> {
                     lock(state).failed.get_or_insert(LiveError::Oracle(format!("no thread: {error}")));
                 }
             }
-            self.watch(state, changed, slots, prepared, halt, tell);
+            self.watch(state, changed, slots, halt, tell);
         });
         let state = state.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let (done, spent) = (paid_for(&state.known), state.search.spent());
-        let enough = state.enough.filter(|_| !state.search.is_spent());
+        let (done, spent) = (state.search.paid_for(), state.search.spent());
+        let enough = state.search.enough().cloned().filter(|_| !state.search.is_spent());
         match (state.failed, enough) {
             (Some(error), _) => Err(error),
             (None, Some(enough)) => {
                 if !enough.is_a_pause() {
                     self.oracle.finish();
                 }
-                Ok(state.known)
+                Ok(state.search.into_known())
             }
             (None, None) if stop.load(Ordering::Relaxed) && !state.search.is_spent() => {
                 Err(LiveError::Stopped { done, spent, budget: self.budget })
             }
             (None, None) => {
                 self.oracle.finish();
-                Ok(state.known)
+                Ok(state.search.into_known())
             }
         }
     }
@@ -346,19 +330,20 @@ impl LiveSearch<'_> {
         used_up(Some(distinct), known).then_some(distinct)
     }
 
-    /// What a training cost: the rest, where its answer says that it went on after a shorter one of the same architecture; and
-    /// after what it says that it went on, if that cannot be.
-    fn cost(&self, now: &State, training: &Training, answer: &mut Answer) -> (f64, Option<f64>) {
-        let fidelities = self.oracle.fidelities();
-        let said = match answer {
-            Answer::Metrics(metrics) => metrics.remove(RESUMED_FROM),
-            Answer::Infeasible(_) => None,
-        };
-        let said = said.filter(|amount| *amount != 0.0);
-        let place = said.and_then(|amount| fidelities.of_amount(amount));
-        match place.filter(|place| now.search.done_before(training).is_some_and(|done| *place <= done)) {
-            Some(place) => (fidelities.rest(training.fidelity, place), None),
-            None => (fidelities.cost(training.fidelity), said),
+    /// What it asks by; who measures is left out.
+    fn asking(&self) -> Asking {
+        Asking {
+            space: self.oracle.space().clone(),
+            fidelities: self.oracle.fidelities().clone(),
+            resumes: self.oracle.resumes(),
+            goal: self.goal.clone(),
+            guide: self.guide.clone(),
+            method: self.method.clone(),
+            past: self.past.clone(),
+            students: self.students.clone(),
+            budget: self.budget,
+            ends: self.ends.clone(),
+            seed: self.seed,
         }
     }
 
@@ -367,23 +352,22 @@ impl LiveSearch<'_> {
         &self,
         state: &Mutex<State>,
         changed: &Condvar,
-        prepared: &Prepared,
         halt: &Halt,
         tell: &(dyn Fn(Event) + Sync),
     ) -> Result<(), LiveError> {
         loop {
             while !self.oracle.ready(READY) {
-                if self.is_over(&mut lock(state), prepared, halt, tell) {
+                if self.is_over(&mut lock(state), halt, tell) {
                     return Ok(());
                 }
             }
             let training = {
                 let mut now = lock(state);
                 loop {
-                    if self.is_over(&mut now, prepared, halt, tell) {
+                    if self.is_over(&mut now, halt, tell) {
                         return Ok(());
                     }
-                    match self.next(&mut now, prepared)? {
+                    match now.search.next(|| self.oracle.brought())? {
                         Next::Begin(next) => {
                             tell(Event::Began { training: &next, running: now.search.under_way() });
                             break next;
@@ -401,10 +385,10 @@ impl LiveSearch<'_> {
             let began = Instant::now();
             let answer = self.oracle.measure(&training, &halt.own);
             let now = &mut *lock(state);
-            let mut answer = match answer {
+            let answer = match answer {
                 Ok(answer) => answer,
                 Err(error) => {
-                    now.search.abandoned(&training);
+                    now.search.give_up(&training);
                     tell(Event::GaveUp { training: &training });
                     return match error {
                         CostlyError::Stopped => Ok(()),
@@ -412,22 +396,15 @@ impl LiveSearch<'_> {
                     };
                 }
             };
-            let key = self.oracle.space().canonical_key(&training.choices);
-            let (cost, not_resumed) = self.cost(now, &training, &mut answer);
+            let told = now.search.tell(training.clone(), answer, now.journal);
+            match &told {
+                // Whatever else is measured cannot be kept either, and evaluators may answer late or never.
+                Err(LiveError::Journal(_)) => halt.set(),
+                _ => self.oracle.kept(&training),
+            }
+            let Told { values, not_resumed } = told?;
             if let Some(said) = not_resumed {
                 tell(Event::NotResumed { said });
-            }
-            let measured = Measured { training, key, cost, answer };
-            let values = self.goal.values(&measured.answer);
-            if let Err(reason) = now.journal.keep(&measured, &values) {
-                // Whatever else is measured cannot be kept either, and evaluators may answer late or never.
-                halt.set();
-                return Err(LiveError::Journal(reason));
-            }
-            self.oracle.kept(&measured.training);
-            self.learn(now, measured)?;
-            if !now.search.has_method() {
-                self.begin(now, prepared)?;
             }
             if let Err(reason) = &values {
                 now.failures += 1;
@@ -438,13 +415,7 @@ impl LiveSearch<'_> {
                     halt.set();
                 }
             }
-            tell(Event::Ended {
-                measured: &now.known[now.known.len() - 1],
-                seconds: began.elapsed().as_secs_f64(),
-                done: paid_for(&now.known),
-                spent: now.search.spent(),
-                running: now.search.under_way(),
-            });
+            tell(now.ended(began.elapsed().as_secs_f64()));
             self.is_enough(now, tell);
             changed.notify_all();
         }
@@ -456,7 +427,6 @@ impl LiveSearch<'_> {
         state: &Mutex<State>,
         changed: &Condvar,
         slots: &AtomicUsize,
-        prepared: &Prepared,
         halt: &Halt,
         tell: &(dyn Fn(Event) + Sync),
     ) {
@@ -464,7 +434,7 @@ impl LiveSearch<'_> {
         while slots.load(Ordering::Relaxed) > 0 {
             // What is being measured looks at its own flag alone.
             halt.is_set();
-            if let Err(error) = self.take_added(&mut now, prepared, tell) {
+            if let Err(error) = self.take_added(&mut now, tell) {
                 now.failed.get_or_insert(error);
                 halt.set();
             }
@@ -480,33 +450,19 @@ impl LiveSearch<'_> {
     }
 
     /// Whether a slot has nothing more to begin.
-    fn is_over(
-        &self,
-        now: &mut State,
-        prepared: &Prepared,
-        halt: &Halt,
-        tell: &(dyn Fn(Event) + Sync),
-    ) -> bool {
+    fn is_over(&self, now: &mut State, halt: &Halt, tell: &(dyn Fn(Event) + Sync)) -> bool {
         let ended = now.exhausted || now.failed.is_some() || now.search.is_spent();
         // An oracle that waits for somebody would wait in vain.
-        ended || halt.is_set() || used_up(prepared.distinct, &now.known) || self.is_enough(now, tell)
+        ended || halt.is_set() || now.search.is_used_up() || self.is_enough(now, tell)
     }
 
     /// Whether it is enough; that is told once.
     fn is_enough(&self, now: &mut State, tell: &(dyn Fn(Event) + Sync)) -> bool {
-        if now.enough.is_none() && !now.search.is_spent() {
-            now.enough = self.ends.enough(&now.progress, now.search.spent(), now.began);
-            if let Some(why) = &now.enough {
-                tell(Event::Enough { why, running: now.search.under_way() });
-            }
+        let running = now.search.under_way();
+        if let Some(why) = now.search.look() {
+            tell(Event::Enough { why, running });
         }
-        now.enough.is_some()
-    }
-
-    /// The search of the first objective by the guide.
-    fn guided(&self, whole: Option<Arc<Whole>>) -> Guided {
-        let costs = self.oracle.fidelities().costs().collect();
-        Guided::new(self.oracle.space(), &whole, self.guide.clone(), costs, self.budget, self.seed)
+        now.search.enough().is_some()
     }
 
     /// Which decisions mattered for the first objective in what was measured.
@@ -514,7 +470,7 @@ impl LiveSearch<'_> {
     /// # Errors
     /// When there is no posterior of it.
     pub fn importance(&self, known: &[Measured]) -> Result<Importance, MethodError> {
-        let guided = self.guided(Whole::new(self.oracle.space(), Count::Classes).map(Arc::new));
+        let guided = self.asking().guided(Whole::new(self.oracle.space(), Count::Classes).map(Arc::new));
         importance_by(guided, &self.goal, known)
     }
 }

@@ -407,3 +407,84 @@ fn what_is_added_while_it_runs_is_known_or_measured_next_and_never_twice() {
     assert!(of(&wanted).len() == 1 && !of(&wanted)[0].is_elsewhere());
     assert_eq!(found.iter().filter(|m| !m.is_elsewhere()).count(), 40, "what was told costs nothing");
 }
+
+/// What a search with this goal and method asks by; who measures is somebody else.
+fn asked_and_told(oracle: &Toy, budget: usize, method: Option<&str>) -> AskTell {
+    let method = method.map(|method| method.parse().unwrap());
+    AskTell::new(LiveSearch { method, ..search(oracle, budget, 1) }.asking()).unwrap()
+}
+
+/// Asks and tells until it is over.
+fn answered(search: &mut AskTell, oracle: &Toy, journal: &mut Kept) -> Vec<Vec<u8>> {
+    let mut asked = Vec::new();
+    while let Next::Begin(training) = search.ask().unwrap() {
+        asked.push(training.choices.clone());
+        let answer = oracle.measure(&training, &AtomicBool::new(false)).unwrap();
+        search.tell(training, answer, journal).unwrap();
+    }
+    asked
+}
+
+#[test]
+fn whoever_asks_and_tells_makes_the_search_that_measures_itself() {
+    let oracle = toy(5);
+    for method in [None, Some("evolution:population=4"), Some("gp")] {
+        let named = method.map(|method| method.parse().unwrap());
+        let straight = ended(&LiveSearch { method: named, ..search(&oracle, 20, 1) }, vec![]).0;
+        let (mut told, mut journal) = (asked_and_told(&oracle, 20, method), Kept::default());
+        assert_eq!(answered(&mut told, &oracle, &mut journal), order(&straight), "{method:?}");
+        assert_eq!((told.paid_for(), told.is_spent(), told.ask().unwrap()), (20, true, Next::Over));
+        assert_eq!(journal.0.len(), 20);
+        // More budget, and it goes on; without a method that shares it out, as if it had been known.
+        told.set_budget(25).unwrap();
+        let more = answered(&mut told, &oracle, &mut journal);
+        assert_eq!((more.len(), distinct(told.known())), (5, 25));
+        if method.is_none() {
+            assert_eq!(more, order(&ended(&search(&oracle, 25, 1), vec![]).0)[20..]);
+        }
+    }
+}
+
+#[test]
+fn what_is_asked_for_is_under_way_until_it_is_told_or_given_up() {
+    /// Has no room.
+    struct Full;
+    impl Journal for Full {
+        fn keep(&mut self, _: &Measured, _: &Result<Values, String>) -> Result<(), String> {
+            Err("no room".into())
+        }
+    }
+    let oracle = toy(5);
+    let (mut search, mut journal) = (asked_and_told(&oracle, 3, None), Kept::default());
+    let next = |search: &mut AskTell| match search.ask().unwrap() {
+        Next::Begin(training) => training,
+        other => panic!("{other:?}"),
+    };
+    let asked: Vec<Training> = (0..3).map(|_| next(&mut search)).collect();
+    assert!(asked[0] != asked[1] && asked[1] != asked[2] && asked[0] != asked[2]);
+    assert_eq!((search.under_way(), search.ask().unwrap()), (3, Next::Wait), "the budget is set aside");
+    let answer = Answer::Metrics(BTreeMap::from([("loss".to_string(), 1.0)]));
+    let told = search.tell(asked[0].clone(), answer.clone(), &mut Full);
+    assert!(matches!(told, Err(LiveError::Journal(_))));
+    assert_eq!((search.under_way(), search.known().len()), (3, 0), "what cannot be kept is not known");
+    let told = search.tell(asked[0].clone(), answer.clone(), &mut journal).unwrap();
+    assert_eq!(told.values.unwrap().maximised, [-1.0]);
+    search.give_up(&asked[1]);
+    search.want([asked[1].clone()]);
+    assert_eq!(next(&mut search), asked[1], "what is wanted comes first");
+    assert!(!search.add(asked[1].clone(), answer.clone(), &mut journal).unwrap(), "it is under way");
+    search.give_up(&asked[1]);
+    assert!(search.add(asked[1].clone(), answer.clone(), &mut journal).unwrap());
+    let elsewhere = Training::full(vec![2, 2, 2, 2, 1]);
+    search.begun(elsewhere.clone());
+    assert_eq!(search.ask().unwrap(), Next::Wait);
+    search.tell(elsewhere, answer, &mut journal).unwrap();
+    assert_eq!((search.paid_for(), search.spent(), search.known().len(), search.under_way()), (2, 2.0, 3, 1));
+    search.set_ends(Ends { reached: vec!["loss <= 1".parse().unwrap()], ..Ends::default() });
+    assert_eq!(
+        (search.ask().unwrap(), search.enough()),
+        (Next::Over, Some(&Enough::Reached("loss <= 1".into())))
+    );
+    search.set_ends(Ends::default());
+    assert_eq!(search.ask().unwrap(), Next::Wait);
+}

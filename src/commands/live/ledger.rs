@@ -7,8 +7,8 @@ use srnas_learner::RunDir;
 use srnas_ledger::{AnswerRecord, Database, LedgerError, RunRecord, fits};
 use srnas_oracle::costly::{Answer, CostlyOracle};
 use srnas_search::{First, Goal, Journal, Measured, Values};
-use srnas_task::{Count, Fidelities, Fidelity, Training};
-use std::collections::{BTreeMap, HashMap};
+use srnas_task::{Count, Fidelities, Fidelity};
+use std::collections::HashMap;
 use tracing::warn;
 
 /// Who the ledger says has measured where it was nobody else.
@@ -67,28 +67,10 @@ impl<'o> SearchLedger<'o> {
         for answer in &answers {
             self.database.expect(fits(self.oracle.space(), Count::Classes, answer.key, &answer.choices))?;
         }
-        Ok(measured(answers, goal, &self.fidelities))
+        Ok(Measured::of_records(answers, goal, &self.fidelities))
     }
 }
 
-/// What a search's ledger has, as it was measured.
-pub fn measured(answers: Vec<AnswerRecord>, goal: &Goal, fidelities: &Fidelities) -> Vec<Measured> {
-    let objective = goal.first();
-    let of = |record: AnswerRecord| {
-        // A resumed search has the fidelities that it began with.
-        let fidelity = fidelities.of_share(record.fidelity)?;
-        let training = Training { choices: record.choices, fidelity };
-        let answer = match record.said {
-            Ok((value, mut metrics)) => {
-                metrics.entry(objective.metric.clone()).or_insert(objective.maximised(value));
-                Answer::Metrics(metrics)
-            }
-            Err(reason) => Answer::Infeasible(reason),
-        };
-        Some(Measured { training, key: record.key, cost: record.cost, answer })
-    };
-    answers.into_iter().filter_map(of).collect()
-}
 impl SearchLedger<'_> {
     /// What was said without training, by key.
     pub fn untrained(&self) -> Result<HashMap<u64, Answer>, LedgerError> {
@@ -142,18 +124,7 @@ impl SearchLedger<'_> {
         values: &Result<Values, String>,
         by: &str,
     ) -> Result<(), LedgerError> {
-        let metrics = match &measured.answer {
-            Answer::Metrics(metrics) => metrics.clone(),
-            Answer::Infeasible(_) => BTreeMap::new(),
-        };
-        let said = values.clone().map(|values| (values.maximised[0], metrics));
-        let record = AnswerRecord {
-            key: measured.key,
-            choices: measured.training.choices.clone(),
-            fidelity: self.fidelities.cost(measured.training.fidelity),
-            cost: measured.cost,
-            said,
-        };
+        let record = measured.to_record(values, &self.fidelities);
         self.database.record_answer(0, &record, by)
     }
 }

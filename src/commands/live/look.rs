@@ -2,7 +2,6 @@
 
 use super::{
     config::LiveConfig,
-    ledger::measured,
     status::{Status, TimesTaken, now},
 };
 use serde_json::json;
@@ -48,7 +47,7 @@ impl Look {
         let (config, given) = LiveConfig::looked_at(run_dir)?;
         let (_, answers) = Database::look(&run_dir.join(RunDir::LEDGER), 0)?;
         let (goal, fidelities) = (config.goal()?, config.fidelities());
-        let known = measured(answers, &goal, &fidelities);
+        let known = Measured::of_records(answers, &goal, &fidelities);
         let report = SearchReport::new(&given.space, &fidelities, &goal, &known, &[]);
         let holder = RunDir::holder(run_dir);
         let status = holder.as_ref().and_then(|_| Status::read(run_dir));

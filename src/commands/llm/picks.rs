@@ -1,10 +1,7 @@
 //! `srnas llm picks`: the parts that a search found, by name.
 
 use super::LlmConfig;
-use crate::commands::{
-    Usage,
-    live::{config::LiveConfig, ledger::measured},
-};
+use crate::commands::{Usage, live::config::LiveConfig};
 use anyhow::Context;
 use clap::Args;
 use serde_json::json;
@@ -91,7 +88,7 @@ impl Found {
         let (config, given) = LiveConfig::looked_at(run_dir)?;
         let (space, goal) = (given.space, config.goal()?);
         let (_, answers) = Database::look(&run_dir.join(RunDir::LEDGER), 0)?;
-        let measured = measured(answers, &goal, &config.fidelities());
+        let measured = Measured::of_records(answers, &goal, &config.fidelities());
         let config = config.llm.ok_or_else(|| {
             Usage(format!("{} is a search, but not of the parts of a language model", run_dir.display()))
         })?;
