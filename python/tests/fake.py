@@ -9,13 +9,12 @@ from concurrent import futures
 import srnas  # noqa: F401  # isort: skip
 import grpc
 
-from srnas._wire import evaluate_pb2 as wire
-from srnas._wire import evaluate_pb2_grpc as service
+from srnas import _wire as wire
 
 HEARTBEAT = 0.05
 
 
-class FakeSearch(service.EvaluateServicer):
+class FakeSearch:
     """Hands out `work` architectures one after the other, then is over. `port` survives `stop` and `start`."""
 
     def __init__(self, work=1, search_id="s", token=None, fidelities="", share=1.0, amount=0.0, also=()):
@@ -32,7 +31,14 @@ class FakeSearch(service.EvaluateServicer):
 
     def start(self):
         self.server = grpc.server(futures.ThreadPoolExecutor(16), options=[("grpc.so_reuseport", 0)])
-        service.add_EvaluateServicer_to_server(self, self.server)
+        handlers = {
+            name: grpc.unary_unary_rpc_method_handler(
+                getattr(self, name), request_deserializer=asked.FromString, response_serializer=said.SerializeToString
+            )
+            for name, (asked, said) in wire.METHODS.items()
+        }
+        service = wire.path("").strip("/")
+        self.server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, handlers)])
         self.port = self.server.add_insecure_port(f"127.0.0.1:{self.port}")
         self.server.start()
         self.url = f"http://127.0.0.1:{self.port}"

@@ -6,7 +6,11 @@ class Infeasible(Exception):
 
 
 class Error(Exception):
-    """The search cannot be asked, or does not answer."""
+    """The search cannot be asked or told, or does not answer."""
+
+
+class InputError(Error, ValueError):
+    """Something was given that is not right: a space, a metric, a file, an option. The message says what and what to do."""
 
 
 class Refused(Error):

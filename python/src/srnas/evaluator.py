@@ -1,7 +1,6 @@
 """A function that measures architectures, made a program that works for a search."""
 
 import functools
-import inspect
 import logging
 import queue
 import threading
@@ -20,7 +19,8 @@ from typing import (
 )
 
 from .errors import Infeasible, SearchOver
-from .search import Search, connect
+from .calling import trial_as
+from .remote import RemoteSearch, connect
 from .security import PathLike
 from .session import PATIENCE
 from .trial import Trial, Use, metrics_of
@@ -37,7 +37,7 @@ class Evaluator(Generic[F]):
 
     def __init__(self, function: F) -> None:
         self._function = function
-        self._trial_as = _trial_as(function)
+        self._trial_as = trial_as(function)
         functools.update_wrapper(self, function)
 
     if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Evaluator(Generic[F]):
 
         main(self, arguments)
 
-    def _work(self, search: Search, parallel: int, uses: List[Use]) -> None:
+    def _work(self, search: RemoteSearch, parallel: int, uses: List[Use]) -> None:
         if parallel == 1:
             # In this very thread, which may be the only one where signals and some libraries work.
             self._slot(search, uses)
@@ -108,7 +108,7 @@ class Evaluator(Generic[F]):
             if error is not None:
                 raise error
 
-    def _slot(self, search: Search, uses: List[Use]) -> None:
+    def _slot(self, search: RemoteSearch, uses: List[Use]) -> None:
         for trial in search:
             use = self._measure(trial)
             if use is not None:
@@ -142,13 +142,3 @@ def evaluator(function: F) -> Evaluator[F]:
     architecture is infeasible.
     """
     return Evaluator(function)
-
-
-def _trial_as(function: Callable[..., Any]) -> "Callable[[Trial], tuple[list[Trial], dict[str, Trial]]]":
-    """How a function takes its trial: by this name, as a second argument that it cannot do without, or not at all."""
-    parameters = inspect.signature(function).parameters
-    if "trial" in parameters and parameters["trial"].kind is not inspect.Parameter.POSITIONAL_ONLY:
-        return lambda trial: ([], {"trial": trial})
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    needed = [p for p in parameters.values() if p.kind in kinds and p.default is p.empty]
-    return lambda trial: ([trial] if len(needed) > 1 else [], {})

@@ -13,8 +13,7 @@ from typing import Any, Callable, Optional, Sequence, Tuple, TypeVar
 
 import grpc
 
-from ._wire import evaluate_pb2 as wire
-from ._wire.evaluate_pb2_grpc import EvaluateStub
+from . import _wire as wire
 from .encounter import USUAL, misdirected
 from .errors import Error, Refused, SearchOver, Unreachable
 from .security import Security
@@ -74,13 +73,13 @@ class Session:
         self._patience = patience
         self._metadata = security.metadata()
         self._channel = security.channel(learner)
-        self._stub: Any = EvaluateStub(self._channel)  # type: ignore[no-untyped-call]
+        self._stub = wire.Stub(self._channel)
         self._ended = threading.Event()
         self._over = False
         self._silent_since: Optional[float] = None
         self._reminded = -REMIND
 
-    def attach(self, until: Optional[float] = None) -> wire.AttachResponse:
+    def attach(self, until: Optional[float] = None) -> Any:
         """Introduces the evaluator; the search says what it searches for."""
         request = wire.AttachRequest(
             protocol_major=PROTOCOL[0],
@@ -88,19 +87,19 @@ class Session:
             software=f"srnas-python {version('srnas')}",
             evaluator=self._identity,
         )
-        search: wire.AttachResponse = self._repeat(lambda: self._ask(self._stub.Attach, request, CALL), until)
+        search = self._repeat(lambda: self._ask(self._stub.Attach, request, CALL), until)
         if self._search_id not in ("", search.search_id):
             raise Refused(f"another search listens at {self.learner} now: start the evaluator again to work for it")
         self._search_id = search.search_id
         return search
 
-    def take(self, held: Sequence[Job], until: Optional[float]) -> Optional[wire.Work]:
+    def take(self, held: Sequence[Job], until: Optional[float]) -> Optional[Any]:
         """Work, or None where the search has none yet."""
         choices, fidelities = [job[0] for job in held], [job[1] for job in held]
         wait, grace = WAIT, CALL
         if until is not None:
             wait, grace = min(WAIT, max(0.0, until - time.monotonic())), 2.0
-        response: wire.TakeResponse = self._call(
+        response = self._call(
             self._stub.Take,
             lambda: wire.TakeRequest(
                 **self._who(), wait_ms=int(wait * 1000), held=choices, held_fidelities=fidelities
@@ -113,16 +112,16 @@ class Session:
     def renew(self, job: Job) -> bool:
         """Keeps a lease, in a single attempt; whether it is still wanted."""
         request = lambda: wire.RenewRequest(**self._who(), choices=job[0], fidelity=job[1])  # noqa: E731
-        response: wire.RenewResponse = self._call(self._stub.Renew, request, CALL, time.monotonic())
-        return response.wanted
+        response = self._call(self._stub.Renew, request, CALL, time.monotonic())
+        return bool(response.wanted)
 
     def answer(self, job: Job, said: "dict[str, Any]") -> int:
         """Says what was measured, until the search has it in its ledger; what became of it."""
         request = lambda: wire.AnswerRequest(  # noqa: E731
             **self._who(), choices=job[0], fidelity=job[1], **said
         )
-        response: wire.AnswerResponse = self._call(self._stub.Answer, request, 2 * CALL, None)
-        return response.use
+        response = self._call(self._stub.Answer, request, 2 * CALL, None)
+        return int(response.use)
 
     def close(self) -> None:
         """Ends all calls, those that wait included."""
