@@ -1,6 +1,6 @@
 """The training of train.py searched in this process, with the Python package (`pip install ./python`): docs/python.md.
 
-    python3 examples/own/search.py                    # two minutes on two cores; run again, it goes on
+    python3 examples/own/search.py                    # half a minute on two cores; run again, it goes on
 """
 
 from concurrent.futures import ProcessPoolExecutor
