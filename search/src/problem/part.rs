@@ -85,7 +85,8 @@ impl Problem {
             _ => None,
         };
         let shorter = if self.shorter.is_empty() { self.shorter } else { searched[0].shorter().clone() };
-        let why = if searched[0].space().whole().is_some() { Why::KeepTheLimits } else { self.why };
+        let asked = !known.is_empty() || within.teacher.is_some();
+        let why = if asked && searched[0].space().whole().is_some() { Why::KeepTheLimits } else { self.why };
         let (searched, signals) = (searched.into(), counted.into());
         Ok(Self { name, report, searched, signals, front, shorter, why, students, ..self })
     }
