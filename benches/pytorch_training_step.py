@@ -4,8 +4,11 @@ The same networks of NAS-Bench-201 cells and the same wide residual networks, th
 with Nesterov momentum and weight decay. Prints milliseconds a step.
 
     pip install torch
-    python benches/pytorch_training_step.py --threads 1
+    OMP_NUM_THREADS=1 python benches/pytorch_training_step.py --threads 1
     cargo bench -p srnas-oracle --bench training_step
+
+`--only WRN` times what has that in its name; `--least` prints the least of all steps in place of their median, which is what to compare where other programs run
+on the machine. channels_last ends PyTorch 2.15 on some machines: 2.9 has it.
 """
 
 import argparse
@@ -106,7 +109,7 @@ def network(choices, channels, width, stages):
     return nn.Sequential(*layers, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 10))
 
 
-def milliseconds(choices, channels, size, width, stages, layout):
+def milliseconds(choices, channels, size, width, stages, layout, of=statistics.median):
     model = network(choices, channels, width, stages).to(memory_format=layout)
     images = torch.rand(64, channels, size, size).to(memory_format=layout)
     labels = torch.randint(0, 10, (64,))
@@ -125,14 +128,21 @@ def milliseconds(choices, channels, size, width, stages, layout):
         start = time.perf_counter()
         step()
         times.append(1000 * (time.perf_counter() - start))
-    return statistics.median(times)
+    return of(times)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
-    torch.set_num_threads(parser.parse_args().threads)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--least", action="store_true")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    of = min if arguments.least else statistics.median
     for name, *case in CASES:
-        # The faster of its two memory layouts.
-        best = min(milliseconds(*case, layout) for layout in (torch.contiguous_format, torch.channels_last))
-        print(f"{name}: {best:.3f} ms")
+        if arguments.only in name:
+            # The faster of its two memory layouts.
+            layouts = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+            both = {layout: milliseconds(*case, form, of) for layout, form in layouts.items()}
+            best = min(both, key=both.get)
+            print(f"{name}: {both[best]:.3f} ms, {best} (of " + ", ".join(f"{k} {v:.3f}" for k, v in both.items()) + ")", flush=True)

@@ -241,6 +241,17 @@ impl Norm {
         Ok(result)
     }
 
+    /// It and the convolution behind it: [C, H, W, N] → [C', H', W', N].
+    pub fn convolve(&mut self, behind: &Conv, images: &Tensor, phase: Phase) -> Result<Tensor> {
+        let (affine, weight) = (used(&self.affine, phase), used(&behind.weight, phase));
+        if phase == Phase::Evaluate {
+            return ops::norm_conv_fixed(images, &affine, &weight, &behind.window, self.after, &self.running);
+        }
+        let (result, moments) = ops::norm_conv(images, &affine, &weight, &behind.window, self.after)?;
+        self.running.move_to(&moments);
+        Ok(result)
+    }
+
     /// Whether a ReLU is behind it.
     pub fn is_before_relu(&self) -> bool {
         self.after == After::Relu

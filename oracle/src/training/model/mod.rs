@@ -106,6 +106,12 @@ pub trait Pass {
     /// A normalisation by itself, and the ReLU that belongs to it.
     fn norm(&mut self, layer: &mut Norm, images: &Tensor) -> Result<Tensor>;
 
+    /// A normalisation, and a convolution that alone sees what comes of it.
+    fn norm_plain(&mut self, norm: &mut Norm, behind: &Conv, images: &Tensor) -> Result<Tensor> {
+        let active = self.norm(norm, images)?;
+        self.plain(behind, &active)
+    }
+
     /// A ReLU that belongs to no convolution.
     fn relu(&mut self, images: &Tensor) -> Result<Tensor> {
         ops::relu(images)
@@ -136,6 +142,10 @@ impl Pass for Phase {
 
     fn norm(&mut self, layer: &mut Norm, images: &Tensor) -> Result<Tensor> {
         layer.forward(images, *self)
+    }
+
+    fn norm_plain(&mut self, norm: &mut Norm, behind: &Conv, images: &Tensor) -> Result<Tensor> {
+        norm.convolve(behind, images, *self)
     }
 
     fn linear(&mut self, layer: &Linear, inputs: &Tensor) -> Result<Tensor> {

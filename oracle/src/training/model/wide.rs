@@ -190,13 +190,18 @@ impl BasicBlock {
     fn pass(&mut self, images: &Tensor, how: &mut dyn Pass) -> Result<Tensor> {
         let [norm1, norm2] = &mut self.norms;
         let [first, second] = &self.convolutions;
-        let active = how.norm(norm1, images)?;
-        let inner = how.plain(first, &active)?;
-        let inner = how.norm(norm2, &inner)?;
-        let inner = how.plain(second, &inner)?;
         match &self.shortcut {
-            Some(shortcut) => ops::sum(&inner, &how.plain(shortcut, &active)?),
-            None => ops::sum(&inner, images),
+            Some(shortcut) => {
+                let active = how.norm(norm1, images)?;
+                let inner = how.plain(first, &active)?;
+                let inner = how.norm_plain(norm2, second, &inner)?;
+                ops::sum(&inner, &how.plain(shortcut, &active)?)
+            }
+            None => {
+                let inner = how.norm_plain(norm1, first, images)?;
+                let inner = how.norm_plain(norm2, second, &inner)?;
+                ops::sum(&inner, images)
+            }
         }
     }
 }

@@ -32,11 +32,103 @@ pub fn batch_norm_fixed(images: &Tensor, affine: &Tensor, after: After, moments:
     images.apply_op2(affine, BatchNormFixed { after, moments: moments.clone() })
 }
 
+/// What a normalisation knows on the way back.
 #[derive(Default)]
-struct Kept {
-    moments: Moments,
+pub(super) struct Kept {
+    pub moments: Moments,
     /// Before gain and shift, [C, H, W, N].
     normalised: Vec<f32>,
+}
+
+impl Kept {
+    /// Normalises, and what comes of it behind gain, shift and ReLU.
+    pub fn of(images: &[f32], affine: &[f32], after: After) -> (Self, Vec<f32>) {
+        let channels = affine.len() / 2;
+        let per_channel = images.len() / channels;
+        // Written from front to back: a vector of zeros would be written twice.
+        let (mut normalised, mut result) =
+            (Vec::with_capacity(images.len()), Vec::with_capacity(images.len()));
+        let mut moments = Moments::default();
+        vectorised!({
+            for (channel, images) in images.chunks_exact(per_channel).enumerate() {
+                let mean = sum(images) / per_channel as f32;
+                normalised.extend(images.iter().map(|v| v - mean));
+                let plane = &mut normalised[channel * per_channel..];
+                moments.mean.push(mean);
+                moments.variance.push(dot(plane, plane) / per_channel as f32);
+                let rate = moments.rate(channel);
+                let (gain, shift) = (affine[channel], affine[channels + channel]);
+                result.extend(plane.iter_mut().map(|v| {
+                    *v *= rate;
+                    rectified(*v * gain + shift, after)
+                }));
+            }
+        });
+        (Self { moments, normalised }, result)
+    }
+
+    /// Turns the gradient behind gain and shift into that of the images, and returns the one of gain and shift.
+    pub fn back(&self, gradient: &mut [f32], affine: &[f32]) -> Vec<f32> {
+        let channels = affine.len() / 2;
+        let per_channel = gradient.len() / channels;
+        let mut of_affine = vec![0.0; 2 * channels];
+        vectorised!({
+            let planes =
+                gradient.chunks_exact_mut(per_channel).zip(self.normalised.chunks_exact(per_channel));
+            for (channel, (gradient, plane)) in planes.enumerate() {
+                let (of_gain, of_shift) = (dot(gradient, plane), sum(gradient));
+                let scale = affine[channel] * self.moments.rate(channel);
+                let (along, mean) = (of_gain / per_channel as f32, of_shift / per_channel as f32);
+                for (g, v) in gradient.iter_mut().zip(plane) {
+                    *g = scale * (*g - mean - *v * along);
+                }
+                of_affine[channel] = of_gain;
+                of_affine[channels + channel] = of_shift;
+            }
+        });
+        of_affine
+    }
+}
+
+impl Moments {
+    /// Images behind a normalisation by these moments, gain, shift and ReLU.
+    pub(super) fn applied(&self, images: &[f32], affine: &[f32], after: After) -> Vec<f32> {
+        let channels = affine.len() / 2;
+        let per_channel = images.len() / channels;
+        let mut result = Vec::with_capacity(images.len());
+        vectorised!({
+            for (channel, plane) in images.chunks_exact(per_channel).enumerate() {
+                let rate = affine[channel] * self.rate(channel);
+                let add = affine[channels + channel] - self.mean[channel] * rate;
+                result.extend(plane.iter().map(|v| rectified(v * rate + add, after)));
+            }
+        });
+        result
+    }
+
+    /// Turns the gradient behind gain and shift into that of the images.
+    pub(super) fn back(&self, gradient: &mut [f32], affine: &[f32]) {
+        let per_channel = gradient.len() / (affine.len() / 2);
+        vectorised!({
+            for (channel, plane) in gradient.chunks_exact_mut(per_channel).enumerate() {
+                let rate = affine[channel] * self.rate(channel);
+                plane.iter_mut().for_each(|v| *v *= rate);
+            }
+        });
+    }
+}
+
+/// Leaves of a gradient what the ReLU passed.
+pub(super) fn pass(gradient: &mut [f32], result: &[f32], after: After) {
+    if after == After::Relu {
+        vectorised!(gradient.iter_mut().zip(result).for_each(|(g, &r)| *g = if r > 0.0 { *g } else { 0.0 }));
+    }
+}
+
+/// Not a maximum, which on some processors would hide what is not a number.
+#[inline(always)]
+fn rectified(value: f32, after: After) -> f32 {
+    if after == After::Relu && value < 0.0 { 0.0 } else { value }
 }
 
 struct BatchNorm {
@@ -44,29 +136,9 @@ struct BatchNorm {
     kept: Arc<Mutex<Kept>>,
 }
 
-/// Channels, and values of each.
-fn sizes(images: &Shape) -> Result<(usize, usize)> {
-    let (channels, height, width, batch) = images.dims4()?;
-    Ok((channels, height * width * batch))
-}
-
-/// The gradient before the ReLU.
-fn passed(gradient: &Tensor, result: &Tensor, after: After) -> Result<Vec<f32>> {
-    let mut passed = with_values(gradient, <[f32]>::to_vec)?;
-    if after == After::Relu {
-        with_values(result, |result| {
-            vectorised!(
-                passed.iter_mut().zip(result).for_each(|(g, &r)| *g = if r > 0.0 { *g } else { 0.0 })
-            );
-        })?;
-    }
-    Ok(passed)
-}
-
-/// Not a maximum, which on some processors would hide what is not a number.
-#[inline(always)]
-fn rectified(value: f32, after: After) -> f32 {
-    if after == After::Relu && value < 0.0 { 0.0 } else { value }
+/// Channels of images.
+fn channels(images: &Shape) -> Result<usize> {
+    Ok(images.dims4()?.0)
 }
 
 impl CustomOp2 for BatchNorm {
@@ -81,27 +153,9 @@ impl CustomOp2 for BatchNorm {
         affine: &CpuStorage,
         affine_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let (channels, per_channel) = sizes(layout.shape())?;
-        let affine = checked_affine(affine, affine_layout, channels)?;
-        let mut normalised = values(images, layout)?.to_vec();
-        let mut result = vec![0.0; normalised.len()];
-        let mut moments = Moments::default();
-        vectorised!({
-            let planes = normalised.chunks_exact_mut(per_channel).zip(result.chunks_exact_mut(per_channel));
-            for (channel, (plane, result)) in planes.enumerate() {
-                let mean = sum(plane) / per_channel as f32;
-                plane.iter_mut().for_each(|v| *v -= mean);
-                moments.mean.push(mean);
-                moments.variance.push(dot(plane, plane) / per_channel as f32);
-                let rate = moments.rate(channel);
-                let (gain, shift) = (affine[channel], affine[channels + channel]);
-                for (v, result) in plane.iter_mut().zip(result) {
-                    *v *= rate;
-                    *result = rectified(*v * gain + shift, self.after);
-                }
-            }
-        });
-        *self.kept.lock().expect("nobody panics with it") = Kept { moments, normalised };
+        let affine = checked_affine(affine, affine_layout, channels(layout.shape())?)?;
+        let (kept, result) = Kept::of(values(images, layout)?, affine, self.after);
+        *self.kept.lock().expect("nobody panics with it") = kept;
         Ok((CpuStorage::F32(result), layout.shape().clone()))
     }
 
@@ -112,26 +166,10 @@ impl CustomOp2 for BatchNorm {
         result: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (channels, per_channel) = sizes(images.shape())?;
         let kept = self.kept.lock().expect("nobody panics with it");
-        let mut inner = passed(gradient, result, self.after)?;
-        let mut of_affine = vec![0.0; 2 * channels];
-        with_values(affine, |affine| {
-            vectorised!({
-                let planes =
-                    inner.chunks_exact_mut(per_channel).zip(kept.normalised.chunks_exact(per_channel));
-                for (channel, (gradient, plane)) in planes.enumerate() {
-                    let (of_gain, of_shift) = (dot(gradient, plane), sum(gradient));
-                    let scale = affine[channel] * kept.moments.rate(channel);
-                    let (along, mean) = (of_gain / per_channel as f32, of_shift / per_channel as f32);
-                    for (g, v) in gradient.iter_mut().zip(plane) {
-                        *g = scale * (*g - mean - *v * along);
-                    }
-                    of_affine[channel] = of_gain;
-                    of_affine[channels + channel] = of_shift;
-                }
-            });
-        })?;
+        let mut inner = with_values(gradient, <[f32]>::to_vec)?;
+        with_values(result, |result| pass(&mut inner, result, self.after))?;
+        let of_affine = with_values(affine, |affine| kept.back(&mut inner, affine))?;
         Ok((Some(tensor(inner, images.shape())?), Some(tensor(of_affine, affine.shape())?)))
     }
 }
@@ -153,16 +191,8 @@ impl CustomOp2 for BatchNormFixed {
         affine: &CpuStorage,
         affine_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let (channels, per_channel) = sizes(layout.shape())?;
-        let affine = checked_affine(affine, affine_layout, channels)?;
-        let mut result = values(images, layout)?.to_vec();
-        vectorised!({
-            for (channel, plane) in result.chunks_exact_mut(per_channel).enumerate() {
-                let rate = affine[channel] * self.moments.rate(channel);
-                let add = affine[channels + channel] - self.moments.mean[channel] * rate;
-                plane.iter_mut().for_each(|v| *v = rectified(*v * rate + add, self.after));
-            }
-        });
+        let affine = checked_affine(affine, affine_layout, channels(layout.shape())?)?;
+        let result = self.moments.applied(values(images, layout)?, affine, self.after);
         Ok((CpuStorage::F32(result), layout.shape().clone()))
     }
 
@@ -173,16 +203,9 @@ impl CustomOp2 for BatchNormFixed {
         result: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (_, per_channel) = sizes(images.shape())?;
-        let mut inner = passed(gradient, result, self.after)?;
-        with_values(affine, |affine| {
-            vectorised!({
-                for (channel, plane) in inner.chunks_exact_mut(per_channel).enumerate() {
-                    let rate = affine[channel] * self.moments.rate(channel);
-                    plane.iter_mut().for_each(|v| *v *= rate);
-                }
-            });
-        })?;
+        let mut inner = with_values(gradient, <[f32]>::to_vec)?;
+        with_values(result, |result| pass(&mut inner, result, self.after))?;
+        with_values(affine, |affine| self.moments.back(&mut inner, affine))?;
         Ok((Some(tensor(inner, images.shape())?), None))
     }
 }

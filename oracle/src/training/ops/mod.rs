@@ -10,6 +10,7 @@ mod conv_norm;
 mod convolution;
 mod cross_entropy;
 mod elementwise;
+mod norm_conv;
 mod normalise;
 mod pool;
 
@@ -18,6 +19,7 @@ pub use conv_norm::{Before, Moments, Watch, conv_norm, conv_norm_fixed, standard
 pub use convolution::{Window, convolution};
 pub use cross_entropy::{cross_entropy, divergence, log_probabilities, log_softmax};
 pub use elementwise::{relu, sum};
+pub use norm_conv::{norm_conv, norm_conv_fixed};
 pub use normalise::normalise;
 pub use pool::{average_pool, global_average};
 
@@ -188,6 +190,35 @@ mod tests {
             |values: &[f32]| Tensor::new(values, left.device()).unwrap().reshape((2, 1, 1, 1)).unwrap();
         let composed = normalised(&left, &column(&moments.mean), &column(&moments.variance), &affine);
         same(&standardise(&left, &moments).unwrap(), &composed, &[&left]).unwrap();
+    }
+
+    #[test]
+    fn a_normalisation_and_its_convolution_in_one_give_the_bits_that_they_give_apart() {
+        for (after, stride) in [(After::Relu, 1), (After::Relu, 2), (After::Nothing, 1)] {
+            let window = Window::new([5, 4], 3, stride);
+            let images = variable(3, &[3, 5, 4, BLOCK]).unwrap();
+            let (affine, weight) = (variable(4, &[2, 3]).unwrap(), variable(5, &[6, 3, 3, 3]).unwrap());
+            let variables = [&images, &affine, &weight];
+            let bits = |result: &Tensor, of: &[&Var]| {
+                let direction = variable(99, result.dims()).unwrap().as_detached_tensor();
+                let gradients = (result * &direction).unwrap().sum_all().unwrap().backward().unwrap();
+                let all = of.iter().map(|variable| gradients.get(variable).unwrap());
+                let all = all.chain([result]).map(|t| t.flatten_all().unwrap().to_vec1::<f32>().unwrap());
+                all.collect::<Vec<_>>()
+            };
+            let (one, moments) = norm_conv(&images, &affine, &weight, &window, after).unwrap();
+            let (active, apart) = batch_norm(&images, &affine, after).unwrap();
+            assert_eq!(moments, apart);
+            let two = convolution(&active, &weight, &window).unwrap();
+            let found = bits(&one, &variables);
+            assert!(found.iter().all(|values| values.iter().any(|v| v.abs() > 0.1)), "all but nothing");
+            assert!(found == bits(&two, &variables), "{after:?} {stride}");
+            let (affine, weight) = (affine.as_detached_tensor(), weight.as_detached_tensor());
+            let one = norm_conv_fixed(&images, &affine, &weight, &window, after, &moments).unwrap();
+            let active = batch_norm_fixed(&images, &affine, after, &moments).unwrap();
+            let two = convolution(&active, &weight, &window).unwrap();
+            assert!(bits(&one, &[&images]) == bits(&two, &[&images]), "fixed, {after:?} {stride}");
+        }
     }
 
     #[test]
