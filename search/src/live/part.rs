@@ -38,7 +38,7 @@ pub enum PartError {
         /// The space.
         space: String,
         /// The smallest network.
-        smallest: WideResNet,
+        smallest: Box<WideResNet>,
         /// What it has, in the unit of the limit.
         least: String,
     },
@@ -176,7 +176,7 @@ fn bound(
         return Err(PartError::Smallest {
             limit: given.clone(),
             space: space.name().into(),
-            smallest,
+            smallest: Box::new(smallest),
             least,
         });
     }
