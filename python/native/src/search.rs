@@ -170,7 +170,7 @@ impl Search {
     fn ask(&self, py: Python<'_>) -> PyResult<Option<Asked>> {
         self.with(py, |inner| {
             let Some(training) = inner.ask()? else { return Ok(None) };
-            let again = inner.interrupted.iter().any(|interrupted| *interrupted == training);
+            let again = inner.interrupted.contains(&training);
             Ok(Some(Asked::new(&self.space, &self.fidelities, training, again)))
         })
     }

@@ -9,7 +9,7 @@ use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle};
 use srnas_predictor::{Asked, PlainSettings};
 use srnas_space::SearchSpace;
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -97,7 +97,7 @@ fn described(
     sample: &[Vec<u8>],
     said: &HashMap<u64, Answer>,
 ) -> anyhow::Result<Asked> {
-    let (mut known, mut reason): (Vec<(Vec<u8>, BTreeMap<String, f64>)>, _) = (Vec::new(), None);
+    let (mut known, mut reason) = (Vec::new(), None);
     for choices in sample {
         match &said[&space.canonical_key(choices)] {
             Answer::Metrics(numbers) => known.push((choices.clone(), numbers.clone())),

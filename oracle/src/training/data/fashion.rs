@@ -132,6 +132,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::print_stderr, reason = "a test says that it is skipped")]
     fn the_published_files_are_read() {
         let Some(folder) = std::env::var_os("FASHION_MNIST") else {
             return eprintln!(
