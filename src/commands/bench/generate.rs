@@ -43,10 +43,10 @@ pub(super) struct Generate {
     /// dataset-fashion-mnist puts them, /usr/share/datasets/fashion-mnist]
     #[arg(long, value_name = "DIR")]
     images: Option<PathBuf>,
-    /// Of fashion-wrn: how many of the 1,458 networks to train, drawn from all; more of them are more of the same [default: 324]
+    /// Of fashion-wrn: how many of the 1,458 networks to train, drawn from all; more of them are more of the same [default: 260]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     shapes: Option<u32>,
-    /// Of fashion-wrn: trainings of each network [default: 2]
+    /// Of fashion-wrn: trainings of each network [default: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16))]
     seeds: Option<u32>,
     /// Overwrite the file that is there already
