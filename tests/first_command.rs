@@ -106,6 +106,7 @@ fn generating_is_interrupted_and_goes_on() {
     assert!(kept >= 4, "{kept}");
     let second =
         Process::start(command(folder.path(), &["bench", "generate", "digits", "--out", "d.safetensors"]));
+    let deadline = std::time::Instant::now() + SOON;
     while lines() <= kept && std::time::Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(20));
     }

@@ -216,7 +216,8 @@ fn fidelities_that_are_none_are_refused_before_anything_is_made() {
     let setup = Setup::new();
     for (fidelity, says) in [
         ("epochs=20,2", "2 comes after 20"),
-        ("epochs=0,20", "no amount above 0"),
+        ("epochs=2,0,20", "0 stands first"),
+        ("epochs=0", "without training nothing is found"),
         ("epochs=-1,20", "no amount above 0"),
         ("epochs=20", "one amount"),
         ("20", "no `=`"),
