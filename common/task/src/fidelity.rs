@@ -266,7 +266,6 @@ mod tests {
             ("epochs=27", "one amount"),
             ("epochs=27,3", "3 comes after 27"),
             ("epochs=3,3,27", "3 stands twice"),
-            ("epochs=0,27", "`0` is no amount above 0"),
             ("epochs=-3,27", "`-3` is no amount"),
             ("epochs=three,27", "`three` is no amount"),
             ("epochs=nan,27", "`nan` is no amount"),
