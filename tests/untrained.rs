@@ -144,8 +144,16 @@ fn who_says_nothing_without_training_is_told_what_was_expected() {
         "{error}"
     );
     assert!(error.contains("broken") && error.contains("leave the 0 out of --fidelity"), "{error}");
-    let (code, error) = search("same", "echo '{\"loss\": 3, \"kind\": \"small\"}'", &[]);
-    assert!(code == 1 && error.contains("tells no architecture from another (loss)"), "{error}");
+    let (code, error) = search("same", "echo '{\"size\": 3, \"kind\": \"small\"}'", &[]);
+    assert!(code == 1 && error.contains("tells no architecture from another (size)"), "{error}");
+    // Who trains whatever is asked is not asked 48 times, and what it said is kept nowhere.
+    let (code, error) = search("trains", "echo x >> trained; echo '{\"loss\": 3, \"size\": 4}'", &[]);
+    assert!(code == 1 && error.contains("says `loss` where SRNAS_FIDELITY is 0"), "{error}");
+    let trained = fs::read_to_string(folder.join("trained")).unwrap();
+    assert!((1..=8).contains(&trained.lines().count()), "{trained}");
+    let ledger = Connection::open(folder.join("trains/ledger.sqlite")).unwrap();
+    let kept: i64 = ledger.query_row("SELECT count(*) FROM answers", [], |row| row.get(0)).unwrap();
+    assert_eq!(kept, 0);
     // What does not go together is refused before anything is asked.
     for (more, says) in [
         (&["--fidelity", "epochs=0,3,27"][..], "nothing is made of both"),

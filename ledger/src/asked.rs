@@ -43,15 +43,11 @@ impl Database {
             // The next answer waits for the disk, for this with it. What is moved out of the log must be on the disk before, so
             // nothing is moved here.
             connection.pragma_update(None, "synchronous", "off")?;
-            connection.pragma_update(None, "wal_autocheckpoint", 0)?;
-            connection.execute_batch(TABLE)?;
-            let mut insert = connection.prepare_cached(
-                "INSERT OR IGNORE INTO asked (task, key, fidelity, architecture) VALUES (?1, ?2, ?3, ?4)",
-            )?;
-            let architecture = join_choices(&asked.choices);
-            insert.execute(params![task, asked.key as i64, asked.fidelity, architecture])?;
+            let noted = note(connection, task, asked);
+            // Whatever became of it, answers wait for the disk.
             connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT)?;
-            connection.pragma_update(None, "synchronous", "full")
+            connection.pragma_update(None, "synchronous", "full")?;
+            noted
         })
     }
 
@@ -96,6 +92,16 @@ impl Database {
     }
 }
 
+fn note(connection: &Connection, task: u16, asked: &AskedRecord) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    connection.execute_batch(TABLE)?;
+    let mut insert = connection.prepare_cached(
+        "INSERT OR IGNORE INTO asked (task, key, fidelity, architecture) VALUES (?1, ?2, ?3, ?4)",
+    )?;
+    let architecture = join_choices(&asked.choices);
+    insert.execute(params![task, asked.key as i64, asked.fidelity, architecture]).map(|_| ())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,5 +138,26 @@ mod tests {
         assert_eq!(ledger.asked(0).unwrap(), waits);
         assert_eq!(ledger.asked(1).unwrap(), []);
         assert_eq!(ledger.answers(0).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn answers_wait_for_the_disk_also_after_a_note_that_failed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.sqlite");
+        let run = RunRecord {
+            name: "r".into(),
+            space: "s".into(),
+            seed: 1,
+            tasks: vec![("t".into(), "f".into())],
+            benchmarks: vec![],
+        };
+        let mut ledger = Database::create(&path, &run).unwrap();
+        ledger.connection.execute_batch("CREATE TABLE asked (something INTEGER)").unwrap();
+        let asked = AskedRecord { key: 1, choices: vec![0], fidelity: 1.0 };
+        assert!(ledger.record_asked(0, &asked).is_err());
+        let set = |pragma: &str| -> i64 {
+            ledger.connection.query_row(&format!("PRAGMA {pragma}"), [], |row| row.get(0)).unwrap()
+        };
+        assert_eq!((set("synchronous"), set("wal_autocheckpoint")), (2, i64::from(CHECKPOINT)));
     }
 }

@@ -7,7 +7,7 @@
 use srnas_network::vectorised;
 use std::ops::Range;
 
-/// Slots that are replaced side by side: what all points say about them stays in the caches meanwhile.
+/// At most so many slots are replaced side by side: they stay in registers while the points pass over them.
 const PANEL: usize = 64;
 
 /// The factor over the measured points and its products with the slots.
@@ -161,22 +161,26 @@ impl Process {
         for v in [&mut self.explained, &mut self.by_values, &mut self.by_ones, &mut self.by_prior] {
             v[slots.clone()].fill(0.0);
         }
-        for start in slots.clone().step_by(PANEL) {
-            self.replace_panel(start..slots.end.min(start + PANEL));
+        let mut left = slots;
+        while !left.is_empty() {
+            let panel = left.start..left.end.min(left.start + PANEL);
+            left.start = panel.end;
+            // A walk places some tens of slots, or one: no more lanes than that needs.
+            match panel.len() {
+                0..=16 => vectorised!(self.panel::<16>(panel.clone())),
+                17..=32 => vectorised!(self.panel::<32>(panel.clone())),
+                _ => vectorised!(self.panel::<PANEL>(panel.clone())),
+            }
         }
     }
 
-    fn replace_panel(&mut self, slots: Range<usize>) {
-        vectorised!(self.panel(slots.clone()));
-    }
-
     #[inline(always)]
-    fn panel(&mut self, slots: Range<usize>) {
+    fn panel<const LANES: usize>(&mut self, slots: Range<usize>) {
         let len = slots.len();
         for i in 0..self.n {
             let row = &self.factor[i * self.capacity..];
             let at = i * self.slots + slots.start;
-            let mut now = [0.0; PANEL];
+            let mut now = [0.0; LANES];
             now[..len].copy_from_slice(&self.columns[at..at + len]);
             subtract_panel(&mut now, &row[..i], &self.columns, slots.start, self.slots);
             let scale = (1.0 / row[i]) as f32;
@@ -277,23 +281,29 @@ fn subtract_rows(now: &mut [f32], coefficients: &[f64], rows: &[f32], start: usi
 /// As [`subtract`], and the same to the bit. The panel stays in registers while the rows pass over it; where it is not a whole one its last
 /// places have what happens to lie behind the rows.
 #[inline(always)]
-fn subtract_panel(now: &mut [f32; PANEL], coefficients: &[f64], rows: &[f32], start: usize, stride: usize) {
-    let row = |j: usize| -> &[f32; PANEL] {
-        rows[j * stride + start..][..PANEL].try_into().expect("as long as a panel")
+fn subtract_panel<const LANES: usize>(
+    now: &mut [f32; LANES],
+    coefficients: &[f64],
+    rows: &[f32],
+    start: usize,
+    stride: usize,
+) {
+    let row = |j: usize| -> &[f32; LANES] {
+        rows[j * stride + start..][..LANES].try_into().expect("as long as a panel")
     };
     let mut sums = *now;
     let mut j = 0;
     while j + 4 <= coefficients.len() {
         let [c0, c1, c2, c3] = [0, 1, 2, 3].map(|k| coefficients[j + k] as f32);
         let [r0, r1, r2, r3] = [0, 1, 2, 3].map(|k| row(j + k));
-        for i in 0..PANEL {
+        for i in 0..LANES {
             sums[i] -= c0 * r0[i] + c1 * r1[i] + c2 * r2[i] + c3 * r3[i];
         }
         j += 4;
     }
     for (j, &c) in coefficients.iter().enumerate().skip(j) {
         let (c, row) = (c as f32, row(j));
-        for i in 0..PANEL {
+        for i in 0..LANES {
             sums[i] -= c * row[i];
         }
     }
@@ -318,5 +328,44 @@ fn subtract(now: &mut [f32], coefficients: &[f64], rows: &[f32], start: usize, s
         for (now, &row) in now.iter_mut().zip(&rows[j * stride + start..][..len]) {
             *now -= c * row;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_of_any_number_that_are_replaced_have_the_bits_of_those_that_were_there() {
+        const SLOTS: usize = 150;
+        const POINTS: usize = 23;
+        let alike = |a: usize, b: usize| (-0.01 * (a as f32 - b as f32).abs()).exp();
+        let place = |point: usize| 7 * point + 3;
+        let (mut there, mut replaced) = (Process::new(POINTS, SLOTS), Process::new(POINTS, SLOTS));
+        for point in 0..POINTS {
+            let to_points: Vec<f32> = (0..point).map(|other| alike(place(point), place(other))).collect();
+            let to_slots: Vec<f32> = (0..SLOTS).map(|slot| alike(place(point), slot)).collect();
+            let (value, prior) = ((point as f64).sin(), point as f32 / 5.0);
+            there.observe(&to_points, 1.01, &to_slots, value, prior);
+            // What is in the slots meanwhile is of no account.
+            replaced.observe(&to_points, 1.01, &vec![f32::NAN; SLOTS], value, prior);
+        }
+        let mut start = 0;
+        for slots in [1, 15, 17, 32, 64, 21] {
+            let range = start..start + slots;
+            for point in 0..POINTS {
+                let column = replaced.column_mut(point, range.clone());
+                column.iter_mut().zip(range.clone()).for_each(|(k, slot)| *k = alike(place(point), slot));
+            }
+            replaced.replace(range);
+            start += slots;
+        }
+        assert_eq!(start, SLOTS);
+        assert_eq!(there.explained(), replaced.explained());
+        for slot in 0..SLOTS {
+            let of = |process: &Process| (process.by_standardised(slot, 0.1, 2.0), process.by_prior(slot));
+            assert_eq!(of(&there), of(&replaced), "slot {slot}");
+        }
+        assert!(there.explained().iter().all(|explained| (0.0..1.0).contains(explained)));
     }
 }

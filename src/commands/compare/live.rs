@@ -38,8 +38,9 @@ impl CompareCommand {
             LiveArguments { by: self.by.clone(), part: self.part.clone(), ..LiveArguments::default() };
         let (mut config, given) = LiveConfig::begun(&arguments, None, self.seed)?;
         config.method = None;
-        if config.asks_a_program() {
-            let text = "--fidelity with an amount of 0: a program is asked what it can say without training by `srnas search` alone";
+        if config.fidelities().asks_untrained() {
+            let text = "--fidelity with an amount of 0: `srnas search` alone asks a program what it can say without training; with \
+                        --oracle train give --past untrained";
             return Err(Usage(text.into()).into());
         }
         let goal = config.goal()?;

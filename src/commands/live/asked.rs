@@ -24,9 +24,10 @@ const ARCHITECTURES: usize = 300;
 const DRAWS: usize = 20;
 
 /// Asks about a sample of the space, several at a time; each answer is durable before the next question, and asked for once. What is
-/// said of these is expected of the others.
+/// said of these is expected of the others. Who says what is `searched` has trained all the same, and is asked nothing more.
 pub fn ask(
     oracle: &dyn CostlyOracle,
+    searched: &str,
     ledger: &mut SearchLedger,
     slots: usize,
     seed: u64,
@@ -63,6 +64,10 @@ pub fn ask(
                         return;
                     }
                 };
+                if matches!(&answer, Answer::Metrics(numbers) if numbers.contains_key(searched)) {
+                    lock(&failed).get_or_insert_with(|| trains_all_the_same(searched));
+                    return;
+                }
                 let now = &mut *lock(&shared);
                 if let Err(error) = now.1.keep_untrained(choices, &answer) {
                     lock(&failed).get_or_insert_with(|| error.into());
@@ -89,6 +94,13 @@ pub fn ask(
         );
     }
     described(&space, &sample, &said)
+}
+
+fn trains_all_the_same(searched: &str) -> anyhow::Error {
+    anyhow::anyhow!(
+        "the program says `{searched}` where SRNAS_FIDELITY is 0, which is what a training is to find: let it look at SRNAS_FIDELITY, and \
+         say at 0 only what it knows without training; or leave the 0 out of --fidelity"
+    )
 }
 
 /// What the answers describe.
@@ -121,7 +133,7 @@ fn described(
         let names: Vec<&str> = known[0].1.keys().map(String::as_str).collect();
         bail!(
             "what the program says where SRNAS_FIDELITY is 0 tells no architecture from another ({}): it needs a number that it says of \
-             each, and that differs",
+             half of them at least, and that differs",
             if names.is_empty() { "no number".into() } else { names.join(", ") }
         );
     };

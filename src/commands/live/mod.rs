@@ -240,7 +240,8 @@ impl LiveArguments {
         given.keep(&run_dir)?;
         let mut ledger = SearchLedger::open(&held, resumed, oracle.as_ref(), &config)?;
         if asks {
-            let asked = asked::ask(oracle.as_ref(), &mut ledger, config.slots(), config.seed, &stop)?;
+            let asked =
+                asked::ask(oracle.as_ref(), &config.metric, &mut ledger, config.slots(), config.seed, &stop)?;
             untrained = Some(past::known(&given.space, Arc::new(asked))?);
         }
         let (guide, past) = (guide.describing(untrained.clone()), past.describing(untrained));
