@@ -231,6 +231,10 @@ impl LiveArguments {
         status::forget(&run_dir);
         if !self.resume && self.past.is_empty() && past::by_default(&config, oracle.as_ref())? {
             config.past.push(past::UNTRAINED.into());
+            info!(
+                "what untrained networks say guides this search, as nothing else does; --past {} leaves it out",
+                past::NONE
+            );
             // As it will be where this search goes on.
             guide = past::guide(&config.past, &given.space, catalog)?;
         }

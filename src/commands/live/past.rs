@@ -77,10 +77,7 @@ pub fn untrained(named: &[String], oracle: &dyn CostlyOracle) -> anyhow::Result<
              or search with --oracle train",
         )
     })?;
-    info!(
-        "asks of every architecture without training it: {} (--past {NONE} leaves it out)",
-        describe.names().join(", ")
-    );
+    info!("asks of every architecture without training it: {}", describe.names().join(", "));
     known(space, describe).map(Some)
 }
 
