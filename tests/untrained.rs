@@ -2,9 +2,15 @@
 
 mod harness;
 
-use harness::{Process, command, failure, output, text};
+use harness::{Process, SOON, command, failure, output, text};
 use rusqlite::Connection;
-use std::{collections::HashSet, fs, path::Path, process::Output, time::Duration};
+use std::{
+    collections::HashSet,
+    fs,
+    path::Path,
+    process::Output,
+    time::{Duration, Instant},
+};
 use tempfile::TempDir;
 
 const SPACE: &str = r#"
@@ -91,11 +97,10 @@ fn a_program_says_what_it_can_without_training_is_killed_meanwhile_and_asked_not
     const UNTRAINED: [&str; 2] =
         ["measurements WHERE task = 1 AND fidelity = 0", "infeasible WHERE task = 1 AND fidelity = 0"];
     let mut first = Process::start(command(folder, &asked));
-    first.wait_for(
-        &["asks the program about 48 architectures without training them"],
-        Duration::from_secs(60),
-    );
-    while kept(UNTRAINED[0]) < 5 {
+    first.wait_for(&["asks the program about 48 architectures without training them"], SOON);
+    let deadline = Instant::now() + SOON;
+    while kept(UNTRAINED[0]) < 5 && Instant::now() < deadline {
+        // The ledger is looked at, for the program's words come in no order.
         std::thread::sleep(Duration::from_millis(20));
     }
     first.kill();
