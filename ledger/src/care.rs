@@ -250,7 +250,7 @@ fn known_schema(path: &Path, connection: &Connection) -> Result<u32, LedgerError
     match schema_of(connection).map_err(|source| failed(path, source))? {
         0 => Err(LedgerError::Foreign { path: path.display().to_string() }),
         found @ 1..=SCHEMA => Ok(found),
-        found => Err(LedgerError::Newer { path: path.display().to_string(), found }),
+        found => Err(LedgerError::Newer { path: path.display().to_string(), found, known: SCHEMA }),
     }
 }
 

@@ -70,7 +70,9 @@ impl Database {
             SCHEMA => {}
             older @ 1..SCHEMA => schema::upgrade(&mut connection, older).map_err(at)?,
             0 => return Err(LedgerError::Foreign { path: path.display().to_string() }),
-            found => return Err(LedgerError::Newer { path: path.display().to_string(), found }),
+            found => {
+                return Err(LedgerError::Newer { path: path.display().to_string(), found, known: SCHEMA });
+            }
         }
         let found = run_of(&connection).map_err(at)?;
         let audit = Audit::of(&connection).map_err(at)?;
@@ -90,7 +92,7 @@ impl Database {
         match run.map_err(|source| failed(path, source))? {
             (0, _) => Err(LedgerError::Foreign { path: path.display().to_string() }),
             (1..=SCHEMA, run) => Ok(run),
-            (found, _) => Err(LedgerError::Newer { path: path.display().to_string(), found }),
+            (found, _) => Err(LedgerError::Newer { path: path.display().to_string(), found, known: SCHEMA }),
         }
     }
 
@@ -381,13 +383,7 @@ fn answers_of(connection: &Connection, task: u16) -> rusqlite::Result<Vec<(Row, 
     rows::for_each(connection, |read| {
         let (row, _) = read?;
         if row.task == task {
-            let answer = AnswerRecord {
-                key: row.key,
-                choices: choices(&row.architecture)?,
-                fidelity: row.fidelity,
-                cost: row.cost.unwrap_or(row.fidelity),
-                said: row.said.clone().map(|value| (value, row.metrics.clone())),
-            };
+            let answer = row.answer().map_err(no_choices)?;
             found.push((row, answer));
         }
         Ok(())
@@ -461,6 +457,9 @@ pub(super) fn add_actor(connection: &Connection, r: &ActorRecord) -> rusqlite::R
 
 /// The choices in a column of text.
 fn choices(text: &str) -> rusqlite::Result<Vec<u8>> {
-    split_choices(text)
-        .map_err(|e| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(e)))
+    split_choices(text).map_err(no_choices)
+}
+
+fn no_choices(error: std::num::ParseIntError) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error))
 }

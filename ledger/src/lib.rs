@@ -1,7 +1,7 @@
 //! The ledger: every distinct measurement of a run, by task, canonical key and fidelity.
 //!
 //! [`Ledger`] is what a learner works with, in memory; [`Database`] is the file that outlives it. [`leases`] say who measures what
-//! where measurements cost much.
+//! where measurements cost much, and a [shared](shared::SharedLedger) one is what several searches have measured.
 
 // Printing is for src/print.rs and for logs: the macros of std end the program where stdout or stderr is gone.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
@@ -19,6 +19,7 @@ mod records;
 mod rows;
 mod salvage;
 mod schema;
+pub mod shared;
 
 pub use asked::AskedRecord;
 pub use care::{Findings, Fits, Repaired, backup, repair, verify};

@@ -1,6 +1,5 @@
 //! What goes into the ledger's file and comes out of it, and why it cannot.
 
-use super::schema::SCHEMA;
 use serde::{Deserialize, Serialize};
 use srnas_wire::Measurements;
 use std::collections::BTreeMap;
@@ -76,13 +75,23 @@ pub enum LedgerError {
     },
     /// It was written by a newer program.
     #[error(
-        "the ledger {path} has schema {found}, and this version of srnas knows {SCHEMA}; go on with the version that wrote it"
+        "the ledger {path} has schema {found}, and this version of srnas knows {known}; go on with the version that wrote it"
     )]
     Newer {
         /// The file.
         path: String,
         /// Its schema.
         found: u32,
+        /// The newest that this program knows.
+        known: u32,
+    },
+    /// The server of a shared ledger, or the way to it, failed.
+    #[error("the shared ledger {place}: {reason}")]
+    Server {
+        /// Its address, without a password.
+        place: String,
+        /// What was said.
+        reason: String,
     },
     /// It is no ledger.
     #[error(

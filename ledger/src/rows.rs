@@ -1,5 +1,6 @@
 //! One answer as it lies in the file, and its checksum: what changes on the disk by itself is not taken for a measurement.
 
+use super::AnswerRecord;
 use rusqlite::{CachedStatement, Connection, params};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -185,6 +186,20 @@ impl Row {
             }
         }
         Ok(new)
+    }
+
+    /// The answer in it.
+    ///
+    /// # Errors
+    /// An architecture that is no list of choices.
+    pub fn answer(&self) -> Result<AnswerRecord, std::num::ParseIntError> {
+        Ok(AnswerRecord {
+            key: self.key,
+            choices: split_choices(&self.architecture)?,
+            fidelity: self.fidelity,
+            cost: self.cost.unwrap_or(self.fidelity),
+            said: self.said.clone().map(|value| (value, self.metrics.clone())),
+        })
     }
 
     /// What is wrong with it by itself, if something is.

@@ -64,6 +64,7 @@ fn proposal(c: &mut Criterion) {
         let search = LiveSearch {
             first: Vec::new(),
             added: Inbox::default(),
+            sharing: None,
             ends: Ends::default(),
             oracle: &oracle,
             goal: Goal::single("sum", false),

@@ -38,8 +38,8 @@ pub use importance::Importance;
 pub use known::{Known, Why};
 pub use live::{
     AskTell, Asking, Ends, Enough, Event, First, Inbox, Journal, LiveComparison, LiveComparisonError,
-    LiveError, LiveOutcome, LivePart, LiveSearch, Measured, PartError, StartError, Told, check_method,
-    importance, read_first,
+    LiveError, LiveOutcome, LivePart, LiveSearch, Measured, PartError, Sharing, StartError, Told,
+    check_method, importance, read_first,
 };
 pub use method::{MethodError, MethodSpec, Past, SpecError};
 pub use methods::{HOPELESS, METHODS, PastSearch, past_of, random_surrogate, surrogates_of};

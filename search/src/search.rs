@@ -254,6 +254,19 @@ impl<'m> Search<'m> {
         }
     }
 
+    /// Somebody else pays for what is under way.
+    pub fn set_nothing_aside(&mut self, training: &Training) {
+        self.under_way
+            .iter_mut()
+            .filter(|(running, _)| running == training)
+            .for_each(|(_, cost)| *cost = 0.0);
+    }
+
+    /// Whether it is under way.
+    pub fn is_under_way(&self, training: &Training) -> bool {
+        self.paid.get(&(self.key(training), training.fidelity)) == Some(&None)
+    }
+
     /// A training that was under way is not any more, and says nothing.
     pub fn abandoned(&mut self, training: &Training) {
         self.under_way.retain(|(running, _)| running != training);

@@ -134,6 +134,7 @@ fn search(oracle: &Toy, budget: usize, parallel: usize, seed: u64) -> LiveSearch
         parallel,
         first: Vec::new(),
         added: Inbox::default(),
+        sharing: None,
         ends: Ends::default(),
         seed,
     }

@@ -106,6 +106,7 @@ fn search<'a>(oracle: &'a Toy, method: &str, goal: Goal, budget: usize, parallel
         parallel,
         first: Vec::new(),
         added: Inbox::default(),
+        sharing: None,
         ends: Ends::default(),
         seed: 3,
     }
@@ -397,6 +398,7 @@ fn an_agent_that_compresses_keeps_the_budget_and_sees_the_lipschitz_term() {
                 parallel,
                 first: Vec::new(),
                 added: Inbox::default(),
+                sharing: None,
                 ends: Ends::default(),
                 seed: 3,
             };

@@ -6,7 +6,10 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use srnas_config::Config;
 use srnas_learner::{RunDir, known_by_checkpoint};
-use srnas_ledger::{self as ledger, Database, Findings, fits};
+use srnas_ledger::{
+    self as ledger, Database, Findings, fits,
+    shared::{self, Address, SharedFindings},
+};
 use srnas_oracle::catalog::Catalog;
 use srnas_space::SearchSpace;
 use srnas_task::Count;
@@ -23,7 +26,8 @@ const TOLD: usize = 100;
 const EXAMPLES: &str = "Examples:
   srnas ledger verify runs/latest                      is everything there, and as it was written?
   srnas ledger backup runs/latest --to backup.sqlite   a copy, also while the learner runs
-  srnas ledger repair runs/latest                      keep what is whole of a damaged one, and go on with that";
+  srnas ledger repair runs/latest                      keep what is whole of a damaged one, and go on with that
+  srnas ledger verify postgres://ada@host/nas          the same of one that searches share (docs/sharing-measurements.md)";
 
 /// Look after the ledger of a run or search: what was measured
 #[derive(Debug, Args)]
@@ -62,12 +66,19 @@ enum What {
 /// Which ledger.
 #[derive(Debug, Args)]
 struct Place {
-    /// The run directory of a run or search, or a ledger's file
-    #[arg(value_name = "DIR|FILE")]
+    /// The run directory of a run or search, a ledger's file, or the address of a database that searches share
+    #[arg(value_name = "DIR|FILE|postgres://…")]
     place: PathBuf,
 }
 
 impl Place {
+    /// The address of a database, if it is one.
+    fn address(&self) -> anyhow::Result<Option<Address>> {
+        let text = self.place.to_string_lossy();
+        let address = Address::is_meant(&text).then(|| text.parse().map_err(Usage)).transpose()?;
+        Ok(address)
+    }
+
     /// The file, and the run directory if it is that of one.
     fn resolve(&self) -> anyhow::Result<(PathBuf, Option<PathBuf>)> {
         let place = self.place.display();
@@ -145,6 +156,9 @@ impl LedgerCommand {
     pub fn run(self) -> anyhow::Result<()> {
         match self.what {
             What::Verify { place, json } => {
+                if let Some(address) = place.address()? {
+                    return verify_shared(&address, json);
+                }
                 let (file, run_dir) = place.resolve()?;
                 let (judge, findings) = look(&file, run_dir.as_deref())?;
                 let keys = judge.space.is_some();
@@ -169,6 +183,10 @@ impl LedgerCommand {
                 }
             }
             What::Backup { place, to } => {
+                if place.address()?.is_some() {
+                    let text = "of a database that searches share PostgreSQL's own pg_dump makes a copy";
+                    return Err(Usage(text.into()).into());
+                }
                 let (file, run_dir) = place.resolve()?;
                 if to.exists() {
                     return Err(Usage(format!("--to {}: there is a file of that name", to.display())).into());
@@ -179,6 +197,14 @@ impl LedgerCommand {
                 Ok(())
             }
             What::Repair { place } => {
+                if let Some(address) = place.address()? {
+                    let lost = shared::repair(&address)?;
+                    match lost.len() {
+                        0 => println!("{address} is whole: nothing to repair"),
+                        _ => tell_lost(&lost),
+                    }
+                    return Ok(());
+                }
                 let (file, run_dir) = place.resolve()?;
                 let _held = run_dir.as_deref().map(RunDir::hold).transpose()?;
                 let (judge, findings) = look(&file, run_dir.as_deref())?;
@@ -189,16 +215,49 @@ impl LedgerCommand {
                 let repaired = ledger::repair(&file, &|_, key, choices| judge.fits(key, choices))
                     .context("nothing was changed")?;
                 println!("{}: {} answers are kept", file.display(), repaired.kept);
-                for line in repaired.lost.iter().take(TOLD) {
-                    println!("lost: {line}");
-                }
-                if repaired.lost.len() > TOLD {
-                    println!("lost: and {} more", repaired.lost.len() - TOLD);
-                }
+                tell_lost(&repaired.lost);
                 println!("The damaged one is {}.", repaired.damaged.display());
                 Ok(())
             }
         }
+    }
+}
+
+fn tell_lost(lost: &[String]) {
+    for line in lost.iter().take(TOLD) {
+        println!("lost: {line}");
+    }
+    if lost.len() > TOLD {
+        println!("lost: and {} more", lost.len() - TOLD);
+    }
+}
+
+/// Looks at every task of a database that searches share.
+fn verify_shared(address: &Address, as_json: bool) -> anyhow::Result<()> {
+    let found = shared::verify(address)?;
+    for SharedFindings { subject, whole, without_value, faults } in &found {
+        if as_json {
+            let line = json!({
+                "ledger": address.to_string(), "task": subject.name, "space": subject.space, "whole": whole,
+                "without_value": without_value, "faults": faults,
+            });
+            println!("{line}");
+            continue;
+        }
+        println!(
+            "{} over {}: {whole} answers are whole, {without_value} of them without a value",
+            subject.name, subject.space
+        );
+        faults.iter().for_each(|fault| println!("damaged: {fault}"));
+    }
+    if found.is_empty() && !as_json {
+        println!("{address}: nothing was shared there yet");
+    }
+    match found.iter().all(|task| task.faults.is_empty()) {
+        true => Ok(()),
+        false => bail!(
+            "{address} is damaged; `srnas ledger repair {address}` takes out what is not what was written"
+        ),
     }
 }
 

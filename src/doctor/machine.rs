@@ -28,6 +28,8 @@ pub fn machine(run_dir: &Path) -> Vec<Check> {
     checks.push(clock(SystemTime::now()));
     let (room, written) = disk(run_dir);
     checks.push(room);
+    let there = nearest(run_dir).and_then(|there| rustix::fs::statfs(&there).ok());
+    checks.extend(there.and_then(|system| file_system(system.f_type as u32, &run_dir.display().to_string())));
     // Of another machine, where the files are on the network.
     let times = written.map(|(before, written)| same_time(before, written, "that of the run's file system"));
     checks.extend(times.filter(|check| check.status != Status::Ok));
@@ -160,6 +162,35 @@ fn room(bytes: u64, folder: &str) -> Check {
     }
 }
 
+/// File systems over a network, by the number that statfs(2) has for them.
+const NETWORKED: [(u32, &str); 12] = [
+    (0x6969, "NFS"),
+    (0x517b, "SMB"),
+    (0xff53_4d42, "CIFS"),
+    (0xfe53_4d42, "SMB"),
+    (0x5346_414f, "AFS"),
+    (0x6b41_4653, "AFS"),
+    (0x0bd0_0bd0, "Lustre"),
+    (0x1983_0326, "BeeGFS"),
+    (0x4750_4653, "GPFS"),
+    (0x00c3_6400, "CephFS"),
+    (0x0102_1997, "9P"),
+    (0x7375_7245, "Coda"),
+];
+
+/// Nothing where files are on this machine.
+fn file_system(kind: u32, folder: &str) -> Option<Check> {
+    let (_, name) = NETWORKED.iter().find(|(number, _)| *number == kind)?;
+    Some(Check::warning(
+        "disk",
+        format!(
+            "{folder} is on a network file system ({name}): locks and write-ahead logs of SQLite, which keeps the ledger, do not hold on \
+             all of these. Put --run-dir on a disk of this machine and copy with `srnas ledger backup DIR --to FILE`; let searches on \
+             several machines share measurements by `--ledger postgres://…`, not by a common folder"
+        ),
+    ))
+}
+
 /// The folder itself or the nearest above it that is there.
 fn nearest(folder: &Path) -> Option<PathBuf> {
     let here = |path: &Path| if path.as_os_str().is_empty() { PathBuf::from(".") } else { path.into() };
@@ -224,6 +255,16 @@ mod tests {
         }
         let behind = same_time(now, now + Duration::from_millis(3_661_500), "the learner's");
         assert!(behind.message.contains("1h 1m 1s behind the learner's"), "{behind}");
+    }
+
+    #[test]
+    fn a_network_file_system_is_found() {
+        // ext4, tmpfs.
+        assert_eq!((file_system(0xef53, "runs"), file_system(0x0102_1994, "runs")), (None, None));
+        for kind in [0x6969, 0xff53_4d42u32] {
+            let found = file_system(kind, "/home/ada/runs").unwrap();
+            assert!(found.status == Status::Warning && found.message.contains("--ledger"), "{found}");
+        }
     }
 
     #[test]

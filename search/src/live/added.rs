@@ -1,20 +1,48 @@
-//! First points that come while a search runs.
+//! What others tell a search while it runs: first points, and answers of those who search for the same.
 
 use super::{Event, LiveError, LiveSearch, State, start::First};
+use srnas_task::Training;
 use std::sync::{Arc, Mutex, PoisonError};
+
+/// Other searches for the same, with which this one shares what is measured.
+pub trait Sharing: Send + Sync {
+    /// Whether a training is left to this search. Of what is not, either its answer comes into the [`Inbox`], or word that it came to no
+    /// end. Takes as long as others take to answer.
+    fn claim(&self, training: &Training) -> bool;
+
+    /// What was left to this search came to no end.
+    fn release(&self, training: &Training);
+}
+
+/// What was left.
+#[derive(Clone, Debug)]
+enum Left {
+    Point(First),
+    /// Whoever measured this elsewhere does not any more.
+    Lapsed(Training),
+}
 
 /// Where somebody leaves first points for a search that runs; clones are the same one.
 #[derive(Clone, Debug, Default)]
-pub struct Inbox(Arc<Mutex<Vec<First>>>);
+pub struct Inbox(Arc<Mutex<Vec<Left>>>);
 
 impl Inbox {
     /// Leaves some.
     pub fn leave(&self, points: impl IntoIterator<Item = First>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(points);
+        self.lock().extend(points.into_iter().map(Left::Point));
     }
 
-    fn take(&self) -> Vec<First> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Leaves word that a training of which another search was to tell came to no end there.
+    pub fn lapsed(&self, training: Training) {
+        self.lock().push(Left::Lapsed(training));
+    }
+
+    fn take(&self) -> Vec<Left> {
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Left>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -22,15 +50,27 @@ impl LiveSearch<'_> {
     /// Takes in what was left: an answer is known from now on and costs nothing, anything else is measured next. What is known, or
     /// measured now, stays as it is.
     pub(super) fn take_added(&self, now: &mut State, tell: &(dyn Fn(Event) + Sync)) -> Result<(), LiveError> {
-        for First { training, answer } in self.added.take() {
-            let Some(answer) = answer else {
-                now.search.want([training]);
-                continue;
-            };
-            if !now.search.add(training, answer, now.journal)? {
-                continue;
+        for left in self.added.take() {
+            match left {
+                Left::Lapsed(training) => {
+                    if let Some(training) = now.search.left_elsewhere(&training) {
+                        now.search.give_up(&training);
+                        now.search.want([training]);
+                    }
+                }
+                Left::Point(First { training, answer: None }) => now.search.want([training]),
+                // A slot is asking just now whether another search measures it.
+                Left::Point(point)
+                    if self.sharing.is_some() && now.search.is_measured_here(&point.training) =>
+                {
+                    self.added.leave([point]);
+                }
+                Left::Point(First { training, answer: Some(answer) }) => {
+                    if now.search.add(training, answer, now.journal)? {
+                        tell(now.ended(0.0));
+                    }
+                }
             }
-            tell(now.ended(0.0));
         }
         Ok(())
     }

@@ -15,14 +15,14 @@ use crate::{
     methods::unmeasured,
     search::{Next, Prices, Search},
 };
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 use srnas_environment::compress::{Students, lipschitz_beside};
 use srnas_oracle::{
     costly::{Answer, RESUMED_FROM},
     rewarded::rewarded,
 };
 use srnas_space::SearchSpace;
-use srnas_task::{Count, Fidelities, Training};
+use srnas_task::{Count, Fidelities, Fidelity, Training};
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 /// What is searched, and by what.
@@ -77,6 +77,8 @@ pub struct AskTell {
     /// What it holds as ended is what is known, in the same order.
     search: Search<'static>,
     known: Vec<Measured>,
+    /// What is under way elsewhere, by what it is known.
+    elsewhere: HashMap<(u64, Fidelity), Training>,
     /// What was reached so far, and when something was gained.
     progress: Progress,
     /// Why nothing more is begun, once that is so.
@@ -105,7 +107,8 @@ impl AskTell {
         let prepared = Prepared { whole, distinct, start: starter(&asking)? };
         let search = Search::new(asking.space.clone(), Count::Classes, asking.prices());
         let (known, progress, enough) = (Vec::new(), Progress::default(), None);
-        let mut new = Self { asking, prepared, search, known, progress, enough, began: Instant::now() };
+        let (elsewhere, began) = (HashMap::new(), Instant::now());
+        let mut new = Self { asking, prepared, search, known, elsewhere, progress, enough, began };
         new.begin()?;
         Ok(new)
     }
@@ -143,6 +146,11 @@ impl AskTell {
     /// Number of trainings that were asked for and not told.
     pub fn under_way(&self) -> usize {
         self.search.under_way()
+    }
+
+    /// Those among them that are measured here.
+    pub fn running(&self) -> usize {
+        self.search.under_way() - self.elsewhere.len()
     }
 
     /// Whether a training is neither known nor under way.
@@ -226,6 +234,26 @@ impl AskTell {
         }
     }
 
+    /// Another search measures what is under way: that costs nothing here, and its answer is [added](Self::add) when it comes.
+    pub fn leave_elsewhere(&mut self, training: &Training) {
+        self.search.set_nothing_aside(training);
+        self.elsewhere.insert(self.flight(training), training.clone());
+    }
+
+    /// What is under way elsewhere of the same architecture, as long.
+    pub fn left_elsewhere(&self, training: &Training) -> Option<Training> {
+        self.elsewhere.get(&self.flight(training)).cloned()
+    }
+
+    /// Whether a training is under way here.
+    pub fn is_measured_here(&self, training: &Training) -> bool {
+        self.search.is_under_way(training) && !self.elsewhere.contains_key(&self.flight(training))
+    }
+
+    fn flight(&self, training: &Training) -> (u64, Fidelity) {
+        (self.asking.space.canonical_key(&training.choices), training.fidelity)
+    }
+
     /// A training that was under way ended with this answer; the journal has it before it counts.
     ///
     /// # Errors
@@ -243,7 +271,7 @@ impl AskTell {
         Ok(Told { values, not_resumed })
     }
 
-    /// What was measured elsewhere: it informs, and costs nothing. Whether it is new; what is known or under way stays as it is.
+    /// What was measured elsewhere: it informs, and costs nothing. Whether it is new; what is known or under way here stays as it is.
     ///
     /// # Errors
     /// As [`Self::tell`].
@@ -253,15 +281,20 @@ impl AskTell {
         answer: Answer,
         journal: &mut dyn Journal,
     ) -> Result<bool, LiveError> {
-        if !self.is_new(&training) {
+        // As it was asked for: the answer may be of another writing of the same architecture.
+        let (key, awaited) = (self.flight(&training), self.left_elsewhere(&training));
+        if awaited.is_none() && !self.is_new(&training) {
             return Ok(false);
         }
-        let key = self.asking.space.canonical_key(&training.choices);
-        self.keep(Measured { training, key, cost: 0.0, answer }, journal).map(|_| true)
+        let training = awaited.unwrap_or(training);
+        let _ = self.keep(Measured { training, key: key.0, cost: 0.0, answer }, journal)?;
+        self.elsewhere.remove(&key);
+        Ok(true)
     }
 
     /// A training that was under way is not any more: it says nothing, and costs nothing.
     pub fn give_up(&mut self, training: &Training) {
+        self.elsewhere.remove(&self.flight(training));
         self.search.abandoned(training);
     }
 

@@ -90,6 +90,7 @@ impl LiveComparison<'_> {
                     parallel: self.parallel,
                     first: Vec::new(),
                     added: Inbox::default(),
+                    sharing: None,
                     ends: Ends::default(),
                     seed: start_seed(self.plan.seed, "live", seed),
                 };

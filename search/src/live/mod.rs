@@ -12,11 +12,13 @@ mod comparing;
 mod ends;
 mod part;
 mod records;
+#[cfg(test)]
+mod sharing_tests;
 mod start;
 #[cfg(test)]
 mod tests;
 
-pub use added::Inbox;
+pub use added::{Inbox, Sharing};
 pub use ask_tell::{AskTell, Asking, Told};
 pub use asking::check_method;
 pub use comparing::{LiveComparison, LiveComparisonError, LiveOutcome};
@@ -142,6 +144,8 @@ pub struct LiveSearch<'a> {
     pub first: Vec<Training>,
     /// First points that come while it runs.
     pub added: Inbox,
+    /// Who searches for the same elsewhere, where somebody does.
+    pub sharing: Option<&'a dyn Sharing>,
     /// What ends it before its budget does.
     pub ends: Ends,
     /// Seed of everything random. With one measurement at a time it determines the whole search.
@@ -213,7 +217,7 @@ impl State<'_> {
             seconds,
             done: self.search.paid_for(),
             spent: self.search.spent(),
-            running: self.search.under_way(),
+            running: self.search.running(),
         }
     }
 }
@@ -361,27 +365,7 @@ impl LiveSearch<'_> {
                     return Ok(());
                 }
             }
-            let training = {
-                let mut now = lock(state);
-                loop {
-                    if self.is_over(&mut now, halt, tell) {
-                        return Ok(());
-                    }
-                    match now.search.next(|| self.oracle.brought())? {
-                        Next::Begin(next) => {
-                            tell(Event::Began { training: &next, running: now.search.under_way() });
-                            break next;
-                        }
-                        Next::Over => {
-                            now.exhausted = true;
-                            return Ok(());
-                        }
-                        Next::Wait => {}
-                    }
-                    // What is running may yet end without an answer, or cost less than was set aside for it.
-                    now = wait(changed, now, PULSE);
-                }
-            };
+            let Some(training) = self.propose(state, changed, halt, tell)? else { return Ok(()) };
             let began = Instant::now();
             let answer = self.oracle.measure(&training, &halt.own);
             let now = &mut *lock(state);
@@ -389,6 +373,7 @@ impl LiveSearch<'_> {
                 Ok(answer) => answer,
                 Err(error) => {
                     now.search.give_up(&training);
+                    self.sharing.iter().for_each(|sharing| sharing.release(&training));
                     tell(Event::GaveUp { training: &training });
                     return match error {
                         CostlyError::Stopped => Ok(()),
@@ -418,6 +403,43 @@ impl LiveSearch<'_> {
             tell(now.ended(began.elapsed().as_secs_f64()));
             self.is_enough(now, tell);
             changed.notify_all();
+        }
+    }
+
+    /// What a slot measures next, begun; nothing where there is nothing left to do.
+    fn propose(
+        &self,
+        state: &Mutex<State>,
+        changed: &Condvar,
+        halt: &Halt,
+        tell: &(dyn Fn(Event) + Sync),
+    ) -> Result<Option<Training>, LiveError> {
+        let mut now = lock(state);
+        loop {
+            if self.is_over(&mut now, halt, tell) {
+                return Ok(None);
+            }
+            match now.search.next(|| self.oracle.brought())? {
+                Next::Begin(next) => {
+                    // Who is asked may be far away: nobody here waits for the answer.
+                    drop(now);
+                    let ours = self.sharing.is_none_or(|sharing| sharing.claim(&next));
+                    now = lock(state);
+                    if ours {
+                        tell(Event::Began { training: &next, running: now.search.running() });
+                        return Ok(Some(next));
+                    }
+                    now.search.leave_elsewhere(&next);
+                    continue;
+                }
+                Next::Over => {
+                    now.exhausted = true;
+                    return Ok(None);
+                }
+                Next::Wait => {}
+            }
+            // What is running may yet end without an answer, or cost less than was set aside for it.
+            now = wait(changed, now, PULSE);
         }
     }
 
@@ -458,7 +480,7 @@ impl LiveSearch<'_> {
 
     /// Whether it is enough; that is told once.
     fn is_enough(&self, now: &mut State, tell: &(dyn Fn(Event) + Sync)) -> bool {
-        let running = now.search.under_way();
+        let running = now.search.running();
         if let Some(why) = now.search.look() {
             tell(Event::Enough { why, running });
         }

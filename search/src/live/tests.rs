@@ -6,17 +6,24 @@ use srnas_space::{Conditional, Decision, SearchSpace};
 use std::{collections::BTreeMap, sync::atomic::AtomicUsize};
 
 /// Counts how often it is asked; some architectures are infeasible.
-struct Toy {
+pub struct Toy {
     space: Arc<SearchSpace>,
     asked: Mutex<Vec<Vec<u8>>>,
     at_once: AtomicUsize,
     most: AtomicUsize,
 }
 
-fn toy(decisions: usize) -> Toy {
+pub fn toy(decisions: usize) -> Toy {
     let named = |d: usize| Decision::new(format!("d{d}"), &["a", "b", "c"]);
     let space = Conditional::space("made-up", (0..decisions).map(named).collect(), vec![]).unwrap();
     Toy { space: Arc::new(space), asked: Mutex::default(), at_once: 0.into(), most: 0.into() }
+}
+
+impl Toy {
+    /// Number of measurements that it was asked for.
+    pub fn asked(&self) -> usize {
+        self.asked.lock().unwrap().len()
+    }
 }
 
 impl CostlyOracle for Toy {
@@ -51,7 +58,7 @@ impl CostlyOracle for Toy {
 }
 
 #[derive(Default)]
-struct Kept(Vec<(Measured, Result<f64, String>)>);
+pub struct Kept(Vec<(Measured, Result<f64, String>)>);
 
 impl Journal for Kept {
     fn keep(&mut self, measured: &Measured, values: &Result<Values, String>) -> Result<(), String> {
@@ -60,7 +67,7 @@ impl Journal for Kept {
     }
 }
 
-fn search(oracle: &Toy, budget: usize, parallel: usize) -> LiveSearch<'_> {
+pub fn search(oracle: &Toy, budget: usize, parallel: usize) -> LiveSearch<'_> {
     LiveSearch {
         oracle,
         goal: Goal::single("loss", true),
@@ -72,12 +79,13 @@ fn search(oracle: &Toy, budget: usize, parallel: usize) -> LiveSearch<'_> {
         parallel,
         first: Vec::new(),
         added: Inbox::default(),
+        sharing: None,
         ends: Ends::default(),
         seed: 7,
     }
 }
 
-fn distinct(measured: &[Measured]) -> usize {
+pub fn distinct(measured: &[Measured]) -> usize {
     measured.iter().map(|m| m.key).collect::<HashSet<_>>().len()
 }
 
@@ -167,7 +175,7 @@ fn a_search_ends_after_as_many_failures_as_are_allowed() {
 }
 
 /// Runs a search to its end, and why it ended before its budget if it did.
-fn ended(search: &LiveSearch, known: Vec<Measured>) -> (Vec<Measured>, Option<Enough>) {
+pub fn ended(search: &LiveSearch, known: Vec<Measured>) -> (Vec<Measured>, Option<Enough>) {
     let enough = Mutex::new(None);
     let tell = |event: Event| {
         if let Event::Enough { why, .. } = event {

@@ -6,7 +6,7 @@ use crate::commands::{
     live::{
         LiveArguments,
         config::LiveConfig,
-        ledger::SearchLedger,
+        ledger::{SearchLedger, run_record},
         page::SearchSource,
         past::{self, UNTRAINED, wants_untrained},
     },
@@ -96,7 +96,8 @@ impl CompareCommand {
         };
         self.check_plan(&plan, resumed)?;
         given.keep(&self.out)?;
-        let mut ledger = SearchLedger::open(&held, resumed, oracle.as_ref(), &config)?;
+        let run = run_record(&held, oracle.as_ref(), &config)?;
+        let mut ledger = SearchLedger::open(&held, resumed, oracle.as_ref(), &config, &run)?;
         let known = ledger.known(&goal)?;
         let searches = methods.len() * plan.seeds;
         let made = Searches::new(format!("Comparison {}", self.out.display()), searches);

@@ -3,6 +3,7 @@
 use super::{
     LiveArguments, Usage, part,
     past::{NONE, UNTRAINED, wants_untrained},
+    shared::SharedPlace,
     steering::{StopEarly, read_slots, slots_for},
 };
 use crate::commands::{
@@ -14,7 +15,7 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use srnas_basics::text::shell;
 use srnas_learner::RunDir;
-use srnas_ledger::Database;
+use srnas_ledger::{Database, shared::Address};
 use srnas_oracle::{
     OracleSpec,
     command::{MedianRule, SlotVariables},
@@ -117,6 +118,9 @@ pub struct LiveConfig {
     /// With `shared`, the file of the shared weights where that is not in the run directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shared_weights: Option<PathBuf>,
+    /// Where measurements are shared with other searches, without a password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ledger: Option<String>,
     /// With `remote`, how evaluators are met.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remote: Option<RemoteConfig>,
@@ -360,6 +364,7 @@ impl LiveConfig {
             training,
             llm: given.parts.as_ref().map(|(config, _)| config.clone()),
             shared_weights,
+            ledger: given.ledger.as_ref().and_then(SharedPlace::address).map(ToString::to_string),
             remote,
         };
         Ok((config, space))
@@ -502,6 +507,9 @@ impl LiveConfig {
         }
         config.stop_when = given.steering.stop_when()?.unwrap_or(config.stop_when);
         config.no_gain = given.steering.no_gain().unwrap_or(config.no_gain);
+        if let Some(place) = &given.ledger {
+            config.ledger = place.address().map(ToString::to_string);
+        }
         if let Some(remote) = &mut config.remote {
             remote.listen = given.listen.unwrap_or(remote.listen);
             remote.lease = given.lease.map_or_else(|| remote.lease.clone(), |lease| lease.to_string());
@@ -537,7 +545,8 @@ fn absolute(named: &[String]) -> anyhow::Result<Vec<String>> {
         true => fs::canonicalize(name)
             .map(|path| path.display().to_string())
             .map_err(|e| Usage(format!("--past {name}: {e}")).into()),
-        false => Ok(name.clone()),
+        // What is kept has no password.
+        false => Ok(name.parse().map_or_else(|_| name.clone(), |address: Address| address.to_string())),
     };
     named.iter().map(of).collect()
 }

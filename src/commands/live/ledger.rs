@@ -1,6 +1,6 @@
 //! The ledger of a search by a costly oracle.
 
-use super::{config::LiveConfig, past::UNTRAINED};
+use super::{config::LiveConfig, past::UNTRAINED, shared::Pen};
 use sha2::{Digest, Sha256};
 use srnas_basics::text::hex;
 use srnas_learner::RunDir;
@@ -23,6 +23,32 @@ pub struct SearchLedger<'o> {
     oracle: &'o dyn CostlyOracle,
     database: Database,
     fidelities: Fidelities,
+    /// Writes what is measured here where others read it, too.
+    pen: Option<Pen>,
+}
+
+/// Whose ledger that of a search is.
+///
+/// # Errors
+/// A configuration that was changed by hand.
+pub fn run_record(
+    held: &RunDir,
+    oracle: &dyn CostlyOracle,
+    config: &LiveConfig,
+) -> anyhow::Result<RunRecord> {
+    let (name, identity) = oracle.identity();
+    let (goal, asks) = (config.goal()?, config.asks_a_program());
+    Ok(RunRecord {
+        name: held.name(),
+        space: oracle.space().name().into(),
+        seed: config.seed,
+        // By its first objective; the others are among the metrics.
+        tasks: [(format!("{name}/{goal}"), goal.first().metric.clone())]
+            .into_iter()
+            .chain(asks.then(|| (format!("{name}/{UNTRAINED}"), UNTRAINED.to_string())))
+            .collect(),
+        benchmarks: vec![(name, hex(&Sha256::digest(identity)))],
+    })
 }
 
 impl<'o> SearchLedger<'o> {
@@ -32,33 +58,31 @@ impl<'o> SearchLedger<'o> {
         resumed: bool,
         oracle: &'o dyn CostlyOracle,
         config: &LiveConfig,
+        run: &RunRecord,
     ) -> anyhow::Result<Self> {
-        let (name, identity) = oracle.identity();
-        let (goal, asks) = (config.goal()?, config.asks_a_program());
-        let run = RunRecord {
-            name: held.name(),
-            space: oracle.space().name().into(),
-            seed: config.seed,
-            // By its first objective; the others are among the metrics.
-            tasks: [(format!("{name}/{goal}"), goal.first().metric.clone())]
-                .into_iter()
-                .chain(asks.then(|| (format!("{name}/{UNTRAINED}"), UNTRAINED.to_string())))
-                .collect(),
-            benchmarks: vec![(name, hex(&Sha256::digest(identity)))],
-        };
         let database = match resumed {
             true => {
-                let database = Database::open(&held.ledger(), &run)?;
+                let database = Database::open(&held.ledger(), run)?;
                 // What was said when it went on holds from now on.
                 held.write_config(&toml::to_string(config)?)?;
                 database
             }
             false => {
                 held.write_config(&toml::to_string(config)?)?;
-                Database::create(&held.ledger(), &run)?
+                Database::create(&held.ledger(), run)?
             }
         };
-        Ok(Self { oracle, database, fidelities: oracle.fidelities().clone() })
+        Ok(Self { oracle, database, fidelities: oracle.fidelities().clone(), pen: None })
+    }
+
+    /// From now on what is measured is written elsewhere, too.
+    pub fn write_with(&mut self, pen: Pen) {
+        self.pen = Some(pen);
+    }
+
+    /// What was measured, as it is kept.
+    pub fn answers(&self) -> Result<Vec<AnswerRecord>, LedgerError> {
+        self.database.answers(0)
     }
 
     /// What was measured.
@@ -135,6 +159,10 @@ impl Journal for SearchLedger<'_> {
             true => Some(ELSEWHERE.to_string()),
             false => self.oracle.measured_by(&measured.training),
         };
-        self.record(measured, values, by.as_deref().unwrap_or(ACTOR)).map_err(|e| e.to_string())
+        self.record(measured, values, by.as_deref().unwrap_or(ACTOR)).map_err(|e| e.to_string())?;
+        if let Some(pen) = self.pen.as_ref().filter(|_| !measured.is_elsewhere()) {
+            pen.write(measured.to_record(values, &self.fidelities), by);
+        }
+        Ok(())
     }
 }

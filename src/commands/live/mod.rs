@@ -10,6 +10,7 @@ pub mod page;
 mod part;
 pub mod past;
 pub mod retry;
+mod shared;
 mod start;
 pub mod status;
 pub mod steering;
@@ -19,12 +20,13 @@ use super::{
     space::GivenSpace, stop_flag, tasks::PartArguments, view::Bound,
 };
 use alone::Alone;
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::{ArgGroup, Args};
 use config::{LiveConfig, RemoteConfig, TrainingConfig};
 use display::{Display, More};
 use ledger::SearchLedger;
 use page::SearchSource;
+use shared::{Shared, SharedPlace};
 use srnas_basics::text::{number, shell, with_causes};
 use srnas_learner::{
     RunDir, Start,
@@ -156,6 +158,11 @@ pub struct LiveArguments {
     /// With --oracle remote, an evaluator that is silent for so long loses its work [default: 30s]
     #[arg(long, value_name = "TIME", requires = "live")]
     pub lease: Option<humantime::Duration>,
+    /// With --oracle, share measurements with other searches on the same space for the same, here and on other machines, by a PostgreSQL
+    /// database: what one measured the others know, and none measures what another is measuring (docs/sharing-measurements.md).
+    /// $PGPASSWORD is its password. `none` ends that [default: none]
+    #[arg(long, value_name = "postgres://…", requires = "live")]
+    pub ledger: Option<SharedPlace>,
     #[command(flatten)]
     pub steering: SteeringArguments,
     /// With --oracle, address of a page on which it is watched, such as 127.0.0.1:7780 (docs/watching.md) [default: none]
@@ -241,8 +248,21 @@ impl LiveArguments {
         let asks = config.asks_a_program();
         // What cannot be said is said before there is anything.
         let mut untrained = if asks { None } else { past::untrained(&config.past, oracle.as_ref())? };
+        // With its password, where that was given here.
+        let address = self.ledger.as_ref().and_then(SharedPlace::address).cloned();
+        let address = if address.is_some() { address } else { config.shared_ledger()? };
+        let run = ledger::run_record(&held, oracle.as_ref(), &config)?;
+        let join = |address| {
+            Shared::join(address, &run, &run_dir, oracle.as_ref(), config.goal()?, stop.clone()).with_context(
+                || match self.resume {
+                    true => "nothing was changed (--ledger none goes on without it)",
+                    false => "nothing was begun (without --ledger it searches alone)",
+                },
+            )
+        };
+        let (shared, there) = address.as_ref().map(join).transpose()?.unzip();
         given.keep(&run_dir)?;
-        let mut ledger = SearchLedger::open(&held, resumed, oracle.as_ref(), &config)?;
+        let mut ledger = SearchLedger::open(&held, resumed, oracle.as_ref(), &config, &run)?;
         if asks {
             let asked =
                 asked::ask(oracle.as_ref(), &config.metric, &mut ledger, config.slots(), config.seed, &stop)?;
@@ -274,11 +294,17 @@ impl LiveArguments {
             first: of_parts
                 .chain(first.iter().filter(|f| f.answer.is_none()).map(|f| f.training.clone()))
                 .collect(),
-            added: Inbox::default(),
+            added: shared.as_ref().map_or_else(Inbox::default, Shared::inbox),
+            sharing: shared.as_ref().map(Shared::sharing),
             ends,
             seed: config.seed,
         };
         ledger.keep_elsewhere(&first, &search.goal)?;
+        ledger.keep_elsewhere(&there.unwrap_or_default(), &search.goal)?;
+        if let Some(shared) = &shared {
+            shared.listen(ledger.answers()?)?;
+            ledger.write_with(shared.pen());
+        }
         let known = ledger.known(&search.goal)?;
         let shown = Display::new(&search, &known, as_json);
         let reporter = Reporter::new(&run_dir, &search, known.iter().map(|measured| measured.cost).sum())?;
@@ -294,6 +320,7 @@ impl LiveArguments {
             None => None,
         };
         let found = search.run(known, &mut ledger, &stop, &tell);
+        shared.iter().for_each(Shared::leave);
         drop(watched);
         drop(reporter);
         shown.finish();

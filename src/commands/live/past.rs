@@ -5,7 +5,10 @@ use crate::commands::space::GivenSpace;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use srnas_basics::text::hex;
-use srnas_ledger::Database;
+use srnas_ledger::{
+    AnswerRecord, Database,
+    shared::{Address, Subject, tasks_of_space},
+};
 use srnas_oracle::costly::CostlyOracle;
 use srnas_oracle::{OracleSpec, catalog::Catalog, rewarded::reward_of, tasks::resolve_tasks};
 use srnas_predictor::Observed;
@@ -133,8 +136,8 @@ pub fn of_goal(
     Ok(past_of(space, &of_each).map_err(|e| Usage(format!("--past: {e}")))?)
 }
 
-/// What is known of earlier tasks on the space: `named` are run directories, of searches or of `srnas run`, and tasks on
-/// benchmarks.
+/// What is known of earlier tasks on the space: `named` are run directories, of searches or of `srnas run`, databases that searches
+/// share, and tasks on benchmarks.
 pub fn searches(
     named: &[String],
     space: &Arc<SearchSpace>,
@@ -171,6 +174,10 @@ fn searches_of(
         }
         let found = match Path::new(name).is_dir() {
             true => of_folder(Path::new(name), space, metric)?,
+            false if Address::is_meant(name) => {
+                let address = name.parse().map_err(|e| Usage(format!("--past: {e}")))?;
+                of_shared(&address, space, metric)?
+            }
             false => of_tasks(name, space, catalog, metric)?,
         };
         past.extend(found);
@@ -217,43 +224,67 @@ fn of_folder(
     check_space(&name, &other, space)?;
     let mut searches = Vec::new();
     for (index, (task, searched)) in run.tasks.iter().enumerate() {
-        // What shorter trainings said is a task of its own. A constraint may be new.
-        let named = |fidelity: f64| PastSearch {
-            name: match fidelity {
-                1.0 => format!("{name} ({task})"),
-                share => format!("{name} ({task}, trainings of {:.1} % of a full one)", 100.0 * share),
-            },
-            measured: Vec::new(),
-        };
-        let mut by_fidelity: BTreeMap<u64, PastSearch> = BTreeMap::new();
-        for answer in ledger.answers(index as u16)? {
-            let search =
-                by_fidelity.entry(answer.fidelity.to_bits()).or_insert_with(|| named(answer.fidelity));
-            if space.is_valid(&answer.choices) {
-                let of = |(value, metrics): (f64, BTreeMap<String, f64>)| match metric {
-                    None => Some(value),
-                    Some(wanted) => metrics
-                        .get(&wanted.metric)
-                        .copied()
-                        // Rewards that were not searched for can be computed.
-                        .or_else(|| reward_of(&metrics, &wanted.reward()?).ok())
-                        .map(|value| wanted.maximised(value))
-                        .or_else(|| (*searched == wanted.metric).then_some(value)),
-                };
-                let value = answer.said.ok().and_then(of).map(|value| value as f32);
-                search.measured.push((answer.choices, value));
-            }
-        }
-        if by_fidelity.is_empty() {
-            searches.push(named(1.0));
-        }
-        searches.extend(by_fidelity.into_values());
-        if metric.is_some() {
-            // Of another metric it says nothing.
-            searches.retain(|search| search.measured.iter().any(|(_, value)| value.is_some()));
-        }
+        searches.extend(of_answers(&name, (task, searched), ledger.answers(index as u16)?, space, metric));
     }
     Ok(searches)
+}
+
+/// What is in a database that searches share: each of their tasks on this space.
+fn of_shared(
+    address: &Address,
+    space: &SearchSpace,
+    metric: Option<&Objective>,
+) -> anyhow::Result<Vec<PastSearch>> {
+    let (name, tasks) = (address.to_string(), tasks_of_space(address, space)?);
+    if tasks.is_empty() {
+        return Err(wrong(&name, "it has no task on this space"));
+    }
+    let of = |(task, answers): (Subject, Vec<AnswerRecord>)| {
+        of_answers(&name, (&task.name, &task.family), answers, space, metric)
+    };
+    Ok(tasks.into_iter().flat_map(of).collect())
+}
+
+/// The answers about a task by how long was trained: what shorter trainings said is a task of its own.
+fn of_answers(
+    place: &str,
+    (task, searched): (&str, &str),
+    answers: Vec<AnswerRecord>,
+    space: &SearchSpace,
+    metric: Option<&Objective>,
+) -> Vec<PastSearch> {
+    let named = |fidelity: f64| PastSearch {
+        name: match fidelity {
+            1.0 => format!("{place} ({task})"),
+            share => format!("{place} ({task}, trainings of {:.1} % of a full one)", 100.0 * share),
+        },
+        measured: Vec::new(),
+    };
+    let mut by_fidelity: BTreeMap<u64, PastSearch> = BTreeMap::new();
+    for answer in answers {
+        let search = by_fidelity.entry(answer.fidelity.to_bits()).or_insert_with(|| named(answer.fidelity));
+        // A constraint may be new.
+        if space.is_valid(&answer.choices) {
+            let of = |(value, metrics): (f64, BTreeMap<String, f64>)| match metric {
+                None => Some(value),
+                Some(wanted) => metrics
+                    .get(&wanted.metric)
+                    .copied()
+                    // Rewards that were not searched for can be computed.
+                    .or_else(|| reward_of(&metrics, &wanted.reward()?).ok())
+                    .map(|value| wanted.maximised(value))
+                    .or_else(|| (searched == wanted.metric).then_some(value)),
+            };
+            let value = answer.said.ok().and_then(of).map(|value| value as f32);
+            search.measured.push((answer.choices, value));
+        }
+    }
+    if by_fidelity.is_empty() {
+        by_fidelity.insert(1f64.to_bits(), named(1.0));
+    }
+    // Of another metric it says nothing.
+    let says = |search: &PastSearch| search.measured.iter().any(|(_, value)| value.is_some());
+    by_fidelity.into_values().filter(|search| metric.is_none() || says(search)).collect()
 }
 
 /// All that benchmarks know of the tasks that a pattern names.

@@ -1,6 +1,6 @@
 //! `srnas search retry`: infeasible measurements of a search are asked for again.
 
-use super::{Usage, config::LiveConfig, start};
+use super::{Usage, config::LiveConfig, part, shared, start};
 use anyhow::Context;
 use clap::Args;
 use serde_json::json;
@@ -45,7 +45,7 @@ impl RetryCommand {
     pub fn run(&self) -> anyhow::Result<()> {
         let (config, given) = LiveConfig::looked_at(&self.run_dir)?;
         let (held, _) = RunDir::open(&self.run_dir, Start::Resume)?;
-        let (mut ledger, _) = Database::open_any(&held.ledger())?;
+        let (mut ledger, run) = Database::open_any(&held.ledger())?;
         let answers = ledger.answers(0)?;
         let wanted = self.reason.as_deref().unwrap_or_default().to_lowercase();
         let fits = |reason: &str| reason.to_lowercase().contains(&wanted);
@@ -62,6 +62,14 @@ impl RetryCommand {
             let fidelity = fidelities.of_share(answer.fidelity)?;
             Some(First { training: Training { choices: answer.choices.clone(), fidelity }, answer: None })
         };
+        // Where they are shared they would come back from there.
+        if let Some(address) = config.shared_ledger()? {
+            let (training, teacher) = (config.training.as_ref(), config.teacher.as_deref());
+            let part = part::of(given.clone(), &config.oracle, training, &config.within, teacher)?;
+            let again: Vec<&AnswerRecord> = again.iter().map(|(answer, _)| *answer).collect();
+            shared::forget(&address, &run, &part.space, &self.run_dir, &again)
+                .context("nothing was changed")?;
+        }
         // Before they are taken out: whatever happens in between, each is in the ledger or asked for.
         start::add(&self.run_dir, again.iter().filter_map(first).collect(), &given.space, &fidelities)?;
         let lines: Vec<serde_json::Value> = again
