@@ -6,8 +6,8 @@ use super::{
     live::{
         FOLDERS, TRAININGS,
         config::TrainingConfig,
+        oracle::trained,
         steering::{read_slots, slots_for},
-        trained,
     },
     patience::{Patience, patience},
     security::CallerSecurity,

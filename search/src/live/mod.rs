@@ -10,6 +10,7 @@ mod ask_tell;
 mod asking;
 mod comparing;
 mod ends;
+mod error;
 mod part;
 mod records;
 #[cfg(test)]
@@ -23,6 +24,7 @@ pub use ask_tell::{AskTell, Asking, Told};
 pub use asking::check_method;
 pub use comparing::{LiveComparison, LiveComparisonError, LiveOutcome};
 pub use ends::{Ends, Enough};
+pub use error::LiveError;
 pub use part::{LivePart, PartError};
 pub use start::{First, StartError, read_first};
 
@@ -31,10 +33,10 @@ use crate::{
     guide::Guide,
     guided::Guided,
     importance::Importance,
-    method::{Method, MethodError, MethodSpec, Past, SpecError, Whole},
+    method::{Method, MethodError, MethodSpec, Past, Whole},
     search::Next,
 };
-use srnas_environment::{ROUNDING, compress::Students};
+use srnas_environment::compress::Students;
 use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle};
 use srnas_space::SearchSpace;
 use srnas_task::{Count, Fidelities, Fidelity, Training};
@@ -150,51 +152,6 @@ pub struct LiveSearch<'a> {
     pub ends: Ends,
     /// Seed of everything random. With one measurement at a time it determines the whole search.
     pub seed: u64,
-}
-
-/// Why a search ended before its budget.
-#[derive(Debug, thiserror::Error)]
-pub enum LiveError {
-    /// It was asked to stop; what was measured is kept.
-    #[error("stopped after {done} measurements{}; the same command with --resume goes on", spent_in_words(*done, *spent, *budget))]
-    Stopped {
-        /// Measurements kept.
-        done: usize,
-        /// What they cost, in full trainings.
-        spent: f64,
-        /// Of how many.
-        budget: usize,
-    },
-    /// Too many measurements have no value.
-    #[error(
-        "{failures} measurements have no value, and no more are allowed (--max-failures); the last: {reason}"
-    )]
-    Failures {
-        /// How many have none.
-        failures: usize,
-        /// Why the last one has none.
-        reason: String,
-    },
-    /// The oracle is broken.
-    #[error("the oracle failed: {0}")]
-    Oracle(String),
-    /// A measurement cannot be kept.
-    #[error("a measurement cannot be kept: {0}")]
-    Journal(String),
-    /// The search method failed.
-    #[error("the search failed: {0}")]
-    Method(#[from] MethodError),
-    /// The method is not for this search.
-    #[error(transparent)]
-    Unfit(#[from] SpecError),
-}
-
-/// What was spent; where all were full trainings their number says it.
-fn spent_in_words(done: usize, spent: f64, budget: usize) -> String {
-    match (done as f64 - spent).abs() < ROUNDING {
-        true => format!(" of {budget}"),
-        false => format!(" that cost {spent:.1} of {budget} full trainings"),
-    }
 }
 
 struct State<'j> {

@@ -1,6 +1,6 @@
 //! The winner of a search on shared weights, trained alone: only that says what it is worth.
 
-use super::{LiveConfig, trained};
+use super::{LiveConfig, oracle::trained};
 use crate::commands::space::GivenSpace;
 use anyhow::bail;
 use serde::{Deserialize, Serialize};
