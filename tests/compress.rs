@@ -1,10 +1,10 @@
 //! End to end: an agent that compresses wide residual networks, trained over the wire, exported, and fine-tuned on what it has not seen.
 
-#[path = "compress/fashion.rs"]
-mod fashion;
 mod harness;
 #[path = "compress/live.rs"]
 mod live;
+#[path = "compress/wrn_tables.rs"]
+mod wrn_tables;
 
 use harness::{Process, SOON, failure, output, stdout, text};
 use serde_json::Value;

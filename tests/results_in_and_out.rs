@@ -2,6 +2,8 @@
 //! in `tests/results` have the shapes of real ones.
 
 mod harness;
+#[path = "results/python_ledger.rs"]
+mod python_ledger;
 
 use harness::{PROGRAM, failure, stdout, text};
 use rusqlite::Connection;

@@ -3,8 +3,8 @@
 use crate::{
     benchmark::{BUILT_IN, Benchmark, BenchmarkError, EXTENSION},
     built_in::{self, BuiltIn},
-    fashion_wrn,
     importers::Kind,
+    wrn_tables::{self, WrnTable},
 };
 use srnas_basics::names;
 use std::{
@@ -26,10 +26,11 @@ pub struct Catalog {
 }
 
 /// Names that mean one benchmark everywhere, and so may not be those of tables of one's own: what is built in, what the importers
-/// of published tables make, and what `srnas run --space` makes.
+/// of published tables make, what is made of somebody's images, and what `srnas run --space` makes.
 fn reserved() -> impl Iterator<Item = &'static str> {
     let published = crate::importers::KINDS.iter().flat_map(|kind| kind.benchmarks).copied();
-    built_in::ALL.iter().map(|own| own.name).chain([SURROGATES, fashion_wrn::BENCHMARK]).chain(published)
+    let made = wrn_tables::ALL.iter().map(|table| table.name);
+    built_in::ALL.iter().map(|own| own.name).chain([SURROGATES]).chain(made).chain(published)
 }
 
 /// The benchmark of made-up tasks of a run, in its directory.
@@ -141,7 +142,7 @@ impl Catalog {
         let Some(of) = reserved().find(|of| of.eq_ignore_ascii_case(name)) else { return Ok(()) };
         let what = match Kind::of(of) {
             Some(kind) => format!("the benchmark that `srnas bench import {}` makes", kind.name),
-            None if of == fashion_wrn::BENCHMARK => {
+            None if WrnTable::of(of).is_some() => {
                 format!("the benchmark that `srnas bench generate {of}` makes")
             }
             None if of == SURROGATES => "what `srnas run --space` trains on".into(),
@@ -229,7 +230,7 @@ impl Catalog {
                 "make it with `srnas bench import {} DIR…`, DIR… the folders of its tables",
                 kind.name
             ),
-            None if name == fashion_wrn::BENCHMARK => {
+            None if WrnTable::of(name).is_some() => {
                 format!("make it with `srnas bench generate {name}`, which trains it")
             }
             None => {

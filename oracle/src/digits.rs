@@ -67,11 +67,12 @@ fn plan() -> Plan {
         space: space(),
         shapes: None,
         data: data::digits(),
+        train_images: None,
         recipe: recipe(),
         questions: questions(),
         seeds: SEEDS,
         fidelities: fidelities(),
-        metric_info,
+        metric_info: Box::new(metric_info),
         source: "the UCI handwritten digits",
         licence: LICENCE,
     }

@@ -31,7 +31,7 @@ pub const SPACE: &str = "wrn-compress-22-3-basic";
 /// Images of each split that are attacked: a third of the time that all of them take.
 const ATTACKED: usize = 192;
 /// The radii of the attacks, in 255ths of the range of pixels.
-const EPSILON_255: [f32; 2] = [16.0, 32.0];
+pub(crate) const EPSILON_255: [f32; 2] = [16.0, 32.0];
 
 /// The benchmark, as it is in the program.
 pub fn benchmark() -> Arc<Benchmark> {
@@ -93,11 +93,12 @@ fn plan() -> Plan {
         space: space(),
         shapes: None,
         data: data::digits(),
+        train_images: None,
         recipe: recipe(),
         questions: questions(),
         seeds: SEEDS,
         fidelities: Vec::new(),
-        metric_info,
+        metric_info: Box::new(metric_info),
         source: "the UCI handwritten digits",
         licence: digits::LICENCE,
     }
@@ -125,11 +126,11 @@ pub fn retrain(benchmark: &Benchmark, trainings: usize, draw: u64) -> Result<Vec
 
 /// What a metric of the benchmark means.
 fn metric_info(name: &str) -> MetricInfo {
-    describe(name, recipe().epochs, &questions())
+    describe(name, recipe().epochs, [450; 2], &questions())
 }
 
-/// What a metric means of networks that were trained for so many epochs and asked this.
-pub(crate) fn describe(name: &str, epochs: usize, questions: &Questions) -> MetricInfo {
+/// What a metric means of networks that were trained for so many epochs and asked this of so many validation and test images.
+pub(crate) fn describe(name: &str, epochs: usize, images: [usize; 2], questions: &Questions) -> MetricInfo {
     let info =
         |unit: &str, direction, description: String| MetricInfo { unit: unit.into(), direction, description };
     if let Some(measure) = Measure::ALL.into_iter().find(|measure| measure.metric_of_teacher() == name) {
@@ -140,21 +141,23 @@ pub(crate) fn describe(name: &str, epochs: usize, questions: &Questions) -> Metr
         );
     }
     let (split, metric) = name.split_once('/').unwrap_or(("", name));
+    let (count, of) =
+        if split == "val" { (images[0], "validation images") } else { (images[1], "test images") };
     let robustness = questions.robustness.as_ref();
-    let attacked = robustness.and_then(|robustness| robustness.images).unwrap_or(0);
+    let attacked = robustness.and_then(|robustness| robustness.images).unwrap_or(count);
     match (split, metric, robustness.and_then(|robustness| robustness.describe(metric))) {
         (_, _, Some(text)) if metric.starts_with("lipschitz") => info("", Direction::Minimise, text),
-        (split, _, Some(text)) => {
-            let images = if split == "val" { "validation images" } else { "test images" };
-            info("%", Direction::Maximise, format!("{text}; on the first {attacked} {images}"))
-        }
+        (_, _, Some(text)) => info("%", Direction::Maximise, format!("{text}; on the first {attacked} {of}")),
         (_, "multiply_adds", _) => {
             info("", Direction::Minimise, "multiply-adds for one image, zeros around it counted".into())
         }
-        (split, "clean", _) => {
-            let images = if split == "val" { "450 validation images" } else { "450 test images" };
-            info("%", Direction::Maximise, format!("accuracy on {images} after {epochs} epochs"))
+        (_, "clean", _) => {
+            info("%", Direction::Maximise, format!("accuracy on {count} {of} after {epochs} epochs"))
         }
-        _ => digits::metric_info(name),
+        ("cost", ..) => digits::metric_info(name),
+        (_, "loss", _) => info("nats", Direction::Minimise, format!("cross-entropy on {count} {of}")),
+        (_, corruption, _) => {
+            info("%", Direction::Maximise, format!("accuracy on {count} {of} under {corruption}"))
+        }
     }
 }

@@ -17,7 +17,6 @@ pub mod costly;
 pub mod digits;
 pub mod digits_wrn;
 pub mod exporters;
-pub mod fashion_wrn;
 pub mod fit;
 pub mod importers;
 pub mod ranking;
@@ -28,5 +27,6 @@ mod spec;
 pub mod tasks;
 pub mod training;
 pub mod verify;
+pub mod wrn_tables;
 
 pub use spec::{OracleSpec, OracleSpecError};

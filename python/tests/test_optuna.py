@@ -139,3 +139,49 @@ def test_methods_by_name():
     assert len(study_by(Sampler(seed=1, method="evolution:population=5"), 12).trials) == 12
     with pytest.raises(srnas.InputError, match="unknown method"):
         Sampler(method="evolve")
+
+
+def constrained(trial):
+    x, y = trial.suggest_float("x", 0, 10), trial.suggest_float("y", 0, 10)
+    over = x + y - 8
+    if hasattr(trial, "set_constraint") and trial.study.user_attrs.get("by") == "trial":
+        trial.set_constraint("sum of both", over)
+    trial.set_user_attr("over", over)
+    return -(x + 2 * y)
+
+
+def feasible(study):
+    return [trial for trial in study.trials if trial.user_attrs["over"] <= 0]
+
+
+@pytest.mark.parametrize("by", ["trial", "function"])
+def test_constraints_are_limits_of_the_search(by):
+    if by == "trial" and not hasattr(optuna.trial.Trial, "set_constraint"):
+        pytest.skip("Optuna 4 has constraints_func alone")
+
+    def study_of(sampler):
+        study = optuna.create_study(sampler=sampler)
+        study.set_user_attr("by", by)
+        study.optimize(constrained, n_trials=40)
+        return study
+
+    function = None if by == "trial" else (lambda trial: (trial.user_attrs["over"],))
+    ours = study_of(Sampler(seed=1, constraints_func=function))
+    best = min(trial.value for trial in feasible(ours))
+    assert ours.best_trial.user_attrs["over"] <= 0 and ours.best_value == best
+    # Without constraints it goes to where both are 10.
+    free = optuna.create_study(sampler=Sampler(seed=1))
+    free.optimize(constrained, n_trials=40)
+    assert len(feasible(ours)) > 15 > len(feasible(free)), (len(feasible(ours)), len(feasible(free)))
+    assert best < min(trial.value for trial in feasible(free))
+
+
+def test_constraints_that_a_method_or_a_trial_has_not_are_said():
+    with pytest.raises(srnas.InputError):
+        Sampler(method="hyperband", constraints_func=lambda trial: (0.0,))
+    study = optuna.create_study(sampler=Sampler(seed=1, constraints_func=lambda trial: (trial.params["x"] - 5,)))
+    for x in [1.0, 6.0, 9.0]:
+        distribution = optuna.distributions.FloatDistribution(0, 10)
+        study.add_trial(optuna.trial.create_trial(params={"x": x}, distributions={"x": distribution}, value=x))
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 10), n_trials=4)
+    assert len(study.trials) == 7

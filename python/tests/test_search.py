@@ -604,3 +604,16 @@ def test_random_calls_from_many_threads_leave_it_whole(tmp_path):
         assert len(set(notations(search))) == 60
     with sqlite3.connect(tmp_path / "run.sqlite") as file:
         assert file.execute("SELECT count(*) FROM answers").fetchone() == (60,)
+
+
+def test_a_space_of_ones_own_is_kept_beside_the_ledger(tmp_path):
+    ledger, beside = tmp_path / "run.sqlite", tmp_path / "run.sqlite.space.toml"
+    with srnas.Search(SPACE, minimise="loss", ledger=ledger) as search:
+        assert beside.read_text() == search.space.to_toml()
+    # Of another ledger of this name, and gone: it is as the ledger's.
+    for left in ("nothing of this", None):
+        beside.unlink() if left is None else beside.write_text(left)
+        with srnas.Search(SPACE, minimise="loss", ledger=ledger) as search:
+            assert beside.read_text() == search.space.to_toml()
+    with srnas.Search("nb201", minimise="loss", ledger=tmp_path / "known.sqlite"):
+        assert not (tmp_path / "known.sqlite.space.toml").exists()

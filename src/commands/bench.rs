@@ -40,6 +40,7 @@ const EXAMPLES: &str = "Examples:
   srnas bench generate digits --out digits.safetensors   trains all of it again
   srnas bench generate fashion-wrn                       trains wide residual networks on Fashion-MNIST, which the Debian package
                                                          dataset-fashion-mnist has
+  srnas bench generate cifar10-wrn --images ~/cifar      the same on CIFAR-10, in hours to days of CPU cores
   srnas bench best nb201 cifar10/val --limit 5
   srnas bench query nb201 --metric cifar10/val --metric cifar10/edgegpu_latency \\
       '|none~0|+|none~0|skip_connect~1|+|nor_conv_3x3~0|none~1|none~2|'";
@@ -137,7 +138,7 @@ enum Action {
         /// Of what is built in: seed of the draw of those trainings
         #[arg(long, default_value_t = 1)]
         seed: u64,
-        /// Of fashion-wrn: the folder with the four files of Fashion-MNIST, as for `generate`; without images nothing is trained again
+        /// Of cifar10-wrn, cifar100-wrn and fashion-wrn: the folder with the images, as for `generate`; without images nothing is trained again
         #[arg(long, value_name = "DIR")]
         images: Option<PathBuf>,
     },

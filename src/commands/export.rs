@@ -1,5 +1,7 @@
 //! `srnas export`: the measurements of a search or run in files that other programs read.
 
+mod ledger_file;
+
 use super::{Usage, live::look::Look, own, resume::Kind, space::GivenSpace};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
@@ -26,11 +28,12 @@ use std::{
   srnas export runs/search-1 --to csv > measurements.csv        decisions and metrics, a column each
   srnas export runs/search-1 --to optuna --out study.db         a storage that Optuna loads and goes on with
   srnas export runs/latest --to parquet --out runs.parquet      also of the training of a policy
-  srnas export runs/search-1 --to jsonl | head -3               what `srnas search --start` reads, too")]
+  srnas export runs/search-1 --to jsonl | head -3               what `srnas search --start` reads, too
+  srnas export run.sqlite --to csv > measurements.csv           the ledger of srnas.Search in a Python process")]
 pub struct ExportCommand {
-    /// The run directory of a search by --oracle or of a run; also while it goes on
-    #[arg(value_name = "DIR")]
-    dir: PathBuf,
+    /// The run directory of a search by --oracle or of a run, or the ledger of srnas.Search in a Python process; also while it goes on
+    #[arg(value_name = "DIR|FILE")]
+    place: PathBuf,
     /// What to write
     #[arg(long, value_enum, value_name = "FORMAT")]
     to: Format,
@@ -57,7 +60,7 @@ enum Format {
 impl ExportCommand {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
-        let studies = studies(&self.dir)?;
+        let studies = studies(&self.place)?;
         let measurements: usize = studies.iter().map(|study| study.measurements.len()).sum();
         if measurements == 0 {
             return Err(ExportError::Nothing.into());
@@ -67,7 +70,7 @@ impl ExportCommand {
             (None, Format::Csv | Format::Jsonl) => None,
             (None, to) => {
                 let ending = if to == Format::Optuna { "db" } else { "parquet" };
-                Some(format!("{}.{ending}", name_of(&self.dir)).into())
+                Some(format!("{}.{ending}", name_of(&self.place)).into())
             }
         };
         match &out {
@@ -107,21 +110,25 @@ impl ExportCommand {
     }
 }
 
-/// A directory's name, as files and studies may be called.
-fn name_of(dir: &Path) -> String {
-    let whole = dir.canonicalize().unwrap_or_else(|_| dir.into());
-    whole.file_name().map_or_else(|| "measurements".into(), |name| name.to_string_lossy().into_owned())
+/// A directory's name, or a file's without its ending, as files and studies may be called.
+fn name_of(place: &Path) -> String {
+    let whole = place.canonicalize().unwrap_or_else(|_| place.into());
+    let name = if whole.is_file() { whole.file_stem() } else { whole.file_name() };
+    name.map_or_else(|| "measurements".into(), |name| name.to_string_lossy().into_owned())
 }
 
-/// What a run directory has.
+/// What a run directory has, or a ledger's file.
 fn studies(dir: &Path) -> anyhow::Result<Vec<Study>> {
+    if dir.is_file() {
+        return Ok(vec![ledger_file::of_ledger(dir)?]);
+    }
     match Kind::of(dir) {
         Some(Kind::Search) => Ok(vec![of_search(dir)?]),
         Some(Kind::Training) => of_run(dir),
         None => {
             let place = dir.display();
             Err(Usage(format!(
-                "{place} holds neither a search by --oracle nor a run: name its run directory"
+                "{place} holds neither a search by --oracle nor a run: name its run directory, or the file of a ledger of srnas.Search"
             ))
             .into())
         }

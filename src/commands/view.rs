@@ -70,6 +70,12 @@ fn source(dir: &Path) -> anyhow::Result<Box<dyn Source>> {
     match Kind::of(dir) {
         Some(Kind::Training) => Ok(Box::new(RunSource::of_directory(dir))),
         Some(Kind::Search) => Ok(Box::new(SearchSource::of(dir, None))),
+        None if dir.is_file() => Err(Usage(format!(
+            "{} is a file, and a run directory is shown; of a ledger of srnas.Search, search.plot() draws the measurements, and `srnas export` \
+             takes them out",
+            dir.display()
+        ))
+        .into()),
         None => {
             let place = dir.display();
             Err(Usage(format!(

@@ -31,6 +31,8 @@ pub struct Plan {
     pub shapes: Option<usize>,
     /// The images.
     pub data: ImageSet,
+    /// How many of the data set's training images these have, where that is for whoever makes the table to say.
+    pub train_images: Option<usize>,
     /// How each network is trained.
     pub recipe: Recipe,
     /// What is asked of it.
@@ -40,18 +42,31 @@ pub struct Plan {
     /// What metrics say early.
     pub fidelities: Vec<Fidelity>,
     /// What a metric means.
-    pub metric_info: fn(&str) -> MetricInfo,
+    pub metric_info: Box<dyn Fn(&str) -> MetricInfo>,
     /// Where the images are from, in a few words.
     pub source: &'static str,
     /// Under which terms.
     pub licence: &'static str,
 }
 
-/// What the trainings depend on.
+/// What the trainings depend on: the first line of their journal, and the end of the table's provenance.
 #[derive(PartialEq, Serialize, Deserialize)]
-struct Header {
-    recipe: Recipe,
-    questions: Questions,
+pub struct Header {
+    /// How each network was trained.
+    pub recipe: Recipe,
+    /// What was asked of it.
+    pub questions: Questions,
+    /// On how many images, where that was for whoever made the table to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train_images: Option<usize>,
+}
+
+impl Header {
+    /// That of a table; none where its provenance does not end with one.
+    pub fn of(benchmark: &Benchmark) -> Option<Self> {
+        let provenance = benchmark.provenance();
+        serde_json::from_str(&provenance[provenance.find('{')?..]).ok()
+    }
 }
 
 impl Plan {
@@ -64,6 +79,32 @@ impl Plan {
             chosen.truncate(shapes);
         }
         chosen
+    }
+
+    /// Seconds of one core that a training takes, with all that is asked of its network, on average and at most: what so many of the networks take
+    /// here for a step and for a look at images, times how often; where multiply-adds are known without a network, times what all of them have on
+    /// average over what those have.
+    ///
+    /// # Errors
+    /// A network that fails.
+    pub fn seconds(&self, networks: usize) -> Result<f64, TrainingError> {
+        let all = classes(&self.space);
+        let chosen = self.chosen(all.len());
+        let timed = &chosen[..networks.min(chosen.len())];
+        let splits = [&self.data.validation, &self.data.test];
+        let passes: usize = splits.iter().map(|split| self.questions.passes(split.len())).sum();
+        let mut seconds = 0.0;
+        for &class in timed {
+            let times = time(&self.space, &all[class], &self.data, &self.recipe)?;
+            seconds += times.training_seconds + 1e-3 * times.latency_ms * passes as f64;
+        }
+        let counts = Counts::of(&self.space, self.data.shape, self.recipe.scale).ok().flatten();
+        let multiply_adds = |classes: &[usize]| {
+            let of = |&class: &usize| counts?.value_of("cost/multiply_adds", &self.space, &all[class]);
+            Some(classes.iter().map(of).sum::<Option<f64>>()? / classes.len() as f64)
+        };
+        let larger = multiply_adds(&chosen).zip(multiply_adds(timed)).map_or(1.0, |(all, timed)| all / timed);
+        Ok(larger * seconds / timed.len().max(1) as f64)
     }
 
     /// Trains and measures the classes, then measures the times one by one, so that nothing else runs meanwhile.
@@ -79,7 +120,11 @@ impl Plan {
         let Self { space, data, seeds, .. } = &self;
         let all = classes(space);
         let chosen = self.chosen(all.len());
-        let header = Header { recipe: self.recipe.clone(), questions: self.questions.clone() };
+        let header = Header {
+            recipe: self.recipe.clone(),
+            questions: self.questions.clone(),
+            train_images: self.train_images,
+        };
         let trained = trained(journal, &header, &chosen, *seeds, stop, progress, |class, seed| {
             let (recipe, questions) = (&header.recipe, &header.questions);
             measure(space, &all[class], data, recipe, questions, seed, stop).map(|m| m.scores(questions))

@@ -48,6 +48,14 @@ impl Questions {
         Self { robustness: Some(Robustness { epsilon, attacks, images: None }), ..Self::default() }
     }
 
+    /// How many passes of [`BLOCK`] images forward through the network it takes at most to ask them of so many images; one backward is two.
+    pub(crate) fn passes(&self, images: usize) -> usize {
+        let looks = 1 + usize::from(self.early > 0) + self.corruptions.len();
+        let weak: usize = self.attacks.iter().map(|attack| 1 + 3 * attack.steps).sum();
+        let strong = self.robustness.as_ref().map_or(0, |robustness| robustness.passes(images));
+        (looks + weak) * images.div_ceil(BLOCK) + strong
+    }
+
     /// Checks that they can be asked of networks that tell so many classes apart.
     ///
     /// # Errors

@@ -6,13 +6,13 @@ use crate::{
 };
 use pyo3::PyErr;
 use sha2::{Digest, Sha256};
-use srnas_basics::text::hex;
+use srnas_basics::{files::write_whole, text::hex};
 use srnas_ledger::{AskedRecord, Database, LedgerError, RunRecord, fits};
 use srnas_search::{Goal, Journal, Measured, Values};
 use srnas_space::SearchSpace;
 use srnas_task::{Count, Fidelities, Training};
 use std::{
-    fs::{File, TryLockError},
+    fs::{self, File, TryLockError},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -70,6 +70,7 @@ impl Ledger {
             false => Database::create(path, &run).map_err(|e| about(path, e))?,
         };
         database.prepare().map_err(|e| failed(&e))?;
+        define(path, space)?;
         ledger.file = Some(OnDisk { database, _lock: lock });
         let kept = ledger.kept(goal)?;
         Ok((ledger, kept))
@@ -138,6 +139,24 @@ fn run_of(path: &Path, space: &Space, goal: &Goal, fidelities: &Fidelities, seed
         tasks: vec![(format!("{ACTOR}/{goal}"), goal.first().metric.clone())],
         benchmarks: vec![(ACTOR.into(), hex(&Sha256::digest(identity)))],
     }
+}
+
+/// Puts the text of the space beside a ledger, where `srnas export` looks for it: the ledger itself has its hash.
+fn define(path: &Path, space: &Space) -> Result<(), PyErr> {
+    let beside = |ending: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".space.{ending}"));
+        PathBuf::from(name)
+    };
+    let is_json = space.definition.trim_start().starts_with('{');
+    let (own, other) = if is_json { ("json", "toml") } else { ("toml", "json") };
+    // Of a ledger of this name that has gone.
+    let _ = fs::remove_file(beside(other));
+    let (own, text) = (beside(own), &space.definition);
+    if text.is_empty() || fs::read_to_string(&own).is_ok_and(|there| there == *text) {
+        return Ok(());
+    }
+    write_whole(&own, text.as_bytes()).map_err(|e| input(format!("cannot write {}: {e}", own.display())))
 }
 
 /// Refuses the ledger of another search.

@@ -69,6 +69,9 @@ class Sampler(BaseSampler):
     The parameters that every finished trial has are proposed together; others (conditional ones, and all of the first trial) are drawn
     by `independent`, random by default. Numbers are proposed on `levels` levels. Pruned trials count with the last value that they
     reported, failed ones as infeasible. Threads (`n_jobs`) may share it, and processes may share a study's storage.
+
+    A trial's constraints (`trial.set_constraint` of Optuna 5, or what `constraints_func` says of a finished trial) are limits of the search:
+    a value above 0 breaks one. A finished trial that lacks one which others have counts as infeasible.
     """
 
     def __init__(
@@ -78,15 +81,18 @@ class Sampler(BaseSampler):
         method: Optional[str] = None,
         levels: int = LEVELS,
         independent: Optional[BaseSampler] = None,
+        constraints_func: "Optional[Callable[[FrozenTrial], Sequence[float]]]" = None,
     ) -> None:
         if isinstance(levels, bool) or not isinstance(levels, int) or not 2 <= levels <= MOST:
             raise InputError(f"levels={levels!r}: 2 to {MOST}")
         if method is not None:
             # A name that is none is said now, and not by every trial.
-            Search({"a": [0, 1]}, minimise="value", method=method)
+            require = [] if constraints_func is None else ["constraint0 <= 0"]
+            Search({"a": [0, 1]}, minimise="value", require=require, method=method)
         self._seed = random.randrange(1 << 32) if seed is None else seed
         self._method, self._levels = method, levels
         self._independent = independent or RandomSampler(seed=seed)
+        self._constraints_func = constraints_func
         self._intersection = IntersectionSearchSpace(include_pruned=True)
         self._lock = threading.Lock()
         self._core: Optional[_Core] = None
@@ -102,8 +108,9 @@ class Sampler(BaseSampler):
         if not search_space:
             return {}
         with self._lock:
-            if self._core is None or not self._core.is_of(study, search_space):
-                self._core = _Core(study, search_space, self._levels, self._method, self._seed)
+            constraints = _constraints(study)
+            if self._core is None or not self._core.is_of(study, search_space, constraints):
+                self._core = _Core(study, search_space, constraints, self._levels, self._method, self._seed)
             self._core.hear(study, trial.number)
             return self._core.ask(trial.number)
 
@@ -119,6 +126,11 @@ class Sampler(BaseSampler):
         self, study: Study, trial: FrozenTrial, state: TrialState, values: "Optional[Sequence[float]]"
     ) -> None:
         self._independent.after_trial(study, trial, state, values)
+        if self._constraints_func is not None:
+            # Where Optuna's own samplers keep them, so that best_trial and the dashboard know them.
+            from optuna.samplers._base import _process_constraints_after_trial
+
+            _process_constraints_after_trial(self._constraints_func, study, trial, state)
 
     def reseed_rng(self) -> None:
         self._independent.reseed_rng()
@@ -133,17 +145,40 @@ class Sampler(BaseSampler):
         self._lock = threading.Lock()
 
 
+def _constraints_of(trial: FrozenTrial) -> "Dict[str, float]":
+    """A trial's constraints by name, those of `constraints_func` by number; above 0 is broken."""
+    values = {str(i): value for i, value in enumerate(trial.system_attrs.get("constraints") or ())}
+    for key, value in trial.system_attrs.items():
+        if key.startswith("constraints:"):
+            values[key[len("constraints:") :]] = value
+    return values
+
+
+def _constraints(study: Study) -> "List[str]":
+    """The names of the constraints that finished trials have."""
+    trials = study.get_trials(deepcopy=False)
+    return sorted({name for trial in trials if trial.state.is_finished() for name in _constraints_of(trial)})
+
+
 class _Core:
-    """A search by srnas over the parameters of a study."""
+    """A search by srnas over the parameters of a study, within its constraints."""
 
     def __init__(
-        self, study: Study, space: "Dict[str, BaseDistribution]", levels: int, method: Optional[str], seed: int
+        self,
+        study: Study,
+        space: "Dict[str, BaseDistribution]",
+        constraints: "List[str]",
+        levels: int,
+        method: Optional[str],
+        seed: int,
     ) -> None:
         self._study, self._directions, self._space = study.study_name, list(study.directions), dict(space)
         self._levels = {name: _Levels(name, distribution, levels) for name, distribution in space.items()}
         names = [f"value{i}" for i in range(len(self._directions))]
         least = [direction == StudyDirection.MINIMIZE for direction in self._directions]
         self._metrics = names
+        # Their names are anybody's: not every one is that of a metric.
+        self._constraints = {name: f"constraint{i}" for i, name in enumerate(constraints)}
         decisions = {
             name: Choice(list(range(len(levels.values))), ordered=levels.ordered)
             for name, levels in self._levels.items()
@@ -152,15 +187,17 @@ class _Core:
             Space(decisions, name="study"),
             minimise=[name for name, less in zip(names, least) if less],
             maximise=[name for name, less in zip(names, least) if not less],
+            require=[f"{metric} <= 0" for metric in self._constraints.values()],
             method=method,
             seed=seed,
         )
         self._heard: "set[int]" = set()
         self._asked: "Dict[int, LocalTrial]" = {}
 
-    def is_of(self, study: Study, space: "Dict[str, BaseDistribution]") -> bool:
-        """Whether it is for these parameters of this study."""
-        return (self._study, self._directions, self._space) == (study.study_name, list(study.directions), space)
+    def is_of(self, study: Study, space: "Dict[str, BaseDistribution]", constraints: "List[str]") -> bool:
+        """Whether it is for these parameters and constraints of this study."""
+        mine = (self._study, self._directions, self._space, list(self._constraints))
+        return mine == (study.study_name, list(study.directions), space, constraints)
 
     def hear(self, study: Study, me: int) -> None:
         """Takes in what has ended since, in the order in which it did, and what others measure now."""
@@ -197,11 +234,15 @@ class _Core:
         if asked is not None and asked.architecture != architecture:
             # Somebody had it otherwise.
             asked.give_up()
-        values = self._values(trial)
+        values, constraints = self._values(trial), _constraints_of(trial)
+        lacks = [name for name in self._constraints if name not in constraints]
         if values is None:
             self._search.tell(architecture, infeasible="it was pruned" if trial.state == TrialState.PRUNED else "it failed")
+        elif lacks:
+            self._search.tell(architecture, infeasible=f"it does not say the constraint {lacks[0]}")
         else:
-            self._search.tell(architecture, dict(zip(self._metrics, values)))
+            limits = {metric: constraints[name] for name, metric in self._constraints.items()}
+            self._search.tell(architecture, {**dict(zip(self._metrics, values)), **limits})
 
     def _values(self, trial: FrozenTrial) -> "Optional[List[float]]":
         if trial.state == TrialState.COMPLETE:

@@ -14,7 +14,7 @@ use srnas_oracle::{
     benchmark::{BenchmarkError, EXTENSION},
     built_in::{self, BuiltIn, GenerateError, Generated, Progress},
     catalog::Catalog,
-    fashion_wrn::{self, Making},
+    wrn_tables::{self, Making, Size, WrnTable},
 };
 use std::{
     path::{Path, PathBuf},
@@ -27,7 +27,9 @@ type Make<'a> =
     &'a (dyn Fn(&Path, &AtomicBool, &(dyn Fn(Progress) + Sync)) -> Result<Generated, GenerateError> + Sync);
 
 fn names() -> PossibleValuesParser {
-    PossibleValuesParser::new(built_in::ALL.iter().map(|own| own.name).chain([fashion_wrn::BENCHMARK]))
+    PossibleValuesParser::new(
+        built_in::ALL.iter().map(|own| own.name).chain(wrn_tables::ALL.iter().map(|table| table.name)),
+    )
 }
 
 #[derive(Debug, Args)]
@@ -35,20 +37,28 @@ pub(super) struct Generate {
     /// The benchmark
     #[arg(value_parser = names())]
     benchmark: String,
-    /// Where to write it; the trainings so far are kept beside it [default: its name, with .safetensors, in this folder; of fashion-wrn
-    /// where imports go, so that it is found]
+    /// Where to write it; the trainings so far are kept beside it [default: its name, with .safetensors, in this folder; of what is made of
+    /// your images where imports go, so that it is found]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Of fashion-wrn: the folder with the four files of Fashion-MNIST, compressed or not [default: where the Debian package
-    /// dataset-fashion-mnist puts them, /usr/share/datasets/fashion-mnist]
+    /// Of cifar10-wrn, cifar100-wrn and fashion-wrn: the folder with the images. CIFAR's binary version, unpacked; or the four files of
+    /// Fashion-MNIST, compressed or not [default: of fashion-wrn where the Debian package dataset-fashion-mnist puts them,
+    /// /usr/share/datasets/fashion-mnist]
     #[arg(long, value_name = "DIR")]
     images: Option<PathBuf>,
-    /// Of fashion-wrn: how many of the 1,458 networks to train, drawn from all; more of them are more of the same [default: 260]
+    /// Of these: how many of the 1,458 networks to train, drawn from all; more of them are more of the same [default: 260]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     shapes: Option<u32>,
-    /// Of fashion-wrn: trainings of each network [default: 1]
+    /// Of these: trainings of each network [default: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16))]
     seeds: Option<u32>,
+    /// Of these: how many images to train on, the first of those there are; a training takes as many times longer [default: 5000 of
+    /// CIFAR's 25,000, 897 of Fashion-MNIST]
+    #[arg(long, value_name = "N")]
+    train_images: Option<usize>,
+    /// Of these: how many validation images and as many test images to attack [default: 96]
+    #[arg(long, value_name = "N")]
+    attack_images: Option<usize>,
     /// Overwrite the file that is there already
     #[arg(long)]
     replace: bool,
@@ -60,11 +70,15 @@ pub(super) struct Generate {
 impl Generate {
     pub(super) fn run(&self, catalog: &Catalog, out: &mut Output) -> anyhow::Result<()> {
         let name = &self.benchmark;
-        let Some(own) = BuiltIn::of(name) else { return self.of_images(catalog, out) };
-        if self.images.is_some() || self.shapes.is_some() || self.seeds.is_some() {
+        if let Some(table) = WrnTable::of(name) {
+            return self.of_images(table, catalog, out);
+        }
+        let own = BuiltIn::of(name).context("no such benchmark")?;
+        let size = [self.train_images, self.attack_images, self.shapes.map(|n| n as usize)];
+        if self.images.is_some() || self.seeds.is_some() || size.iter().any(Option::is_some) {
+            let made = wrn_tables::ALL.each_ref().map(|table| table.name).join(", ");
             let text = format!(
-                "--images, --shapes and --seeds go with {}; {name} is made as it is built in",
-                fashion_wrn::BENCHMARK
+                "--images, --shapes, --seeds, --train-images and --attack-images go with {made}; {name} is made as it is built in"
             );
             return Err(Usage(text).into());
         }
@@ -73,17 +87,28 @@ impl Generate {
         self.make(&file, &own.generate, out)
     }
 
-    /// Makes the one that is of images which the program has not.
-    fn of_images(&self, catalog: &Catalog, out: &mut Output) -> anyhow::Result<()> {
-        let file = self.out.clone().map_or_else(|| place(catalog, &self.benchmark), Ok)?;
+    /// Makes one of those that are of images which the program has not.
+    fn of_images(&self, table: &'static WrnTable, catalog: &Catalog, out: &mut Output) -> anyhow::Result<()> {
+        let file = self.out.clone().map_or_else(|| place(catalog, table.name), Ok)?;
         self.check_new(&file)?;
-        let images = self.images.clone().unwrap_or_else(Making::usual_folder);
-        let (shapes, seeds) = (self.shapes.map(|n| n as usize), self.seeds.map(u64::from));
-        let making = Making::new(&images, shapes, seeds).map_err(|e| Usage(with_causes(&e)))?;
-        let (trainings, minutes) = making.expected();
+        let Some(images) = self.images.clone().or_else(|| table.usual_folder()) else {
+            return Err(Usage(format!("{} wants --images DIR: {}", table.name, table.needs)).into());
+        };
+        let size = Size {
+            shapes: self.shapes.map(|n| n as usize),
+            seeds: self.seeds.map(u64::from),
+            train_images: self.train_images,
+            attack_images: self.attack_images,
+        };
+        let making = Making::new(table, &images, size).map_err(|e| Usage(with_causes(&e)))?;
+        let [train, attacked] = making.images();
         tracing::info!(
-            "{trainings} trainings, about {minutes:.0} minutes of one core in all; each is kept as it ends, and the same command goes on after \
-             an interruption"
+            "{} trainings on {train} images each, {attacked} of each split attacked; timing some networks on this machine",
+            making.trainings()
+        );
+        tracing::info!(
+            "at most about {} of one core that does nothing else; each training is kept as it ends, and the same command goes on after an interruption",
+            span(making.seconds()?)
         );
         self.make(&file, &|journal, stop, progress| making.generate(journal, stop, progress), out)
     }
@@ -151,5 +176,14 @@ impl Generate {
         out.line(format!(
             "wrote  {place}: {classes} classes, {metrics} metrics, {size}, in {seconds:.0} s; {diverged} diverged"
         ))
+    }
+}
+
+/// A time as people say it.
+fn span(seconds: f64) -> String {
+    match seconds {
+        seconds if seconds < 120.0 => format!("{:.0} seconds", seconds.max(2.0)),
+        seconds if seconds < 7200.0 => format!("{:.0} minutes", seconds / 60.0),
+        seconds => format!("{:.0} hours", seconds / 3600.0),
     }
 }

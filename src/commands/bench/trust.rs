@@ -8,8 +8,8 @@ use srnas_oracle::{
     agreement::{Alike, agreement, alike},
     benchmark::{Benchmark, MetricView},
     built_in::BuiltIn,
-    fashion_wrn::{self, Making},
     verify::verify,
+    wrn_tables::{Making, Size, WrnTable},
 };
 use std::path::Path;
 
@@ -104,17 +104,15 @@ pub(super) fn check(
     if let Some(own) = BuiltIn::of(benchmark.name()) {
         checks.extend((own.retrain)(benchmark, retrain, draw)?);
     }
-    if benchmark.name() == fashion_wrn::BENCHMARK {
-        let usual = Making::usual_folder();
-        match images.or(usual.exists().then_some(&usual)) {
+    if let Some(table) = WrnTable::of(benchmark.name()) {
+        let usual = table.usual_folder().filter(|folder| folder.exists());
+        match images.map(Path::to_path_buf).or(usual) {
             Some(images) => {
-                let making = Making::new(images, None, None).map_err(|e| Usage(with_causes(&e)))?;
+                let making =
+                    Making::new(table, &images, Size::of(benchmark)).map_err(|e| Usage(with_causes(&e)))?;
                 checks.extend(making.retrain(benchmark, retrain, draw)?);
             }
-            None => tracing::warn!(
-                "nothing is trained again: {} is not there; --images names a folder with Fashion-MNIST",
-                usual.display()
-            ),
+            None => tracing::warn!("nothing is trained again: give --images DIR, {}", table.needs),
         }
     }
     if out.json {

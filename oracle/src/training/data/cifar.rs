@@ -97,7 +97,11 @@ fn load(
 fn parse(path: &Path, bytes: &[u8], format: &Format, split: &mut Split) -> Result<(), DataError> {
     let record = format.labels + IMAGE;
     if bytes.is_empty() || !bytes.len().is_multiple_of(record) {
-        let reason = format!("its {} bytes are not whole records of {record}", bytes.len());
+        let reason = format!(
+            "its {} bytes are not whole records of {record}, the labels and 32×32 pixels in three colours of an image: it is cut short, or has \
+             images of another size",
+            bytes.len()
+        );
         return Err(DataError::malformed(path, reason));
     }
     for (index, record) in bytes.chunks_exact(record).enumerate() {

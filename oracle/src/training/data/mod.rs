@@ -135,6 +135,17 @@ impl ImageSet {
         Batch { pixels, labels, width }
     }
 
+    /// Only the first so many images of each split: to train on, for validation, for the test; all where there are fewer.
+    pub fn first(mut self, images: [usize; 3]) -> Self {
+        let length = self.image_len();
+        for (split, images) in [&mut self.train, &mut self.validation, &mut self.test].into_iter().zip(images)
+        {
+            split.labels.truncate(images);
+            split.pixels.truncate(split.len() * length);
+        }
+        self
+    }
+
     /// The images of a split of these indices.
     pub fn some(&self, split: &Split, indices: &[usize]) -> Split {
         let length = self.image_len();

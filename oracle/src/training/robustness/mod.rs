@@ -89,6 +89,16 @@ impl Strong {
         }
     }
 
+    /// How many passes forward through a network it takes where no image falls; one backward is two.
+    fn passes(self) -> usize {
+        match self {
+            Self::Fgsm => 3,
+            Self::Pgd(steps) | Self::Cw(steps) | Self::ApgdCe(steps) => 3 * steps,
+            Self::ApgdDlr(steps, targets) => 3 * steps * targets,
+            Self::Square(queries) => queries,
+        }
+    }
+
     fn checked(self) -> Result<Self, String> {
         let counts = match self {
             Self::Fgsm => [1, 1],
@@ -211,6 +221,13 @@ impl Robustness {
             }
         }
         Ok(())
+    }
+
+    /// How many passes of [`BLOCK`] images forward through a network it takes, of a split of so many images, where none of them falls.
+    pub(super) fn passes(&self, images: usize) -> usize {
+        let batches = self.images.unwrap_or(usize::MAX).min(images).div_ceil(BLOCK);
+        let attacks: usize = self.attacks.iter().map(|attack| attack.passes()).sum();
+        attacks * self.epsilon.len() * batches
     }
 
     /// The attack of which the Lipschitz term takes the attacked images: the first along the cross-entropy in steps.

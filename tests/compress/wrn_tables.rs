@@ -1,4 +1,4 @@
-//! `fashion-wrn`: a benchmark that whoever has the images makes with one command.
+//! `fashion-wrn`, `cifar10-wrn` and `cifar100-wrn`: benchmarks that whoever has the images makes with one command.
 
 use crate::harness::{Process, SOON, command, failure, output, stdout, text};
 use serde_json::Value;
@@ -24,8 +24,56 @@ fn write_images(folder: &Path, side: u32) {
     }
 }
 
+/// CIFAR's files with so many records of so many bytes each, which begin with these labels; the last file is the test set.
+fn write_cifar(folder: &Path, labels: &[u8], bytes: usize) {
+    let batches = (1..=5).map(|batch| format!("data_batch_{batch}.bin"));
+    let (files, images): (Vec<String>, usize) = match labels.len() {
+        1 => (batches.chain(["test_batch.bin".into()]).collect(), 4),
+        _ => (["train.bin", "test.bin"].map(String::from).into(), 4),
+    };
+    fs::create_dir_all(folder).unwrap();
+    for file in files {
+        let record = [labels, &vec![7; bytes - labels.len()]].concat();
+        fs::write(folder.join(file), record.repeat(images)).unwrap();
+    }
+}
+
 #[test]
-fn what_it_cannot_be_made_of_is_said() {
+fn what_a_table_of_cifar_cannot_be_made_of_is_said() {
+    let folder = TempDir::new().unwrap();
+    let images = |name: &str| folder.path().join(name);
+    fs::create_dir(images("empty")).unwrap();
+    write_cifar(&images("small"), &[3], 1 + 3 * 28 * 28);
+    write_cifar(&images("labels"), &[10], 3073);
+    write_cifar(&images("other"), &[3], 3073);
+    write_cifar(&images("fine"), &[0, 100], 3074);
+    write_cifar(&images("cut"), &[0, 99], 3074);
+    let cut = images("cut").join("train.bin");
+    fs::write(&cut, &fs::read(&cut).unwrap()[..9000]).unwrap();
+    for (arguments, says) in [
+        (&["cifar10-wrn"][..], &["wants --images DIR", "cifar-10-binary.tar.gz"][..]),
+        (&["cifar10-wrn", "--images", "empty"], &["data_batch_1.bin is missing", "cifar-10-binary.tar.gz"]),
+        (&["cifar100-wrn", "--images", "nowhere"], &["train.bin is missing", "cifar-100-binary.tar.gz"]),
+        (&["cifar10-wrn", "--images", "small"], &["not whole records of 3073", "images of another size"]),
+        (&["cifar100-wrn", "--images", "cut"], &["its 9000 bytes", "cut short"]),
+        (&["cifar10-wrn", "--images", "labels"], &["image 0 has the label 10 of 10 classes"]),
+        (&["cifar100-wrn", "--images", "fine"], &["image 0 has the label 100 of 100 classes"]),
+        (&["cifar10-wrn", "--images", "other"], &["is damaged, or another data set"]),
+        (&["digits", "--train-images", "100"], &["cifar10-wrn, cifar100-wrn, fashion-wrn"]),
+    ] {
+        let generate = [&["bench", "--bench-dir", "tables", "generate"], arguments].concat();
+        let (code, said) = failure(&output(folder.path(), &generate));
+        assert!(code == 2 && says.iter().all(|text| said.contains(text)), "{arguments:?}: {code} {said}");
+    }
+    // Nothing was begun.
+    assert!(!images("tables").exists());
+    let compare = ["compare", "--task", "cifar100-wrn/val/worst@8", "--out", "r"];
+    let (_, said) = failure(&output(folder.path(), &compare));
+    assert!(said.contains("make it with `srnas bench generate cifar100-wrn`"), "{said}");
+}
+
+#[test]
+fn what_fashion_wrn_cannot_be_made_of_is_said() {
     let folder = TempDir::new().unwrap();
     fs::create_dir(folder.path().join("images")).unwrap();
     write_images(&folder.path().join("images"), 32);
@@ -42,7 +90,7 @@ fn what_it_cannot_be_made_of_is_said() {
         ),
         (&["fashion-wrn", "--images", "images", "--shapes", "2000"], &["the space has 1458 networks"]),
         (&["fashion-wrn", "--shapes", "0"], &["--shapes"]),
-        (&["digits-wrn", "--seeds", "1"], &["go with fashion-wrn"]),
+        (&["digits-wrn", "--seeds", "1"], &["go with cifar10-wrn, cifar100-wrn, fashion-wrn"]),
     ] {
         let (code, said) = generate(arguments);
         assert!(code == 2 && says.iter().all(|text| said.contains(text)), "{arguments:?}: {code} {said}");
@@ -66,9 +114,8 @@ fn it_is_made_over_a_kill_and_searched() {
     };
     let (images, folder) = (images.to_str().unwrap(), TempDir::new().unwrap());
     let here = ["--out", "fashion-wrn.safetensors", "--images", images];
-    let generate =
-        [&["bench", "generate", "fashion-wrn", "--shapes", "6", "--seeds", "1", "--threads", "1"], &here[..]];
-    let generate = generate.concat();
+    let size = ["--shapes", "6", "--train-images", "640", "--attack-images", "64", "--threads", "1"];
+    let generate = [&["bench", "generate", "fashion-wrn"], &size[..], &here].concat();
     let journal = folder.path().join("fashion-wrn.trainings.jsonl");
     let trained = || fs::read_to_string(&journal).map_or(0, |text| text.lines().count().saturating_sub(1));
     let mut first = Process::start(command(folder.path(), &generate));
@@ -81,7 +128,9 @@ fn it_is_made_over_a_kill_and_searched() {
     assert!(trained() >= 2 && !folder.path().join("fashion-wrn.safetensors").exists());
     let second = output(folder.path(), &generate);
     assert!(second.status.success(), "{}", text(&second.stderr));
-    assert!(text(&second.stderr).contains("6 trainings, about"), "{}", text(&second.stderr));
+    let said = text(&second.stderr);
+    let announced = "6 trainings on 640 images each, 64 of each split attacked";
+    assert!(said.contains(announced) && said.contains("at most about"), "{said}");
     assert!(stdout(&second).contains("6 of 1,458 classes"), "{}", stdout(&second));
     assert!(!journal.exists());
     // What was trained before the kill is in the table as it was then.
