@@ -617,3 +617,8 @@ def test_a_space_of_ones_own_is_kept_beside_the_ledger(tmp_path):
             assert beside.read_text() == search.space.to_toml()
     with srnas.Search("nb201", minimise="loss", ledger=tmp_path / "known.sqlite"):
         assert not (tmp_path / "known.sqlite.space.toml").exists()
+
+
+def test_a_database_that_searches_share_is_for_the_program():
+    with pytest.raises(srnas.InputError, match="srnas search --oracle remote"):
+        srnas.Search(SPACE, minimise="loss", ledger="postgres://ada@db/nas")

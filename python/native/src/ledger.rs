@@ -7,7 +7,7 @@ use crate::{
 use pyo3::PyErr;
 use sha2::{Digest, Sha256};
 use srnas_basics::{files::write_whole, text::hex};
-use srnas_ledger::{AskedRecord, Database, LedgerError, RunRecord, fits};
+use srnas_ledger::{AskedRecord, Database, LedgerError, RunRecord, fits, shared::Address};
 use srnas_search::{Goal, Journal, Measured, Values};
 use srnas_space::SearchSpace;
 use srnas_task::{Count, Fidelities, Training};
@@ -58,6 +58,12 @@ impl Ledger {
     ) -> Result<(Self, Kept), PyErr> {
         let mut ledger = Self { space: space.space.clone(), fidelities: fidelities.clone(), file: None };
         let Some(path) = path else { return Ok((ledger, Kept::default())) };
+        if Address::is_meant(&path.to_string_lossy()) {
+            return Err(input(
+                "a ledger here is a file; measurements are shared through PostgreSQL by the program: `srnas search --oracle remote \
+                 --ledger postgres://…`, asked by srnas.connect()",
+            ));
+        }
         let lock = hold(path)?;
         let run = run_of(path, space, goal, fidelities, seed);
         let there = path.metadata().is_ok_and(|file| file.len() > 0);
