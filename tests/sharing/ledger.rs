@@ -252,6 +252,12 @@ fn newer_tables_wrong_passwords_and_databases_that_are_not_there_are_said() {
     };
     let said = refused(&format!("{}/nas", server.place("wrong")));
     assert!(said.contains("password authentication failed") && !said.contains("wrong"), "{said}");
+    let without = address.replace(":ada@", "@");
+    if std::env::var_os("PGPASSWORD").is_none() {
+        assert!(
+            refused(&without).ends_with("it wants a password: set PGPASSWORD, or write it into the address")
+        );
+    }
     assert!(refused(&format!("{}/none", server.place("ada"))).contains("database \"none\" does not exist"));
     assert!(refused("postgres://127.0.0.1:1/nas").contains("refused"));
     // Who may not make tables is told so; once they are there, reading and writing are enough.

@@ -117,6 +117,7 @@ fn searches_at_once_measure_nothing_twice_and_each_knows_what_the_others_found()
     let ended: Vec<Output> = begun.into_iter().map(|child| child.wait_with_output().unwrap()).collect();
     for (out, run_dir) in ended.iter().zip(["a", "b", "c"]) {
         assert_eq!(summary(out)["spent"], 6.0, "{run_dir}: {}", text(&out.stderr));
+        assert!(stdout(out).contains("\"elsewhere\":true") && stdout(out).contains("\"elsewhere\":false"));
         let (paid, all) = setup.answers(run_dir);
         assert!(paid == 6 && all > 6, "{run_dir}: {paid} of {all}");
     }

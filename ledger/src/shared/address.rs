@@ -57,7 +57,16 @@ impl Address {
             SslMode::Disable => self.config.connect(NoTls),
             _ => self.config.connect(MakeRustlsConnect::new(self.tls().map_err(|e| self.failed(e))?)),
         };
-        connected.map_err(|error| self.failed(super::in_words(&error)))
+        connected.map_err(|error| {
+            let said = super::in_words(&error);
+            self.failed(match self.config.get_password() {
+                // The server asks for one.
+                None if said.ends_with("password missing") => {
+                    "it wants a password: set PGPASSWORD, or write it into the address".into()
+                }
+                _ => said,
+            })
+        })
     }
 
     /// An error of the ledger that is there.

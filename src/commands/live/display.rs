@@ -1,19 +1,21 @@
 //! What a search by a costly oracle shows while it goes on and at its end.
 
+mod remarks;
+
 use super::alone::Alone;
 use indicatif::{HumanDuration, ProgressBar, ProgressState, ProgressStyle};
+use remarks::Remarks;
 use serde_json::json;
 use srnas_basics::{names::did_you_mean, text::number};
-use srnas_oracle::{command::STOPPED_AT, costly::RESUMED_FROM, training::METRIC_ACCURACY};
+use srnas_oracle::{command::STOPPED_AT, training::METRIC_ACCURACY};
 use srnas_search::{
-    Enough, Event, Goal, HOPELESS, Limit, LiveSearch, Measured, MethodSpec,
-    report::{Row, Said, SearchReport, Shorter},
+    Enough, Event, Goal, Limit, LiveSearch, Measured, MethodSpec,
+    report::{Row, Said, SearchReport},
 };
 use srnas_space::SearchSpace;
-use srnas_task::{Fidelities, Fidelity};
+use srnas_task::Fidelities;
 use srnas_telemetry as telemetry;
 use std::{
-    collections::HashMap,
     fmt,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -81,21 +83,6 @@ struct Now {
     enough: Option<Enough>,
     /// Whether it is decided if the metrics at which the search ends are reported.
     reports: bool,
-}
-
-/// What is said once, if it turns out.
-#[derive(Default)]
-struct Remarks {
-    /// Everything, until both of these are decided.
-    known: Vec<Measured>,
-    /// Whether it is decided if full trainings say what short ones said.
-    identical: bool,
-    /// Whether it was said that a training cannot have gone on after what it says.
-    not_resumed: bool,
-    /// Whether it is decided if short trainings have a value.
-    hopeless: bool,
-    /// Seconds and number of the measurements of this call, by fidelity.
-    seconds: HashMap<Fidelity, (f64, usize)>,
 }
 
 impl Display {
@@ -235,6 +222,10 @@ impl Display {
             self.check_reported(&mut now, &row);
             self.show(&now);
         }
+        let took = match measured.is_elsewhere() {
+            true => "from elsewhere".to_string(),
+            false => format!("{seconds:.1} s"),
+        };
         match (self.bar.is_hidden(), short) {
             (true, _) if telemetry::for_machines() => {
                 let (value, infeasible) = match &row.said {
@@ -252,12 +243,13 @@ impl Display {
                     architecture = row.architecture.as_str(),
                     trained = short.then(|| self.fidelities.name(measured.training.fidelity)),
                     seconds,
+                    elsewhere = measured.is_elsewhere(),
                     "measured"
                 );
             }
-            (true, false) => info!("{done} measured · {said} · {} · {seconds:.1} s", row.architecture),
+            (true, false) => info!("{done} measured · {said} · {} · {took}", row.architecture),
             (true, true) => info!(
-                "{spent:.2} of {budget} paid · {} · {said} · {} · {seconds:.1} s",
+                "{spent:.2} of {budget} paid · {} · {said} · {} · {took}",
                 self.fidelities.name(measured.training.fidelity),
                 row.architecture
             ),
@@ -274,7 +266,7 @@ impl Display {
             };
             let mut line = json!({
                 "architecture": row.architecture, "decisions": row.decisions, "metrics": row.metrics,
-                "infeasible": infeasible, "seconds": seconds,
+                "infeasible": infeasible, "seconds": seconds, "elsewhere": measured.is_elsewhere(),
             });
             if short {
                 line["trained"] = row.trained.into();
@@ -282,70 +274,6 @@ impl Display {
             }
             println!("{line}");
         }
-    }
-
-    /// Says once that a program is charged for the whole of what it says it only went on with.
-    fn not_resumed(&self, said: f64) {
-        let mut remarks = self.remarks.lock().unwrap_or_else(PoisonError::into_inner);
-        if !std::mem::replace(&mut remarks.not_resumed, true) {
-            warn!(
-                "a training says `{RESUMED_FROM}` {said}, and no shorter training of that length was made of its architecture: it \
-                 is counted as a whole one; say what $SRNAS_RESUME_FIDELITY says, or 0"
-            );
-        }
-    }
-
-    /// Says once what looks wrong with the shorter trainings.
-    fn remark(&self, measured: &Measured, seconds: f64) {
-        let mut remarks = self.remarks.lock().unwrap_or_else(PoisonError::into_inner);
-        // A training that went on took part of its time before.
-        if measured.cost + 1e-6 >= self.fidelities.cost(measured.training.fidelity) {
-            let (sum, number) = remarks.seconds.entry(measured.training.fidelity).or_default();
-            (*sum, *number) = (*sum + seconds, *number + 1);
-        }
-        if remarks.identical && remarks.hopeless {
-            return;
-        }
-        remarks.known.push(measured.clone());
-        let shorter = Shorter::all(&self.fidelities, self.goal.first(), &remarks.known);
-        let agreement = |s: &Shorter| s.agreement.map(|agreement| agreement.identical);
-        if let Some(seen) = shorter.iter().find(|s| agreement(s).is_some()).filter(|_| !remarks.identical) {
-            remarks.identical = true;
-            if agreement(seen) == Some(true) {
-                warn!("{}", seen.in_words());
-            }
-        }
-        let Some(first) = shorter.first().filter(|_| !remarks.hopeless) else { return };
-        if first.infeasible < first.trained {
-            remarks.hopeless = true;
-        } else if first.trained >= HOPELESS {
-            remarks.hopeless = true;
-            let reason = remarks.known.iter().find_map(|m| self.goal.values(&m.answer).err());
-            warn!(
-                "none of the first {HOPELESS} shorter trainings has a value ({}): from here on, full ones only",
-                reason.unwrap_or_default()
-            );
-        }
-    }
-
-    /// What shorter trainings took by the clock, where that is far from what the budget counts.
-    fn by_the_clock(&self) -> Option<String> {
-        let remarks = self.remarks.lock().unwrap_or_else(PoisonError::into_inner);
-        let mean = |fidelity| remarks.seconds.get(&fidelity).map(|(sum, number)| sum / *number as f64);
-        let full = mean(Fidelity::Full)?;
-        let of = |fidelity: Fidelity| {
-            let (share, counted) = (mean(fidelity)? / full, self.fidelities.cost(fidelity));
-            let far = !(0.5..=2.0).contains(&(share / counted));
-            let name = self.fidelities.name(fidelity);
-            far.then(|| {
-                format!(
-                    "By the clock a training of {name} took {:.0} % of a full one's time; the budget counts {:.0} %.",
-                    100.0 * share,
-                    100.0 * counted
-                )
-            })
-        };
-        self.fidelities.all().filter(|fidelity| !fidelity.is_full()).find_map(of)
     }
 
     /// How many of what is known was measured elsewhere, in words.
