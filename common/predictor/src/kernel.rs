@@ -1,4 +1,5 @@
-//! The kernel of choice counts and Hamming distance on active forms (methods: 0.8·exp(−c/ℓ) + 0.2·exp(−h/ℓ)).
+//! The kernel of choice counts and Hamming distance on active forms (methods: 0.8·exp(−c/ℓ) + 0.2·exp(−h/ℓ)); where some decisions
+//! are numbers, the first is smooth in them.
 //!
 //! Distances are small whole numbers, so the exponentials are looked up, and architectures are kept one column each so
 //! that a row of the kernel is a few passes over bytes.
@@ -93,13 +94,24 @@ impl Kernel {
         let furthest = space.most_squared_count_distance().min(usize::from(u16::MAX));
         let half = decisions as f32 / 2.0;
         let (count_length, hamming_length) = (settings.count_length * half, settings.hamming_length * half);
+        let unit = space.count_unit();
+        let by_count = |squared: usize| {
+            let apart = (squared as f32).sqrt() / f32::from(unit) / count_length;
+            match unit {
+                1 => (-apart).exp(),
+                // What depends on numbers is smooth in them: Matérn 5/2 (Rasmussen & Williams 2006, 4.17).
+                _ => {
+                    let scaled = 5f32.sqrt() * apart;
+                    (1.0 + scaled + scaled * scaled / 3.0) * (-scaled).exp()
+                }
+            }
+        };
+        let share = settings.count_share;
         Self {
             by_hamming: (0..=decisions)
-                .map(|h| (1.0 - settings.count_share) * (-(h as f32) / hamming_length).exp())
+                .map(|h| (1.0 - share) * (-(h as f32) / hamming_length).exp())
                 .collect(),
-            by_squared_count_distance: (0..=furthest)
-                .map(|c2| settings.count_share * (-(c2 as f32).sqrt() / count_length).exp())
-                .collect(),
+            by_squared_count_distance: (0..=furthest).map(|c2| share * by_count(c2)).collect(),
         }
     }
 
@@ -209,6 +221,37 @@ mod tests {
         Kernel::new(&PlainSettings::default(), &space).row(&Forms::new(&space, 2), 0, &form, &mut row);
         assert!(row[0] > 0.0 && row[0] < 0.8 * (-14f32.sqrt() / 1.5).exp() + 0.2);
         assert_eq!(space.most_squared_count_distance(), 4 * 4 + 2);
+    }
+
+    #[test]
+    fn numbers_are_near_where_they_are_near_and_each_is_its_own() {
+        let levels: Vec<String> = (0..33).map(|level| level.to_string()).collect();
+        let levels: Vec<&str> = levels.iter().map(String::as_str).collect();
+        let number = |name: &str| Decision { ordered: true, ..Decision::new(name, &levels) };
+        let decisions = vec![number("x"), number("y"), Decision::new("op", &["conv", "pool"])];
+        let space = Conditional::space("made-up", decisions, vec![]).unwrap();
+        assert_eq!((space.count_features(), space.count_unit()), (4, 16));
+        let kernel = Kernel::new(&PlainSettings::default(), &space);
+        let k = |a: &Choices, b: &Choices| {
+            let (mut forms, mut form, mut row) = (Forms::new(&space, 1), Form::new(&space), [0.0]);
+            form.assign(&space, b);
+            forms.set(0, &form);
+            form.assign(&space, a);
+            kernel.row(&forms, 0, &form, &mut row);
+            row[0]
+        };
+        let apart = |levels: u8| k(&[8, 20, 0], &[8 + levels, 20, 0]);
+        assert!((apart(0) - 1.0).abs() < 1e-6);
+        // A level of 32 is a quarter of a count, and half the decisions are 1.5.
+        let scaled = 5f32.sqrt() * 0.25 / 1.5;
+        let expected =
+            0.8 * (1.0 + scaled + scaled * scaled / 3.0) * (-scaled).exp() + 0.2 * (-1f32 / 1.5).exp();
+        assert!((apart(1) - expected).abs() < 1e-6, "{} instead of {expected}", apart(1));
+        assert!((0..24).all(|levels| apart(levels) > apart(levels + 1)));
+        // Exchanged, they are not the same: how many there are of a number says nothing.
+        assert!(k(&[4, 28, 0], &[28, 4, 0]) < k(&[4, 28, 0], &[6, 26, 0]));
+        assert!(k(&[0, 0, 0], &[32, 32, 1]) > 0.0 && k(&[0, 0, 0], &[32, 32, 1]) < 0.05);
+        assert_eq!(space.most_squared_count_distance(), 16 * 16 * (64 + 64 + 2));
     }
 
     #[test]

@@ -36,7 +36,8 @@ pub fn write_predictor_inputs(
     }
     let mut counts = vec![0; space.count_features()];
     space.count_choices(active, &mut counts);
-    out.extend(counts.iter().map(|&c| f32::from(c) / space.len() as f32));
+    let unit = f32::from(space.count_unit());
+    out.extend(counts.iter().map(|&c| f32::from(c) / unit / space.len() as f32));
 }
 
 impl Prior {

@@ -49,7 +49,19 @@ pub struct Decision {
     pub ordered: bool,
 }
 
+/// An ordered decision of more choices is a number, and not some sizes: what matters is how far along it is.
+const SIZES: usize = 6;
+/// From one end to the other such a decision is as far as so many counts (docs/results.md says what others made of it).
+const SPAN: usize = 8;
+/// And a count has so many parts then; counts above 15 are no longer told apart.
+const PARTS: u8 = 16;
+
 impl Decision {
+    /// Whether it is a number with so many levels that how far apart two of them are matters, and not which they are.
+    pub fn is_fine(&self) -> bool {
+        self.ordered && self.choices.len() > SIZES
+    }
+
     /// A decision from its name and the names of its choices.
     pub fn new(name: impl Into<String>, choices: &[&str]) -> Self {
         Self {
@@ -197,11 +209,14 @@ impl SearchSpace {
         let mut lists: Vec<(&Decision, usize)> = Vec::new();
         let (mut vocabularies, mut count_offsets, mut counts) = (Vec::new(), Vec::new(), 0);
         for d in &decisions {
-            let known =
-                lists.iter().position(|(list, _)| list.choices == d.choices && list.ordered == d.ordered);
+            // How many there are of a number says nothing: each range is one of its own.
+            let known = lists
+                .iter()
+                .position(|(list, _)| list.choices == d.choices && list.ordered == d.ordered)
+                .filter(|_| !d.is_fine());
             let vocabulary = known.unwrap_or_else(|| {
                 lists.push((d, counts));
-                counts += d.choices.len();
+                counts += if d.is_fine() { 1 } else { d.choices.len() };
                 lists.len() - 1
             });
             vocabularies.push(vocabulary);
@@ -346,29 +361,47 @@ impl SearchSpace {
         self.rules.is_inactive(choices, decision)
     }
 
-    /// Counts, for each choice of each vocabulary, how often it occurs: u8 [`Self::count_features`]. Where choices are
-    /// ordered, how often it or a later one does: the counts of neighbours differ less than those of the two ends.
+    /// Counts, for each choice of each vocabulary, how often it occurs, in units of [`Self::count_unit`]: u8
+    /// [`Self::count_features`]. Where choices are ordered, how often it or a later one does: the counts of neighbours differ less
+    /// than those of the two ends. A [fine](Decision::is_fine) decision has one count instead, how far along its order it is.
     pub fn count_choices(&self, choices: &Choices, counts: &mut [u8]) {
         counts.fill(0);
+        let unit = self.count_unit();
         for ((&choice, &offset), decision) in choices.iter().zip(&self.count_offsets).zip(&self.decisions) {
+            if decision.is_fine() {
+                let last = decision.choices.len() - 1;
+                counts[offset] = ((usize::from(choice) * SPAN * usize::from(unit) + last / 2) / last) as u8;
+                continue;
+            }
             let (first, last) = (if decision.ordered { 0 } else { choice }, choice);
             for count in &mut counts[offset + first as usize..=offset + last as usize] {
-                *count = count.saturating_add(1);
+                *count = count.saturating_add(unit);
             }
         }
+    }
+
+    /// What a count of one is: more than one where some decisions are [fine](Decision::is_fine), whose places are parts of it.
+    pub fn count_unit(&self) -> u8 {
+        if self.decisions.iter().any(Decision::is_fine) { PARTS } else { 1 }
     }
 
     /// No two architectures have counts further apart than this, squared, and none is further from having none at all.
     pub fn most_squared_count_distance(&self) -> usize {
         let vocabularies = self.vocabularies.iter().max().map_or(0, |last| last + 1);
+        let unit = usize::from(self.count_unit());
         let of = |vocabulary: usize| {
             let mut decisions =
                 self.decisions.iter().zip(&self.vocabularies).filter(|(_, v)| **v == vocabulary);
-            let first = decisions.next().map_or((false, 0), |(d, _)| (d.ordered, d.choices.len()));
+            let Some((first, _)) = decisions.next() else { return 0 };
             let n = 1 + decisions.count();
             // All decisions moved from one choice to another; where they are ordered the last choice counts as every one, which is
             // nowhere further than from nothing.
-            n * n * if first.0 { first.1 } else { 2 }
+            unit * unit
+                * match (first.is_fine(), first.ordered) {
+                    (true, _) => SPAN * SPAN,
+                    (false, true) => n * n * first.choices.len(),
+                    (false, false) => n * n * 2,
+                }
         };
         (0..vocabularies).map(of).sum()
     }

@@ -79,8 +79,11 @@ pub fn repair(address: &Address) -> Result<Vec<String>, LedgerError> {
     mend(&mut ready(address)?).map_err(|error| address.failed(in_words(&error)))
 }
 
+/// An answer that is not what was written, and what is wrong.
+type Damaged = (Row, String);
+
 /// The answers about a task that are what was written, and those that are not, each with what is wrong.
-fn sorted(transaction: &mut Transaction, task: i32) -> Result<(Vec<Row>, Vec<(Row, String)>), Error> {
+fn sorted(transaction: &mut Transaction, task: i32) -> Result<(Vec<Row>, Vec<Damaged>), Error> {
     let (mut whole, mut damaged) = (Vec::new(), Vec::new());
     for (row, checksum) in rows::after(transaction, task, 0)? {
         match row.fault(Some(checksum)) {
