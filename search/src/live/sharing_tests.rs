@@ -76,7 +76,7 @@ fn what_others_measure_costs_nothing_and_what_they_give_up_is_measured_here() {
 fn the_budget_is_for_what_is_measured_here_alone() {
     let oracle = toy(5);
     let mut search = AskTell::new(search(&oracle, 2, 1).asking()).unwrap();
-    let mut next = |search: &mut AskTell| match search.ask().unwrap() {
+    let next = |search: &mut AskTell| match search.ask().unwrap() {
         Next::Begin(training) => training,
         other => panic!("{other:?}"),
     };

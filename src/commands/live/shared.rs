@@ -35,7 +35,7 @@ const LAST_PATIENCE: Duration = Duration::from_secs(20);
 /// Where measurements are shared.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SharedPlace {
-    At(Address),
+    At(Box<Address>),
     /// Nowhere, not any more.
     Nowhere,
 }
@@ -56,7 +56,7 @@ impl FromStr for SharedPlace {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "none" => Ok(Self::Nowhere),
-            text => text.parse().map(Self::At),
+            text => text.parse().map(Box::new).map(Self::At),
         }
     }
 }
