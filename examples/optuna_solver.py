@@ -31,21 +31,48 @@ def sampler(name, seed, limits):
     return made[name](seed=seed, **({"constraints_func": lambda trial: trial.user_attrs[BROKEN]} if limits else {}))
 
 
+def is_number(choices):
+    """Whether choices are numbers, each larger than the one before."""
+    try:
+        values = [float(choice) for choice in choices]
+    except ValueError:
+        return False
+    return len(values) > 2 and all(a < b for a, b in zip(values, values[1:]))
+
+
+class Parameter:
+    """A decision as Optuna knows it: a number is its place in the order of its choices."""
+
+    def __init__(self, choices, numbers):
+        self.choices = choices
+        self.number = numbers and is_number(choices)
+        made = optuna.distributions
+        self.distribution = (
+            made.IntDistribution(0, len(choices) - 1) if self.number else made.CategoricalDistribution(choices)
+        )
+
+    def known(self, choice):
+        return self.choices.index(choice) if self.number else choice
+
+    def choice(self, known):
+        return self.choices[known] if self.number else known
+
+
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--sampler", choices=["tpe", "gp", "nsga2", "random"], default="tpe")
+    arguments.add_argument("--numbers", action="store_true", help="choices that are ascending numbers are told as numbers")
     arguments = arguments.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
 
-    study, names, distributions, objectives, asked = None, [], {}, 1, None
+    study, parameters, distributions, objectives, asked = None, {}, {}, 1, None
     for line in sys.stdin:
         said = json.loads(line)
         if said["type"] == "space":
-            names = [decision["name"] for decision in said["decisions"]]
-            distributions = {
-                decision["name"]: optuna.distributions.CategoricalDistribution(decision["choices"])
-                for decision in said["decisions"]
+            parameters = {
+                decision["name"]: Parameter(decision["choices"], arguments.numbers) for decision in said["decisions"]
             }
+            distributions = {name: parameter.distribution for name, parameter in parameters.items()}
             study = optuna.create_study(
                 directions=["maximize"] * said["objectives"],
                 sampler=sampler(arguments.sampler, said["seed"], said.get("limits", 0)),
@@ -63,7 +90,10 @@ def main():
                 # The start, which was not asked for.
                 study.add_trial(
                     optuna.trial.create_trial(
-                        params=dict(zip(names, said["architecture"])),
+                        params={
+                            name: parameter.known(choice)
+                            for (name, parameter), choice in zip(parameters.items(), said["architecture"])
+                        },
                         distributions=distributions,
                         values=values,
                         user_attrs={BROKEN: broken},
@@ -72,7 +102,8 @@ def main():
                 )
         elif said["type"] == "ask":
             asked = study.ask(distributions)
-            print(json.dumps({"architecture": [asked.params[name] for name in names]}), flush=True)
+            choices = [parameter.choice(asked.params[name]) for name, parameter in parameters.items()]
+            print(json.dumps({"architecture": choices}), flush=True)
         elif said["type"] == "end":
             return
 
