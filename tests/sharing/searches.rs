@@ -210,6 +210,29 @@ fn a_server_that_goes_costs_nothing_that_was_measured() {
 }
 
 #[test]
+fn a_server_that_cannot_write_is_written_to_when_it_can() {
+    let Some(setup) = Setup::new() else { return };
+    stdout(&setup.search("a", &["--budget", "2"]).output().unwrap());
+    // As it says where its disk is full.
+    let full = "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN RAISE disk_full USING MESSAGE = 'could not extend file: No space left on device'; END $$;
+        CREATE TRIGGER full_disk BEFORE INSERT ON measurements FOR EACH STATEMENT EXECUTE FUNCTION full_disk();
+        CREATE TRIGGER full_disk BEFORE INSERT ON infeasible FOR EACH STATEMENT EXECUTE FUNCTION full_disk()";
+    let mut sql = setup.server.client("nas");
+    sql.batch_execute(full).unwrap();
+    fs::write(setup.path().join("hold"), "").unwrap();
+    let mut search = Process::start(setup.search("b", &["--budget", "5"]));
+    setup.wait_for_calls(3);
+    fs::remove_file(setup.path().join("hold")).unwrap();
+    search.wait_for(&["No space left on device", "goes on with what it knows"], SOON);
+    setup.wait(|| setup.answers("b").0 == 5);
+    assert_eq!(setup.shared(), 2);
+    sql.batch_execute("DROP FUNCTION full_disk CASCADE").unwrap();
+    assert_eq!(search.ends(SOON), Some(0), "{:?}", search.seen);
+    assert_eq!((setup.answers("b"), setup.shared()), ((5, 7), 7));
+}
+
+#[test]
 fn what_is_shared_is_a_past_of_other_searches_and_no_password_is_kept() {
     let Some(setup) = Setup::new() else { return };
     stdout(&setup.search("a", &["--budget", "12", "--json"]).output().unwrap());
