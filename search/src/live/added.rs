@@ -22,6 +22,16 @@ enum Left {
     Lapsed(Training),
 }
 
+impl Left {
+    /// Whether it tells what became of a training like this.
+    fn is_of(&self, which: impl FnOnce(&Training) -> bool) -> bool {
+        match self {
+            Self::Point(First { answer: None, .. }) => false,
+            Self::Point(First { training, .. }) | Self::Lapsed(training) => which(training),
+        }
+    }
+}
+
 /// Where somebody leaves first points for a search that runs; clones are the same one.
 #[derive(Clone, Debug, Default)]
 pub struct Inbox(Arc<Mutex<Vec<Left>>>);
@@ -51,6 +61,11 @@ impl LiveSearch<'_> {
     /// measured now, stays as it is.
     pub(super) fn take_added(&self, now: &mut State, tell: &(dyn Fn(Event) + Sync)) -> Result<(), LiveError> {
         for left in self.added.take() {
+            // Of what a slot is asking about just now, it does not know yet that another search has it: it is looked at again.
+            if self.sharing.is_some() && left.is_of(|training| now.search.is_measured_here(training)) {
+                self.added.lock().push(left);
+                continue;
+            }
             match left {
                 Left::Lapsed(training) => {
                     if let Some(training) = now.search.left_elsewhere(&training) {
@@ -59,12 +74,6 @@ impl LiveSearch<'_> {
                     }
                 }
                 Left::Point(First { training, answer: None }) => now.search.want([training]),
-                // A slot is asking just now whether another search measures it.
-                Left::Point(point)
-                    if self.sharing.is_some() && now.search.is_measured_here(&point.training) =>
-                {
-                    self.added.leave([point]);
-                }
                 Left::Point(First { training, answer: Some(answer) }) => {
                     if now.search.add(training, answer, now.journal)? {
                         tell(now.ended(0.0));

@@ -215,9 +215,10 @@ impl Desk {
     fn listen(&self) {
         let (mut renewed, mut over_since) = (Instant::now(), None);
         loop {
-            let turn = self.write_all().and_then(|()| self.hear());
             let renew = renewed.elapsed() >= LEASE / 4;
-            let turn = turn.and_then(|()| if renew { self.ledger.renew() } else { Ok(()) });
+            // Where nothing can be written, others are heard all the same.
+            let (written, heard) = (self.write_all(), self.hear());
+            let turn = written.and(heard).and(if renew { self.ledger.renew() } else { Ok(()) });
             if turn.is_ok() && renew {
                 renewed = Instant::now();
             }
