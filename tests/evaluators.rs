@@ -253,3 +253,85 @@ fn who_may_not_come_is_told_why_and_what_does_not_fit_is_refused() {
         "token",
     ]));
 }
+
+/// Says how it goes, and where the file `hold` is, waits between its epochs; the worse half takes minutes.
+const REPORTING: &str = r#"
+width=$(echo "$SRNAS_ARCHITECTURE" | sed 's/.*"width":\([0-9]*\).*/\1/')
+layers=$(echo "$SRNAS_ARCHITECTURE" | sed 's/.*"layers":\([0-9]*\).*/\1/')
+size=$((layers * width))
+echo "$size" >> began
+echo "{\"epoch\": 1, \"loss\": $((300 - size)), \"size\": $size}"
+while [ -e hold ]; do sleep 0.05; done
+[ $size -ge 32 ] || sleep 300
+echo "{\"epoch\": 2, \"loss\": $((250 - size)), \"size\": $size}"
+"#;
+
+#[test]
+fn what_evaluators_report_is_kept_and_what_is_surely_worse_is_stopped() {
+    let setup = Setup::new();
+    let write = |name: &str, text: &str| fs::write(setup.path().join(name), text).unwrap();
+    write("measure.sh", REPORTING);
+    write(
+        "start.jsonl",
+        r#"{"layers": 1, "width": 64}
+{"layers": 1, "width": 32}
+{"layers": 3, "width": 64, "op": "conv"}
+{"layers": 1, "width": 8}
+{"layers": 2, "width": 64, "op": "conv"}
+"#,
+    );
+    let more =
+        ["--start", "start.jsonl", "--stop-early", "median:of=3", "--lease", "2s", "--listen", "127.0.0.1:0"];
+    let (mut search, address) = setup.begin(&[&more[..], &["--budget", "3"]].concat());
+    let mut evaluator = setup.evaluator(&address, "one", &[]);
+    assert_eq!((search.ends(SOON), evaluator.ends(SOON)), (Some(0), Some(0)));
+    let curves = || {
+        let files = fs::read_dir(setup.path().join("s/curves")).unwrap();
+        let text = |file: std::io::Result<fs::DirEntry>| fs::read_to_string(file.unwrap().path()).unwrap();
+        let mut texts: Vec<String> = files.map(text).collect();
+        texts.sort();
+        texts
+    };
+    let whole = |size: u32| {
+        let (first, second) = (300.0 - f64::from(size), 250.0 - f64::from(size));
+        format!(
+            "{{\"epoch\":1.0,\"loss\":{first:.1},\"size\":{size}.0}}\n{{\"epoch\":2.0,\"loss\":{second:.1},\"size\":{size}.0}}\n"
+        )
+    };
+    assert_eq!(curves(), [whole(192), whole(64), whole(32)]);
+
+    // Another search knows them, and stops the fourth.
+    let resume = |more: &[&str]| {
+        setup.search(&[&["--resume", "--run-dir", "s", "--listen", &address][..], more].concat()).0
+    };
+    let mut search = resume(&["--budget", "4"]);
+    let mut evaluator = setup.evaluator(&address, "one", &[]);
+    search.wait_for(&["loss 292.0000 (stopped early at 1)"], SOON);
+    assert_eq!((search.ends(SOON), evaluator.ends(SOON)), (Some(0), Some(0)));
+    let ledger = Connection::open(setup.path().join("s/ledger.sqlite")).unwrap();
+    let of = |name: &str| -> f64 {
+        let query = "SELECT metrics.value FROM metrics JOIN measurements ON id = measurement WHERE id = 4 AND name = ?1";
+        ledger.query_row(query, [name], |row| row.get(0)).unwrap()
+    };
+    assert_eq!((of("stopped_at"), of("loss"), of("size")), (1.0, 292.0, 8.0));
+
+    // What is reported is seen while it runs, and a search that was killed goes on with what it had of it.
+    write("hold", "");
+    let mut search = resume(&["--budget", "5", "--stop-early", "never"]);
+    let mut evaluator = setup.evaluator(&address, "one", &[]);
+    let deadline = Instant::now() + SOON;
+    while curves().len() < 5 {
+        assert!(Instant::now() < deadline, "nothing is heard");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    stdout(&setup.output(&["view", "s", "--to", "page.html"]));
+    let page = fs::read_to_string(setup.path().join("page.html")).unwrap();
+    assert!(page.contains("\"said\":\"1: loss 172\"") && page.contains("\"early\":true"), "{page}");
+    search.kill();
+    let mut search = resume(&["--budget", "5"]);
+    evaluator.wait_for(&["attached again"], SOON);
+    fs::remove_file(setup.path().join("hold")).unwrap();
+    assert_eq!((search.ends(SOON), evaluator.ends(SOON)), (Some(0), Some(0)));
+    assert!(curves().contains(&whole(128)), "{:?}", curves());
+    assert_eq!(fs::read_to_string(setup.path().join("began")).unwrap(), "64\n32\n192\n8\n128\n");
+}

@@ -42,6 +42,12 @@ case "$n" in *7) echo "<script>document.title='hacked'</script>" >&2; exit 3;; e
 echo "{\"loss\": $((n % 97)).25, \"<img src=x onerror=document.title='hacked'>\": 1.5, \"__proto__\": 2}"
 "#;
 
+/// Reports as it goes.
+const REPORTING: &str = r#"
+n=$(printf %s "$SRNAS_ARCHITECTURE" | cksum | cut -d' ' -f1)
+for epoch in 1 2 3; do echo "{\"epoch\": $epoch, \"loss\": $((n % 97)).$((9 - epoch))}"; done
+"#;
+
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
 fn setup() -> TempDir {
@@ -424,4 +430,34 @@ fn pictures() {
         thread::sleep(Duration::from_secs(2));
         browser.picture(name);
     }
+}
+
+#[test]
+fn what_trainings_report_is_drawn_and_told() {
+    let Some(mut browser) = Browser::start() else { return };
+    let setup = setup();
+    let folder = setup.path();
+    fs::write(folder.join("measure.sh"), REPORTING).unwrap();
+    assert_eq!(search(folder, &["--budget", "40"]).wait(SOON).code(), Some(0));
+    browser.open(&format!("file://{}", folder.join("s/report.html").display()));
+    browser.until("document.querySelectorAll('h3.best').length > 0");
+    let figure = "[...document.querySelectorAll('figure')].find(f => f.firstChild.textContent === 'loss as the trainings reported it')";
+    browser.until(&format!("{figure}.closest('section').hidden === false"));
+    let words = browser.value(&format!("{figure}.querySelector('figcaption').textContent"));
+    // The thirty best and the thirty newest of forty.
+    let shown: usize = words.as_str().unwrap().split(' ').next().unwrap().parse().unwrap();
+    assert!((30..=40).contains(&shown), "{words}");
+    let legend =
+        browser.value(&format!("[...{figure}.querySelectorAll('.legend li')].map(li => li.textContent)"));
+    assert_eq!(legend, json!(["ended", "the best"]));
+    // As a table, the best last: its last point is what the ledger has.
+    browser.value(&format!("{figure}.querySelector('details').open = true"));
+    browser.until(&format!("{figure}.querySelectorAll('td').length > 0"));
+    let rows = browser.value(&format!("[...{figure}.querySelectorAll('td')].map(td => td.textContent)"));
+    let rows = rows.as_array().unwrap();
+    assert_eq!(rows.len(), 3 * shown);
+    let best = ledger(folder).iter().filter_map(|(value, ..)| *value).fold(f64::INFINITY, f64::min);
+    let last = rows.last().unwrap().as_str().unwrap();
+    assert!(last.contains(&format!("at 3: loss {}, ", srnas_basics::text::number(best))), "{last}");
+    assert_eq!(browser.complaints, [] as [String; 0]);
 }

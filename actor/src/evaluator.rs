@@ -1,11 +1,14 @@
 //! The evaluator: takes what a search asks for, measures it with an oracle of its own, and answers.
 
+mod reports;
+
 use crate::client::{
     ClientError,
     connection::{Backoff, CALL, JoinError, Link, Reminder, describe, endpoint, refusal},
     encounter::Meant,
 };
 use prost::Message;
+use reports::Spoken;
 use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle};
 use srnas_proto::v1::{self, answer_request::Said, evaluate_client::EvaluateClient};
 use srnas_security::ClientSecurity;
@@ -113,6 +116,7 @@ impl Evaluator {
         let shared = Arc::new(Shared {
             session: self.session,
             metric: self.search.metric,
+            is_heard: self.search.hears_reports,
             oracle,
             heartbeat: Duration::from_millis(self.search.heartbeat_ms.max(10).into()),
             held: Mutex::default(),
@@ -137,6 +141,14 @@ impl Evaluator {
         }
         failed.map_or(Ok(counted), Err)
     }
+}
+
+/// How the reports of a training came to an end.
+enum Told {
+    /// It says nothing more.
+    Everything,
+    /// Nobody wants it any more.
+    Unwanted,
 }
 
 /// Why a call has no answer.
@@ -273,6 +285,8 @@ struct Shared {
     session: Session,
     /// What is searched.
     metric: String,
+    /// Whether the search hears what trainings report as they go.
+    is_heard: bool,
     oracle: Arc<dyn CostlyOracle>,
     heartbeat: Duration,
     /// What is taken and not answered.
@@ -367,17 +381,39 @@ impl Shared {
     async fn measure_held(&self, training: &Training) -> Result<Option<v1::Use>, End> {
         let (oracle, enough) = (self.oracle.clone(), Arc::new(AtomicBool::new(false)));
         let (asked, flag, began) = (training.clone(), enough.clone(), Instant::now());
-        let mut measuring = tokio::task::spawn_blocking(move || oracle.measure(&asked, &flag));
-        let answer = tokio::select! {
-            answer = &mut measuring => Some(answer),
-            unwanted = self.renew(training) => {
-                if let Err(End::Failed(error)) = unwanted {
-                    warn!(%error, "the lease cannot be kept");
-                }
-                None
+        let (reports, said) = reports::channel();
+        let is_heard = self.is_heard;
+        let mut measuring = tokio::task::spawn_blocking(move || match is_heard {
+            true => oracle.measure_heard(&asked, &flag, reports),
+            false => oracle.measure(&asked, &flag),
+        });
+        let renewing = self.renew(training);
+        let reporting = self.report(training, said);
+        tokio::pin!(renewing, reporting);
+        let mut all_said = false;
+        let answer = loop {
+            let unwanted = tokio::select! {
+                answer = &mut measuring => break Some(answer),
+                unwanted = &mut renewing => unwanted,
+                told = &mut reporting, if !all_said => match told {
+                    Ok(Told::Everything) => {
+                        all_said = true;
+                        continue;
+                    }
+                    Ok(Told::Unwanted) => Ok(()),
+                    Err(end) => Err(end),
+                },
+                () = self.stop.cancelled() => break None,
+            };
+            if let Err(End::Failed(error)) = unwanted {
+                warn!(%error, "the lease cannot be kept");
             }
-            () = self.stop.cancelled() => None,
+            break None;
         };
+        // What it said last is told before its answer, which needs none of it.
+        if answer.is_some() && !all_said {
+            let _ = tokio::time::timeout(CALL, &mut reporting).await;
+        }
         let Some(answer) = answer else {
             enough.store(true, Ordering::Relaxed);
             // Whatever it still says, nobody hears.
@@ -435,6 +471,32 @@ impl Shared {
             warn!(%architecture, "what was measured could not be told to the search, which will ask for it again");
         }
         Ok(Some(answered?.r#use()))
+    }
+
+    /// Tells the search what a training reports, until that has an end or is not wanted any more.
+    async fn report(&self, training: &Training, mut said: Spoken) -> Result<Told, End> {
+        let session = &self.session;
+        while let Some((begins, points)) = said.next().await {
+            let request = v1::ReportRequest {
+                evaluator: Some(session.identity.clone()),
+                search_id: session.search_id.clone(),
+                choices: training.choices.clone().into(),
+                fidelity: self.share(training),
+                begins,
+                points,
+            };
+            let ask = async |mut search: EvaluateClient<Link>, deadline| {
+                search.report(within(request.clone(), deadline)).await
+            };
+            let v1::ReportResponse { wanted, stop } = session.call(CALL, ask).await?;
+            if !wanted {
+                return Ok(Told::Unwanted);
+            }
+            if stop {
+                said.stop();
+            }
+        }
+        Ok(Told::Everything)
     }
 
     /// Keeps the lease for as long as the work is wanted.

@@ -12,9 +12,9 @@ from train import train_network
 def train(architecture, trial):
     """Tells two spirals apart."""
     if not trial.search.fidelities:
-        return train_network(architecture, trial.search.seed)
+        return train_network(architecture, trial.search.seed, report=trial.report)
     # Shorter trainings, as `--fidelity epochs=4,40` asks for them; on several machines each begins at its beginning.
-    return train_network(architecture, trial.search.seed, int(trial.amount))
+    return train_network(architecture, trial.search.seed, int(trial.amount), report=trial.report)
 
 
 if __name__ == "__main__":

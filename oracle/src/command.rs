@@ -11,19 +11,22 @@
 //! said of the architecture as it is.
 
 mod answer;
-mod curves;
 mod interrupted;
 mod process;
+mod reports;
 mod slots;
 
+pub(crate) use answer::point;
 pub use answer::read as read_answer;
-pub use curves::{CurveOptions, MedianRule, RuleError, STOPPED_AT};
 pub use slots::{SlotVariables, SlotsError};
 
-use crate::costly::{Answer, CostlyError, CostlyOracle};
-use curves::Curves;
+use crate::{
+    costly::{Answer, CostlyError, CostlyOracle},
+    curves::{self, CurveOptions, Curves, Hear, Report, STOPPED_AT},
+};
 use interrupted::Interrupted;
 use process::{Ended, Process};
+use reports::{Heard, Listener};
 use slots::{Slot, Slots};
 use srnas_space::{Choices, SearchSpace};
 use srnas_task::{Fidelities, Fidelity, Training};
@@ -94,11 +97,11 @@ impl CommandOracle {
         let mut oracle = Self { space, definition, options, slots, interrupted, curves: None, answered };
         oracle.kill_strays("");
         oracle.find_interrupted()?;
-        if let (Some(curves), Some(metric)) = (&oracle.options.curves, oracle.options.metrics.first()) {
+        if let Some(curves) = &oracle.options.curves {
             let unit = oracle.options.fidelities.unit().to_string();
-            let has_ended = |name: &str| !oracle.interrupted.has(name);
-            let wanted = oracle.options.metrics.clone();
-            let curves = Curves::open(curves.clone(), metric.clone(), wanted, unit, has_ended)?;
+            let has_ended =
+                |name: &str| oracle.interrupted.attempt(|begun| attempt_of(begun, name)).is_none();
+            let curves = Curves::open(curves.clone(), oracle.options.metrics.clone(), unit, has_ended)?;
             oracle.curves = Some(Arc::new(curves));
         }
         Ok(oracle)
@@ -145,11 +148,7 @@ impl CommandOracle {
 
     /// Name of the folder of a training's first try.
     fn folder_name(&self, key: u64, fidelity: Fidelity) -> String {
-        let fidelities = &self.options.fidelities;
-        match fidelities.shorter() {
-            0 => format!("{key:016x}"),
-            _ => format!("{key:016x}-{}{}", fidelities.unit(), fidelities.amount(fidelity)),
-        }
+        curves::file_name(&self.options.fidelities, key, fidelity)
     }
 
     /// Name of the folder in which it is asked about what is not trained.
@@ -208,15 +207,12 @@ impl CommandOracle {
     }
 
     /// What is said of a training that was stopped early: what it reported last, and when that was.
-    fn stopped_early(
-        &self,
-        last: Option<(f64, BTreeMap<String, f64>)>,
-    ) -> Result<BTreeMap<String, f64>, String> {
-        let (epoch, mut metrics) = last.ok_or("it was stopped early, and reported nothing")?;
-        metrics.insert(STOPPED_AT.into(), epoch);
+    fn stopped_early(&self, last: Option<Report>) -> Result<BTreeMap<String, f64>, String> {
+        let Report { at, mut metrics } = last.ok_or("it was stopped early, and reported nothing")?;
+        metrics.insert(STOPPED_AT.into(), at);
         match Answer::of(metrics, &self.options.metrics) {
             Answer::Metrics(metrics) => Ok(metrics),
-            Answer::Infeasible(reason) => Err(format!("it was stopped early at {epoch}, and {reason}")),
+            Answer::Infeasible(reason) => Err(format!("it was stopped early at {at}, and {reason}")),
         }
     }
 
@@ -226,6 +222,7 @@ impl CommandOracle {
         training: &Training,
         slot: &Slot,
         stop: &AtomicBool,
+        hearing: Option<&Arc<dyn Hear>>,
     ) -> Result<Result<Answer, String>, CostlyError> {
         let choices = &training.choices;
         let folder = self.options.folder.join(name);
@@ -250,8 +247,10 @@ impl CommandOracle {
             variables.push(("SRNAS_RESUME_FROM", from.to_string_lossy().into_owned()));
             variables.push(("SRNAS_RESUME_FIDELITY", amount.to_string()));
         }
-        let follow = |curves: &Arc<Curves>| curves.follow(name, goes_on);
-        let (follower, followed) = self.curves.as_ref().map(follow).unzip();
+        let heard = hearing.map(|hearing| {
+            hearing.begins(goes_on);
+            Heard::by(hearing.clone(), self.options.fidelities.unit(), &self.options.metrics)
+        });
         let process = Process {
             command: &self.options.command,
             name,
@@ -260,9 +259,9 @@ impl CommandOracle {
             errors: &folder.join("stderr.txt"),
             variables: &variables,
             timeout: self.options.timeout,
-            early: followed.as_ref().map(|followed| &*followed.early),
+            heard: heard.as_deref(),
         };
-        let ended = process.run(stop, follower);
+        let ended = process.run(stop, heard.clone().map(Listener::new));
         self.kill_strays(name);
         let answer = match ended {
             Ok(ended) => ended,
@@ -274,7 +273,7 @@ impl CommandOracle {
             }
         };
         let said = match answer {
-            Ended::Early => self.stopped_early(followed.as_ref().and_then(|followed| followed.last())),
+            Ended::Early => self.stopped_early(heard.and_then(|heard| heard.last())),
             Ended::Stopped => {
                 self.interrupted.add(name, number, training);
                 return Err(CostlyError::Stopped);
@@ -282,9 +281,6 @@ impl CommandOracle {
             Ended::Failed(reason) => Err(reason),
             Ended::Well(stdout) => answer::read(&stdout, &self.options.metrics),
         };
-        if let (Some(curves), Some(followed)) = (&self.curves, &followed) {
-            curves.end(followed, said.is_ok());
-        }
         match &said {
             Err(reason) => fs::write(folder.join(REASON), format!("{reason}\n")).map_err(failed)?,
             // A longer training may go on from it.
@@ -295,6 +291,32 @@ impl CommandOracle {
             Ok(_) => fs::remove_dir_all(&folder).map_err(failed)?,
         }
         Ok(said.map(Answer::Metrics))
+    }
+
+    /// Measures, as often as it may be tried.
+    fn tried(
+        &self,
+        training: &Training,
+        stop: &AtomicBool,
+        hearing: Option<Arc<dyn Hear>>,
+    ) -> Result<Answer, CostlyError> {
+        let first = self.folder_name(self.space.canonical_key(&training.choices), training.fidelity);
+        let slot = self.slots.take();
+        let mut attempt = self.interrupted.attempt(|name| attempt_of(name, &first)).unwrap_or(0);
+        loop {
+            let name = if attempt == 0 { first.clone() } else { try_name(&first, attempt) };
+            match self.once(&name, training, &slot, stop, hearing.as_ref())? {
+                Ok(answer) => return Ok(answer),
+                Err(reason) if attempt < self.options.retries => {
+                    info!("{reason}; trying again");
+                    attempt += 1;
+                }
+                Err(reason) => {
+                    let folder = shown(&self.options.folder.join(name));
+                    return Ok(Answer::Infeasible(format!("{reason} (kept: {folder})")));
+                }
+            }
+        }
     }
 }
 
@@ -367,7 +389,7 @@ impl CostlyOracle for CommandOracle {
             errors: &folder.join("stderr.txt"),
             variables: &self.variables((&name, &folder), (choices, architecture), &slot, 0.0),
             timeout: self.options.timeout,
-            early: None,
+            heard: None,
         };
         let ended = process.run(stop, None);
         self.kill_strays(&name);
@@ -397,23 +419,23 @@ impl CostlyOracle for CommandOracle {
     }
 
     fn measure(&self, training: &Training, stop: &AtomicBool) -> Result<Answer, CostlyError> {
-        let first = self.folder_name(self.space.canonical_key(&training.choices), training.fidelity);
-        let slot = self.slots.take();
-        let mut attempt = self.interrupted.attempt(|name| attempt_of(name, &first)).unwrap_or(0);
-        loop {
-            let name = if attempt == 0 { first.clone() } else { try_name(&first, attempt) };
-            match self.once(&name, training, &slot, stop)? {
-                Ok(answer) => return Ok(answer),
-                Err(reason) if attempt < self.options.retries => {
-                    info!("{reason}; trying again");
-                    attempt += 1;
-                }
-                Err(reason) => {
-                    let folder = shown(&self.options.folder.join(name));
-                    return Ok(Answer::Infeasible(format!("{reason} (kept: {folder})")));
-                }
-            }
+        let Some(curves) = &self.curves else { return self.tried(training, stop, None) };
+        let key = self.space.canonical_key(&training.choices);
+        let followed = Arc::new(curves.follow(&self.folder_name(key, training.fidelity)));
+        let answer = self.tried(training, stop, Some(followed.clone()));
+        if let Ok(answer) = &answer {
+            followed.end(matches!(answer, Answer::Metrics(_)));
         }
+        answer
+    }
+
+    fn measure_heard(
+        &self,
+        training: &Training,
+        stop: &AtomicBool,
+        hearing: Arc<dyn Hear>,
+    ) -> Result<Answer, CostlyError> {
+        self.tried(training, stop, Some(hearing))
     }
 }
 

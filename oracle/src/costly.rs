@@ -1,5 +1,6 @@
 //! Oracles whose answers cost seconds to days.
 
+use crate::curves::Hear;
 use serde::Serialize;
 use srnas_basics::names;
 use srnas_predictor::Describe;
@@ -126,6 +127,20 @@ pub trait CostlyOracle: Send + Sync {
     /// # Errors
     /// See [`CostlyError`].
     fn measure(&self, training: &Training, stop: &AtomicBool) -> Result<Answer, CostlyError>;
+
+    /// The same, and what it reports as it goes is heard by somebody, who may stop it early; most report nothing.
+    ///
+    /// # Errors
+    /// See [`CostlyError`].
+    fn measure_heard(
+        &self,
+        training: &Training,
+        stop: &AtomicBool,
+        hearing: Arc<dyn Hear>,
+    ) -> Result<Answer, CostlyError> {
+        drop(hearing);
+        self.measure(training, stop)
+    }
 
     /// Waits, at most so long, until one more measurement could begin at once, and says whether it could; whoever hears
     /// yes is expected to ask for one.

@@ -14,6 +14,7 @@ pub mod command;
 pub mod compress;
 pub mod control;
 pub mod costly;
+pub mod curves;
 pub mod digits;
 pub mod digits_wrn;
 pub mod exporters;

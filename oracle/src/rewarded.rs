@@ -1,6 +1,9 @@
 //! An oracle that also says what rewards its metrics come to.
 
-use crate::costly::{Answer, CostlyError, CostlyOracle, Worker, searched};
+use crate::{
+    costly::{Answer, CostlyError, CostlyOracle, Worker, searched},
+    curves::Hear,
+};
 use srnas_predictor::Describe;
 use srnas_space::{Choices, SearchSpace};
 use srnas_task::{Fidelities, Reward, Training};
@@ -79,6 +82,15 @@ impl CostlyOracle for Rewarded {
 
     fn measure(&self, training: &Training, stop: &AtomicBool) -> Result<Answer, CostlyError> {
         Ok(rewarded(self.oracle.measure(training, stop)?, &self.rewards))
+    }
+
+    fn measure_heard(
+        &self,
+        training: &Training,
+        stop: &AtomicBool,
+        hearing: Arc<dyn Hear>,
+    ) -> Result<Answer, CostlyError> {
+        Ok(rewarded(self.oracle.measure_heard(training, stop, hearing)?, &self.rewards))
     }
 
     fn ready(&self, wait: Duration) -> bool {

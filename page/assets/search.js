@@ -23,6 +23,8 @@ const searchView = (about, tools) => {
   const over_cost = chart({ title: `Best ${first.metric} so far, over cost`, x: cost_axis, y: value_axis(), picked: row => choose(row) });
   const over_time = chart({ title: `Best ${first.metric} so far, over time`, x: { label: 'time since the beginning', format: shortly, from: 0 }, y: value_axis(), picked: row => choose(row) });
   const time_card = card(over_time.figure);
+  const reports = chart({ title: `${first.metric} as the trainings reported it`, x: { label: about.unit || 'epoch or step' }, y: value_axis(), height: 300, picked: row => choose(row) });
+  const reports_card = el('section', { class: 'card wide', hidden: true }, reports.figure);
   const lanes = { label: 'slot', ticks: [] };
   const timeline = chart({ title: 'Timeline of slots', x: { label: 'time since the beginning', format: shortly, from: 0 }, y: lanes, height: 180, picked: row => choose(row) });
   const timeline_card = el('section', { class: 'card wide' }, timeline.figure);
@@ -41,7 +43,7 @@ const searchView = (about, tools) => {
   const all = measurementTable({ chosen: row => choose(row) });
   const buttons = tools.buttons({ space, metrics: goal.objectives.map(o => o.metric) });
   const root = el('section', { class: 'view', 'aria-label': about.title }, heading, line, budget, left, buttons, how,
-    el('div', { class: 'cards' }, best, within, slots, workers, failures, card(over_cost.figure), time_card, timeline_card, front, importance, shorter,
+    el('div', { class: 'cards' }, best, within, slots, workers, failures, card(over_cost.figure), time_card, timeline_card, reports_card, front, importance, shorter,
       el('section', { class: 'card wide' }, parallel.figure), slices.root, all.root));
 
   // The measurement that is shown in place of the best.
@@ -93,13 +95,13 @@ const searchView = (about, tools) => {
     if (head.state) budget.value = Math.min(1, head.spent / Math.max(1, head.state.budget));
     left.textContent = head.state && head.state.left !== null ? `${shortly(head.state.left)} left: ${head.state.basis}` : head.state ? head.state.basis : '';
     how.textContent = about.how;
-    const running = head.state ? head.state.running : [];
+    const running = head.state ? head.state.running : [], speak = running.some(one => one.said);
     slots.hidden = !head.state;
     // A page that is kept says how it was.
     const now = tools.now() ?? (head.state && head.state.now);
     fill(slots, el('h3', {}, `Slots: ${running.length} of ${head.state ? head.state.parallel : 0} at work`),
       running.length === 0 ? el('p', { class: 'dim' }, 'Nothing is measured now.')
-        : table('Measured now', [['for', true], ['', false], ['architecture', false]], running.map(one => [shortly(now - one.since), one.trained || '', one.architecture])));
+        : table('Measured now', [['for', true], ['', false], ['reported last', false], ['architecture', false]].filter(([name]) => name !== 'reported last' || speak), running.map(one => [shortly(now - one.since), one.trained || '', ...(speak ? [one.said || ''] : []), one.architecture])));
     const workers_now = head.workers || [];
     workers.hidden = workers_now.length === 0;
     fill(workers, el('h3', {}, `Evaluators: ${workers_now.length}`),
@@ -145,6 +147,26 @@ const searchView = (about, tools) => {
     over_cost.show([told({ kind: 'dots', name: 'a full training', hue: 'grey', ...dots }), { kind: 'step', name: 'best so far', hue: 'blue', ...step }], words);
     time_card.hidden = timeline_card.hidden = times.xs.length === 0;
     if (times.xs.length > 0) over_time.show([told({ kind: 'dots', name: 'a full training', hue: 'grey', ...times }), { kind: 'step', name: 'best so far', hue: 'blue', ...timed }], words);
+  };
+
+  // Lines by what became of them; what is drawn last is seen best.
+  const FATES = [['grey', 'ended'], ['bad', 'stopped early'], ['green', 'runs'], ['blue', 'the best']];
+  let shown_reports = '';
+  const showReports = () => {
+    reports_card.hidden = head.curves.length === 0;
+    const key = `${head.best} ${JSON.stringify(head.curves)}`;
+    if (reports_card.hidden || shown_reports === key) return;
+    shown_reports = key;
+    const fate = one => (one.row === null ? 2 : one.early ? 1 : one.row === head.best ? 3 : 0), named = new Set();
+    const lines = [...head.curves].sort((a, b) => fate(a) - fate(b)).map(one => {
+      const [hue, name] = FATES[fate(one)], xs = one.points.map(([at]) => at), ys = one.points.map(([, value]) => value);
+      const which = one.row === null ? 'runs' : one.early ? `measurement ${one.row + 1}, stopped early` : `measurement ${one.row + 1}`;
+      const line = { kind: 'line', hue, name: named.has(name) ? undefined : name, xs, ys, rows: one.row === null ? null : xs.map(() => one.row) };
+      line.told = i => `${which} at ${number(xs[i])}: ${first.metric} ${number(ys[i])}, ${one.architecture}`;
+      named.add(name);
+      return line;
+    });
+    reports.show(lines, `${many(lines.length, 'training')} that reported as ${lines.length === 1 ? 'it' : 'they'} went: of the best, the newest and what runs.`);
   };
 
   const showTimeline = () => {
@@ -232,6 +254,7 @@ const searchView = (about, tools) => {
     }
     showState();
     showBest();
+    showReports();
     showImportance();
   };
   return { root, show, tick: () => head && head.state && showState(), curve: () => over_cost, title: about.title,

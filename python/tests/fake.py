@@ -24,6 +24,8 @@ class FakeSearch:
         self.waiting = [bytes([index, 1]) for index in range(work)]
         self.leased, self.answers, self.attached = {}, {}, {}
         self.renewals, self.calls, self.headers, self.helds = [], [], [], []
+        # What was reported of each width, and of which one everything is stopped from a place on.
+        self.hears_reports, self.reports, self.stop_from = True, {}, {}
         self.unwanted, self.failures = set(), {}
         self.use, self.over_when_empty = wire.USE_COUNTED, True
         self.port, self.changed = 0, threading.Condition()
@@ -85,6 +87,7 @@ class FakeSearch:
             return wire.AttachResponse(
                 search_id=self.search_id, metric="loss", minimise=True, also=self.also, space="toy.toml",
                 space_definition="# toy", seed=7, fidelities=self.fidelities, lease_ms=3 * beat, heartbeat_ms=beat,
+                hears_reports=self.hears_reports,
             )
 
     def Take(self, request, context):
@@ -125,6 +128,18 @@ class FakeSearch:
                 self.leased[request.choices] = request.evaluator.id
             self._done("Renew", context)
             return wire.RenewResponse(wanted=wanted)
+
+    def Report(self, request, context):
+        with self.changed:
+            self._heard("Report", request, context)
+            width = request.choices[0]
+            if request.begins:
+                self.reports[width] = []
+            said = [(point.at, dict(point.values)) for point in request.points]
+            self.reports[width] += said
+            self._done("Report", context)
+            stop = any(at >= self.stop_from.get(width, float("inf")) for at, _ in said)
+            return wire.ReportResponse(wanted=request.choices not in self.unwanted, stop=stop)
 
     def Answer(self, request, context):
         with self.changed:

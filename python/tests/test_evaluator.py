@@ -97,6 +97,55 @@ class Functions(unittest.TestCase):
         srnas.evaluator(patient).run(server.url)
         self.assertEqual(server.answers, {1: [{"loss": 1.0}]})
 
+    def test_what_is_reported_is_heard_and_what_is_stopped_early_answers_with_it(self):
+        server = self.serve(work=3, also=["size"])
+        server.stop_from = {1: 2}
+        begun = []
+
+        def train(architecture, trial):
+            for epoch in range(1, 4):
+                begun.append((architecture["width"], epoch))
+                trial.report(epoch, loss=1 / epoch, size=architecture["width"])
+                # No report: it does not say where it is, or what is searched.
+                trial.report(float("nan"), loss=1)
+                trial.report(epoch, loss=float("nan"))
+            return {"loss": 0.1, "size": 7}
+
+        self.assertEqual(srnas.evaluator(train).run(server.url), 3)
+        self.assertEqual(begun, [(0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (2, 1), (2, 2), (2, 3)])
+        self.assertEqual(server.reports[1], [(1, {"loss": 1.0, "size": 1}), (2, {"loss": 0.5, "size": 1})])
+        self.assertEqual(len(server.reports[2]), 3)
+        self.assertEqual(server.answers[1], [{"loss": 0.5, "size": 1.0, "stopped_at": 2.0}])
+        self.assertEqual(server.answers[2], [{"loss": 0.1, "size": 7.0}])
+
+    def test_reports_wait_for_a_search_that_does_not_answer_and_keep_no_training(self):
+        import grpc
+
+        server = self.serve()
+        server.fail("Report", grpc.StatusCode.UNAVAILABLE)
+
+        def train(architecture, trial):
+            for epoch in range(3):
+                trial.report(epoch, epoch + 0.5)
+            with self.assertRaises(TypeError):
+                trial.report(1, 0.5, loss=0.5)
+            with self.assertRaises(ValueError):
+                trial.report(1, accuracy=0.5)
+            return 1
+
+        began = time.monotonic()
+        self.assertEqual(srnas.evaluator(train).run(server.url), 1)
+        self.assertLess(time.monotonic() - began, 5)
+        # The first was heard, and its answer lost.
+        self.assertEqual([at for at, _ in server.reports[0]], [0, 1, 2])
+        self.assertEqual(server.calls.count("Report"), 2)
+
+    def test_a_search_of_before_hears_nothing(self):
+        server = self.serve()
+        server.hears_reports = False
+        srnas.evaluator(lambda architecture, trial: trial.report(1, loss=3) or 1).run(server.url)
+        self.assertEqual((server.calls.count("Report"), server.answers), (0, {0: [{"loss": 1.0}]}))
+
     def test_parallel(self):
         server, together = self.serve(work=6), threading.Barrier(3)
 

@@ -301,6 +301,62 @@ def test_processes_measure():
         copy.tell(1)
 
 
+def reporting(architecture, trial):
+    """Four epochs, each a little better; the loss is told from the first."""
+    for epoch in range(1, 5):
+        trial.report(epoch, loss(architecture) + 0.1 * (4 - epoch))
+    return loss(architecture)
+
+
+def test_what_is_reported_is_a_curve_and_what_is_surely_worse_ends_early(tmp_path):
+    ledger = tmp_path / "run.sqlite"
+    with srnas.Search(SPACE, minimise="loss", ledger=ledger) as search:
+        assert not (tmp_path / "run.sqlite.curves").exists(), "nothing was reported"
+        search.optimize(reporting, budget=6)
+        whole = [m.curve for m in search.measurements]
+        for m in search.measurements:
+            assert [at for at, _ in m.curve] == [1, 2, 3, 4] and m.curve[-1][1] == pytest.approx(m.value)
+    assert len(list((tmp_path / "run.sqlite.curves").iterdir())) == 6
+    with srnas.Search(SPACE, minimise="loss", ledger=ledger, stop_early="median:after=2,of=5") as search:
+        assert [m.curve for m in search.measurements] == whole
+        search.optimize(reporting, budget=30, parallel=3)
+        early = [m for m in search.measurements if "stopped_at" in m.metrics]
+        assert early and all(m.counts and m.metrics["stopped_at"] >= 2 for m in early)
+        assert all(m.curve[-1] == (m.metrics["stopped_at"], m.value) for m in early)
+        # By ask and tell; a trial that fails leaves no curve.
+        trial = search.ask(timeout=5)
+        with pytest.raises(srnas.StoppedEarly, match="stopped early at 2") as stopped:
+            trial.report(1, 1e3)
+            trial.report(2, loss=1e3, note=1)
+        assert stopped.value.metrics == {"loss": 1e3, "note": 1.0, "stopped_at": 2.0}
+        trial.infeasible("it burns")
+        assert search.measurements[-1].curve == ()
+        assert len(list((tmp_path / "run.sqlite.curves").iterdir())) == 30
+    for rule in ("mean", "median:of=0"):
+        with pytest.raises(srnas.InputError, match="stop_early"):
+            srnas.Search(SPACE, minimise="loss", stop_early=rule)
+
+
+def test_an_interrupted_training_goes_on_with_its_curve_or_begins_it_anew(tmp_path):
+    ledger = tmp_path / "run.sqlite"
+    for first, expected in ((2.0, [1.0, 2.0]), (1.0, [1.0])):
+        with srnas.Search(SPACE, minimise="loss", ledger=ledger) as search:
+            search.ask().report(1, 0.5)
+        with srnas.Search(SPACE, minimise="loss", ledger=ledger) as search:
+            trial = search.ask()
+            assert trial.again
+            trial.report(first, 0.4)
+            trial.tell(0.4)
+            assert [at for at, _ in search.measurements[-1].curve] == expected
+
+
+def test_reports_of_an_executor_are_heard_by_nobody():
+    search = srnas.Search(SPACE, minimise="loss")
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:
+        search.optimize(reporting, budget=2, executor=executor)
+    assert [m.curve for m in search.measurements] == [(), ()]
+
+
 def test_shorter_trainings_go_on_where_they_ended():
     search = srnas.Search(SPACE, minimise="loss", fidelity="epochs=2,6")
     assert search.fidelities == "epochs=2,6"

@@ -297,6 +297,7 @@ fn the_report_says_how_well_they_agreed_and_what_was_saved() {
         headline: "over".into(),
         state: None,
         times: Vec::new(),
+        curves: Vec::new(),
     };
     let view = page.view();
     report.write(folder.path(), &view).unwrap();

@@ -24,4 +24,4 @@ pub const PROTOCOL_MAJOR: u32 = 1;
 /// An evaluator's answer is no larger than this, in bytes: metrics are numbers.
 pub const LARGEST_ANSWER: usize = 4 << 20;
 /// Rises with additions that an older peer can ignore.
-pub const PROTOCOL_MINOR: u32 = 2;
+pub const PROTOCOL_MINOR: u32 = 3;

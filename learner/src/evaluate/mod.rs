@@ -4,6 +4,7 @@
 //! the two are the leases.
 
 mod oracle;
+mod reports;
 mod service;
 
 pub use oracle::{RemoteError, RemoteOptions, RemoteOracle};

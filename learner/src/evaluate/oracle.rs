@@ -1,9 +1,12 @@
 //! The oracle whose measurements are made by evaluators.
 
-use super::service;
+use super::{reports::Reporting, service};
 use crate::service::ServiceError;
-use srnas_ledger::leases::{Incident, Key, Leases, Terms};
-use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle, Worker};
+use srnas_ledger::leases::{Holder, Incident, Key, Leases, Terms};
+use srnas_oracle::{
+    costly::{Answer, CostlyError, CostlyOracle, Worker},
+    curves::{self, CurveOptions, Curves},
+};
 use srnas_security::ServerSecurity;
 use srnas_space::SearchSpace;
 use srnas_task::{Fidelities, Training};
@@ -12,7 +15,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -81,6 +84,8 @@ pub(super) struct Shared {
     changed: Condvar,
     /// Wakes the service's calls.
     moved: watch::Sender<()>,
+    /// What trainings report, where it is kept.
+    curves: OnceLock<Arc<Curves>>,
 }
 
 pub(super) struct State {
@@ -90,6 +95,8 @@ pub(super) struct State {
     /// Threads that were told that they may ask for a measurement and have not yet.
     claimed: usize,
     pub evaluators: HashMap<String, Evaluator>,
+    /// Trainings that have reported something, of those who measure them now.
+    reporting: HashMap<Key, Arc<Reporting>>,
     /// The search needs nothing any more.
     pub over: bool,
     /// Until then a search that goes on gives out nothing new: its evaluators may come back with what they have.
@@ -132,6 +139,28 @@ impl Shared {
     /// By what a training is known.
     pub fn key(&self, training: &Training) -> Key {
         (self.space.canonical_key(&training.choices), training.fidelity)
+    }
+
+    /// What follows a training that somebody measures; nothing where curves are not kept.
+    pub fn followed(&self, (key, fidelity): Key, holder: &Holder) -> Option<Arc<Reporting>> {
+        let curves = self.curves.get()?;
+        let mut state = self.lock();
+        let known = state.reporting.get(&(key, fidelity)).filter(|reporting| reporting.is_of(holder));
+        if let Some(known) = known {
+            return Some(known.clone());
+        }
+        let name = curves::file_name(&self.options.fidelities, key, fidelity);
+        let reporting = Arc::new(Reporting::new(curves.follow(&name), holder.clone()));
+        state.reporting.insert((key, fidelity), reporting.clone());
+        Some(reporting)
+    }
+
+    /// A training has ended: with a value by somebody, or without one. It may remove a file.
+    pub fn ended(&self, key: Key, value_by: Option<&str>) {
+        let reporting = self.lock().reporting.remove(&key);
+        if let Some(reporting) = reporting {
+            reporting.end(value_by.is_some_and(|by| reporting.is_by(by)));
+        }
     }
 
     /// A training in words.
@@ -180,6 +209,7 @@ impl RemoteOracle {
             asking: 0,
             claimed: 0,
             evaluators: HashMap::new(),
+            reporting: HashMap::new(),
             over: false,
             reunion: None,
             began: false,
@@ -191,6 +221,7 @@ impl RemoteOracle {
             state: Mutex::new(state),
             changed: Condvar::new(),
             moved: watch::Sender::new(()),
+            curves: OnceLock::new(),
         });
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -212,6 +243,18 @@ impl RemoteOracle {
             Ok::<_, RemoteError>(address)
         })?;
         Ok(Self { shared, runtime: Some(runtime), shutdown, address })
+    }
+
+    /// Keeps what trainings report as they go from now on, and stops them by a rule, if by one.
+    ///
+    /// # Errors
+    /// A folder that cannot be made.
+    pub fn follow(&self, options: CurveOptions) -> io::Result<()> {
+        let (wanted, unit) = (self.shared.options.metrics.clone(), self.shared.options.fidelities.unit());
+        // What has ended is known one by one.
+        let curves = Curves::open(options, wanted, unit.into(), |_| false)?;
+        let _ = self.shared.curves.set(Arc::new(curves));
+        Ok(())
     }
 
     /// Where it listens.
@@ -265,6 +308,10 @@ impl CostlyOracle for RemoteOracle {
         let mut state = self.shared.lock();
         loop {
             if let Some(answer) = state.leases.answer(key) {
+                let has_value = matches!(answer, Answer::Metrics(_));
+                let by = state.leases.answered_by(key).filter(|_| has_value).map(str::to_string);
+                drop(state);
+                self.shared.ended(key, by.as_deref());
                 return Ok(answer);
             }
             if stop.load(Ordering::Relaxed) {
@@ -351,8 +398,12 @@ impl CostlyOracle for RemoteOracle {
     }
 
     fn kept(&self, training: &Training) {
+        let (key, fidelity) = self.shared.key(training);
+        if let Some(curves) = self.shared.curves.get() {
+            curves.has_ended(&curves::file_name(&self.shared.options.fidelities, key, fidelity));
+        }
         let mut state = self.shared.lock();
-        state.leases.keep(self.shared.key(training));
+        state.leases.keep((key, fidelity));
         // What is kept before anybody was asked is of an earlier time.
         if state.reunion.is_none() && !state.began {
             state.reunion = Some(Instant::now() + self.shared.heartbeat() + REUNION);

@@ -3,7 +3,7 @@
 use super::oracle::{Evaluator, Shared, State};
 use crate::service::{ServiceError, doors, listening, reflection, server};
 use srnas_ledger::leases::{Given, Holder, Use};
-use srnas_oracle::costly::Answer;
+use srnas_oracle::{costly::Answer, curves::Report};
 use srnas_proto::v1::{
     self,
     answer_request::Said,
@@ -244,6 +244,7 @@ impl Evaluate for Service {
             },
             lease_ms: milliseconds(options.terms.lease),
             heartbeat_ms: milliseconds(self.shared.heartbeat()),
+            hears_reports: true,
         }))
     }
 
@@ -291,6 +292,36 @@ impl Evaluate for Service {
         Ok(Response::new(v1::RenewResponse { wanted }))
     }
 
+    async fn report(
+        &self,
+        request: Request<v1::ReportRequest>,
+    ) -> Result<Response<v1::ReportResponse>, Status> {
+        let request = request.into_inner();
+        let training = self.training(&request.choices, request.fidelity)?;
+        let key = self.shared.key(&training);
+        let (wanted, holder) = {
+            let mut state = self.shared.lock();
+            let holder = self.hear(&mut state, request.evaluator, &request.search_id)?;
+            (state.leases.renew(key, &training, &holder, Instant::now()), holder)
+        };
+        self.shared.tell();
+        let Some(followed) = wanted.then(|| self.shared.followed(key, &holder)).flatten() else {
+            return Ok(Response::new(v1::ReportResponse { wanted, stop: false }));
+        };
+        // It writes into a file.
+        let heard = tokio::task::spawn_blocking(move || {
+            followed.take(
+                request.begins,
+                request
+                    .points
+                    .into_iter()
+                    .map(|point| Report { at: point.at, metrics: point.values.into_iter().collect() }),
+            )
+        });
+        let stop = heard.await.map_err(|_| Status::internal("a report could not be taken in"))?;
+        Ok(Response::new(v1::ReportResponse { wanted, stop }))
+    }
+
     async fn answer(
         &self,
         request: Request<v1::AnswerRequest>,
@@ -324,6 +355,8 @@ impl Evaluate for Service {
             }
             Use::Counted { late: false } | Use::Counts { .. } => v1::Use::Counted,
             Use::TriedAgain => {
+                let shared = self.shared.clone();
+                let _ = tokio::task::spawn_blocking(move || shared.ended(key, None)).await;
                 self.shared.tell();
                 v1::Use::TriedAgain
             }

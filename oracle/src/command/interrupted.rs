@@ -85,11 +85,6 @@ impl Interrupted {
         self.folders().insert(name.into(), (number, training.clone()));
     }
 
-    /// Whether there is a folder of this name to go on with.
-    pub fn has(&self, name: &str) -> bool {
-        self.folders().contains_key(name)
-    }
-
     /// Whether there is a folder of this name to go on with; it is taken.
     pub fn take(&self, name: &str) -> bool {
         self.folders().remove(name).is_some()

@@ -1,6 +1,6 @@
 //! One run of a program: its time, its words, and nothing of it left behind.
 
-use super::curves::Follower;
+use super::reports::{Heard, Listener};
 use rustix::process::{Pid, Signal, getpgid, kill_process, kill_process_group, test_kill_process_group};
 use std::{
     fs,
@@ -47,8 +47,8 @@ pub struct Process<'a> {
     pub errors: &'a Path,
     pub variables: &'a [(&'a str, String)],
     pub timeout: Option<Duration>,
-    /// Set when what it reports says that it is to be stopped.
-    pub early: Option<&'a AtomicBool>,
+    /// What is heard of it, which may say that it is to be stopped.
+    pub heard: Option<&'a Heard>,
 }
 
 /// How a program ended.
@@ -68,7 +68,7 @@ impl Process<'_> {
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn run(&self, stop: &AtomicBool, follower: Option<Follower>) -> io::Result<Ended> {
+    pub fn run(&self, stop: &AtomicBool, listener: Option<Listener>) -> io::Result<Ended> {
         let mut child = Command::new("sh")
             .arg("-c")
             .arg(self.command)
@@ -79,10 +79,10 @@ impl Process<'_> {
             // A group of its own: signals reach its children, and ours do not reach it.
             .process_group(0)
             .spawn()?;
-        let (mut output, mut follower) = (Kept::open(self.output), follower);
+        let (mut output, mut listener) = (Kept::open(self.output), listener);
         let hear = move |block: &[u8]| {
             output.take(block);
-            follower.iter_mut().for_each(|follower| follower.take(block));
+            listener.iter_mut().for_each(|listener| listener.take(block));
         };
         let output = child.stdout.take().map(|out| listen(out, LAST_OUTPUT, hear));
         let kept = Kept::open(self.errors);
@@ -137,7 +137,7 @@ impl Process<'_> {
             if stop.load(Ordering::Relaxed) {
                 break Ended::Stopped;
             }
-            if self.early.is_some_and(|early| early.load(Ordering::Relaxed)) {
+            if self.heard.is_some_and(Heard::stops) {
                 break Ended::Early;
             }
             if let Some(timeout) = self.timeout.filter(|&t| began.elapsed() >= t) {

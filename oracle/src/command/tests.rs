@@ -301,7 +301,7 @@ fn a_training_that_is_worse_than_the_others_is_stopped_and_what_it_said_counts()
         for epoch in 1 2 3; do echo "{\"epoch\": $epoch, \"loss\": $((5 - epoch))}"; done"#;
     let mut options = oracle(&folder.path().join("work"), command).options;
     options.curves = Some(CurveOptions {
-        folder: folder.path().join("curves"),
+        folder: Some(folder.path().join("curves")),
         minimise: true,
         rule: Some("median:of=3".parse().unwrap()),
     });

@@ -3,6 +3,7 @@
 //!
 //! Nothing here holds Python's lock while it computes, and no panic leaves it.
 
+mod curves;
 mod errors;
 mod ledger;
 mod past;

@@ -1,6 +1,7 @@
 //! A search that is asked and told.
 
 use crate::{
+    curves::Following,
     errors::{Error, failed, input, of_search, unlocked, wrong},
     ledger::{Kept, Ledger},
     past,
@@ -8,7 +9,10 @@ use crate::{
 };
 use pyo3::prelude::*;
 use serde_json::{Value, json};
-use srnas_oracle::costly::Answer;
+use srnas_oracle::{
+    costly::Answer,
+    curves::{Report, RuleError},
+};
 use srnas_search::{
     AskTell, Asking, Ends, Goal, Limit, LiveError, MethodSpec, Next, Objective, check_method,
     report::{Row, SearchReport},
@@ -92,6 +96,7 @@ pub struct Search {
     goal: Goal,
     /// The method that was named, or is there for several objectives and limits.
     method: Option<MethodSpec>,
+    following: Following,
     process: u32,
     /// Nothing once it is closed.
     inner: Mutex<Option<Inner>>,
@@ -100,7 +105,7 @@ pub struct Search {
 #[pymethods]
 impl Search {
     #[new]
-    #[pyo3(signature = (space, objectives, require, *, method=None, fidelity=None, seed=1, budget=None, ledger=None, past=vec![], policy=None))]
+    #[pyo3(signature = (space, objectives, require, *, method=None, fidelity=None, seed=1, budget=None, ledger=None, past=vec![], policy=None, stop_early=None))]
     #[expect(clippy::too_many_arguments, reason = "each is an argument of srnas.Search")]
     fn new(
         py: Python<'_>,
@@ -114,6 +119,7 @@ impl Search {
         ledger: Option<PathBuf>,
         past: Vec<PathBuf>,
         policy: Option<PathBuf>,
+        stop_early: Option<String>,
     ) -> PyResult<Self> {
         let space = space.get();
         unlocked(py, move || {
@@ -146,7 +152,14 @@ impl Search {
                 Some(method) if past.is_known() => Some(method.knowing_the_past().map_err(|e| wrong(&e))?),
                 method => method,
             };
-            let (ledger, kept) = Ledger::open(ledger.as_deref(), space, &goal, &fidelities, seed)?;
+            let rule = match &stop_early {
+                Some(text) => Some(text.parse().map_err(|e: RuleError| input(format!("stop_early: {e}")))?),
+                None => None,
+            };
+            let place = ledger;
+            let (ledger, kept) = Ledger::open(place.as_deref(), space, &goal, &fidelities, seed)?;
+            let following = Following::new(place.as_deref(), &space.space, &goal, &fidelities, rule)?;
+            kept.measured.iter().for_each(|measured| following.has_ended(&measured.training));
             let asking = Asking {
                 space: space.space.clone(),
                 fidelities: fidelities.clone(),
@@ -162,7 +175,7 @@ impl Search {
             };
             let inner = Inner::new(asking, ledger, kept, budget.is_some())?;
             let (space, process) = (space.space.clone(), std::process::id());
-            Ok(Self { space, fidelities, goal, method, process, inner: Mutex::new(Some(inner)) })
+            Ok(Self { space, fidelities, goal, method, following, process, inner: Mutex::new(Some(inner)) })
         })
     }
 
@@ -185,14 +198,32 @@ impl Search {
         let training = &asked.get().training;
         self.with(py, |inner| {
             let answer = inner.search.asking().answer(metrics);
-            inner.tell(training, answer)
+            let told = inner.tell(training, answer)?;
+            self.following.ended(training, told.0 && told.1.is_none());
+            Ok(told)
         })
     }
 
     /// What was asked for cannot be measured, and why. Whether that was waited for.
     fn infeasible(&self, py: Python<'_>, asked: &Bound<'_, Asked>, reason: String) -> PyResult<bool> {
         let training = &asked.get().training;
-        self.with(py, |inner| Ok(inner.tell(training, Answer::Infeasible(reason))?.0))
+        self.with(py, |inner| {
+            let told = inner.tell(training, Answer::Infeasible(reason))?;
+            self.following.ended(training, false);
+            Ok(told.0)
+        })
+    }
+
+    /// What is measured says how far it is, and what it measured there. Whether it is to be stopped.
+    fn report(
+        &self,
+        py: Python<'_>,
+        asked: &Bound<'_, Asked>,
+        at: f64,
+        metrics: BTreeMap<String, f64>,
+    ) -> PyResult<bool> {
+        let asked = asked.get();
+        self.with(py, |_| Ok(self.following.heard(&asked.training, asked.again, Report { at, metrics })))
     }
 
     /// Nobody measures what was asked for any more: it costs nothing. Where it is to be taken up, it is asked for before anything else,
@@ -201,6 +232,7 @@ impl Search {
         let training = &asked.get().training;
         self.with(py, |inner| {
             let Some(training) = inner.finished(training) else { return Ok(()) };
+            self.following.left(&training);
             inner.search.give_up(&training);
             if take_up {
                 inner.search.want([training.clone()]);
@@ -317,7 +349,10 @@ impl Search {
             let known = inner.search.known();
             let report = SearchReport::new(&self.space, &self.fidelities, &self.goal, known, &[]);
             let row = |(row, measured): (&Row, &srnas_search::Measured)| {
-                json!({ "row": row, "choices": measured.training.choices, "elsewhere": measured.is_elsewhere() })
+                let curve = self.following.curve(&measured.training);
+                json!({
+                    "row": row, "choices": measured.training.choices, "elsewhere": measured.is_elsewhere(), "curve": curve,
+                })
             };
             let rows: Vec<Value> = report.rows.iter().zip(known).map(row).collect();
             Ok(json!({ "summary": report, "best_row": report.best_row, "rows": rows }).to_string())

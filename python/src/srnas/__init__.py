@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 # its threads again in the child, which has no use for them and may be aborted by them.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
-from .errors import Error, Infeasible, InputError, Refused, SearchOver, Unreachable  # noqa: E402
+from .errors import Error, Infeasible, InputError, Refused, SearchOver, StoppedEarly, Unreachable  # noqa: E402
 from .measurement import Measurement  # noqa: E402
 from .search import Search  # noqa: E402
 from .space import Choice, Range, Space  # noqa: E402
@@ -44,6 +44,7 @@ __all__ = [
     "Search",
     "SearchOver",
     "Space",
+    "StoppedEarly",
     "Trial",
     "Unreachable",
     "Use",

@@ -1,8 +1,20 @@
 """What can go wrong, for the search or for a trial."""
 
+from typing import Dict
+
 
 class Infeasible(Exception):
     """Raise it in an evaluator: this architecture cannot be measured, and why. The search keeps away from the like."""
+
+
+class StoppedEarly(Exception):
+    """Raised by `Trial.report`: the training is surely worse than the others were as early, and ends here. An evaluator, and
+    `Search.optimize`, take what it reported last for its answer."""
+
+    def __init__(self, message: str, metrics: "Dict[str, float]") -> None:
+        super().__init__(message)
+        self.metrics = metrics
+        """What it reported last, and `stopped_at`: how far it was."""
 
 
 class Error(Exception):

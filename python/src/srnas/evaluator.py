@@ -18,7 +18,7 @@ from typing import (
     Union,
 )
 
-from .errors import Infeasible, SearchOver
+from .errors import Infeasible, SearchOver, StoppedEarly
 from .calling import trial_as
 from .remote import RemoteSearch, connect
 from .security import PathLike
@@ -121,6 +121,8 @@ class Evaluator(Generic[F]):
             positional, named = self._trial_as(trial)
             measured = self._function(trial.architecture, *positional, **named)
             metrics = metrics_of(measured, trial.search.metrics)
+        except StoppedEarly as stopped:
+            return trial.tell(stopped.metrics)
         except Infeasible as error:
             reason = str(error) or "infeasible"
         except Exception as error:

@@ -1,7 +1,7 @@
 """What was measured of an architecture."""
 
 from dataclasses import dataclass
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Dict, Mapping, Optional, Tuple
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,8 @@ class Measurement:
     """What was paid, in full trainings."""
     elsewhere: bool
     """Whether it was measured elsewhere, and is not paid for here."""
+    curve: "Tuple[Tuple[float, float], ...]" = ()
+    """What it reported as it went: how far it was, and the first objective there."""
 
     @property
     def counts(self) -> bool:
@@ -51,4 +53,5 @@ class Measurement:
             full=row["full"],
             cost=row["cost"],
             elsewhere=measured["elsewhere"],
+            curve=tuple((at, value) for at, value in measured["curve"]),
         )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable, Dict, Optional
 
 from .calling import trial_as
-from .errors import Error, Infeasible, InputError, SearchOver
+from .errors import Error, Infeasible, InputError, SearchOver, StoppedEarly
 from .trial import Use
 
 if TYPE_CHECKING:
@@ -112,6 +112,9 @@ def _slot(
         try:
             positional, named = takes_trial(trial)
             measured = function(trial.architecture, *positional, **named)
+        except StoppedEarly as stopped:
+            under_way.pop(me, None)
+            _measured(trial, stopped.metrics, tally)
         except Exception as error:
             under_way.pop(me, None)
             _failed(trial, error, tally)

@@ -16,6 +16,10 @@ from .trial import LONGEST_REASON, Trial, Use, metrics_of, said
 
 log = logging.getLogger("srnas")
 
+UNHEARD = 5.0
+"""Where the search does not answer, a report waits for one that comes so many seconds later."""
+MOST_UNHEARD = 4096
+"""So many wait at most; later ones are left out."""
 LARGEST_ANSWER = 4 << 20
 """Bytes of metrics that a search hears at most."""
 
@@ -66,6 +70,7 @@ class RemoteSearch:
         """What is in that file."""
         self.fidelities = attached.fidelities
         """How long it may ask to train, such as `epochs=3,27`, the last amount a full training; empty: full ones only."""
+        self._hears_reports = attached.hears_reports
         self._held: "list[RemoteTrial]" = []
         self._lock = threading.Lock()
         self._taking = threading.Lock()
@@ -145,6 +150,27 @@ class RemoteSearch:
         self._release(trial)
         return use
 
+    def _report(self, trial: "RemoteTrial") -> bool:
+        """Says what a trial has reported and the search has not heard. Whether it is to be stopped early."""
+        points = list(trial._unheard)
+        try:
+            wanted, stop = self._session.report(trial._job(), trial._begins, points)
+        except TimeUp:
+            trial._quiet_until = time.monotonic() + UNHEARD
+            return False
+        except Error as error:
+            # The training goes on; what it comes to is told, or not.
+            if not isinstance(error, SearchOver):
+                log.error("%s: its reports are not heard: %s", trial.notation, error)
+            trial._quiet_until = math.inf
+            return False
+        trial._begins = False
+        del trial._unheard[: len(points)]
+        if not wanted and not trial._told:
+            log.info("%s is not wanted any more", trial.notation)
+            self._release(trial)
+        return stop
+
     def _renew(self, heartbeat: float) -> None:
         """Renews all leases, every heartbeat and at once when a resumed search has to hear of them."""
         backoff, pause, wake = Backoff(), heartbeat, self._session.reattached
@@ -183,6 +209,10 @@ class RemoteTrial(Trial):
         self.again = work.again
         self.wanted = True
         self._told = False
+        # What was reported and not heard yet, whether that is the first, and until when nobody is asked to hear it.
+        self._unheard: "list[tuple[float, dict[str, float]]]" = []
+        self._begins = True
+        self._quiet_until = 0.0
 
     def tell(self, measured: object = None, /, **metrics: SupportsFloat) -> Use:
         values = metrics_of(said(measured, metrics), self.search.metrics)
@@ -205,6 +235,8 @@ class RemoteTrial(Trial):
     def _say(self, answer: "Mapping[str, Any]", shown: object) -> Use:
         if self._told:
             raise ValueError(f"{self.notation} was told before")
+        if self._unheard:
+            self.search._report(self)
         self._told = True
         try:
             use: Use = self.search._answer(self, dict(answer))
@@ -214,6 +246,12 @@ class RemoteTrial(Trial):
             raise
         log.info("%s · %s · %s", self.notation, shown, use.name.lower().replace("_", " "))
         return use
+
+    def _reported(self, at: float, values: "dict[str, float]") -> bool:
+        if not (self.search._hears_reports and self.wanted) or len(self._unheard) >= MOST_UNHEARD:
+            return False
+        self._unheard.append((at, values))
+        return time.monotonic() >= self._quiet_until and self.search._report(self)
 
     def _job(self) -> Job:
         return bytes(self.choices), self.fidelity

@@ -47,12 +47,14 @@ class Search:
         start: Iterable[Union[str, Mapping[str, Any]]] = (),
         past: Paths = (),
         policy: "str | os.PathLike[str] | None" = None,
+        stop_early: Optional[str] = None,
     ) -> None:
         """`minimise`, `maximise`: a metric, or several; `require`: limits such as `"latency_ms <= 12"`; `method`: one of those of
         `srnas compare`, with its options, such as `"evolution:population=20"`, else the predictor; `fidelity`: shorter trainings that
         may be asked for, such as `"epochs=3,27"`; `budget`: full trainings in all, after which `ask` raises `SearchOver`; `start`:
         architectures to be measured first; `past`: ledgers, or run directories, of earlier searches on the space, which guide this
-        one; `policy`: a trained policy that does."""
+        one; `policy`: a trained policy that does; `stop_early`: stop a training whose best report so far is worse than the median of
+        the others' means up to the same place, `"median"` or `"median:after=3,of=5"` (`Trial.report`)."""
         self.space = Space.of(space)
         """The space."""
         self.seed = _whole("seed", seed, 0)
@@ -73,6 +75,7 @@ class Search:
             ledger=None if ledger is None else os.fspath(ledger),
             past=_paths(past),
             policy=None if policy is None else os.fspath(policy),
+            stop_early=stop_early,
         )
         self.objectives: "Tuple[Tuple[str, bool], ...]" = tuple(objectives)
         """Each metric that is searched, and whether less of it is better."""
@@ -329,6 +332,10 @@ class LocalTrial(Trial):
         needed = self._once(lambda: search._native.infeasible(self._asked, reason))
         self.reason = reason
         return self._use(needed, f"infeasible: {reason}")
+
+    def _reported(self, at: float, values: "Dict[str, float]") -> bool:
+        search = self._of_a_search()
+        return self.wanted and search._native.report(self._asked, at, values)
 
     def give_up(self, *, take_up: bool = False) -> None:
         """Nobody measures it any more: it costs nothing. With `take_up` it is asked for again before anything else."""

@@ -20,7 +20,7 @@ from .security import Security
 
 log = logging.getLogger("srnas")
 
-PROTOCOL = (1, 2)
+PROTOCOL = (1, 3)
 CALL = 10.0
 """Deadline of a call, in seconds, beyond what the search may let it wait."""
 WAIT = 20.0
@@ -114,6 +114,15 @@ class Session:
         request = lambda: wire.RenewRequest(**self._who(), choices=job[0], fidelity=job[1])  # noqa: E731
         response = self._call(self._stub.Renew, request, CALL, time.monotonic())
         return bool(response.wanted)
+
+    def report(self, job: Job, begins: bool, points: "Sequence[Tuple[float, dict[str, float]]]") -> Tuple[bool, bool]:
+        """Says what a training has reported, in a single attempt; whether it is still wanted, and whether it is to be stopped early."""
+        said = [wire.Point(at=at, values=values) for at, values in points]
+        request = lambda: wire.ReportRequest(  # noqa: E731
+            **self._who(), choices=job[0], fidelity=job[1], begins=begins, points=said
+        )
+        response = self._call(self._stub.Report, request, CALL, time.monotonic())
+        return bool(response.wanted), bool(response.stop)
 
     def answer(self, job: Job, said: "dict[str, Any]") -> int:
         """Says what was measured, until the search has it in its ledger; what became of it."""

@@ -1,10 +1,17 @@
 """A trial: one architecture that a search wants measured."""
 
 import enum
+import math
 from typing import Any, Mapping, Sequence, SupportsFloat, Tuple
+
+from .errors import StoppedEarly
 
 LONGEST_REASON = 2000
 """A search keeps no more of a reason, in characters."""
+
+
+STOPPED_AT = "stopped_at"
+"""By this name an answer says how far a training was when it was stopped early."""
 
 
 class Use(enum.IntEnum):
@@ -46,6 +53,9 @@ class Trial:
     wanted: bool
     """False as soon as the search does not need it any more: the training may be broken off."""
 
+    _last: "dict[str, float]" = {}
+    """The newest report that could stand for an answer."""
+
     def tell(self, measured: object = None, /, **metrics: SupportsFloat) -> Use:
         """Says what was measured: metrics by name, or the bare number that is searched. Returns when the search has it in its ledger.
         Where a metric that is searched is not finite, the architecture is infeasible. `resumed_from=3` besides says that the
@@ -54,6 +64,26 @@ class Trial:
 
     def infeasible(self, reason: str) -> Use:
         """Says that it cannot be measured, and why: that is an answer too."""
+        raise NotImplementedError
+
+    def report(self, at: SupportsFloat, measured: object = None, /, **metrics: SupportsFloat) -> None:
+        """Says how far the training is (its epoch, step, or whatever the amount of training is counted in) and what was measured
+        there: `report(epoch, loss=0.4)`, or the bare number that is searched. The search keeps a curve of it; nobody hears a trial
+        that an executor took to another process. Where the search is to stop early what is surely worse than the others, this raises
+        `StoppedEarly`: let it pass."""
+        if self.search is None:
+            return
+        wanted, place = self.search.metrics, float(at)
+        values = metrics_of(said(measured, metrics), wanted[:1])
+        if not math.isfinite(place) or not math.isfinite(values[wanted[0]]):
+            return
+        if all(metric in values for metric in wanted):
+            self._last = {**values, STOPPED_AT: place}
+        if self._reported(place, values):
+            raise StoppedEarly(f"{self.notation} was stopped early at {place:g}", self._last)
+
+    def _reported(self, at: float, values: "dict[str, float]") -> bool:
+        """Has the search hear it; whether it is to be stopped."""
         raise NotImplementedError
 
     def __repr__(self) -> str:

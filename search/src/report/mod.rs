@@ -13,7 +13,7 @@ mod table;
 pub use clock::{ClockSummary, MethodClock};
 pub use front::FrontPoint;
 pub use live::{Row, Said, SearchReport};
-pub use page::SearchPage;
+pub use page::{ReportedCurve, SearchPage};
 pub use shorter::{Agreement, Shorter};
 pub use summary::Summary;
 

@@ -2,6 +2,7 @@
 
 use super::live::{Said, SearchReport};
 use crate::{goal::Goal, importance::Importance, live::Measured};
+use serde::Serialize;
 use serde_json::{Value, json};
 use srnas_page::{Rows, View};
 use srnas_space::SearchSpace;
@@ -35,6 +36,21 @@ pub struct SearchPage<'a> {
     pub state: Option<Value>,
     /// When each began and ended, in seconds since 1970, where that is known.
     pub times: Vec<Option<[f64; 2]>>,
+    /// What some trainings reported as they went.
+    pub curves: Vec<ReportedCurve>,
+}
+
+/// What a training reported of the first objective as it went.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ReportedCurve {
+    /// Which of the rows it is; none where it runs.
+    pub row: Option<usize>,
+    /// In the space's notation.
+    pub architecture: String,
+    /// Whether it was stopped early.
+    pub early: bool,
+    /// How far it was, and the metric there, ascending.
+    pub points: Vec<(f64, f64)>,
 }
 
 impl SearchPage<'_> {
@@ -88,6 +104,7 @@ impl SearchPage<'_> {
                 "main": importance.main, "pairs": importance.pairs, "words": super::live::IMPORTANCE, "of": of,
             },
             "shorter": shorter.collect::<Vec<_>>(),
+            "curves": self.curves,
             "saved": if report.shorter.is_empty() { String::new() } else { report.saved() },
         })
     }

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use srnas_ledger::shared::Address;
 use srnas_oracle::{
     OracleSpec,
-    command::{MedianRule, SlotVariables},
+    command::SlotVariables,
+    curves::MedianRule,
     digits, digits_wrn,
     training::{METRIC_ACCURACY, Recipe, SharedSettings, measure::Questions},
 };
@@ -254,8 +255,8 @@ impl LiveConfig {
                 given.by.slots_env.is_some() && (train || remote),
             ),
             (
-                "--stop-early goes with --oracle cmd:PROGRAM, which reports while it trains",
-                given.by.stop_early.is_some() && (train || remote),
+                "--stop-early goes with --oracle cmd:PROGRAM or remote, which report while they train",
+                given.by.stop_early.is_some() && train,
             ),
             (
                 "--listen and --lease go with --oracle remote",

@@ -7,7 +7,7 @@ use indicatif::{HumanDuration, ProgressBar, ProgressState, ProgressStyle};
 use remarks::Remarks;
 use serde_json::json;
 use srnas_basics::{names::did_you_mean, text::number};
-use srnas_oracle::{command::STOPPED_AT, training::METRIC_ACCURACY};
+use srnas_oracle::{curves::STOPPED_AT, training::METRIC_ACCURACY};
 use srnas_search::{
     Enough, Event, Goal, Limit, LiveSearch, Measured, MethodSpec,
     report::{Row, Said, SearchReport},

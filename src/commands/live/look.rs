@@ -2,6 +2,7 @@
 
 use super::{
     config::LiveConfig,
+    reported::Reports,
     status::{Status, TimesTaken, now},
 };
 use serde_json::json;
@@ -82,7 +83,16 @@ impl Look {
             headline: self.headline(),
             state: self.status.as_ref().map(|status| self.state(status)),
             times: self.report.rows.iter().map(|row| times.of(row)).collect(),
+            curves: {
+                let running = self.status.iter().flat_map(|status| self.reports().running(status));
+                self.reports().ended(&self.report.rows, &self.found).into_iter().chain(running).collect()
+            },
         }
+    }
+
+    fn reports(&self) -> Reports<'_> {
+        let Self { run_dir, space, fidelities, goal, .. } = self;
+        Reports { run_dir, space, fidelities, goal }
     }
 
     /// How a search that runs stands; see [`SearchPage::state`].
@@ -105,7 +115,8 @@ impl Look {
             ),
         };
         json!({
-            "now": now(), "began": status.began, "budget": status.budget, "parallel": status.parallel, "running": status.running,
+            "now": now(), "began": status.began, "budget": status.budget, "parallel": status.parallel,
+            "running": self.reports().told(status),
             "left": left.map(|left| left.as_secs_f64().round()), "basis": basis, "ending": status.ending,
         })
     }

@@ -10,6 +10,7 @@ pub mod oracle;
 pub mod page;
 mod part;
 pub mod past;
+mod reported;
 mod resumed;
 pub mod retry;
 mod shared;
@@ -28,6 +29,7 @@ use config::LiveConfig;
 use display::{Display, More};
 use ledger::SearchLedger;
 use page::SearchSource;
+use reported::Reports;
 use shared::{Shared, SharedPlace};
 use srnas_basics::text::{number, shell, with_causes};
 use srnas_learner::Start;
@@ -50,7 +52,7 @@ use tracing::{info, warn};
 
 /// The folder of a run directory in which each measurement by a program has a folder of its own.
 pub const FOLDERS: &str = "measurements";
-/// The folder of a run directory with what each training by a program reported as it went.
+/// The folder of a run directory with what each training reported as it went.
 pub const CURVES: &str = "curves";
 /// The folder of a run directory in which shorter trainings are left for longer ones to go on from.
 pub const TRAININGS: &str = "trainings";
@@ -111,9 +113,9 @@ pub struct OracleArguments {
     /// CUDA_VISIBLE_DEVICES=0 (every program has its slot's number in SRNAS_SLOT)
     #[arg(long, value_name = "FILE", requires = "live")]
     pub slots_env: Option<PathBuf>,
-    /// With --oracle cmd:, stop a training early where its best value so far is worse than the median of the others' means up to the
-    /// same epoch, by the lines {"epoch": 3, "loss": 0.4} that the program prints as it goes: median, or median:after=3,of=5 (not
-    /// before epoch 3, and where five others got as far). `never` takes it back [default: never]
+    /// With --oracle cmd: or remote, stop a training early where its best value so far is worse than the median of the others' means
+    /// up to the same epoch, by the lines {"epoch": 3, "loss": 0.4} that the program prints as it goes: median, or
+    /// median:after=3,of=5 (not before epoch 3, and where five others got as far). `never` takes it back [default: never]
     #[arg(long, value_name = "RULE", requires = "live")]
     pub stop_early: Option<StopEarly>,
 }
@@ -318,11 +320,13 @@ impl LiveArguments {
             let importance = search.importance(&known)?;
             let report = SearchReport::new(&given.space, &fidelities, &search.goal, &known, &importance.main);
             let times = status::TimesTaken::read(&run_dir);
+            let (space, goal) = (&given.space, &search.goal);
+            let reports = Reports { run_dir: &run_dir, space, fidelities: &fidelities, goal };
             let page = SearchPage {
                 report: &report,
-                space: &given.space,
+                space,
                 fidelities: &fidelities,
-                goal: &search.goal,
+                goal,
                 found: &known,
                 importance: (&importance, known.len()),
                 title: format!("Search of {}{}", given.space.name(), config.part_in_words()),
@@ -330,6 +334,7 @@ impl LiveArguments {
                 headline: format!("{} measurements, for the cost of {}", known.len(), number(report.spent)),
                 state: None,
                 times: report.rows.iter().map(|row| times.of(row)).collect(),
+                curves: reports.ended(&report.rows, &known),
             };
             report.write(&run_dir, &page.view())?;
             Ok(report)

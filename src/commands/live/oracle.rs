@@ -5,6 +5,7 @@ use super::{
     config::{LiveConfig, RemoteConfig, TrainingConfig},
 };
 use crate::commands::space::GivenSpace;
+use anyhow::Context;
 use srnas_basics::text::number;
 use srnas_learner::{
     RunDir, Start,
@@ -12,8 +13,9 @@ use srnas_learner::{
 };
 use srnas_oracle::{
     OracleSpec,
-    command::{CommandOptions, CommandOracle, CurveOptions},
+    command::{CommandOptions, CommandOracle},
     costly::CostlyOracle,
+    curves::CurveOptions,
     rewarded::Rewarded,
     training::{SharedOracle, TrainingOracle, data},
 };
@@ -80,7 +82,12 @@ impl LiveArguments {
                 Box::new(oracle)
             }
             (_, Some(oracle), ..) => Box::new(oracle),
-            (_, _, Some(oracle), _) => Box::new(oracle),
+            (_, _, Some(oracle), _) => {
+                oracle
+                    .follow(curves(config, run_dir))
+                    .with_context(|| format!("cannot write in {}", run_dir.display()))?;
+                Box::new(oracle)
+            }
             (.., Some(oracle)) => Box::new(oracle),
             (None, None, None, None) => match &config.oracle {
                 OracleSpec::Program(command) => Box::new(program(command, given, config, run_dir)?),
@@ -200,6 +207,11 @@ fn shared(
     Ok(oracle)
 }
 
+/// What becomes of what trainings report as they go.
+fn curves(config: &LiveConfig, run_dir: &Path) -> CurveOptions {
+    CurveOptions { folder: Some(run_dir.join(CURVES)), minimise: config.minimise, rule: config.stop_early }
+}
+
 /// The oracle that asks a program.
 fn program(
     command: &str,
@@ -217,11 +229,7 @@ fn program(
         keep: config.keep,
         fidelities: config.fidelities(),
         slots: config.slots_env.clone(),
-        curves: Some(CurveOptions {
-            folder: run_dir.join(CURVES),
-            minimise: config.minimise,
-            rule: config.stop_early,
-        }),
+        curves: Some(curves(config, run_dir)),
     };
     Ok(CommandOracle::new(given.space.clone(), given.definition.clone(), options)?)
 }

@@ -150,8 +150,8 @@ impl LiveConfig {
         }
         slots_for(&config.slots_env, config.parallel)?;
         if let Some(rule) = given.by.stop_early {
-            if !matches!(config.oracle, OracleSpec::Program(_)) {
-                return Err(Usage("--stop-early goes with --oracle cmd:PROGRAM".into()).into());
+            if !matches!(config.oracle, OracleSpec::Program(_) | OracleSpec::Remote) {
+                return Err(Usage("--stop-early goes with --oracle cmd:PROGRAM or remote".into()).into());
             }
             config.stop_early = rule.rule();
         }

@@ -2,7 +2,10 @@
 
 use super::{Usage, config::LiveConfig};
 use clap::Args;
-use srnas_oracle::command::{MedianRule, RuleError, SlotVariables};
+use srnas_oracle::{
+    command::SlotVariables,
+    curves::{MedianRule, RuleError},
+};
 use srnas_search::{Ends, Limit};
 use std::{
     fs,
