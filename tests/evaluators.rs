@@ -326,7 +326,7 @@ fn what_evaluators_report_is_kept_and_what_is_surely_worse_is_stopped() {
     }
     stdout(&setup.output(&["view", "s", "--to", "page.html"]));
     let page = fs::read_to_string(setup.path().join("page.html")).unwrap();
-    assert!(page.contains("\"said\":\"1: loss 172\"") && page.contains("\"early\":true"), "{page}");
+    assert!(page.contains("\"said\":\"1: loss 172.0000\"") && page.contains("\"early\":true"), "{page}");
     search.kill();
     let mut search = resume(&["--budget", "5"]);
     evaluator.wait_for(&["attached again"], SOON);

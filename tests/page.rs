@@ -296,6 +296,12 @@ impl Growing {
             .clone()
             .max_by(|&a, &b| value(a).as_f64().unwrap_or(-1.0).total_cmp(&value(b).as_f64().unwrap_or(-1.0)));
         let failed = all.clone().filter(|i| value(*i).is_null()).count();
+        // As many as a page has, of as many points.
+        let curve = |row: usize| {
+            let points: Vec<Value> = (0..100).map(|at| json!([at, (at * row * 31 % 101) as f64])).collect();
+            json!({ "row": row, "architecture": "of many", "early": row % 3 == 0, "points": points })
+        };
+        let curves: Vec<Value> = (n.saturating_sub(60)..n).map(curve).collect();
         View {
             about: json!({
                 "kind": "search", "title": "Search of many", "how": "By nobody.", "unit": null, "shorter": [],
@@ -304,7 +310,7 @@ impl Growing {
             }),
             head: json!({
                 "headline": format!("running · {n} measured"), "spent": n, "infeasible": failed, "best": best, "front": null,
-                "within": [], "failures": [["it burnt", failed]], "shorter": [], "saved": "",
+                "within": [], "failures": [["it burnt", failed]], "shorter": [], "saved": "", "curves": curves,
                 "state": { "began": 0.0, "budget": 2 * n, "parallel": 4, "left": 60, "basis": "made up", "running": [] },
                 "importance": { "main": (0..6).map(|d| json!([d, 0.1])).collect::<Vec<_>>(), "pairs": [], "words": "", "of": n },
             }),

@@ -162,7 +162,7 @@ const searchView = (about, tools) => {
       const [hue, name] = FATES[fate(one)], xs = one.points.map(([at]) => at), ys = one.points.map(([, value]) => value);
       const which = one.row === null ? 'runs' : one.early ? `measurement ${one.row + 1}, stopped early` : `measurement ${one.row + 1}`;
       const line = { kind: 'line', hue, name: named.has(name) ? undefined : name, xs, ys, rows: one.row === null ? null : xs.map(() => one.row) };
-      line.told = i => `${which} at ${number(xs[i])}: ${first.metric} ${number(ys[i])}, ${one.architecture}`;
+      line.told = i => `${which} at ${brief(xs[i])}: ${first.metric} ${number(ys[i])}, ${one.architecture}`;
       named.add(name);
       return line;
     });

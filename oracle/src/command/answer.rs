@@ -57,7 +57,7 @@ pub fn read(stdout: &str, wanted: &[String]) -> Result<BTreeMap<String, f64>, St
 }
 
 /// The numbers in a line, where it is a JSON object.
-pub(super) fn point(line: &str) -> Option<BTreeMap<String, f64>> {
+pub(crate) fn point(line: &str) -> Option<BTreeMap<String, f64>> {
     let line = line.trim();
     if !line.starts_with('{') {
         return None;

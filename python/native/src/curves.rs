@@ -55,7 +55,8 @@ impl Following {
     /// A training reports. Whether it is to be stopped.
     pub fn heard(&self, training: &Training, again: bool, report: Report) -> bool {
         let name = self.name(training);
-        let followed = self.now().get(&name).cloned().unwrap_or_else(|| {
+        let known = self.now().get(&name).cloned();
+        let followed = known.unwrap_or_else(|| {
             let followed = Arc::new(self.curves.follow(&name));
             // What was interrupted may go on where it was, or begin anew: how far it is tells which.
             followed.begins(again);

@@ -215,7 +215,7 @@ impl Search {
     }
 
     /// What is measured says how far it is, and what it measured there. Whether it is to be stopped.
-    fn report(
+    fn hear(
         &self,
         py: Python<'_>,
         asked: &Bound<'_, Asked>,

@@ -335,7 +335,7 @@ class LocalTrial(Trial):
 
     def _reported(self, at: float, values: "Dict[str, float]") -> bool:
         search = self._of_a_search()
-        return self.wanted and search._native.report(self._asked, at, values)
+        return self.wanted and search._native.hear(self._asked, at, values)
 
     def give_up(self, *, take_up: bool = False) -> None:
         """Nobody measures it any more: it costs nothing. With `take_up` it is asked for again before anything else."""

@@ -73,7 +73,7 @@ impl Reports<'_> {
     pub fn told<'s>(&self, status: &'s Status) -> Vec<Told<'s>> {
         let last = |running: &Running| {
             let (at, value) = self.points_of(running).last().copied()?;
-            Some(format!("{}: {} {}", number(at), self.goal.first().metric, number(value)))
+            Some(format!("{at}: {} {}", self.goal.first().metric, number(value)))
         };
         let told =
             |(place, running)| Told { running, said: if place < SHOWN { last(running) } else { None } };
