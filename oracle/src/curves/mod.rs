@@ -224,7 +224,7 @@ pub struct Followed {
     curves: Arc<Curves>,
     name: String,
     reported: Mutex<Reported>,
-    /// Set when it is to be stopped.
+    /// Set when it is to be stopped, for good.
     early: AtomicBool,
 }
 
@@ -275,10 +275,6 @@ impl Hear for Followed {
     }
 
     fn hears(&self, report: Report) {
-        // What it says while it is being stopped comes too late.
-        if self.stops() {
-            return;
-        }
         let Some(value) = report.value(self.curves.metric()) else { return };
         let mut reported = self.reported();
         if reported.file.is_none() {
@@ -378,12 +374,16 @@ mod tests {
         // The mean of 0.5 and 0.25 is better than 0.4.
         second.hears(said("{\"step\": 2, \"loss\": 0.45}"));
         assert!(second.stops());
-        // Begun anew it is another one.
-        second.begins(false);
-        assert!(!second.stops());
+        // It may say more before it hears of it.
+        second.hears(said("{\"step\": 3, \"loss\": 0.1}"));
+        assert!(second.stops() && second.last() == Some(3.0));
         // What reports nothing leaves nothing.
         begin(&curves, "silent", false).end(true);
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
+        // Begun anew it is another one.
+        second.begins(false);
+        assert!(!second.stops());
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
         // What ended elsewhere is known when somebody says so.
         let curves = open(&[]);
         assert_eq!(curves.of("one"), []);
