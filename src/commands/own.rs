@@ -5,7 +5,7 @@
 
 use super::{
     Usage,
-    live::{LiveArguments, OracleArguments, past},
+    live::{LiveArguments, OracleArguments, SharedPlace, past},
     space::GivenSpace,
 };
 use anyhow::Context;
@@ -77,6 +77,9 @@ pub struct OwnArguments {
     /// With --oracle, measurements at a time
     #[arg(long, value_name = "N", requires = "oracle", value_parser = clap::value_parser!(u16).range(1..=1024))]
     parallel: Option<u16>,
+    /// With --oracle, share measurements with other searches by a PostgreSQL database, as `srnas search --ledger` does
+    #[arg(long, value_name = "postgres://…", requires = "oracle")]
+    ledger: Option<SharedPlace>,
     /// With --oracle train, the images, as for `srnas search`
     #[arg(long, value_name = "DATA", requires = "oracle")]
     data: Option<String>,
@@ -157,6 +160,7 @@ impl OwnArguments {
                 ..OracleArguments::default()
             },
             past: self.past.clone(),
+            ledger: self.ledger.clone(),
             resume: folder.join("ledger.sqlite").is_file(),
             run_dir: Some(folder.clone()),
             ..LiveArguments::default()

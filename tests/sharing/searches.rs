@@ -233,6 +233,53 @@ fn a_server_that_cannot_write_is_written_to_when_it_can() {
 }
 
 #[test]
+fn a_run_that_measures_first_and_a_search_of_a_language_model_share_too() {
+    let Some(setup) = Setup::new() else { return };
+    let own = [
+        "run",
+        "--space",
+        "space.toml",
+        "--oracle",
+        "cmd:sh measure.sh",
+        "--minimise",
+        "loss",
+        "--budget",
+        "6",
+    ];
+    let mut run = Process::start(command(
+        setup.path(),
+        &[&own[..], &["--run-dir", "own", "--ledger", &setup.address]].concat(),
+    ));
+    run.wait_for(&["surrogate tasks are made"], SOON);
+    run.kill();
+    assert_eq!((setup.calls().len(), setup.shared()), (6, 6));
+    let found = summary(&setup.search("b", &["--budget", "1", "--json"]).output().unwrap());
+    assert_eq!((&found["elsewhere"], distinct(&setup.calls())), (&6.into(), 7));
+
+    let of_a_model = |run_dir: &str, budget: &str| {
+        let model = [
+            "llm",
+            "search",
+            "--model",
+            "built-in",
+            "--tokens",
+            "64",
+            "--minimise",
+            "nats",
+            "--budget",
+            budget,
+            "--json",
+        ];
+        summary(&output(
+            setup.path(),
+            &[&model[..], &["--run-dir", run_dir, "--ledger", &setup.address]].concat(),
+        ))
+    };
+    of_a_model("m", "3");
+    assert_eq!(of_a_model("n", "1")["elsewhere"], 3);
+}
+
+#[test]
 fn what_is_shared_is_a_past_of_other_searches_and_no_password_is_kept() {
     let Some(setup) = Setup::new() else { return };
     stdout(&setup.search("a", &["--budget", "12", "--json"]).output().unwrap());

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::commands::{
     address::listen_address,
-    live::{LiveArguments, OracleArguments},
+    live::{LiveArguments, OracleArguments, SharedPlace},
     run::default_run_dir,
     security::ListenerSecurity,
     space::GivenSpace,
@@ -60,6 +60,10 @@ pub struct Search {
     /// An earlier search of the same space that guides this one; `untrained`: the number of weights
     #[arg(long, value_name = "DIR|untrained")]
     past: Vec<String>,
+    /// Share measurements with other searches for the same of the same model by a PostgreSQL database, as `srnas search --ledger` does;
+    /// not for speed, where machines differ
+    #[arg(long, value_name = "postgres://…")]
+    ledger: Option<SharedPlace>,
     /// Measurements to make, the whole model's included
     #[arg(long, default_value_t = 50, value_name = "B", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     budget: u32,
@@ -128,6 +132,7 @@ impl Search {
             },
             past: self.past.clone(),
             method: self.method.clone(),
+            ledger: self.ledger.clone(),
             listen: self.listen,
             run_dir: Some(run_dir.clone()),
             resume: self.resume,
