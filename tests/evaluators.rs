@@ -2,7 +2,7 @@
 
 mod harness;
 
-use harness::{PROGRAM, Process, SOON, failure, stdout};
+use harness::{PROGRAM, Process, SOON, SPACE, failure, stdout};
 use rusqlite::Connection;
 use std::{
     collections::HashMap,
@@ -12,19 +12,6 @@ use std::{
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
-
-const SPACE: &str = r#"
-[[decisions]]
-name = "layers"
-choices = [1, 2, 3]
-[[decisions]]
-name = "width"
-choices = [8, 16, 32, 64]
-[[decisions]]
-name = "op"
-choices = ["conv", "pool", "skip"]
-active_if = { layers = [2, 3] }
-"#;
 
 /// Notes that it began and that it ended; says a loss that the space's names determine; one operation fails, and where
 /// the file `slow` is, everything takes its time.

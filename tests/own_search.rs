@@ -2,28 +2,15 @@
 
 mod harness;
 
-use harness::{Process, command, failure, frozen, output, stdout, text};
+use harness::{Process, RATE, SPACE, command, failure, frozen, output, stdout, text};
 use rusqlite::Connection;
 use std::{collections::HashSet, fs, path::Path, process::Output, time::Duration};
 use tempfile::TempDir;
 
-const SPACE: &str = r#"
-[[decisions]]
-name = "layers"
-choices = [1, 2, 3]
-[[decisions]]
-name = "width"
-choices = [8, 16, 32, 64]
-[[decisions]]
-name = "op"
-choices = ["conv", "pool", "skip"]
-active_if = { layers = [2, 3] }
-[[decisions]]
-name = "rate"
-choices = [0.1, 0.01]
-[[constraints]]
-require = "layers * width <= 96"
-"#;
+/// The space of the harness with a rate and a limit.
+fn space() -> String {
+    format!("{SPACE}{RATE}[[constraints]]\nrequire = \"layers * width <= 96\"\n")
+}
 
 /// Says a loss that the space's names determine, notes each call, fails for one rate.
 const PROGRAM_TEXT: &str = r#"
@@ -38,7 +25,7 @@ echo "{\"loss\": $((100 - layers * width)), \"layers\": $layers}"
 
 fn setup() -> TempDir {
     let folder = TempDir::new().unwrap();
-    fs::write(folder.path().join("space.toml"), SPACE).unwrap();
+    fs::write(folder.path().join("space.toml"), space()).unwrap();
     fs::write(folder.path().join("measure.sh"), PROGRAM_TEXT).unwrap();
     folder
 }
@@ -121,7 +108,7 @@ fn a_search_by_a_program_is_killed_and_resumed_and_measures_nothing_twice() {
     assert!(table.starts_with("measurement,architecture,infeasible,layers,loss\n"), "{table}");
 
     // The next search knows this one, another space does not.
-    fs::write(folder.join("space.toml"), SPACE).unwrap();
+    fs::write(folder.join("space.toml"), space()).unwrap();
     let next = [
         "search",
         "--oracle",
@@ -141,7 +128,7 @@ fn a_search_by_a_program_is_killed_and_resumed_and_measures_nothing_twice() {
     assert!(harness::text(&out.stderr).contains("measurements of "), "{}", harness::text(&out.stderr));
     let said = stdout(&out);
     assert!(said.contains("knows earlier tasks") && said.contains("loss 4.0000"), "{said}");
-    fs::write(folder.join("other.toml"), SPACE.replace("[8, 16, 32, 64]", "[8, 16, 32]")).unwrap();
+    fs::write(folder.join("other.toml"), space().replace("[8, 16, 32, 64]", "[8, 16, 32]")).unwrap();
     let other: Vec<&str> = next.iter().map(|a| if *a == "space.toml" { "other.toml" } else { a }).collect();
     let (code, error) = failure(&output(folder, &[&other[..9], &["--past", "s", "--run-dir", "u"]].concat()));
     assert!(code == 2 && error.contains("decision `width` has other choices"), "{error}");
@@ -178,11 +165,11 @@ fn a_space_is_looked_at_and_refused_by_name() {
         serde_json::from_str(&stdout(&output(folder, &["space", "check", "space.toml", "--json"]))).unwrap();
     assert_eq!((&json["combinations"], &json["architectures"]), (&72.into(), &44.into()));
     assert_eq!(json["decisions"][3]["choices"], serde_json::json!([0.1, 0.01]));
-    fs::write(folder.join("narrow.toml"), SPACE.replace("<= 96", "<= 63")).unwrap();
+    fs::write(folder.join("narrow.toml"), space().replace("<= 96", "<= 63")).unwrap();
     let said = stdout(&output(folder, &["space", "check", "narrow.toml"]));
     assert!(said.contains("warning: no architecture has width = 64"), "{said}");
 
-    fs::write(folder.join("bad.toml"), SPACE.replace("layers = [2, 3]", "layres = [2, 3]")).unwrap();
+    fs::write(folder.join("bad.toml"), space().replace("layers = [2, 3]", "layres = [2, 3]")).unwrap();
     let (code, error) = failure(&output(folder, &["space", "check", "bad.toml"]));
     assert!(
         code == 2 && error.contains("bad.toml: active_if of `op`") && error.contains("`layers`"),

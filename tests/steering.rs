@@ -2,7 +2,7 @@
 
 mod harness;
 
-use harness::{PROGRAM, Process, SOON, failure, stdout, text};
+use harness::{PROGRAM, Process, RATE, SOON, SPACE, failure, stdout, text};
 use rusqlite::Connection;
 use std::{
     fs,
@@ -10,22 +10,6 @@ use std::{
     process::{Command, Output, Stdio},
 };
 use tempfile::TempDir;
-
-const SPACE: &str = r#"
-[[decisions]]
-name = "layers"
-choices = [1, 2, 3]
-[[decisions]]
-name = "width"
-choices = [8, 16, 32, 64]
-[[decisions]]
-name = "op"
-choices = ["conv", "pool", "skip"]
-active_if = { layers = [2, 3] }
-[[decisions]]
-name = "rate"
-choices = [0.1, 0.01]
-"#;
 
 /// Notes how it is called. Where `hold` is, it leaves a state in its folder and waits until that has gone; where `broken` is, it
 /// fails. Says a loss that the architecture determines.
@@ -44,7 +28,7 @@ struct Setup(TempDir);
 impl Setup {
     fn new() -> Self {
         let setup = Self(TempDir::new().unwrap());
-        setup.write("space.toml", SPACE);
+        setup.write("space.toml", &format!("{SPACE}{RATE}"));
         setup.write("measure.sh", PROGRAM_TEXT);
         setup
     }

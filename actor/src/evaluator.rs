@@ -1,22 +1,22 @@
 //! The evaluator: takes what a search asks for, measures it with an oracle of its own, and answers.
 
 mod reports;
+mod session;
 
 use crate::client::{
     ClientError,
-    connection::{Backoff, CALL, JoinError, Link, Reminder, describe, endpoint, refusal},
-    encounter::Meant,
+    connection::{CALL, Link},
 };
 use prost::Message;
 use reports::Spoken;
+use session::{End, Session, within};
 use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle};
 use srnas_proto::v1::{self, answer_request::Said, evaluate_client::EvaluateClient};
 use srnas_security::ClientSecurity;
 use srnas_task::Training;
 use srnas_telemetry as telemetry;
-use srnas_wire::{LARGEST_ANSWER, PROTOCOL_MAJOR, PROTOCOL_MINOR};
+use srnas_wire::LARGEST_ANSWER;
 use std::{
-    future::Future,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -25,15 +25,8 @@ use std::{
 };
 use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
-use tonic::{
-    Code, Request, Response, Status,
-    service::interceptor::InterceptedService,
-    transport::{Channel, Uri},
-};
 use tracing::{info, warn};
 
-/// How long an evaluator that is to stop waits for the answer to what it said last.
-const FAREWELL: Duration = Duration::from_secs(2);
 /// How long the search may let a call for work wait.
 const WAIT: Duration = Duration::from_secs(20);
 
@@ -81,17 +74,13 @@ impl Evaluator {
         options: EvaluatorOptions,
         stop: &CancellationToken,
     ) -> Result<Option<Self>, EvaluatorError> {
-        let endpoint = endpoint(&options.learner, &options.security)?;
-        let (uri, channel) = (endpoint.uri().clone(), endpoint.connect_lazy());
-        let link = InterceptedService::new(channel.clone(), options.security.token.as_ref().into());
-        let identity = v1::Evaluator { id: options.id.clone(), incarnation: rand::random::<u64>().max(1) };
-        let session =
-            Session { link, channel, uri, identity, options, search_id: String::new(), stop: stop.clone() };
+        let mut session = Session::new(options, stop.clone())?;
         match session.attach().await {
             Ok(search) => {
                 let (learner, evaluator) = (&session.options.learner, &session.options.id);
                 info!(%learner, %evaluator, metric = %search.metric, "attached to a search");
-                Ok(Some(Self { session: Session { search_id: search.search_id.clone(), ..session }, search }))
+                session.search_id.clone_from(&search.search_id);
+                Ok(Some(Self { session, search }))
             }
             Err(End::Over | End::Stopped) => Ok(None),
             Err(End::Failed(error)) => Err(error),
@@ -149,135 +138,6 @@ enum Told {
     Everything,
     /// Nobody wants it any more.
     Unwanted,
-}
-
-/// Why a call has no answer.
-enum End {
-    /// The search is over.
-    Over,
-    /// The evaluator is to stop, and nobody answered.
-    Stopped,
-    Failed(EvaluatorError),
-}
-
-/// The calls to a search, each repeated until it is answered.
-struct Session {
-    link: Link,
-    /// As `link`, without the token.
-    channel: Channel,
-    uri: Uri,
-    identity: v1::Evaluator,
-    options: EvaluatorOptions,
-    search_id: String,
-    /// Ends the attempts.
-    stop: CancellationToken,
-}
-
-impl Session {
-    /// Introduces the evaluator.
-    async fn attach(&self) -> Result<v1::AttachResponse, End> {
-        let request = v1::AttachRequest {
-            protocol_major: PROTOCOL_MAJOR,
-            protocol_minor: PROTOCOL_MINOR,
-            software: format!("srnas {}", env!("CARGO_PKG_VERSION")),
-            evaluator: Some(self.identity.clone()),
-        };
-        self.repeat(CALL, async |mut search, deadline| search.attach(within(request.clone(), deadline)).await)
-            .await
-    }
-
-    /// As [`Self::repeat`], attaching again where the search has forgotten this evaluator.
-    async fn call<T, F: Future<Output = Result<Response<T>, Status>>>(
-        &self,
-        deadline: Duration,
-        ask: impl Fn(EvaluateClient<Link>, Duration) -> F,
-    ) -> Result<T, End> {
-        loop {
-            match self.repeat(deadline, &ask).await {
-                Err(End::Failed(EvaluatorError::Client(ClientError::Refused {
-                    code: Code::NotFound,
-                    ..
-                }))) => {
-                    let attached = self.attach().await?;
-                    if attached.search_id != self.search_id {
-                        let learner = self.options.learner.clone();
-                        return Err(End::Failed(EvaluatorError::OtherSearch(learner)));
-                    }
-                    info!(evaluator = %self.identity.id, "attached again");
-                }
-                other => return other,
-            }
-        }
-    }
-
-    /// Asks until there is an answer that will not change, the evaluator is to stop, or nobody has answered for
-    /// [`EvaluatorOptions::connect_timeout`].
-    async fn repeat<T, F: Future<Output = Result<Response<T>, Status>>>(
-        &self,
-        deadline: Duration,
-        ask: impl Fn(EvaluateClient<Link>, Duration) -> F,
-    ) -> Result<T, End> {
-        let (learner, since) = (self.options.learner.clone(), Instant::now());
-        let give_up = self.options.connect_timeout.and_then(|most| since.checked_add(most));
-        let (mut backoff, mut reminder) = (Backoff::default(), Reminder::new(Meant::Search));
-        loop {
-            let call = ask(EvaluateClient::new(self.link.clone()), deadline);
-            let late = Status::deadline_exceeded("no answer in time");
-            let end = give_up.map_or(Instant::now() + deadline, |end| end.min(Instant::now() + deadline));
-            let answered = tokio::select! {
-                answered = tokio::time::timeout_at(end, call) => answered.unwrap_or(Err(late)),
-                // What is on its way may still arrive.
-                () = async { self.stop.cancelled().await; tokio::time::sleep(FAREWELL).await } => return Err(End::Stopped),
-            };
-            let status = match answered {
-                Ok(response) => return Ok(response.into_inner()),
-                Err(status) => status,
-            };
-            let refused = |status: &Status| ClientError::Refused {
-                learner: learner.clone(),
-                reason: status.message().into(),
-                code: status.code(),
-            };
-            let failed = |error: ClientError| Err(End::Failed(error.into()));
-            let misdirected = |reason| {
-                failed(ClientError::Misdirected { learner: learner.clone(), meant: Meant::Search, reason })
-            };
-            if status.code() == Code::Unimplemented {
-                return misdirected(Meant::Search.instead(self.channel.clone()).await);
-            }
-            match refusal(&status) {
-                Some(JoinError::Over) => return Err(End::Over),
-                Some(JoinError::Untrusted(reason)) => {
-                    return failed(ClientError::Untrusted { learner, reason });
-                }
-                Some(_) => return failed(refused(&status)),
-                None if status.code() == Code::NotFound => return failed(refused(&status)),
-                None => {}
-            }
-            let reason = describe(&status);
-            if reminder.tell(&learner, &reason)
-                && let Some(reason) = Meant::Search.misdirected(&self.uri).await
-            {
-                return misdirected(reason);
-            }
-            let (now, pause) = (Instant::now(), backoff.next_after(&status));
-            if give_up.is_some_and(|end| now >= end) {
-                let (meant, waited) = (Meant::Search, now - since);
-                return failed(ClientError::Unreachable { learner, meant, waited, reason });
-            }
-            tokio::select! {
-                () = tokio::time::sleep_until(give_up.map_or(now + pause, |end| end.min(now + pause))) => {}
-                () = self.stop.cancelled() => return Err(End::Stopped),
-            }
-        }
-    }
-}
-
-/// A request with its deadline in the header, for the search to know.
-fn within<T>(message: T, deadline: Duration) -> Request<T> {
-    let mut request = Request::new(message);
-    request.set_timeout(deadline);
-    request
 }
 
 /// What the slots of an evaluator share.

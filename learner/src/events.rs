@@ -3,6 +3,7 @@
 
 use crate::{append::AppendFile, progress::Progress};
 use prost::Message;
+use srnas_basics::machine::host_name;
 use std::{io, path::Path, time::SystemTime};
 
 /// `tensorflow.Event`
@@ -44,9 +45,7 @@ pub(crate) struct EventFile {
 impl EventFile {
     /// Starts a file in a run directory. TensorBoard reads the files of one directory as one run.
     pub fn create(run_dir: &Path, now: SystemTime) -> io::Result<EventFile> {
-        let host =
-            std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| "localhost".into());
-        let path = run_dir.join(format!("events.out.tfevents.{:010}.{}", seconds(now) as u64, host.trim()));
+        let path = run_dir.join(format!("events.out.tfevents.{:010}.{}", seconds(now) as u64, host_name()));
         // Length 0: whatever has that name was started in the same second by a process that is gone.
         let mut file = EventFile { file: AppendFile::open(&path, 0)? };
         let version = Some("brain.Event:2".into());

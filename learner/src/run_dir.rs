@@ -1,7 +1,7 @@
 //! The run directory: where everything of a run lies, and the lock that keeps a second learner out of it.
 
 use crate::{checkpoint::Checkpoints, trainer::Fitting};
-use srnas_basics::files::write_whole;
+use srnas_basics::{files::write_whole, machine::host_name};
 use srnas_policy::Policy;
 use std::{
     fs::{self, File, TryLockError},
@@ -203,8 +203,7 @@ impl RunDir {
             }
             Err(TryLockError::Error(source)) => return Err(io(source)),
         }
-        let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| "unknown".into());
-        let holder = format!("process {} on host {}\n", std::process::id(), host.trim());
+        let holder = format!("process {} on host {}\n", std::process::id(), host_name());
         lock.set_len(0)
             .and_then(|()| lock.rewind())
             .and_then(|()| lock.write_all(holder.as_bytes()))

@@ -7,6 +7,7 @@ use super::{
 use anyhow::Context;
 use clap::Args;
 use srnas_actor::ActorOptions;
+use srnas_basics::machine::host_name;
 use srnas_oracle::catalog::Catalog;
 use std::path::PathBuf;
 
@@ -58,6 +59,5 @@ impl ActorCommand {
 }
 
 pub fn default_id() -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| "actor".into());
-    format!("{}-{}", host.trim(), std::process::id())
+    format!("{}-{}", host_name(), std::process::id())
 }

@@ -15,6 +15,22 @@ use tempfile::TempDir;
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_srnas");
 
+/// A space that a program can be asked about: twelve combinations of the first two, of which those of more than one layer have a third.
+pub const SPACE: &str = r#"
+[[decisions]]
+name = "layers"
+choices = [1, 2, 3]
+[[decisions]]
+name = "width"
+choices = [8, 16, 32, 64]
+[[decisions]]
+name = "op"
+choices = ["conv", "pool", "skip"]
+active_if = { layers = [2, 3] }
+"#;
+/// One decision more for it.
+pub const RATE: &str = "[[decisions]]\nname = \"rate\"\nchoices = [0.1, 0.01]\n";
+
 /// A folder with a benchmark and a configuration of a short run on it.
 pub struct Setup {
     pub folder: TempDir,

@@ -1,7 +1,7 @@
 //! Real searches that share what they measure.
 
 use super::server::Server;
-use crate::harness::{Process, SOON, command, failure, output, stdout, text};
+use crate::harness::{Process, SOON, SPACE, command, failure, output, stdout, text};
 use rusqlite::Connection;
 use std::{
     collections::HashSet,
@@ -12,19 +12,6 @@ use std::{
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
-
-const SPACE: &str = r#"
-[[decisions]]
-name = "layers"
-choices = [1, 2, 3]
-[[decisions]]
-name = "width"
-choices = [8, 16, 32, 64]
-[[decisions]]
-name = "op"
-choices = ["conv", "pool", "skip"]
-active_if = { layers = [2, 3] }
-"#;
 
 /// Notes whom it is called for; where `hold` is, it waits until that has gone.
 const PROGRAM_TEXT: &str = r#"

@@ -1,6 +1,7 @@
 //! A search that shares its measurements with others: what these measured comes in while it runs, and what it measures goes out.
 
 use super::{Usage, config::LiveConfig};
+use srnas_basics::machine::host_name;
 use srnas_ledger::{
     AnswerRecord, LedgerError, RunRecord,
     shared::{Address, Claim, Flight, News, SharedLedger, Subject},
@@ -364,9 +365,8 @@ pub fn forget(
 
 /// By what others know this search: the same when it goes on, and no other's.
 fn holder(run_dir: &Path) -> String {
-    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| "unknown".into());
     let place = fs::canonicalize(run_dir).unwrap_or_else(|_| run_dir.to_path_buf());
-    format!("{}:{}", host.trim(), place.display())
+    format!("{}:{}", host_name(), place.display())
 }
 
 impl LiveConfig {
