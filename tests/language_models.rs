@@ -86,7 +86,25 @@ fn a_search_of_parts_is_killed_goes_on_and_what_it_picks_is_exported() {
         let generated: Value = serde_json::from_str(&stdout(&generated)).unwrap();
         assert_eq!(generated["tokens"].as_array().unwrap().len(), 8, "{generated}");
     }
-    assert!(bytes > 0.0);
+    // What the picks say under a share is what is written under it, in f32 as it is stored.
+    let export = [
+        "llm",
+        "export",
+        "--run-dir",
+        "parts",
+        "--pick",
+        "smallest",
+        "--within",
+        "0.3",
+        "--to",
+        "p.gguf",
+        "--json",
+    ];
+    let written: Value = serde_json::from_str(&stdout(&output(folder, &export))).unwrap();
+    assert_eq!(written["bytes"].as_f64(), Some(bytes));
+    let refused = [&export[..5], &["smallest", "--within", "nan", "--to", "q.gguf"]].concat();
+    let (code, said) = failure(&output(folder, &refused));
+    assert!(code == 2 && said.contains("it is a share, such as 0.01"), "{said}");
     // Another goal cannot be gone on with, and what is no pick is refused with those that are.
     let other = output(folder, &["llm", "search", "--resume", "--run-dir", "parts", "--minimise", "nats"]);
     assert_eq!(failure(&other).0, 2);

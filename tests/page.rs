@@ -305,7 +305,7 @@ impl Growing {
         View {
             about: json!({
                 "kind": "search", "title": "Search of many", "how": "By nobody.", "unit": null, "shorter": [],
-                "space": { "name": "nb201", "decisions": decisions }, "counted": "measurements", "full_name": "a full training",
+                "space": { "name": "nb201", "decisions": decisions }, "counted": "measurements", "full_name": "a full training", "reported": "val",
                 "goal": { "words": "most val", "objectives": [{ "metric": "val", "minimise": false }] },
             }),
             head: json!({

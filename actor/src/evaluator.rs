@@ -343,6 +343,7 @@ impl Shared {
                 choices: training.choices.clone().into(),
                 fidelity: self.share(training),
                 begins,
+                may_go_on: false,
                 points,
             };
             let ask = async |mut search: EvaluateClient<Link>, deadline| {

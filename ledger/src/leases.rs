@@ -178,6 +178,11 @@ impl Leases {
         self.flights.get(&key)?.answer.as_ref()?.1.id.as_deref()
     }
 
+    /// Whether it was asked for, or somebody measures it, and its answer is not in the ledger yet.
+    pub fn is_in_flight(&self, key: Key) -> bool {
+        self.flights.contains_key(&key)
+    }
+
     /// What somebody measures now.
     pub fn held_by(&self, id: &str) -> impl Iterator<Item = &Training> {
         let held = move |flight: &&Flight| flight.lease.as_ref().is_some_and(|lease| lease.holder.id == id);

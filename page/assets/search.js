@@ -23,7 +23,7 @@ const searchView = (about, tools) => {
   const over_cost = chart({ title: `Best ${first.metric} so far, over cost`, x: cost_axis, y: value_axis(), picked: row => choose(row) });
   const over_time = chart({ title: `Best ${first.metric} so far, over time`, x: { label: 'time since the beginning', format: shortly, from: 0 }, y: value_axis(), picked: row => choose(row) });
   const time_card = card(over_time.figure);
-  const reports = chart({ title: `${first.metric} as the trainings reported it`, x: { label: about.unit || 'epoch or step' }, y: value_axis(), height: 300, picked: row => choose(row) });
+  const reports = chart({ title: `${about.reported} as the trainings reported it`, x: { label: about.unit || 'epoch or step' }, y: { label: about.reported }, height: 300, picked: row => choose(row) });
   const reports_card = el('section', { class: 'card wide', hidden: true }, reports.figure);
   const lanes = { label: 'slot', ticks: [] };
   const timeline = chart({ title: 'Timeline of slots', x: { label: 'time since the beginning', format: shortly, from: 0 }, y: lanes, height: 180, picked: row => choose(row) });
@@ -162,7 +162,7 @@ const searchView = (about, tools) => {
       const [hue, name] = FATES[fate(one)], xs = one.points.map(([at]) => at), ys = one.points.map(([, value]) => value);
       const which = one.row === null ? 'runs' : one.early ? `measurement ${one.row + 1}, stopped early` : `measurement ${one.row + 1}`;
       const line = { kind: 'line', hue, name: named.has(name) ? undefined : name, xs, ys, rows: one.row === null ? null : xs.map(() => one.row) };
-      line.told = i => `${which} at ${brief(xs[i])}: ${first.metric} ${number(ys[i])}, ${one.architecture}`;
+      line.told = i => `${which} at ${brief(xs[i])}: ${about.reported} ${number(ys[i])}, ${one.architecture}`;
       named.add(name);
       return line;
     });

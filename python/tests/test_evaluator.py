@@ -140,6 +140,25 @@ class Functions(unittest.TestCase):
         self.assertEqual([at for at, _ in server.reports[0]], [0, 1, 2])
         self.assertEqual(server.calls.count("Report"), 2)
 
+    def test_many_and_large_reports_go_in_several_calls(self):
+        import grpc
+
+        server = self.serve()
+        server.fail("Report", grpc.StatusCode.UNAVAILABLE)
+
+        def train(architecture, trial):
+            for epoch in range(5000):
+                trial.report(epoch, loss=1, **({"x" * 600_000: 1} if epoch in (7, 9) else {}))
+            trial.report(5001, loss=1, **{"x" * 2_000_000: 1})
+            trial._quiet_until = 0.0
+            trial.report(5002, loss=1)
+            return 1
+
+        self.assertEqual(srnas.evaluator(train).run(server.url), 1)
+        # More than wait are left out, and what is too large.
+        self.assertEqual([at for at, _ in server.reports[0]], list(range(4096)))
+        self.assertGreater(server.calls.count("Report"), 2)
+
     def test_a_search_of_before_hears_nothing(self):
         server = self.serve()
         server.hears_reports = False

@@ -350,7 +350,40 @@ def test_an_interrupted_training_goes_on_with_its_curve_or_begins_it_anew(tmp_pa
             assert [at for at, _ in search.measurements[-1].curve] == expected
 
 
-def test_reports_of_an_executor_are_heard_by_nobody():
+def test_what_fails_or_is_told_leaves_nothing_for_later_reports(tmp_path):
+    ledger, curves = tmp_path / "run.sqlite", tmp_path / "run.sqlite.curves"
+    with srnas.Search(SPACE, minimise="loss", ledger=ledger) as search:
+        search.ask().report(1, 0.5)
+    with srnas.Search(SPACE, minimise="loss", ledger=ledger) as search:
+        # It fails before it reports anything here.
+        trial = search.ask()
+        trial.infeasible("it burns")
+        assert list(curves.iterdir()) == [] and search.measurements[0].curve == ()
+        # Told by its architecture, it is heard no more.
+        trial = search.ask()
+        trial.report(1, 0.5)
+        search.tell(trial.architecture, loss=0.4)
+        trial.report(2, 0.3)
+        assert search.measurements[1].curve == ((1.0, 0.5),) and search.best == search.measurements[1]
+        # What is known is not told away.
+        search.tell(trial.architecture, infeasible="no")
+        assert search.measurements[1].curve == ((1.0, 0.5),)
+        trial = search.ask()
+        trial.report(1, 0.5)
+        trial.give_up()
+        assert len(list(curves.iterdir())) == 1
+    with srnas.Search(SPACE, minimise="loss", ledger=ledger) as search:
+        assert [m.curve for m in search.measurements] == [(), ((1.0, 0.5),)]
+
+
+def test_threads_of_an_executor_are_heard_and_processes_are_not():
+    search = srnas.Search(SPACE, minimise="loss", stop_early="median:of=3")
+    with ThreadPoolExecutor(2) as executor:
+        search.optimize(reporting, budget=20, parallel=2, executor=executor)
+    assert all(m.counts and m.curve for m in search.measurements)
+    assert any("stopped_at" in m.metrics for m in search.measurements)
+    stopped = pickle.loads(pickle.dumps(srnas.StoppedEarly("at 3", {"loss": 0.5})))
+    assert (str(stopped), stopped.metrics) == ("at 3", {"loss": 0.5})
     search = srnas.Search(SPACE, minimise="loss")
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:
         search.optimize(reporting, budget=2, executor=executor)

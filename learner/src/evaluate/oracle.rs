@@ -15,7 +15,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -48,6 +48,8 @@ pub struct RemoteOptions {
     pub seed: u64,
     /// How long it may ask to train.
     pub fidelities: Fidelities,
+    /// What becomes of what trainings report as they go.
+    pub curves: CurveOptions,
     /// Leases, timeout and retries.
     pub terms: Terms,
     /// Where to listen.
@@ -62,7 +64,7 @@ pub enum RemoteError {
     /// The address cannot be listened on.
     #[error(transparent)]
     Service(#[from] ServiceError),
-    /// No threads, or no sockets.
+    /// No threads, no sockets, or curves that cannot be read.
     #[error("cannot serve evaluators: {0}")]
     Runtime(#[from] io::Error),
 }
@@ -84,8 +86,8 @@ pub(super) struct Shared {
     changed: Condvar,
     /// Wakes the service's calls.
     moved: watch::Sender<()>,
-    /// What trainings report, where it is kept.
-    curves: OnceLock<Arc<Curves>>,
+    /// What trainings report.
+    curves: Arc<Curves>,
 }
 
 pub(super) struct State {
@@ -115,6 +117,14 @@ pub(super) struct Evaluator {
     pub leaves: bool,
 }
 
+impl State {
+    /// Who measured a training does so no longer; what it reported on, if it is still it that is heard.
+    pub fn no_longer_reports(&mut self, key: Key, holder: &Holder) -> Option<Arc<Reporting>> {
+        let is_it = self.reporting.get(&key).is_some_and(|reporting| reporting.is_of(holder));
+        is_it.then(|| self.reporting.remove(&key)).flatten()
+    }
+}
+
 impl Shared {
     pub fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -141,26 +151,30 @@ impl Shared {
         (self.space.canonical_key(&training.choices), training.fidelity)
     }
 
-    /// What follows a training that somebody measures; nothing where curves are not kept.
-    pub fn followed(&self, (key, fidelity): Key, holder: &Holder) -> Option<Arc<Reporting>> {
-        let curves = self.curves.get()?;
-        let mut state = self.lock();
-        let known = state.reporting.get(&(key, fidelity)).filter(|reporting| reporting.is_of(holder));
+    /// What follows a training that somebody measures.
+    pub fn followed(&self, state: &mut State, key: Key, holder: &Holder) -> Arc<Reporting> {
+        let known = state.reporting.get(&key).filter(|reporting| reporting.is_of(holder));
         if let Some(known) = known {
-            return Some(known.clone());
+            return known.clone();
         }
-        let name = curves::file_name(&self.options.fidelities, key, fidelity);
-        let reporting = Arc::new(Reporting::new(curves.follow(&name), holder.clone()));
-        state.reporting.insert((key, fidelity), reporting.clone());
-        Some(reporting)
+        let reporting = Arc::new(Reporting::new(self.curves.follow(&self.file_name(key)), holder.clone()));
+        state.reporting.insert(key, reporting.clone());
+        reporting
     }
 
     /// A training has ended: with a value by somebody, or without one. It may remove a file.
-    pub fn ended(&self, key: Key, value_by: Option<&str>) {
+    fn ended(&self, key: Key, has_value: bool, by: Option<&str>) {
         let reporting = self.lock().reporting.remove(&key);
-        if let Some(reporting) = reporting {
-            reporting.end(value_by.is_some_and(|by| reporting.is_by(by)));
+        match reporting {
+            Some(reporting) => reporting.end(has_value && by.is_some_and(|by| reporting.is_by(by))),
+            // All that it reported it reported to an earlier process.
+            None if has_value => self.curves.has_ended(&self.file_name(key)),
+            None => self.curves.forget(&self.file_name(key)),
         }
+    }
+
+    fn file_name(&self, (key, fidelity): Key) -> String {
+        curves::file_name(&self.options.fidelities, key, fidelity)
     }
 
     /// A training in words.
@@ -178,7 +192,12 @@ impl Shared {
 
     /// Ends leases that ran out, and says so.
     pub fn sweep(&self) {
-        let incidents = self.lock().leases.sweep(Instant::now());
+        let mut state = self.lock();
+        let incidents = state.leases.sweep(Instant::now());
+        // What nobody asked for and nobody measures any more is no flight.
+        let State { reporting, leases, .. } = &mut *state;
+        reporting.retain(|key, _| leases.is_in_flight(*key));
+        drop(state);
         if incidents.is_empty() {
             return;
         }
@@ -203,6 +222,9 @@ impl RemoteOracle {
     /// # Errors
     /// [`RemoteError`].
     pub fn start(space: Arc<SearchSpace>, options: RemoteOptions) -> Result<Self, RemoteError> {
+        let (wanted, unit) = (options.metrics.clone(), options.fidelities.unit().to_string());
+        // What has ended is known one by one.
+        let curves = Arc::new(Curves::open(options.curves.clone(), wanted, unit, |_| false)?);
         let leases = Leases::new(options.terms.clone());
         let state = State {
             leases,
@@ -221,7 +243,7 @@ impl RemoteOracle {
             state: Mutex::new(state),
             changed: Condvar::new(),
             moved: watch::Sender::new(()),
-            curves: OnceLock::new(),
+            curves,
         });
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -243,18 +265,6 @@ impl RemoteOracle {
             Ok::<_, RemoteError>(address)
         })?;
         Ok(Self { shared, runtime: Some(runtime), shutdown, address })
-    }
-
-    /// Keeps what trainings report as they go from now on, and stops them by a rule, if by one.
-    ///
-    /// # Errors
-    /// A folder that cannot be made.
-    pub fn follow(&self, options: CurveOptions) -> io::Result<()> {
-        let (wanted, unit) = (self.shared.options.metrics.clone(), self.shared.options.fidelities.unit());
-        // What has ended is known one by one.
-        let curves = Curves::open(options, wanted, unit.into(), |_| false)?;
-        let _ = self.shared.curves.set(Arc::new(curves));
-        Ok(())
     }
 
     /// Where it listens.
@@ -309,9 +319,9 @@ impl CostlyOracle for RemoteOracle {
         loop {
             if let Some(answer) = state.leases.answer(key) {
                 let has_value = matches!(answer, Answer::Metrics(_));
-                let by = state.leases.answered_by(key).filter(|_| has_value).map(str::to_string);
+                let by = state.leases.answered_by(key).map(str::to_string);
                 drop(state);
-                self.shared.ended(key, by.as_deref());
+                self.shared.ended(key, has_value, by.as_deref());
                 return Ok(answer);
             }
             if stop.load(Ordering::Relaxed) {
@@ -398,12 +408,10 @@ impl CostlyOracle for RemoteOracle {
     }
 
     fn kept(&self, training: &Training) {
-        let (key, fidelity) = self.shared.key(training);
-        if let Some(curves) = self.shared.curves.get() {
-            curves.has_ended(&curves::file_name(&self.shared.options.fidelities, key, fidelity));
-        }
+        let key = self.shared.key(training);
+        self.shared.curves.has_ended(&self.shared.file_name(key));
         let mut state = self.shared.lock();
-        state.leases.keep((key, fidelity));
+        state.leases.keep(key);
         // What is kept before anybody was asked is of an earlier time.
         if state.reunion.is_none() && !state.began {
             state.reunion = Some(Instant::now() + self.shared.heartbeat() + REUNION);

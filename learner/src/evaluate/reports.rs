@@ -4,6 +4,17 @@ use srnas_ledger::leases::Holder;
 use srnas_oracle::curves::{Followed, Hear, Report};
 use std::sync::{Mutex, PoisonError};
 
+/// When the training began of which reports are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Begins {
+    /// Now: what was reported of it before does not hold any more.
+    Anew,
+    /// Now, unless it is further than what was reported before.
+    AnewOrGoesOn,
+    /// With earlier reports.
+    Before,
+}
+
 /// A training that its evaluator reports on.
 pub(super) struct Reporting {
     followed: Followed,
@@ -28,15 +39,25 @@ impl Reporting {
         self.holder.id == id
     }
 
-    /// Takes reports in, the first since it began anew or later ones. Whether it is to be stopped.
-    pub fn take(&self, begins: bool, reports: impl Iterator<Item = Report>) -> bool {
+    /// Takes reports in, later ones or the first since it began. Whether it is to be stopped.
+    pub fn take(&self, begins: Begins, reports: Vec<Report>) -> bool {
         let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
-        // A search that was killed meanwhile goes on with what it has of it.
-        if begins || !*begun {
-            self.followed.begins(!begins);
+        match begins {
+            Begins::Anew => self.followed.begins(false),
+            // How far it is tells whether it went on.
+            Begins::AnewOrGoesOn => {
+                self.followed.begins(true);
+                let (kept, first) = (self.followed.last(), reports.first().map(|report| report.at));
+                if kept.zip(first).is_some_and(|(kept, first)| first <= kept) {
+                    self.followed.begins(false);
+                }
+            }
+            // A search that was killed meanwhile goes on with what it has of it.
+            Begins::Before if !*begun => self.followed.begins(true),
+            Begins::Before => {}
         }
         *begun = true;
-        reports.for_each(|report| self.followed.hears(report));
+        reports.into_iter().for_each(|report| self.followed.hears(report));
         self.followed.stops()
     }
 

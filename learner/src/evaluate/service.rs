@@ -1,6 +1,9 @@
 //! The service: what evaluators say, in the words of the wire.
 
-use super::oracle::{Evaluator, Shared, State};
+use super::{
+    oracle::{Evaluator, Shared, State},
+    reports::Begins,
+};
 use crate::service::{ServiceError, doors, listening, reflection, server};
 use srnas_ledger::leases::{Given, Holder, Use};
 use srnas_oracle::{costly::Answer, curves::Report};
@@ -299,27 +302,29 @@ impl Evaluate for Service {
         let request = request.into_inner();
         let training = self.training(&request.choices, request.fidelity)?;
         let key = self.shared.key(&training);
-        let (wanted, holder) = {
+        let followed = {
             let mut state = self.shared.lock();
             let holder = self.hear(&mut state, request.evaluator, &request.search_id)?;
-            (state.leases.renew(key, &training, &holder, Instant::now()), holder)
+            let wanted = state.leases.renew(key, &training, &holder, Instant::now());
+            wanted.then(|| self.shared.followed(&mut state, key, &holder))
         };
         self.shared.tell();
-        let Some(followed) = wanted.then(|| self.shared.followed(key, &holder)).flatten() else {
-            return Ok(Response::new(v1::ReportResponse { wanted, stop: false }));
+        let Some(followed) = followed else {
+            return Ok(Response::new(v1::ReportResponse { wanted: false, stop: false }));
         };
+        let begins = match (request.begins, request.may_go_on) {
+            (false, _) => Begins::Before,
+            (true, false) => Begins::Anew,
+            (true, true) => Begins::AnewOrGoesOn,
+        };
+        let reports = request.points.into_iter();
+        let reports: Vec<Report> = reports
+            .map(|point| Report { at: point.at, metrics: point.values.into_iter().collect() })
+            .collect();
         // It writes into a file.
-        let heard = tokio::task::spawn_blocking(move || {
-            followed.take(
-                request.begins,
-                request
-                    .points
-                    .into_iter()
-                    .map(|point| Report { at: point.at, metrics: point.values.into_iter().collect() }),
-            )
-        });
+        let heard = tokio::task::spawn_blocking(move || followed.take(begins, reports));
         let stop = heard.await.map_err(|_| Status::internal("a report could not be taken in"))?;
-        Ok(Response::new(v1::ReportResponse { wanted, stop }))
+        Ok(Response::new(v1::ReportResponse { wanted: true, stop }))
     }
 
     async fn answer(
@@ -340,11 +345,16 @@ impl Evaluate for Service {
                         self.shared.tell_search();
                         None
                     }
-                    used => Some((holder.id, used)),
+                    Use::TriedAgain => {
+                        // Somebody else may be at it and report by now.
+                        let tried = state.no_longer_reports(key, &holder);
+                        Some((holder.id, used, tried))
+                    }
+                    used => Some((holder.id, used, None)),
                 })
             })
             .await?;
-        let Some((evaluator, used)) = used else {
+        let Some((evaluator, used, tried)) = used else {
             return Err(Status::unavailable("the answer is not in the ledger yet: repeat it"));
         };
         let architecture = || self.shared.name(&training);
@@ -355,8 +365,10 @@ impl Evaluate for Service {
             }
             Use::Counted { late: false } | Use::Counts { .. } => v1::Use::Counted,
             Use::TriedAgain => {
-                let shared = self.shared.clone();
-                let _ = tokio::task::spawn_blocking(move || shared.ended(key, None)).await;
+                if let Some(tried) = tried {
+                    // It removes a file.
+                    let _ = tokio::task::spawn_blocking(move || tried.end(false)).await;
+                }
                 self.shared.tell();
                 v1::Use::TriedAgain
             }

@@ -44,7 +44,7 @@ impl Heard {
         let (Ok(line), Some(metric)) = (std::str::from_utf8(line), self.wanted.first()) else { return };
         // What it says while it is being stopped comes too late.
         let Some(report) = Report::read(line, &self.unit, metric).filter(|_| !self.stops()) else { return };
-        if self.wanted.iter().all(|metric| report.metrics.contains_key(metric)) {
+        if report.is_whole(&self.wanted) {
             *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(report.clone());
         }
         self.hearing.hears(report);

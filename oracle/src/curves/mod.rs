@@ -18,6 +18,9 @@ use std::{
     },
 };
 
+/// A curve has so many points at most: of a training that reports more often the rest is not heard.
+const MOST_POINTS: usize = 20_000;
+
 /// By this name an answer says at which epoch its training was stopped early.
 pub const STOPPED_AT: &str = "stopped_at";
 
@@ -43,6 +46,11 @@ impl Report {
     /// A metric of it; none where that, or how far it is, is no number.
     fn value(&self, metric: &str) -> Option<f64> {
         self.metrics.get(metric).copied().filter(|value| value.is_finite() && self.at.is_finite())
+    }
+
+    /// Whether it could stand for an answer: every metric that is searched is a number.
+    pub fn is_whole(&self, wanted: &[String]) -> bool {
+        wanted.iter().all(|metric| self.value(metric).is_some())
     }
 
     /// The line that [`Self::read`] reads.
@@ -77,6 +85,11 @@ pub fn file_name(fidelities: &Fidelities, key: u64, fidelity: Fidelity) -> Strin
     }
 }
 
+/// What says in a name of [`file_name`] how long is trained.
+fn length(name: &str) -> Option<&str> {
+    name.split_once('-').map(|(_, length)| length)
+}
+
 /// The file of a training's curve in a folder of them.
 pub fn path(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!("{name}.jsonl"))
@@ -90,33 +103,66 @@ pub fn read(path: &Path, unit: &str, metric: &str) -> Vec<(f64, f64)> {
             curve.add(report.at, report.metrics[metric]);
         }
     }
-    curve.0
+    curve.times(1.0)
 }
 
 /// Values by how far the training was, ascending.
 #[derive(Clone, Debug, Default, PartialEq)]
-struct Curve(Vec<(f64, f64)>);
+struct Curve(Vec<Point>);
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Point {
+    at: f64,
+    value: f64,
+    /// The highest of the values up to here, and their sum.
+    best: f64,
+    sum: f64,
+}
 
 impl Curve {
-    /// Adds a value; what is said twice of an epoch counts as it was said last, and what comes after it again.
-    fn add(&mut self, epoch: f64, value: f64) {
-        let place = self.0.partition_point(|(known, _)| *known < epoch);
-        match self.0.get_mut(place).filter(|(known, _)| *known == epoch) {
-            Some((_, known)) => *known = value,
-            None => self.0.insert(place, (epoch, value)),
+    /// Adds a value; what is said twice of an epoch counts as it was said last. Whether there was room for it.
+    fn add(&mut self, at: f64, value: f64) -> bool {
+        let place = self.0.partition_point(|known| known.at < at);
+        let point = Point { at, value, best: value, sum: value };
+        if self.0.get(place).is_some_and(|known| known.at == at) {
+            self.0[place] = point;
+        } else if self.0.len() < MOST_POINTS {
+            self.0.insert(place, point);
+        } else {
+            return false;
         }
+        let before = place.checked_sub(1).map(|before| self.0[before]);
+        let (mut best, mut sum) = before.map_or((f64::NEG_INFINITY, 0.0), |before| (before.best, before.sum));
+        for point in &mut self.0[place..] {
+            (best, sum) = (best.max(point.value), sum + point.value);
+            (point.best, point.sum) = (best, sum);
+        }
+        true
     }
 
-    fn best(&self) -> Option<f64> {
-        self.0.iter().map(|(_, value)| *value).reduce(f64::max)
+    fn of(points: impl IntoIterator<Item = (f64, f64)>) -> Self {
+        let mut curve = Self::default();
+        for (at, value) in points {
+            curve.add(at, value);
+        }
+        curve
+    }
+
+    /// How far it is, and the best so far.
+    fn last(&self) -> Option<(f64, f64)> {
+        self.0.last().map(|point| (point.at, point.best))
     }
 
     /// The mean of what it has up to an epoch, if it got as far.
     fn mean_up_to(&self, epoch: f64) -> Option<f64> {
-        self.0.last().filter(|(last, _)| *last >= epoch)?;
-        let values = self.0.iter().take_while(|(known, _)| *known <= epoch).map(|(_, value)| *value);
-        let (sum, n) = values.fold((0.0, 0u32), |(sum, n), value| (sum + value, n + 1));
-        (n > 0).then(|| sum / f64::from(n))
+        self.0.last().filter(|last| last.at >= epoch)?;
+        let n = self.0.partition_point(|point| point.at <= epoch);
+        Some(self.0[n.checked_sub(1)?].sum / n as f64)
+    }
+
+    /// Each value times a sign.
+    fn times(&self, sign: f64) -> Vec<(f64, f64)> {
+        self.0.iter().map(|point| (point.at, sign * point.value)).collect()
     }
 }
 
@@ -189,7 +235,7 @@ impl Curves {
     /// What its file has, of which more is better.
     fn kept(&self, name: &str) -> Curve {
         let points = self.path(name).map_or_else(Vec::new, |path| read(&path, &self.unit, self.metric()));
-        Curve(points.into_iter().map(|(at, value)| (at, self.sign() * value)).collect())
+        Curve::of(points.into_iter().map(|(at, value)| (at, self.sign() * value)))
     }
 
     /// A training is known to have ended, in an earlier process or elsewhere: the others are compared with what its file has.
@@ -200,11 +246,17 @@ impl Curves {
         }
     }
 
+    /// A training that nobody follows has come to no value, or is given up: nothing is left of what it reported before.
+    pub fn forget(&self, name: &str) {
+        self.ended().remove(name);
+        if let Some(path) = self.path(name) {
+            let _ = fs::remove_file(path);
+        }
+    }
+
     /// The curve of a training that has ended, in the unit of the metric.
     pub fn of(&self, name: &str) -> Vec<(f64, f64)> {
-        let ended = self.ended();
-        let curve = ended.get(name).map_or(&[][..], |curve| &curve.0);
-        curve.iter().map(|(at, value)| (*at, self.sign() * value)).collect()
+        self.ended().get(name).map_or_else(Vec::new, |curve| curve.times(self.sign()))
     }
 
     /// Follows a training.
@@ -242,17 +294,16 @@ impl Followed {
 
     /// How far it was when it reported last.
     pub fn last(&self) -> Option<f64> {
-        self.reported().curve.0.last().map(|(at, _)| *at)
+        self.reported().curve.last().map(|(at, _)| at)
     }
 
     /// The training has come to an end: if it has a value, the others are compared with it from now on. Of what failed, and of what
     /// reported nothing, no curve is left: one that breaks off at its best says nothing of how far others are to get.
     pub fn end(&self, has_value: bool) {
         let reported = self.reported();
-        match (has_value && !reported.curve.0.is_empty(), self.curves.path(&self.name)) {
-            (true, _) => drop(self.curves.ended().insert(self.name.clone(), reported.curve.clone())),
-            (false, Some(path)) => drop(fs::remove_file(path)),
-            (false, None) => {}
+        match has_value && !reported.curve.0.is_empty() {
+            true => drop(self.curves.ended().insert(self.name.clone(), reported.curve.clone())),
+            false => self.curves.forget(&self.name),
         }
     }
 }
@@ -277,20 +328,24 @@ impl Hear for Followed {
     fn hears(&self, report: Report) {
         let Some(value) = report.value(self.curves.metric()) else { return };
         let mut reported = self.reported();
+        if !reported.curve.add(report.at, self.curves.sign() * value) {
+            return;
+        }
         if reported.file.is_none() {
             reported.file = self.curves.path(&self.name).and_then(|path| to_append(&path).ok());
         }
         if let Some(file) = &mut reported.file {
             let _ = writeln!(file, "{}", report.line(&self.curves.unit));
         }
-        reported.curve.add(report.at, self.curves.sign() * value);
         // Stopped here it would have no value.
-        if !self.curves.wanted.iter().all(|metric| report.metrics.contains_key(metric)) {
+        if !report.is_whole(&self.curves.wanted) {
             return;
         }
         let Some(rule) = &self.curves.options.rule else { return };
         let ended = self.curves.ended();
-        let others = ended.iter().filter(|(name, _)| **name != self.name).map(|(_, curve)| curve);
+        // Those that were to be trained as long.
+        let as_long = |name: &&String| length(name) == length(&self.name) && **name != self.name;
+        let others = ended.iter().filter(|(name, _)| as_long(name)).map(|(_, curve)| curve);
         if rule.stops(&reported.curve, others) {
             self.early.store(true, Ordering::Relaxed);
         }
@@ -323,6 +378,10 @@ mod tests {
         }
         let report = said("{\"step\": 90, \"epoch\": 3, \"loss\": 0.5, \"other\": NaN}");
         assert_eq!(report.at, 3.0);
+        assert!(
+            report.is_whole(&["loss".into(), "step".into()])
+                && !report.is_whole(&["loss".into(), "other".into()])
+        );
         let again = said(&report.line("epochs"));
         assert_eq!((again.at, again.metrics["loss"], again.metrics.get("other")), (3.0, 0.5, None));
         // Said otherwise than in a line.
@@ -390,6 +449,38 @@ mod tests {
         curves.has_ended("one");
         curves.has_ended("silent");
         assert_eq!((curves.of("one").len(), curves.of("silent").len()), (3, 0));
+    }
+
+    #[test]
+    fn a_curve_knows_its_best_and_its_means_in_whatever_order_it_is_told() {
+        let mut curve = Curve::of([(3.0, 1.0), (1.0, 5.0), (2.0, 3.0)]);
+        assert_eq!(
+            (curve.last(), curve.mean_up_to(2.0), curve.mean_up_to(3.0)),
+            (Some((3.0, 5.0)), Some(4.0), Some(3.0))
+        );
+        assert_eq!((curve.mean_up_to(0.5), curve.mean_up_to(4.0)), (None, None));
+        assert!(curve.add(1.0, 0.0));
+        assert_eq!((curve.last(), curve.mean_up_to(3.0)), (Some((3.0, 3.0)), Some(4.0 / 3.0)));
+        let mut long = Curve::of((0..MOST_POINTS).map(|at| (at as f64, 1.0)));
+        assert!(!long.add(-1.0, 2.0) && long.add(5.0, 2.0) && long.0.len() == MOST_POINTS);
+    }
+
+    #[test]
+    fn trainings_are_compared_with_those_that_are_as_long_and_where_they_could_end() {
+        let options = CurveOptions { folder: None, minimise: false, rule: Some(MedianRule::after(0.0, 1)) };
+        let wanted = vec!["acc".into(), "ms".into()];
+        let curves = Arc::new(Curves::open(options, wanted, String::new(), |_| true).unwrap());
+        let say = |name: &str, metrics: &[(&str, f64)]| {
+            let followed = curves.follow(name);
+            let metrics = metrics.iter().map(|(name, value)| ((*name).to_string(), *value)).collect();
+            followed.hears(Report { at: 1.0, metrics });
+            followed
+        };
+        say("a-epochs3", &[("acc", 9.0), ("ms", 1.0)]).end(true);
+        assert!(!say("b", &[("acc", 1.0), ("ms", 1.0)]).stops(), "another length");
+        assert!(!say("b-epochs3", &[("acc", 1.0), ("ms", f64::NAN)]).stops(), "it would have no value");
+        assert!(!say("b-epochs3", &[("acc", 1.0)]).stops());
+        assert!(say("b-epochs3", &[("acc", 1.0), ("ms", 1.0)]).stops());
     }
 
     #[test]

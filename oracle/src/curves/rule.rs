@@ -90,7 +90,7 @@ impl MedianRule {
 
     /// Whether a training with this curve is stopped now; of each value, more is better.
     pub(super) fn stops<'c>(&self, own: &Curve, others: impl Iterator<Item = &'c Curve>) -> bool {
-        let Some((now, best)) = own.0.last().map(|(now, _)| *now).zip(own.best()) else { return false };
+        let Some((now, best)) = own.last() else { return false };
         if now < self.after {
             return false;
         }
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     fn curve(values: &[f64]) -> Curve {
-        Curve(values.iter().enumerate().map(|(i, value)| (i as f64 + 1.0, *value)).collect())
+        Curve::of(values.iter().enumerate().map(|(i, value)| (i as f64 + 1.0, *value)))
     }
 
     #[test]

@@ -72,15 +72,22 @@ impl Following {
 
     /// A training has ended, with a value or without one.
     pub fn ended(&self, training: &Training, has_value: bool) {
-        let followed = self.now().remove(&self.name(training));
-        if let Some(followed) = followed {
-            followed.end(has_value);
+        let name = self.name(training);
+        let followed = self.now().remove(&name);
+        match followed {
+            Some(followed) => followed.end(has_value),
+            // All that it reported it reported to an earlier process.
+            None if has_value => self.curves.has_ended(&name),
+            None => self.curves.forget(&name),
         }
     }
 
-    /// Nobody measures it any more; what it reported is kept for whoever goes on.
-    pub fn left(&self, training: &Training) {
-        self.now().remove(&self.name(training));
+    /// Nobody measures it any more; what it reported is kept for whoever takes it up, if anybody is to.
+    pub fn left(&self, training: &Training, take_up: bool) {
+        match take_up {
+            true => drop(self.now().remove(&self.name(training))),
+            false => self.ended(training, false),
+        }
     }
 
     /// It ended before this process began.

@@ -159,7 +159,8 @@ impl Search {
             let place = ledger;
             let (ledger, kept) = Ledger::open(place.as_deref(), space, &goal, &fidelities, seed)?;
             let following = Following::new(place.as_deref(), &space.space, &goal, &fidelities, rule)?;
-            kept.measured.iter().for_each(|measured| following.has_ended(&measured.training));
+            let with_value = kept.measured.iter().filter(|measured| goal.values(&measured.answer).is_ok());
+            with_value.for_each(|measured| following.has_ended(&measured.training));
             let asking = Asking {
                 space: space.space.clone(),
                 fidelities: fidelities.clone(),
@@ -199,7 +200,9 @@ impl Search {
         self.with(py, |inner| {
             let answer = inner.search.asking().answer(metrics);
             let told = inner.tell(training, answer)?;
-            self.following.ended(training, told.0 && told.1.is_none());
+            if told.0 {
+                self.following.ended(training, told.1.is_none());
+            }
             Ok(told)
         })
     }
@@ -209,7 +212,9 @@ impl Search {
         let training = &asked.get().training;
         self.with(py, |inner| {
             let told = inner.tell(training, Answer::Infeasible(reason))?;
-            self.following.ended(training, false);
+            if told.0 {
+                self.following.ended(training, false);
+            }
             Ok(told.0)
         })
     }
@@ -223,7 +228,11 @@ impl Search {
         metrics: BTreeMap<String, f64>,
     ) -> PyResult<bool> {
         let asked = asked.get();
-        self.with(py, |_| Ok(self.following.heard(&asked.training, asked.again, Report { at, metrics })))
+        self.with(py, |inner| {
+            // What was told meanwhile reports nothing more.
+            let waits = inner.under_way.iter().any(inner.same(&asked.training));
+            Ok(waits && self.following.heard(&asked.training, asked.again, Report { at, metrics }))
+        })
     }
 
     /// Nobody measures what was asked for any more: it costs nothing. Where it is to be taken up, it is asked for before anything else,
@@ -232,7 +241,7 @@ impl Search {
         let training = &asked.get().training;
         self.with(py, |inner| {
             let Some(training) = inner.finished(training) else { return Ok(()) };
-            self.following.left(&training);
+            self.following.left(&training, take_up);
             inner.search.give_up(&training);
             if take_up {
                 inner.search.want([training.clone()]);
@@ -343,18 +352,19 @@ impl Search {
         self.with(py, |inner| Ok((inner.search.paid_for(), inner.search.spent(), inner.search.under_way())))
     }
 
-    /// What was found, as `srnas search` says it at its end, and every measurement, JSON.
-    fn report(&self, py: Python<'_>) -> PyResult<String> {
+    /// What was found, as `srnas search` says it at its end, and every measurement, JSON; with what each reported, or the best alone.
+    #[pyo3(signature = (curves=false))]
+    fn report(&self, py: Python<'_>, curves: bool) -> PyResult<String> {
         self.with(py, |inner| {
             let known = inner.search.known();
             let report = SearchReport::new(&self.space, &self.fidelities, &self.goal, known, &[]);
-            let row = |(row, measured): (&Row, &srnas_search::Measured)| {
-                let curve = self.following.curve(&measured.training);
+            let row = |(i, (row, measured)): (usize, (&Row, &srnas_search::Measured))| {
+                let curve = (curves || report.best_row == Some(i)).then(|| self.following.curve(&measured.training)).unwrap_or_default();
                 json!({
                     "row": row, "choices": measured.training.choices, "elsewhere": measured.is_elsewhere(), "curve": curve,
                 })
             };
-            let rows: Vec<Value> = report.rows.iter().zip(known).map(row).collect();
+            let rows: Vec<Value> = report.rows.iter().zip(known).enumerate().map(row).collect();
             Ok(json!({ "summary": report, "best_row": report.best_row, "rows": rows }).to_string())
         })
     }

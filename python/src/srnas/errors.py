@@ -1,6 +1,6 @@
 """What can go wrong, for the search or for a trial."""
 
-from typing import Dict
+from typing import Dict, Tuple
 
 
 class Infeasible(Exception):
@@ -15,6 +15,9 @@ class StoppedEarly(Exception):
         super().__init__(message)
         self.metrics = metrics
         """What it reported last, and `stopped_at`: how far it was."""
+
+    def __reduce__(self) -> "Tuple[type, Tuple[str, Dict[str, float]]]":
+        return type(self), (str(self), self.metrics)
 
 
 class Error(Exception):

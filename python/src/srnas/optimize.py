@@ -233,6 +233,8 @@ def _answered(future: "Future[Any]", trial: "LocalTrial", tally: Tally) -> None:
         # Nothing can be measured any more, and this says nothing of the architecture.
         trial.give_up(take_up=True)
         raise
+    except StoppedEarly as stopped:
+        _measured(trial, stopped.metrics, tally)
     except Exception as error:
         _failed(trial, error, tally)
     else:

@@ -16,10 +16,12 @@ from .trial import LONGEST_REASON, Trial, Use, metrics_of, said
 
 log = logging.getLogger("srnas")
 
-UNHEARD = 5.0
+UNHEARD = 10.0
 """Where the search does not answer, a report waits for one that comes so many seconds later."""
 MOST_UNHEARD = 4096
 """So many wait at most; later ones are left out."""
+LARGEST_REPORTS = 1 << 20
+"""Bytes of reports in one call; a larger report is left out."""
 LARGEST_ANSWER = 4 << 20
 """Bytes of metrics that a search hears at most."""
 
@@ -152,9 +154,14 @@ class RemoteSearch:
 
     def _report(self, trial: "RemoteTrial") -> bool:
         """Says what a trial has reported and the search has not heard. Whether it is to be stopped early."""
-        points = list(trial._unheard)
+        points, size = [], 0
+        for point in trial._unheard:
+            size += point.ByteSize()
+            if size > LARGEST_REPORTS:
+                break
+            points.append(point)
         try:
-            wanted, stop = self._session.report(trial._job(), trial._begins, points)
+            wanted, stop = self._session.report(trial._job(), trial._begins, trial.again, points)
         except TimeUp:
             trial._quiet_until = time.monotonic() + UNHEARD
             return False
@@ -210,7 +217,7 @@ class RemoteTrial(Trial):
         self.wanted = True
         self._told = False
         # What was reported and not heard yet, whether that is the first, and until when nobody is asked to hear it.
-        self._unheard: "list[tuple[float, dict[str, float]]]" = []
+        self._unheard: "list[Any]" = []
         self._begins = True
         self._quiet_until = 0.0
 
@@ -235,7 +242,9 @@ class RemoteTrial(Trial):
     def _say(self, answer: "Mapping[str, Any]", shown: object) -> Use:
         if self._told:
             raise ValueError(f"{self.notation} was told before")
-        if self._unheard:
+        # What did not go into one call goes into the next, as long as that is heard.
+        self._quiet_until = 0.0
+        while self._unheard and time.monotonic() >= self._quiet_until:
             self.search._report(self)
         self._told = True
         try:
@@ -248,10 +257,13 @@ class RemoteTrial(Trial):
         return use
 
     def _reported(self, at: float, values: "dict[str, float]") -> bool:
-        if not (self.search._hears_reports and self.wanted) or len(self._unheard) >= MOST_UNHEARD:
+        if not (self.search._hears_reports and self.wanted):
             return False
-        self._unheard.append((at, values))
-        return time.monotonic() >= self._quiet_until and self.search._report(self)
+        point = wire.Point(at=at, values=values)
+        if len(self._unheard) < MOST_UNHEARD and point.ByteSize() <= LARGEST_REPORTS:
+            self._unheard.append(point)
+        heard = bool(self._unheard) and time.monotonic() >= self._quiet_until
+        return heard and self.search._report(self)
 
     def _job(self) -> Job:
         return bytes(self.choices), self.fidelity

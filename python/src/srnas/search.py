@@ -217,7 +217,7 @@ class Search:
     @property
     def measurements(self) -> "List[Measurement]":
         """Every measurement, in the order in which they ended."""
-        return [Measurement._of(number, row) for number, row in enumerate(self._report()["rows"], 1)]
+        return [Measurement._of(number, row) for number, row in enumerate(self._report(curves=True)["rows"], 1)]
 
     @property
     def best(self) -> Optional[Measurement]:
@@ -273,8 +273,8 @@ class Search:
 
     # --- Within the package ---
 
-    def _report(self) -> "Dict[str, Any]":
-        report: "Dict[str, Any]" = json.loads(self._native.report())
+    def _report(self, curves: bool = False) -> "Dict[str, Any]":
+        report: "Dict[str, Any]" = json.loads(self._native.report(curves))
         return report
 
     def _asked(self, architecture: "Trial | str | Mapping[str, Any]", amount: Optional[float] = None) -> "_native.Asked":

@@ -23,6 +23,8 @@ log = logging.getLogger("srnas")
 PROTOCOL = (1, 3)
 CALL = 10.0
 """Deadline of a call, in seconds, beyond what the search may let it wait."""
+REPORT = 1.0
+"""Deadline of a report, for which the training waits."""
 WAIT = 20.0
 """How long the search may let a call for work wait."""
 PATIENCE = 3600.0
@@ -115,13 +117,12 @@ class Session:
         response = self._call(self._stub.Renew, request, CALL, time.monotonic())
         return bool(response.wanted)
 
-    def report(self, job: Job, begins: bool, points: "Sequence[Tuple[float, dict[str, float]]]") -> Tuple[bool, bool]:
+    def report(self, job: Job, begins: bool, may_go_on: bool, points: "Sequence[Any]") -> Tuple[bool, bool]:
         """Says what a training has reported, in a single attempt; whether it is still wanted, and whether it is to be stopped early."""
-        said = [wire.Point(at=at, values=values) for at, values in points]
         request = lambda: wire.ReportRequest(  # noqa: E731
-            **self._who(), choices=job[0], fidelity=job[1], begins=begins, points=said
+            **self._who(), choices=job[0], fidelity=job[1], begins=begins, may_go_on=may_go_on, points=points
         )
-        response = self._call(self._stub.Report, request, CALL, time.monotonic())
+        response = self._call(self._stub.Report, request, REPORT, time.monotonic())
         return bool(response.wanted), bool(response.stop)
 
     def answer(self, job: Job, said: "dict[str, Any]") -> int:

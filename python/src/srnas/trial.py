@@ -77,7 +77,7 @@ class Trial:
         values = metrics_of(said(measured, metrics), wanted[:1])
         if not math.isfinite(place) or not math.isfinite(values[wanted[0]]):
             return
-        if all(metric in values for metric in wanted):
+        if all(math.isfinite(values.get(metric, math.nan)) for metric in wanted):
             self._last = {**values, STOPPED_AT: place}
         if self._reported(place, values):
             raise StoppedEarly(f"{self.notation} was stopped early at {place:g}", self._last)

@@ -40,7 +40,7 @@ pub struct SearchPage<'a> {
     pub curves: Vec<ReportedCurve>,
 }
 
-/// What a training reported of the first objective as it went.
+/// What a training reported of the first metric that is measured as it went.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ReportedCurve {
     /// Which of the rows it is; none where it runs.
@@ -73,6 +73,7 @@ impl SearchPage<'_> {
                 "decisions": self.space.decisions().iter().map(decision).collect::<Vec<_>>(),
             },
             "goal": { "words": self.report.goal_in_words(), "objectives": self.goal.objectives() },
+            "reported": self.goal.metrics().first(),
             "unit": (self.fidelities.shorter() > 0).then(|| self.fidelities.unit()),
             "shorter": shorter,
             "full_name": match self.fidelities.shorter() {

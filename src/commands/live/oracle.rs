@@ -5,7 +5,6 @@ use super::{
     config::{LiveConfig, RemoteConfig, TrainingConfig},
 };
 use crate::commands::space::GivenSpace;
-use anyhow::Context;
 use srnas_basics::text::number;
 use srnas_learner::{
     RunDir, Start,
@@ -64,7 +63,7 @@ impl LiveArguments {
             _ => None,
         };
         let asks = match &config.remote {
-            Some(remote) => Some(self.evaluators(given, remote, config)?),
+            Some(remote) => Some(self.evaluators(given, remote, config, run_dir)?),
             None => None,
         };
         let of_parts = match (&config.llm, &config.oracle) {
@@ -82,12 +81,7 @@ impl LiveArguments {
                 Box::new(oracle)
             }
             (_, Some(oracle), ..) => Box::new(oracle),
-            (_, _, Some(oracle), _) => {
-                oracle
-                    .follow(curves(config, run_dir))
-                    .with_context(|| format!("cannot write in {}", run_dir.display()))?;
-                Box::new(oracle)
-            }
+            (_, _, Some(oracle), _) => Box::new(oracle),
             (.., Some(oracle)) => Box::new(oracle),
             (None, None, None, None) => match &config.oracle {
                 OracleSpec::Program(command) => Box::new(program(command, given, config, run_dir)?),
@@ -108,6 +102,7 @@ impl LiveArguments {
         given: &GivenSpace,
         remote: &RemoteConfig,
         config: &LiveConfig,
+        run_dir: &Path,
     ) -> anyhow::Result<RemoteOracle> {
         let lease = duration("lease", Some(&remote.lease))?.unwrap_or_default();
         if lease < SHORTEST_LEASE {
@@ -122,6 +117,7 @@ impl LiveArguments {
             definition: given.definition.clone(),
             seed: config.seed,
             fidelities: config.fidelities(),
+            curves: curves(config, run_dir),
             terms: Terms {
                 lease,
                 timeout: duration("timeout", config.timeout.as_ref())?,

@@ -73,7 +73,7 @@ impl Reports<'_> {
     pub fn told<'s>(&self, status: &'s Status) -> Vec<Told<'s>> {
         let last = |running: &Running| {
             let (at, value) = self.points_of(running).last().copied()?;
-            Some(format!("{at}: {} {}", self.goal.first().metric, number(value)))
+            Some(format!("{at}: {} {}", self.metric(), number(value)))
         };
         let told =
             |(place, running)| Told { running, said: if place < SHOWN { last(running) } else { None } };
@@ -90,10 +90,15 @@ impl Reports<'_> {
         training.map_or_else(Vec::new, |training| self.points(&training))
     }
 
+    /// Of which metric they are: where a product is searched, of its first factor.
+    fn metric(&self) -> String {
+        self.goal.metrics().into_iter().next().unwrap_or_default()
+    }
+
     fn points(&self, training: &Training) -> Vec<(f64, f64)> {
         let key = self.space.canonical_key(&training.choices);
         let file = path(&self.run_dir.join(CURVES), &file_name(self.fidelities, key, training.fidelity));
-        read(&file, self.fidelities.unit(), &self.goal.first().metric)
+        read(&file, self.fidelities.unit(), &self.metric())
     }
 }
 

@@ -1,6 +1,10 @@
 //! `srnas llm export`.
 
-use super::{super::Usage, Given, picks::Found};
+use super::{
+    super::Usage,
+    Given,
+    picks::{self, Found},
+};
 use clap::Args;
 use serde_json::json;
 use srnas_llm::{
@@ -21,9 +25,13 @@ pub struct Export {
     /// What a search found: the run directory of `srnas llm search`, instead of --model
     #[arg(long, value_name = "D", requires = "pick", conflicts_with_all = ["model", "tokenizer", "layers", "widths", "format"])]
     run_dir: Option<PathBuf>,
-    /// With --run-dir, which part: smallest, fastest, best, best:BYTES, or an architecture as `srnas llm picks` prints it
+    /// With --run-dir, which part: smallest, fastest, best, best:BYTES, or an architecture as `srnas best` and `srnas llm picks --json`
+    /// print it
     #[arg(long, value_name = "NAME", requires = "run_dir")]
     pick: Option<String>,
+    /// With --pick, how much of the whole model's quality the smallest and the fastest may lose: a share
+    #[arg(long, value_name = "SHARE", default_value_t = picks::SHARE, value_parser = picks::share, requires = "pick")]
+    within: f64,
     /// Layers that are kept, counted from 0 [default: all]
     #[arg(long, value_delimiter = ',', value_name = "I,…")]
     layers: Option<Vec<usize>>,
@@ -54,7 +62,7 @@ impl Export {
             (Some(run_dir), Some(pick)) => {
                 let found = Found::load(run_dir)?;
                 let (model, tokenizer) = found.config.load()?;
-                (model, tokenizer, found.named(pick)?)
+                (model, tokenizer, found.named(pick, self.within)?)
             }
             _ => {
                 let (model, tokenizer) = self.given.load()?;

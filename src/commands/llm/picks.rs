@@ -24,13 +24,22 @@ use std::{
 /// Of the whole model's quality this may be lost.
 pub const SHARE: f64 = 0.01;
 
+/// A share of the whole model's quality.
+///
+/// # Errors
+/// What is none, in words.
+pub fn share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share: &f64| *share >= 0.0 && share.is_finite());
+    share.ok_or_else(|| "it is a share, such as 0.01".into())
+}
+
 #[derive(Debug, Args)]
 pub struct Picks {
     /// The run directory of `srnas llm search`
     #[arg(long, value_name = "D")]
     run_dir: PathBuf,
     /// How much of the whole model's quality the smallest and the fastest may lose: a share
-    #[arg(long, value_name = "SHARE", default_value_t = SHARE)]
+    #[arg(long, value_name = "SHARE", default_value_t = SHARE, value_parser = share)]
     within: f64,
     /// The best part of at most so many bytes, too
     #[arg(long, value_name = "BYTES")]
@@ -42,9 +51,6 @@ pub struct Picks {
 
 impl Picks {
     pub fn run(self) -> anyhow::Result<()> {
-        if !(self.within >= 0.0 && self.within.is_finite()) {
-            return Err(Usage(format!("--within {}: it is a share, such as 0.01", self.within)).into());
-        }
         if !self.json {
             return print(&self.run_dir, self.within, self.bytes);
         }
@@ -134,15 +140,15 @@ impl Found {
         Ok(pick(which, &metrics, whole, &self.quality, share))
     }
 
-    /// What is kept of the model by a pick, or by an architecture in the space's notation.
+    /// What is kept of the model by a pick, which may lose this share of its quality, or by an architecture in the space's notation.
     ///
     /// # Errors
     /// A name that is neither, and a pick that no part is.
-    pub fn named(&self, name: &str) -> anyhow::Result<Subnetwork> {
+    pub fn named(&self, name: &str, within: f64) -> anyhow::Result<Subnetwork> {
         let (model, _) = self.config.load()?;
         let choices = match name.parse::<Pick>() {
             Ok(which) => {
-                let place = self.pick(which, SHARE)?;
+                let place = self.pick(which, within)?;
                 let none = || Usage(format!("no part that was measured is `{which}`: see `srnas llm picks`"));
                 self.parts[place.ok_or_else(none)?].choices.clone()
             }
@@ -186,8 +192,9 @@ pub fn print(run_dir: &Path, share: f64, bytes: Option<u64>) -> anyhow::Result<(
     }
     let lost = srnas_basics::text::percent(share);
     println!("\nThe smallest and the fastest lose at most {lost} of the whole model's {quality}.");
+    let within = if share == SHARE { String::new() } else { format!(" --within {share}") };
     println!(
-        "Write one: srnas llm export --run-dir {} --pick smallest --to FILE.gguf",
+        "Write one: srnas llm export --run-dir {} --pick smallest{within} --to FILE.gguf",
         srnas_basics::text::shell(run_dir)
     );
     Ok(())
