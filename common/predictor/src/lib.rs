@@ -102,7 +102,9 @@ impl Beliefs {
 }
 
 /// Beforehand the training tasks' tables as they are are so many times as probable as the same smoothed.
-const AS_THEY_ARE: f64 = 2.0;
+const AS_THEY_ARE: f64 = 4.0;
+/// Odds count by this power: what lies between two posteriors is neither of them, so an average is for where the evidence is undecided.
+const DECIDED: f64 = 3.0;
 
 /// Both posteriors of one episode over a fixed number of slots.
 ///
@@ -112,8 +114,8 @@ const AS_THEY_ARE: f64 = 2.0;
 /// for a single point; the mean at x is m(x) + k_x·L⁻ᵀ(u·a − b).
 ///
 /// Where [`TransferSettings::smoothing`] asks for it there are two transfer posteriors, of the past's tables as they are and of the same
-/// smoothed, and what is believed is their average: means and deviations in units of the measured values, each weighed by its evidence
-/// (Bayesian model averaging, so that an upper bound is the average of theirs).
+/// smoothed, and what is believed is their average: means and deviations in units of the measured values, each weighed by the cube of its
+/// evidence (Bayesian model averaging at a temperature of a third, so that an upper bound is the average of theirs).
 ///
 /// Where architectures are described without being trained ([`Self::describe`]), k knows that too: see [`Untrained`].
 #[derive(Clone, Debug)]
@@ -557,7 +559,7 @@ impl Predictor {
             }
             return;
         }
-        let logs = [judged[0].averaged + AS_THEY_ARE.ln(), judged[1].averaged];
+        let logs = [judged[0].averaged + AS_THEY_ARE.ln(), judged[1].averaged].map(|log| DECIDED * log);
         let weights = logs.map(|log| (log - log_sum(&logs)).exp());
         let scale: f64 = weights.iter().zip(judged).map(|(w, judged)| w * judged.scale).sum();
         b.scale = scale as f32;
