@@ -10,7 +10,7 @@ use srnas_config::Config;
 use srnas_environment::{CandidateMode, Environment, EnvironmentConfig, Episode, Reach, synthetic};
 use srnas_network::QNetwork;
 use srnas_oracle::run_tasks::RunTasks;
-use srnas_policy::{Acts, Policy};
+use srnas_policy::{Acts, Caution, Policy};
 use srnas_predictor::PosteriorSettings;
 use srnas_space::SearchSpace;
 use srnas_task::{Count, Task};
@@ -86,7 +86,7 @@ fn actor_loop(criterion: &mut Criterion) {
             .unwrap()
             .frozen()
             .unwrap(),
-        margin: 0.0,
+        caution: Caution::default(),
         learned_prior: None,
         prior: None,
         observed: Vec::new(),

@@ -188,7 +188,7 @@ impl Walker {
             self.change_environment(policy.settings, self.environment.prior().cloned());
         }
         let improves = self.config.acting.improve && policy.acts == Acts::Trained;
-        self.followed = improves.then(|| Searcher::Network(policy.network.clone(), policy.margin));
+        self.followed = improves.then(|| Searcher::Network(policy.network.clone(), policy.caution));
         self.network = Some(policy.network);
         self.agent = policy.agent.map(Arc::new);
         self.policy_version = policy.version;

@@ -9,7 +9,7 @@ use srnas_environment::{CandidateMode, Environment, EnvironmentConfig, Reach, sh
 use srnas_network::{self as network, FrozenQNetwork};
 use srnas_oracle::run_tasks::RunTasks;
 use srnas_policy::{
-    ValidationReport,
+    Caution, ValidationReport,
     evaluation::{Search, Searcher, search},
 };
 use srnas_predictor::{PosteriorSettings, Prior};
@@ -45,8 +45,8 @@ pub(crate) struct Check {
     pub network: FrozenQNetwork,
     pub settings: PosteriorSettings,
     pub prior: Option<Arc<Prior>>,
-    /// Margins to try, see [`Policy::margin`](srnas_policy::Policy::margin).
-    pub margins: Vec<f32>,
+    /// How far the network is followed: those to try.
+    pub cautions: Vec<Caution>,
     pub starts: usize,
     pub seed: u64,
 }
@@ -68,8 +68,8 @@ impl Validator {
         !self.tasks.validation.is_empty()
     }
 
-    /// Searches every validation task from the same starts by the rule and by the network with each margin; reports the
-    /// margin that gains most. `None` if it was given up.
+    /// Searches every validation task from the same starts by the rule and by the network with each caution; reports the
+    /// one that gains most. `None` if it was given up.
     pub fn check(&self, check: &Check) -> network::Result<Option<ValidationReport>> {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(self.threads)
@@ -105,8 +105,12 @@ impl Validator {
         };
         let rule = run(&rule_env, &Searcher::Rule)?;
         let mut best: Option<ValidationReport> = None;
-        for &margin in &check.margins {
-            let trained = run(&env, &Searcher::Network(check.network.clone(), margin))?;
+        for &caution in &check.cautions {
+            // Without posteriors there is no rule that could take over.
+            if caution.until.is_some() && !self.environment.posteriors {
+                continue;
+            }
+            let trained = run(&env, &Searcher::Network(check.network.clone(), caution))?;
             if self.stop.is_cancelled() {
                 return Ok(None);
             }
@@ -121,7 +125,8 @@ impl Validator {
                 best = Some(ValidationReport {
                     tasks: self.tasks.validation.iter().map(|&i| self.tasks.all[i].name().into()).collect(),
                     starts: check.starts,
-                    margin,
+                    margin: caution.margin,
+                    until: caution.until,
                     rule: regrets(&rule, at),
                     trained: regrets(&trained, at),
                     gain,

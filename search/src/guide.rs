@@ -150,6 +150,7 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
     use srnas_environment::{BASE, EnvironmentConfig};
     use srnas_network::{QNetwork, QNetworkConfig};
+    use srnas_policy::Caution;
     use srnas_space::{Conditional, Decision};
     use srnas_task::Count;
 
@@ -171,7 +172,7 @@ mod tests {
             settings: PosteriorSettings::default(),
             environment,
             network: network.unwrap().frozen().unwrap(),
-            margin: 0.0,
+            caution: Caution::default(),
             learned_prior: None,
             prior: None,
             observed: Vec::new(),

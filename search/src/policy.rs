@@ -99,7 +99,7 @@ impl Acting {
         match self {
             Self::Plain => Searcher::Bound(Kind::Plain, policy.environment.rule_beta),
             Self::Random => Searcher::Random,
-            _ if self.by_network(policy) => Searcher::Network(policy.network.clone(), policy.margin),
+            _ if self.by_network(policy) => Searcher::Network(policy.network.clone(), policy.caution),
             _ => Searcher::Rule,
         }
     }

@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 use srnas_environment::{BASE, EnvironmentConfig};
 use srnas_network::{QNetwork, QNetworkConfig};
 use srnas_oracle::costly::{Answer, CostlyError, CostlyOracle, RESUMED_FROM};
-use srnas_policy::{Acts, Policy};
+use srnas_policy::{Acts, Caution, Policy};
 use srnas_predictor::PosteriorSettings;
 use srnas_search::{
     Ends, Event, Goal, Guide, Importance, Inbox, Journal, LiveError, LiveSearch, Measured, Past, Values,
@@ -332,7 +332,7 @@ fn policy(shorter: usize, space: &SearchSpace) -> Policy {
         settings: PosteriorSettings::default(),
         environment,
         network: network.frozen().unwrap(),
-        margin: 0.0,
+        caution: Caution::default(),
         learned_prior: None,
         prior: None,
         observed: Vec::new(),

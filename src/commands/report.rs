@@ -119,14 +119,23 @@ pub fn print_summary(summary: &srnas_learner::Summary, command: &str, run_dir: &
         None => println!("Exported: the base rule. Nothing was kept out to check the trained part on."),
         Some(v) => {
             let [low, high] = v.interval;
+            let unit = super::unit_of(policy);
+            let first = v.until.map(|until| format!("for the first {until} {}", unit.trim()));
             let (verdict, rule) = match policy.acts {
                 _ if policy.agent.is_some() => (
-                    "Exported: the agent, and the base rule beside it. Fine-tuned, against one that began from scratch,",
+                    "Exported: the agent, and the base rule beside it. Fine-tuned, against one that began from scratch,".into(),
                     "scratch",
                 ),
-                Acts::Trained => ("Exported: the trained policy. It beat the base rule", "rule"),
+                Acts::Trained => match first {
+                    None => ("Exported: the trained policy. It beat the base rule".into(), "rule"),
+                    Some(first) => (
+                        format!("Exported: the trained policy {first}, then the base rule. Together they beat the rule alone"),
+                        "rule",
+                    ),
+                },
                 Acts::Rule => {
-                    ("Exported: the base rule. The trained policy did not beat it beyond chance", "rule")
+                    let first = first.map_or_else(String::new, |first| format!(", followed {first} and then the rule,"));
+                    (format!("Exported: the base rule. The trained policy{first} did not beat it beyond chance"), "rule")
                 }
             };
             println!(
@@ -136,7 +145,6 @@ pub fn print_summary(summary: &srnas_learner::Summary, command: &str, run_dir: &
                 v.gain
             );
             println!("  normalised regret after   {rule:>7}   trained");
-            let unit = super::unit_of(policy);
             for (n, rule) in &v.rule {
                 println!("  {n:>4} {unit:<18}  {rule:.4}    {:.4}", v.trained[n]);
             }

@@ -219,7 +219,7 @@ mod tests {
     use srnas_environment::synthetic;
     use srnas_network::QNetwork;
     use srnas_oracle::run_tasks::RunTasks;
-    use srnas_policy::{Acts, Policy};
+    use srnas_policy::{Acts, Caution, Policy};
     use srnas_space::SearchSpace;
     use srnas_task::{Count, Task};
     use srnas_wire::TERMINATED;
@@ -246,7 +246,7 @@ mod tests {
     fn improved(walker: &Walker) -> Searcher {
         let shape = walker.config.network.shape(walker.tasks.space(), walker.layout);
         let network = QNetwork::new(shape, &mut ChaCha8Rng::seed_from_u64(3)).unwrap();
-        Searcher::Network(network.frozen().unwrap(), -1.0)
+        Searcher::Network(network.frozen().unwrap(), Caution::by(-1.0))
     }
 
     #[test]
@@ -316,7 +316,7 @@ mod tests {
             settings: *walker.environment.settings(),
             environment: walker.config.environment.clone(),
             network: network.clone(),
-            margin,
+            caution: Caution::by(margin),
             learned_prior: None,
             prior: None,
             observed: Vec::new(),
@@ -329,7 +329,7 @@ mod tests {
         for (bytes, margin) in said.iter().zip([None, Some(0.25), None]) {
             walker.adopt(bytes).unwrap();
             let followed = walker.followed.as_ref().map(|followed| match followed {
-                Searcher::Network(_, margin) => *margin,
+                Searcher::Network(_, caution) => caution.margin,
                 other => panic!("{other:?}"),
             });
             assert_eq!(followed, margin);

@@ -94,7 +94,7 @@ mod tests {
     use srnas_config::Config;
     use srnas_network::{Agent, QNetwork, QNetworkConfig};
     use srnas_oracle::{catalog::Catalog, run_tasks::RunTasks};
-    use srnas_policy::{Acts, Policy, compress::agent_config};
+    use srnas_policy::{Acts, Caution, Policy, compress::agent_config};
     use srnas_space::SearchSpace;
     use srnas_wire::TERMINATED;
 
@@ -125,7 +125,7 @@ mod tests {
                 settings: *walker.environment.settings(),
                 environment: walker.config.environment.clone(),
                 network,
-                margin: 0.0,
+                caution: Caution::default(),
                 learned_prior: None,
                 prior: None,
                 observed: Vec::new(),

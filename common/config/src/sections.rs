@@ -340,6 +340,8 @@ pub struct ValidationConfig {
     pub points: Vec<usize>,
     /// Margins that are tried: by how much a candidate's value must be above that of the rule's choice to be chosen.
     pub margins: Vec<f32>,
+    /// Costs in full trainings until which the trained part alone may deviate, each tried besides to the end: then the rule chooses.
+    pub until: Vec<u32>,
 }
 
 impl Default for ValidationConfig {
@@ -351,6 +353,7 @@ impl Default for ValidationConfig {
             starts: 12,
             points: vec![5, 10, 25, 50],
             margins: vec![0.0, 0.03, 0.1],
+            until: vec![5],
         }
     }
 }
@@ -365,7 +368,9 @@ impl ValidationConfig {
         let fine = rising && self.points.first().is_some_and(|&first| first > 0);
         require(fine, "validation.points", "must be one or more rising whole numbers from 1 on")?;
         let fine = !self.margins.is_empty() && self.margins.iter().all(|m| m.is_finite() && *m >= 0.0);
-        require(fine, "validation.margins", "must be one or more numbers of 0 or more")
+        require(fine, "validation.margins", "must be one or more numbers of 0 or more")?;
+        let fine = self.until.iter().all(|&until| until > 1);
+        require(fine, "validation.until", "must be whole numbers from 2 on; the start is paid already")
     }
 }
 

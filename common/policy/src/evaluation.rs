@@ -16,9 +16,31 @@ pub enum Searcher {
     Bound(Kind, f32),
     /// A random architecture each time.
     Random,
-    /// The candidate with the highest value, where it is above the value of the rule's choice by more than a margin; else
-    /// the rule's choice.
-    Network(FrozenQNetwork, f32),
+    /// The candidate with the highest value, where it is above the value of the rule's choice as far as caution asks; else the rule's
+    /// choice.
+    Network(FrozenQNetwork, Caution),
+}
+
+/// How far a trained network is followed where it would deviate from the rule.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Caution {
+    /// By how much a candidate's value must be above that of the rule's choice to be chosen.
+    pub margin: f32,
+    /// Once so many full trainings are paid the rule alone chooses; never, where there is no such number. The first few are where
+    /// learning has most to say, and the rule is hard to beat later.
+    pub until: Option<u32>,
+}
+
+impl Caution {
+    /// By a margin alone.
+    pub fn by(margin: f32) -> Self {
+        Self { margin, until: None }
+    }
+
+    /// Whether the network is asked where a walk stands.
+    pub fn asks(&self, walk: &Walk) -> bool {
+        self.until.is_none_or(|until| walk.spent() + ROUNDING < f64::from(until))
+    }
 }
 
 /// One search.
@@ -90,10 +112,18 @@ fn search_group(
         (0..episodes.len()).filter(|&i| budget > 1 && !episodes[i].walk().candidates().is_empty()).collect();
     while !going.is_empty() {
         let choices: Vec<usize> = match searcher {
-            Searcher::Network(network, margin) => {
+            Searcher::Network(network, caution) => {
                 let mut batch = ObservationBatch::new(network.config().identity.is_some());
-                going.iter().for_each(|&i| observe(episodes[i].walk_mut(), &mut batch));
-                cautious_best_of(&network.q_values(&batch)?, &batch, *margin)
+                let asked: Vec<bool> = going.iter().map(|&i| caution.asks(episodes[i].walk())).collect();
+                let asks = going.iter().zip(&asked).filter(|(_, asked)| **asked);
+                asks.for_each(|(&i, _)| observe(episodes[i].walk_mut(), &mut batch));
+                let values = if batch.batch() == 0 { Vec::new() } else { network.q_values(&batch)? };
+                let mut by_network = cautious_best_of(&values, &batch, caution.margin).into_iter();
+                let each = going.iter().zip(asked).map(|(&i, asked)| match asked {
+                    true => by_network.next().expect("as many as were asked"),
+                    false => episodes[i].walk_mut().rule_choice(),
+                });
+                each.collect()
             }
             other => {
                 let each = going.iter().map(|&i| choose(other, episodes[i].walk_mut()));
@@ -134,10 +164,11 @@ pub fn choose(searcher: &Searcher, walk: &mut Walk) -> network::Result<usize> {
         Searcher::Rule => walk.rule_choice(),
         Searcher::Bound(kind, beta) => walk.bound_choice(Some(*kind), *beta),
         Searcher::Random => random_choice(walk),
-        Searcher::Network(network, margin) => {
+        Searcher::Network(_, caution) if !caution.asks(walk) => walk.rule_choice(),
+        Searcher::Network(network, caution) => {
             let mut batch = ObservationBatch::new(network.config().identity.is_some());
             observe(walk, &mut batch);
-            cautious_best_of(&network.q_values(&batch)?, &batch, *margin)[0]
+            cautious_best_of(&network.q_values(&batch)?, &batch, caution.margin)[0]
         }
     })
 }

@@ -7,6 +7,8 @@
 pub mod compress;
 pub mod evaluation;
 
+pub use evaluation::Caution;
+
 use candle_core::{Device, Tensor};
 use half::f16;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
@@ -53,8 +55,11 @@ pub struct ValidationReport {
     pub tasks: Vec<String>,
     /// Starts per task.
     pub starts: usize,
-    /// Margin of the trained policy, see [`Policy::margin`].
+    /// Margin of the trained policy, see [`Caution`].
     pub margin: f32,
+    /// How far it was followed, see [`Caution`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<u32>,
     /// After so many paid queries: the rule.
     pub rule: BTreeMap<usize, f64>,
     /// After so many paid queries: the trained policy's best weights.
@@ -93,8 +98,8 @@ pub struct Policy {
     pub environment: EnvironmentConfig,
     /// The Q-network.
     pub network: FrozenQNetwork,
-    /// By how much a candidate's value must be above that of the rule's choice to be chosen in a search.
-    pub margin: f32,
+    /// How far the network is followed in a search.
+    pub caution: Caution,
     /// The predictor network, in runs with `prior = "network"`.
     pub learned_prior: Option<LearnedPrior>,
     /// The prior's values; in exported files, so that a search needs no training task's table.
@@ -188,6 +193,8 @@ struct Meta {
     environment: EnvironmentConfig,
     network: QNetworkConfig,
     margin: f32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    until: Option<u32>,
     predictor: Option<PredictorMeta>,
     prior: Option<PriorMeta>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -241,7 +248,8 @@ impl Policy {
             settings: self.settings,
             environment: self.environment.clone(),
             network: self.network.config().clone(),
-            margin: self.margin,
+            margin: self.caution.margin,
+            until: self.caution.until,
             predictor: self.learned_prior.as_ref().map(|p| PredictorMeta {
                 version: p.version,
                 config: p.network.config().clone(),
@@ -400,7 +408,7 @@ impl Policy {
             settings: meta.settings,
             environment: meta.environment,
             network,
-            margin: meta.margin,
+            caution: Caution { margin: meta.margin, until: meta.until },
             learned_prior,
             prior,
             observed: observed.collect::<Result<_, _>>()?,

@@ -8,7 +8,10 @@ use srnas_environment::{
     EnvironmentConfig, Episode, Layout, Reach, Walk, synthetic,
 };
 use srnas_network::{QNetwork, QNetworkConfig};
-use srnas_policy::evaluation::{Searcher, search};
+use srnas_policy::{
+    Caution,
+    evaluation::{Searcher, search},
+};
 use srnas_predictor::{PosteriorSettings, Prior};
 use srnas_space::{Condition, Conditional, Constraint, Custom, Decision, ListedBy, SearchSpace};
 use srnas_task::{Count, Fidelity, Measurable, Shorter, Task, Training};
@@ -202,11 +205,31 @@ fn an_untrained_policy_acts_as_the_rule() {
         let task = nb201_task(seed, Count::Strings);
         let run = |s: &Searcher| search(&env, &task, &weights, s, 6, 9).unwrap();
         for (rule, untrained) in
-            run(&Searcher::Rule).iter().zip(run(&Searcher::Network(network.clone(), 0.0)))
+            run(&Searcher::Rule).iter().zip(run(&Searcher::Network(network.clone(), Caution::by(0.0))))
         {
             assert_eq!(rule.regrets, untrained.regrets);
         }
     }
+}
+
+#[test]
+fn a_cautious_network_is_followed_until_so_much_is_paid_and_then_the_rule() {
+    let env = environment(config(CandidateMode::Proposals, true, 20), Some(prior()), Reach::Whole);
+    let shape = QNetworkConfig::new(CANDIDATE_FEATURES, CONTEXT_FEATURES);
+    let network = QNetwork::new(shape, &mut ChaCha8Rng::seed_from_u64(1)).unwrap().frozen().unwrap();
+    let (weights, task) = (env.prior().unwrap().all(), nb201_task(1, Count::Strings));
+    let regrets = |searcher: &Searcher| -> Vec<Vec<f32>> {
+        search(&env, &task, &weights, searcher, 6, 9).unwrap().into_iter().map(|s| s.regrets).collect()
+    };
+    // It has learned nothing and deviates all the same.
+    let followed = |until| regrets(&Searcher::Network(network.clone(), Caution { margin: -1.0, until }));
+    let (rule, to_the_end, at_first) = (regrets(&Searcher::Rule), followed(None), followed(Some(5)));
+    assert_ne!(to_the_end, rule);
+    assert_eq!(followed(Some(1)), rule, "the start is paid already");
+    assert_eq!(followed(Some(20)), to_the_end);
+    let first = |regrets: &[Vec<f32>]| regrets.iter().map(|r| r[..5].to_vec()).collect::<Vec<_>>();
+    assert_eq!(first(&at_first), first(&to_the_end));
+    assert!(at_first != to_the_end && at_first != rule);
 }
 
 /// Every encoding of nb201, by rank.

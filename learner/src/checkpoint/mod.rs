@@ -382,6 +382,7 @@ mod tests {
             regrets: BTreeMap::new(),
             best: None,
             gained: None,
+            gained_until: None,
             predictor: None,
             actors: Vec::new(),
         };

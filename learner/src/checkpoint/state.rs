@@ -37,6 +37,9 @@ pub(crate) struct State {
     /// Margin at which the last check found a gain; older checkpoints do not say.
     #[serde(default)]
     pub gained: Option<f32>,
+    /// And how far the network was followed with it, where that was not to the end.
+    #[serde(default)]
+    pub gained_until: Option<u32>,
     pub predictor: Option<PredictorState>,
     /// What was taken in of each actor: only a deterministic run goes back to it.
     pub actors: Vec<ActorRecord>,

@@ -196,7 +196,7 @@ impl AgentLearner {
         let (rule, trained) = (mean(&scratch), mean(&found));
         self.rate = rate;
         let tasks = tasks.validation.iter().map(|&i| tasks.all[i].name().into()).collect();
-        Ok(Some(ValidationReport { tasks, starts, margin: 0.0, rule, trained, gain, interval }))
+        Ok(Some(ValidationReport { tasks, starts, margin: 0.0, until: None, rule, trained, gain, interval }))
     }
 
     /// Normalised regret of the best student after each evaluation.

@@ -2,8 +2,9 @@
 
 use super::{AgentLearner, Ending, Trainer, TrainerError, fitting::fitted_settings};
 use crate::validation::{Check, Validator};
+use srnas_config::ValidationConfig;
 use srnas_network::FrozenQNetwork;
-use srnas_policy::{Acts, Policy, ValidationReport};
+use srnas_policy::{Acts, Caution, Policy, ValidationReport};
 use srnas_predictor::Prior;
 use srnas_task::Task;
 use srnas_wire::Snapshot;
@@ -29,7 +30,7 @@ impl Trainer {
             settings: self.settings,
             environment: self.config.environment.clone(),
             network,
-            margin: validation.as_ref().map_or(0.0, |v| v.margin),
+            caution: validation.as_ref().map_or_else(Caution::default, caution_of),
             learned_prior: self.learned.clone(),
             prior: None,
             observed: Vec::new(),
@@ -64,7 +65,7 @@ impl Trainer {
             false => Acts::Trained,
         };
         let mut policy = self.policy(self.update.acting()?, acts, None)?;
-        policy.margin = self.gained.unwrap_or(policy.margin);
+        policy.caution = self.gained.unwrap_or(policy.caution);
         let bytes = policy.to_bytes()?;
         Ok(Arc::new(Snapshot::new(self.version, bytes.into())))
     }
@@ -82,22 +83,23 @@ impl Trainer {
     pub(super) fn check(
         &self,
         network: FrozenQNetwork,
-        margins: &[f32],
+        cautions: Vec<Caution>,
         starts: usize,
         seed: u64,
     ) -> Result<Check, TrainerError> {
         let (settings, prior, seed) = (self.settings, self.prior()?, self.config.seed ^ seed);
-        Ok(Check { network, settings, prior, margins: margins.to_vec(), starts, seed })
+        Ok(Check { network, settings, prior, cautions, starts, seed })
     }
 
     /// Keeps the weights of the best check so far.
     pub(super) fn judge(&mut self, (check, report): (Check, ValidationReport)) {
         let better = self.best.as_ref().is_none_or(|(_, best)| report.gain > best.gain);
-        self.gained = (report.gain > 0.0).then_some(report.margin);
+        self.gained = (report.gain > 0.0).then(|| caution_of(&report));
         let [low, high] = report.interval;
         info!(
             gain = %format!("{:+.4} [{low:+.4}, {high:+.4}]", report.gain),
             margin = report.margin,
+            until = report.until,
             rule = %regrets(&report.rule),
             trained = %regrets(&report.trained),
             best_so_far = better,
@@ -161,9 +163,9 @@ impl Trainer {
     /// The last check, with fresh starts; then the trained part is exported if it wins beyond its interval.
     /// A stop during the check leaves the rule, and the check to a resume.
     pub fn export(mut self, path: &Path, stop: &CancellationToken) -> Result<(Policy, Ending), TrainerError> {
-        let (network, margins) = match &self.best {
-            Some((network, report)) => (network.clone(), vec![report.margin]),
-            None => (self.update.acting()?, vec![self.config.validation.margins[0]]),
+        let (network, caution) = match &self.best {
+            Some((network, report)) => (network.clone(), caution_of(report)),
+            None => (self.update.acting()?, Caution::by(self.config.validation.margins[0])),
         };
         let (mut acts, mut report) = (Acts::Rule, None);
         // Whatever happens from here on, there is a policy.
@@ -176,8 +178,12 @@ impl Trainer {
             }
         } else if self.validator.has_tasks() && self.updates > 0 {
             info!("last check of the best weights, with fresh starts");
-            let check =
-                self.check(network.clone(), &margins, LAST_CHECK * self.config.validation.starts, 0x1a57)?;
+            let check = self.check(
+                network.clone(),
+                vec![caution],
+                LAST_CHECK * self.config.validation.starts,
+                0x1a57,
+            )?;
             let cores = std::thread::available_parallelism().map_or(1, usize::from);
             let validator = Validator::new(self.tasks.clone(), &self.config, cores).until(stop.clone());
             let Some(found) = validator.check(&check)? else { return Ok((rule, Ending::Stopped)) };
@@ -195,6 +201,19 @@ impl Trainer {
         policy.save(path)?;
         Ok((policy, Ending::Finished))
     }
+}
+
+/// How far the network was followed in what a check reports.
+fn caution_of(report: &ValidationReport) -> Caution {
+    Caution { margin: report.margin, until: report.until }
+}
+
+/// All that a check tries: each margin, followed to the end and as far as is asked for.
+pub(super) fn cautions(config: &ValidationConfig, horizon: usize) -> Vec<Caution> {
+    let until = config.until.iter().copied().filter(|&until| (until as usize) < horizon);
+    let untils: Vec<Option<u32>> = std::iter::once(None).chain(until.map(Some)).collect();
+    let each = |&margin: &f32| untils.iter().map(move |&until| Caution { margin, until }).collect::<Vec<_>>();
+    config.margins.iter().flat_map(each).collect()
 }
 
 fn regrets(by_query: &BTreeMap<usize, f64>) -> String {
@@ -228,11 +247,11 @@ mod tests {
     fn what_rollouts_follow_is_the_rule_until_a_check_finds_a_gain_and_as_long_as_the_last_one_does() {
         let broadcast = |trainer: &mut Trainer| {
             let policy = Policy::from_bytes(&trainer.broadcast().unwrap().bytes).unwrap();
-            (policy.acts, policy.margin)
+            (policy.acts, policy.caution.margin)
         };
         let judge = |trainer: &mut Trainer, gain: f64, margin: f32| {
             let network = trainer.update.acting().unwrap();
-            let check = trainer.check(network, &[margin], 1, 0).unwrap();
+            let check = trainer.check(network, vec![Caution::by(margin)], 1, 0).unwrap();
             trainer.judge((check, ValidationReport { gain, margin, ..ValidationReport::default() }));
         };
         let mut improving = trainer(true);

@@ -27,7 +27,7 @@ use srnas_config::{Config, PriorSource};
 use srnas_ledger::{Incumbents, Ledger, LedgerError};
 use srnas_network::{self as network, FrozenQNetwork, QNetwork};
 use srnas_oracle::run_tasks::RunTasks;
-use srnas_policy::{LearnedPrior, Policy, PolicyError, ValidationReport};
+use srnas_policy::{Caution, LearnedPrior, Policy, PolicyError, ValidationReport};
 use srnas_predictor::{LearnedPriorError, PosteriorSettings, Prior, PriorError};
 use srnas_space::SearchSpace;
 use srnas_wire::{Measurements, Snapshot};
@@ -146,8 +146,8 @@ pub(crate) struct Trainer {
     skipped: (u64, u64),
     validator: Validator,
     best: Option<(FrozenQNetwork, ValidationReport)>,
-    /// Margin at which the last check found a gain over the rule, if it did.
-    gained: Option<f32>,
+    /// How far the network was followed where the last check found a gain over the rule, if it did.
+    gained: Option<Caution>,
     /// Time of training before this process.
     before: Duration,
     started: Instant,
@@ -352,7 +352,12 @@ impl Trainer {
         if self.elapsed() >= self.next_check && self.updates > 0 {
             self.next_check = self.elapsed() + check_period(&self.config);
             let v = &self.config.validation;
-            checks.request(self.check(self.update.acting()?, &v.margins, v.starts, 0)?);
+            checks.request(self.check(
+                self.update.acting()?,
+                export::cautions(v, self.config.environment.horizon),
+                v.starts,
+                0,
+            )?);
         }
         Ok(())
     }
@@ -437,7 +442,12 @@ impl Trainer {
     pub fn check_here(&mut self) -> Result<(), TrainerError> {
         if self.validator.has_tasks() && self.agent.is_none() {
             let v = &self.config.validation;
-            let check = self.check(self.update.acting()?, &v.margins, v.starts, 0)?;
+            let check = self.check(
+                self.update.acting()?,
+                export::cautions(v, self.config.environment.horizon),
+                v.starts,
+                0,
+            )?;
             if let Some(report) = self.validator.check(&check)? {
                 self.judge((check, report));
             }

@@ -9,7 +9,7 @@ use crate::{
 use candle_core::Tensor;
 use srnas_ledger::{ActorRecord, Tally};
 use srnas_network as network;
-use srnas_policy::Acts;
+use srnas_policy::{Acts, Caution};
 use std::collections::HashMap;
 
 impl Trainer {
@@ -49,7 +49,8 @@ impl Trainer {
             environment_steps: self.environment_steps,
             regrets: self.regrets.clone(),
             best: self.best.as_ref().map(|(_, report)| report.clone()),
-            gained: self.gained,
+            gained: self.gained.map(|caution| caution.margin),
+            gained_until: self.gained.and_then(|caution| caution.until),
             predictor: self
                 .predictor
                 .as_ref()
@@ -92,7 +93,7 @@ impl Trainer {
         self.replay = Replay::from_snapshot(super::replay(&self.config, space), &replay)
             .map_err(|e| unfit(e.to_string()))?;
         self.best = best.map(|policy| policy.network).zip(state.best);
-        self.gained = state.gained;
+        self.gained = state.gained.map(|margin| Caution { margin, until: state.gained_until });
         self.limiter.resume(&state.limiter);
         self.updates = state.updates;
         self.version = self.version.max(state.policy_version);
