@@ -299,7 +299,7 @@ impl Growing {
         // As many as a page has, of as many points.
         let curve = |row: usize| {
             let points: Vec<Value> = (0..100).map(|at| json!([at, (at * row * 31 % 101) as f64])).collect();
-            json!({ "row": row, "architecture": "of many", "early": row % 3 == 0, "points": points })
+            json!({ "row": row, "architecture": "of many", "early": row.is_multiple_of(3), "points": points })
         };
         let curves: Vec<Value> = (n.saturating_sub(60)..n).map(curve).collect();
         View {

@@ -17,7 +17,7 @@ pub fn policy(bytes: &[u8]) {
     };
     // It may refuse them, as a network with identities does.
     let _ = policy.network.q_values(&batch);
-    assert!(policy.environment.max_candidates() < 1000 && policy.margin.is_finite());
+    assert!(policy.environment.max_candidates() < 1000 && policy.caution.margin.is_finite());
     assert!(policy.prior.as_ref().is_none_or(|p| p.values().iter().all(|v| v.is_finite())));
     let written = policy.to_bytes().expect("a policy can be written");
     let again = Policy::from_bytes(&written).expect("what was written can be read");

@@ -359,7 +359,8 @@ impl Search {
             let known = inner.search.known();
             let report = SearchReport::new(&self.space, &self.fidelities, &self.goal, known, &[]);
             let row = |(i, (row, measured)): (usize, (&Row, &srnas_search::Measured))| {
-                let curve = (curves || report.best_row == Some(i)).then(|| self.following.curve(&measured.training)).unwrap_or_default();
+                let is_wanted = curves || report.best_row == Some(i);
+                let curve = if is_wanted { self.following.curve(&measured.training) } else { Vec::new() };
                 json!({
                     "row": row, "choices": measured.training.choices, "elsewhere": measured.is_elsewhere(), "curve": curve,
                 })
