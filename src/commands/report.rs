@@ -139,8 +139,9 @@ pub fn print_summary(summary: &srnas_learner::Summary, command: &str, run_dir: &
                 }
             };
             println!(
-                "{verdict} on {} tasks kept out, {} starts each:\n  gain in shaped quality {:+.4}, 95 % interval [{low:+.4}, {high:+.4}]",
+                "{verdict} on {} task{} kept out, {} starts each:\n  gain in shaped quality {:+.4}, 95 % interval [{low:+.4}, {high:+.4}]",
                 v.tasks.len(),
+                if v.tasks.len() == 1 { "" } else { "s" },
                 v.starts,
                 v.gain
             );
