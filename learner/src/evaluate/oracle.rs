@@ -64,7 +64,15 @@ pub enum RemoteError {
     /// The address cannot be listened on.
     #[error(transparent)]
     Service(#[from] ServiceError),
-    /// No threads, no sockets, or curves that cannot be read.
+    /// What trainings reported before cannot be read.
+    #[error("cannot read the curves in {place}: {source}; move that folder away to go on without them")]
+    Curves {
+        /// Their folder.
+        place: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// No threads, or no sockets.
     #[error("cannot serve evaluators: {0}")]
     Runtime(#[from] io::Error),
 }
@@ -224,7 +232,11 @@ impl RemoteOracle {
     pub fn start(space: Arc<SearchSpace>, options: RemoteOptions) -> Result<Self, RemoteError> {
         let (wanted, unit) = (options.metrics.clone(), options.fidelities.unit().to_string());
         // What has ended is known one by one.
-        let curves = Arc::new(Curves::open(options.curves.clone(), wanted, unit, |_| false)?);
+        let curves = Curves::open(options.curves.clone(), wanted, unit, |_| false).map_err(|source| {
+            let folder = options.curves.folder.clone().unwrap_or_default();
+            RemoteError::Curves { place: folder.display().to_string(), source }
+        })?;
+        let curves = Arc::new(curves);
         let leases = Leases::new(options.terms.clone());
         let state = State {
             leases,

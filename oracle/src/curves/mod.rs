@@ -240,7 +240,7 @@ impl Curves {
 
     /// A training is known to have ended, in an earlier process or elsewhere: the others are compared with what its file has.
     pub fn has_ended(&self, name: &str) {
-        if self.path(name).is_some_and(|path| path.exists()) && !self.ended().contains_key(name) {
+        if !self.ended().contains_key(name) && self.path(name).is_some_and(|path| path.exists()) {
             let curve = self.kept(name);
             self.ended().insert(name.into(), curve);
         }
