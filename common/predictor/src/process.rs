@@ -9,6 +9,9 @@ use std::ops::Range;
 
 /// At most so many slots are replaced side by side: they stay in registers while the points pass over them.
 const PANEL: usize = 64;
+/// So many points are taken into them together, from groups of so many earlier ones.
+const ROWS: usize = 4;
+const GROUP: usize = 4;
 
 /// The factor over the measured points and its products with the slots.
 #[derive(Clone, Debug)]
@@ -18,6 +21,8 @@ pub struct Process {
     n: usize,
     /// Cholesky factor L of kernel + noise, rows of `capacity`.
     factor: Vec<f64>,
+    /// The same, single: what slots that are replaced are conditioned by.
+    single: Vec<f32>,
     log_diagonal: f64,
     /// L⁻¹ of: the values, ones, the prior mean; one entry per point.
     values: Vec<f64>,
@@ -42,6 +47,7 @@ impl Process {
             slots,
             n: 0,
             factor: vec![0.0; capacity * capacity],
+            single: vec![0.0; capacity * capacity],
             log_diagonal: 0.0,
             values: Vec::with_capacity(capacity),
             ones: Vec::with_capacity(capacity),
@@ -92,7 +98,6 @@ impl Process {
         let n = self.n;
         let mut rest = f64::from(own);
         // Each sum waits for its last addition: rows are summed side by side, as far as they are known alike.
-        const ROWS: usize = 4;
         for first in (0..n).step_by(ROWS) {
             let last = (first + ROWS).min(n) - 1;
             let rows: [&[f64]; ROWS] =
@@ -116,6 +121,8 @@ impl Process {
         let row = &mut self.factor[n * self.capacity..(n + 1) * self.capacity];
         row[..n].copy_from_slice(&self.scratch[..n]);
         row[n] = diagonal;
+        let single = &mut self.single[n * self.capacity..][..=n];
+        single.iter_mut().zip(&*row).for_each(|(single, &l)| *single = l as f32);
         self.log_diagonal += diagonal.ln();
         let solve = |whole: &mut Vec<f64>, target: f64| {
             let dot: f64 = self.scratch[..n].iter().zip(whole.iter()).map(|(a, b)| a * b).sum();
@@ -176,23 +183,36 @@ impl Process {
 
     #[inline(always)]
     fn panel<const LANES: usize>(&mut self, slots: Range<usize>) {
-        let len = slots.len();
-        for i in 0..self.n {
-            let row = &self.factor[i * self.capacity..];
-            let at = i * self.slots + slots.start;
-            let mut now = [0.0; LANES];
-            now[..len].copy_from_slice(&self.columns[at..at + len]);
-            subtract_panel(&mut now, &row[..i], &self.columns, slots.start, self.slots);
-            let scale = (1.0 / row[i]) as f32;
-            now.iter_mut().for_each(|v| *v *= scale);
-            self.columns[at..at + len].copy_from_slice(&now[..len]);
-            let add = |sums: &mut [f32], factor: f32| {
-                sums[slots.clone()].iter_mut().zip(&now).for_each(|(sum, v)| *sum += v * factor);
-            };
-            add(&mut self.by_values, self.values[i] as f32);
-            add(&mut self.by_ones, self.ones[i] as f32);
-            add(&mut self.by_prior, self.prior[i] as f32);
-            self.explained[slots.clone()].iter_mut().zip(&now).for_each(|(sum, v)| *sum += v * v);
+        for first in (0..self.n).step_by(ROWS) {
+            let points = first..self.n.min(first + ROWS);
+            // A panel may reach into the next row's slots, where each row is written before the next one is.
+            let mut block: [[f32; LANES]; ROWS] = std::array::from_fn(|k| match points.clone().nth(k) {
+                Some(point) => lanes(&self.columns, point * self.slots + slots.start),
+                None => [0.0; LANES],
+            });
+            let last = points.end - 1;
+            let factor: [&[f32]; ROWS] =
+                std::array::from_fn(|k| &self.single[(first + k).min(last) * self.capacity..][..self.n]);
+            let whole = first / GROUP * GROUP;
+            subtract_from_block(&mut block, factor, whole, &self.columns, (slots.start, self.slots));
+            for (k, point) in points.enumerate() {
+                let (done, rest) = block.split_at_mut(k);
+                let now = &mut rest[0];
+                for j in whole..first {
+                    subtract_one(now, factor[k][j], &lanes(&self.columns, j * self.slots + slots.start));
+                }
+                done.iter().zip(&factor[k][first..]).for_each(|(row, &c)| subtract_one(now, c, row));
+                let scale = (1.0 / self.factor[point * self.capacity + point]) as f32;
+                now.iter_mut().for_each(|v| *v *= scale);
+                self.columns[point * self.slots..][slots.clone()].copy_from_slice(&now[..slots.len()]);
+                let add = |sums: &mut [f32], factor: f32| {
+                    sums[slots.clone()].iter_mut().zip(&*now).for_each(|(sum, v)| *sum += v * factor);
+                };
+                add(&mut self.by_values, self.values[point] as f32);
+                add(&mut self.by_ones, self.ones[point] as f32);
+                add(&mut self.by_prior, self.prior[point] as f32);
+                self.explained[slots.clone()].iter_mut().zip(&*now).for_each(|(sum, v)| *sum += v * v);
+            }
         }
     }
 
@@ -278,36 +298,40 @@ fn subtract_rows(now: &mut [f32], coefficients: &[f64], rows: &[f32], start: usi
     vectorised!(subtract(now, coefficients, rows, start, stride));
 }
 
-/// As [`subtract`], and the same to the bit. The panel stays in registers while the rows pass over it; where it is not a whole one its last
-/// places have what happens to lie behind the rows.
+/// `LANES` slots of a row.
 #[inline(always)]
-fn subtract_panel<const LANES: usize>(
-    now: &mut [f32; LANES],
-    coefficients: &[f64],
+fn lanes<const LANES: usize>(rows: &[f32], at: usize) -> [f32; LANES] {
+    rows[at..][..LANES].try_into().expect("as long as a panel")
+}
+
+/// Of each row its factors · rows[j][start ..], j below `whole`, a multiple of [`GROUP`]; as [`subtract`], and the same to the bit. What
+/// is read of a row serves all of the block.
+#[inline(always)]
+fn subtract_from_block<const LANES: usize>(
+    block: &mut [[f32; LANES]; ROWS],
+    factor: [&[f32]; ROWS],
+    whole: usize,
     rows: &[f32],
-    start: usize,
-    stride: usize,
+    (start, stride): (usize, usize),
 ) {
-    let row = |j: usize| -> &[f32; LANES] {
-        rows[j * stride + start..][..LANES].try_into().expect("as long as a panel")
-    };
-    let mut sums = *now;
-    let mut j = 0;
-    while j + 4 <= coefficients.len() {
-        let [c0, c1, c2, c3] = [0, 1, 2, 3].map(|k| coefficients[j + k] as f32);
-        let [r0, r1, r2, r3] = [0, 1, 2, 3].map(|k| row(j + k));
-        for i in 0..LANES {
-            sums[i] -= c0 * r0[i] + c1 * r1[i] + c2 * r2[i] + c3 * r3[i];
-        }
-        j += 4;
-    }
-    for (j, &c) in coefficients.iter().enumerate().skip(j) {
-        let (c, row) = (c as f32, row(j));
-        for i in 0..LANES {
-            sums[i] -= c * row[i];
+    let mut sums = *block;
+    for j in (0..whole).step_by(GROUP) {
+        let [r0, r1, r2, r3]: [&[f32; LANES]; GROUP] = std::array::from_fn(|k| {
+            rows[(j + k) * stride + start..][..LANES].try_into().expect("as long as a panel")
+        });
+        for (sums, factor) in sums.iter_mut().zip(factor) {
+            let [c0, c1, c2, c3]: [f32; GROUP] = factor[j..][..GROUP].try_into().expect("a group");
+            for i in 0..LANES {
+                sums[i] -= c0 * r0[i] + c1 * r1[i] + c2 * r2[i] + c3 * r3[i];
+            }
         }
     }
-    *now = sums;
+    *block = sums;
+}
+
+#[inline(always)]
+fn subtract_one<const LANES: usize>(sums: &mut [f32; LANES], c: f32, row: &[f32; LANES]) {
+    sums.iter_mut().zip(row).for_each(|(sum, v)| *sum -= c * v);
 }
 
 /// Four rows a pass: one load and store of `now` serves four multiply-adds.
