@@ -9,9 +9,7 @@ use srnas_space::{Choices, SearchSpace};
 use srnas_task::Task;
 use std::{collections::HashMap, fmt::Debug, ops::Range, sync::Arc, thread};
 
-/// Share of the kernel that descriptors have where there are some, and its length in standard deviations of a score: chosen on
-/// NAS-Bench-201 (docs/results.md).
-const SHARE: f32 = 0.6;
+/// Length of a descriptor's kernel in standard deviations of its score, chosen on NAS-Bench-201 (docs/results.md).
 const LENGTH: f32 = 2.0;
 /// Random architectures that stand for a space that is too large to be listed.
 const SAMPLE: usize = 2_000;
@@ -91,7 +89,8 @@ impl Describe for Formulas {
 /// all of its space, so that neither the unit of a descriptor nor how it is spread out matters. Where one is not known its score is 0.
 ///
 /// With φ the F scores of an architecture, k = (1 − s)·plain + s/F·Σ exp(−|φ − φ′|/ℓ) takes the place of the plain kernel: beside what the
-/// choices say a sum of functions of one descriptor each, which may rise, fall, or have their top in the middle.
+/// choices say a sum of functions of one descriptor each, which may rise, fall, or have their top in the middle. The share s is
+/// F/(F + 1): what the choices say counts as a descriptor does.
 #[derive(Clone, Debug)]
 pub struct Untrained {
     describe: Arc<dyn Describe>,
@@ -168,7 +167,7 @@ impl Untrained {
         Some(Self {
             names: places.iter().map(|&place| describe.names()[place].clone()).collect(),
             describe,
-            share: SHARE,
+            share: places.len() as f32 / (places.len() as f32 + 1.0),
             places,
             sorted: sorted.into(),
             table: size.map(|_| table.into()),

@@ -288,7 +288,7 @@ pub(super) fn is_own(dataset: &str) -> bool {
 }
 
 /// What is known without training and says most. Of CIFAR-100 and of what is none of the benchmark's data sets only where there are
-/// proxies: parameters alone would keep a task from those of another data set.
+/// scores: parameters and zen alone would keep a task from those of another data set.
 pub(super) fn untrained<'a>(metrics: impl Iterator<Item = &'a String>) -> Vec<String> {
     let mut of: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (dataset, metric) in metrics.filter_map(|name| name.split_once('/')) {
@@ -297,7 +297,7 @@ pub(super) fn untrained<'a>(metrics: impl Iterator<Item = &'a String>) -> Vec<St
     let always = |dataset: &str| ["cifar10", "imagenet16"].contains(&dataset);
     of.retain(|dataset, all| {
         all.retain(|metric| zerocost::says_most(metric));
-        always(dataset) || all.iter().any(|metric| *metric != "params")
+        always(dataset) || all.iter().any(|metric| !IN_MAIN.contains(metric))
     });
     let mut names = Vec::new();
     for (dataset, all) in of {

@@ -66,24 +66,32 @@ pub enum Proxy {
 }
 
 impl Proxy {
-    /// All there are; the first four, which say most together, are what a search is told.
+    /// All there are; the first, which say most together, are what a search is told.
     pub const ALL: [Self; 13] = [
         Self::Nwot,
         Self::Synflow,
         Self::Jacov,
         Self::Params,
-        Self::Flops,
+        Self::Zen,
         Self::Snip,
         Self::GradNorm,
         Self::Fisher,
+        Self::Flops,
         Self::Grasp,
-        Self::Zen,
         Self::L2Norm,
         Self::Plain,
         Self::EpeNas,
     ];
     /// Chosen among all (docs/results.md): more of them make a search worse.
-    pub const DESCRIBING: [Self; 4] = [Self::Nwot, Self::Synflow, Self::Jacov, Self::Params];
+    pub const DESCRIBING: [Self; 7] = [
+        Self::Nwot,
+        Self::Synflow,
+        Self::Jacov,
+        Self::Params,
+        Self::Zen,
+        Self::Snip,
+        Self::GradNorm,
+    ];
 
     /// Its name.
     pub fn name(self) -> &'static str {
@@ -275,15 +283,19 @@ impl Describe for Proxies {
         &self.names
     }
 
-    /// Forward, and backward twice as much, of a few networks; where they cannot be built there is nothing to do.
+    /// Passes through a few networks, backward twice as much as forward; where they cannot be built there is nothing to do.
     fn work(&self) -> f64 {
         const NETWORKS: usize = 16;
+        let gradient = |of: &[Proxy]| if self.wants(of) { 3.0 } else { 0.0 };
+        let passes = gradient(&[Proxy::Nwot, Proxy::Jacov, Proxy::EpeNas])
+            + gradient(&[Proxy::Snip, Proxy::Plain, Proxy::GradNorm, Proxy::Fisher, Proxy::Grasp])
+            + if self.wants(&[Proxy::Zen]) { 2.0 } else { 0.0 };
         let (mut rng, mut choices) = (self.draws(), vec![0; self.space.len()]);
         let multiply_adds = (0..NETWORKS).map(|_| {
             self.space.sample(&mut rng, &mut choices);
             self.fresh(&choices).map_or(0, |network| network.multiply_adds())
         });
-        3.0 * (IMAGES as f64) * multiply_adds.sum::<u64>() as f64 / NETWORKS as f64
+        passes * (IMAGES as f64) * multiply_adds.sum::<u64>() as f64 / NETWORKS as f64
     }
 
     fn describe(&self, active: &Choices, descriptors: &mut [f32]) {
@@ -344,7 +356,7 @@ mod tests {
         reversed.reverse();
         let found = proxies().asking(&reversed).of(&cell).unwrap();
         assert!(found.iter().rev().eq(&all), "{found:?} {all:?}");
-        assert_eq!(proxies().of(&cell).unwrap(), all[..4]);
+        assert_eq!(proxies().of(&cell).unwrap(), all[..Proxy::DESCRIBING.len()]);
         assert!(proxies().asking(&[]).of(&cell).unwrap().is_empty());
     }
 
