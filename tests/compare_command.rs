@@ -34,7 +34,10 @@ fn what_untrained_networks_say_is_known_where_it_is_asked_for() {
     let digits = compare(&["--task", "digits/val/clean"]);
     assert!(digits.status.success(), "{}", text(&digits.stderr));
     let plan = std::fs::read_to_string(setup.path().join("report/plan.json")).unwrap();
-    assert!(plan.contains("untrained of digits/val/clean: nwot, synflow, jacov, params, zen, snip, grad_norm"), "{plan}");
+    assert!(
+        plan.contains("untrained of digits/val/clean: nwot, synflow, jacov, params, zen, snip, grad_norm"),
+        "{plan}"
+    );
 }
 
 #[test]

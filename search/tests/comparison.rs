@@ -342,3 +342,45 @@ fn several_objectives_have_fronts_and_hypervolumes() {
         assert!(svg.starts_with("<svg") && svg.contains("prefers-color-scheme"), "{plot}");
     }
 }
+
+/// A past is other values on each space, also where the tasks have the same names and the spaces are as large.
+#[test]
+fn what_a_past_says_of_one_problem_is_the_same_beside_another_on_another_space() {
+    let folder = tempfile::tempdir().unwrap();
+    let past = || vec![task("b/p/x", [0.9, 0.6, 0.1, 0.2, 0.3]), task("b/p/y", [0.8, 0.3, 0.4, 0.1, 0.5])];
+    let turned = || {
+        let decisions = (0..5).map(|d| Decision::new(format!("d{d}"), &["c", "b", "a"])).collect();
+        let other = Arc::new(Conditional::space("turned", decisions, vec![]).unwrap());
+        let values = task("o/d/x", [1.0, 0.5, 0.2, 0.1, 0.4]).matched(&other).unwrap();
+        let mut choices = vec![0; 5];
+        let values = (0..243).map(|rank| {
+            other.unrank(rank, &mut choices);
+            values.value(&choices).unwrap()
+        });
+        let values: Vec<f32> = values.collect();
+        let task = Task::new("o/d/x", "o/d/x", other.clone(), values, Count::Strings).unwrap();
+        Problem::on("o/d/x", "%", vec![Arc::new(task)])
+    };
+    let outcomes = |problems: Vec<Problem>, name: &str| {
+        let dir = folder.path().join(name);
+        let plan = comparison(&dir, &["transfer-gp"], problems, 8).plan().clone();
+        let problems = plan.problems.iter().map(|of| match of[0].as_str() {
+            "o/d/x" => turned(),
+            _ => single("b/d/x", [1.0, 0.5, 0.2, 0.1, 0.4]),
+        });
+        let methods = vec!["transfer-gp".parse().unwrap()];
+        let comparison = Comparison::new(plan.clone(), methods, problems.collect(), past(), &dir).unwrap();
+        let methods = run(&comparison).unwrap().pop().unwrap();
+        <[Outcome; 1]>::try_from(methods).unwrap()
+    };
+    let alone = outcomes(vec![turned()], "alone");
+    let beside = outcomes(vec![single("b/d/x", [1.0, 0.5, 0.2, 0.1, 0.4]), turned()], "beside");
+    let of = |[method]: &[Outcome; 1]| -> Vec<Vec<Vec<u8>>> {
+        let searches = method.iter().map(|search| search.as_ref().unwrap());
+        searches.map(|search| search.iter().map(|query| query.choices.clone()).collect()).collect()
+    };
+    let (alone, beside) = (of(&alone), of(&beside));
+    assert_eq!(alone, beside);
+    // It was worth something: the best is there after eight queries of 243.
+    assert!(alone.iter().all(|search| search.contains(&vec![0; 5])), "{alone:?}");
+}

@@ -90,7 +90,9 @@ pub(super) fn past_of(
         return Ok(None);
     }
     let names: Vec<&str> = past.iter().map(|t| t.name()).collect();
-    let key = format!("{measurements:?} {} {}", filling.plain.cut, names.join(" "));
+    // The same tasks are other values on another space, and on another list of one.
+    let space = (p.space.name(), p.space.list_hash());
+    let key = format!("{space:?} {measurements:?} {} {}", filling.plain.cut, names.join(" "));
     let known = p.priors.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get(&key).cloned();
     let prior = match (known, measurements) {
         (Some(prior), _) => prior,

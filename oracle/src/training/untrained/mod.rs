@@ -83,15 +83,8 @@ impl Proxy {
         Self::EpeNas,
     ];
     /// Chosen among all (docs/results.md): more of them make a search worse.
-    pub const DESCRIBING: [Self; 7] = [
-        Self::Nwot,
-        Self::Synflow,
-        Self::Jacov,
-        Self::Params,
-        Self::Zen,
-        Self::Snip,
-        Self::GradNorm,
-    ];
+    pub const DESCRIBING: [Self; 7] =
+        [Self::Nwot, Self::Synflow, Self::Jacov, Self::Params, Self::Zen, Self::Snip, Self::GradNorm];
 
     /// Its name.
     pub fn name(self) -> &'static str {
