@@ -1,9 +1,9 @@
 //! One episode of training: a walk on a task whose values are known, and what its steps earn.
 
-use super::{Environment, Walk, reward::shaped_quality};
+use super::{Candidate, Environment, Walk, reward::shaped_quality};
 use srnas_space::Choices;
-use srnas_task::{Fidelity, Task};
-use std::sync::Arc;
+use srnas_task::{Fidelity, Task, Training};
+use std::{collections::VecDeque, sync::Arc};
 
 /// A measurement as it goes into the ledger.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -31,10 +31,17 @@ pub struct Outcome {
     pub measured: Option<Measurement>,
 }
 
-/// An episode on one task. Steps do not allocate once an episode of the same length has run.
+/// An episode on one task. Steps do not allocate once an episode of the same length has run and nothing is under way.
+///
+/// With several slots ([`super::EnvironmentConfig::slots`]) a step begins a training, and where every slot is taken the one that began
+/// first ends: what is chosen next is chosen while the others are under way, as a search with so many workers does it.
 #[derive(Clone, Debug)]
 pub struct Episode {
     walk: Walk,
+    /// The walk as if what is under way had found what is expected of it, while something is.
+    imagined: Option<Box<Walk>>,
+    /// What is under way, the first to end first, and what it will find.
+    under_way: VecDeque<(Training, f32)>,
     task: Arc<Task>,
     returned: f32,
 }
@@ -45,7 +52,7 @@ impl Episode {
     pub fn new(env: Arc<Environment>, task: Arc<Task>, weights: &[f32], seed: u64) -> Self {
         assert!(task.space().shares_ranks(&env.space), "an episode stays in its space");
         let walk = Walk::new(env, task.measurable(), weights, seed);
-        let mut episode = Self { walk, task, returned: 0.0 };
+        let mut episode = Self { walk, imagined: None, under_way: VecDeque::new(), task, returned: 0.0 };
         episode.begin();
         episode
     }
@@ -54,6 +61,8 @@ impl Episode {
     pub fn restart(&mut self, task: Arc<Task>, weights: &[f32], seed: u64) {
         assert!(task.space().shares_ranks(self.task.space()), "an episode stays in its space");
         self.walk.restart(task.measurable(), weights, seed);
+        self.imagined = None;
+        self.under_way.clear();
         (self.task, self.returned) = (task, 0.0);
         self.begin();
     }
@@ -70,10 +79,7 @@ impl Episode {
     /// # Panics
     /// When there is no such candidate.
     pub fn step(&mut self, candidate: usize) -> Outcome {
-        let mut outcome = self.move_to(candidate);
-        self.walk.look();
-        outcome.terminated = self.walk.candidates().is_empty();
-        outcome
+        self.stepped(candidate, Walk::look)
     }
 
     /// As [`Episode::step`], but afterwards the walk has looked for what its base rule moves to and may have no other candidates: for who
@@ -82,37 +88,88 @@ impl Episode {
     /// # Panics
     /// When there is no such candidate.
     pub fn step_by_rule(&mut self, candidate: usize) -> Outcome {
-        let mut outcome = self.move_to(candidate);
-        self.walk.look_by_rule();
-        outcome.terminated = self.walk.candidates().is_empty();
-        outcome
+        self.stepped(candidate, Walk::look_by_rule)
     }
 
-    /// Moves and measures, and looks for nothing.
-    fn move_to(&mut self, candidate: usize) -> Outcome {
-        let (task, cost) = (&self.task, self.walk.candidates()[candidate].cost as f32);
+    /// Moves, measures, and looks for what may come next.
+    fn stepped(&mut self, candidate: usize, look: fn(&mut Walk)) -> Outcome {
+        let cost = self.walk().candidates()[candidate].cost as f32;
         let before = self.normalised_regret();
-        let value = |chosen: &super::Candidate, choices: &Choices| {
-            task.value_after(chosen.fidelity, choices).expect("candidates have values")
-        };
-        let measured = self.walk.step(candidate, value);
-        let here = measured.unwrap_or_else(|| self.walk.current_measurement());
-        let of = here.fidelity.place().map_or(task, |place| &task.shorter()[place].task);
+        let (measured, mut here) = self.move_to(candidate);
+        self.look_by(look);
+        let (mut terminated, truncated) = (self.walk().candidates().is_empty(), self.walk().is_over());
+        // What is under way ends when nothing more begins; where that leads nowhere else the episode does.
+        if (terminated || truncated) && !self.under_way.is_empty() {
+            while let Some(ended) = self.end_first() {
+                here = ended;
+            }
+            self.look_by(look);
+            terminated = self.walk.candidates().is_empty();
+        }
+        let of = here.fidelity.place().map_or(&self.task, |place| &self.task.shorter()[place].task);
         let here = of.normalised_regret(here.value);
         let reward =
             self.walk.environment().config.reward.of_step(before, self.normalised_regret(), here, cost);
         self.returned += reward;
-        Outcome { reward, terminated: false, truncated: self.walk.is_over(), measured }
+        Outcome { reward, terminated, truncated, measured }
     }
 
-    /// The walk.
+    /// Moves to a candidate: what was begun there, and what the walk knows last.
+    fn move_to(&mut self, candidate: usize) -> (Option<Measurement>, Measurement) {
+        let task = &self.task;
+        let value = |chosen: &Candidate, choices: &Choices| {
+            task.value_after(chosen.fidelity, choices).expect("candidates have values")
+        };
+        let chosen = self.walk().candidates()[candidate];
+        let slots = self.walk.environment().config.slots;
+        if let Some(imagined) = self.imagined.as_mut().filter(|_| chosen.measured) {
+            imagined.go(candidate);
+            self.walk.stand_with(imagined);
+        } else if slots == 1 || chosen.measured {
+            let measured = self.walk.step(candidate, value);
+            return (measured, measured.unwrap_or_else(|| self.walk.current_measurement()));
+        } else {
+            let mut choices = vec![0; task.space().len()];
+            self.walk().choices_of(candidate, &mut choices);
+            let value = value(&chosen, &choices);
+            let training = Training { choices, fidelity: chosen.fidelity };
+            self.walk.begun(&training);
+            self.under_way.push_back((training, value));
+            let ended = if self.under_way.len() == slots { self.end_first() } else { None };
+            let begun = Measurement { rank: chosen.rank, key: chosen.key, value, fidelity: chosen.fidelity };
+            return (Some(begun), ended.unwrap_or_else(|| self.walk.current_measurement()));
+        }
+        (None, self.walk.current_measurement())
+    }
+
+    /// Ends what began first, if anything did.
+    fn end_first(&mut self) -> Option<Measurement> {
+        let (training, value) = self.under_way.pop_front()?;
+        self.walk.told(&training.choices, training.fidelity, value);
+        let here = self.walk.current_measurement();
+        // A shorter training leaves the walk where it stands.
+        Some(Measurement { value, fidelity: training.fidelity, ..here })
+    }
+
+    fn look_by(&mut self, look: fn(&mut Walk)) {
+        if self.under_way.is_empty() {
+            self.imagined = None;
+            return look(&mut self.walk);
+        }
+        let mut imagined = self.walk.imagined();
+        look(&mut imagined);
+        self.walk.draw_with(&imagined);
+        self.imagined = Some(Box::new(imagined));
+    }
+
+    /// The walk; while trainings are under way as if they had found what is expected of them.
     pub fn walk(&self) -> &Walk {
-        &self.walk
+        self.imagined.as_deref().unwrap_or(&self.walk)
     }
 
     /// The walk, to be observed or asked for its rule's choice.
     pub fn walk_mut(&mut self) -> &mut Walk {
-        &mut self.walk
+        self.imagined.as_deref_mut().unwrap_or(&mut self.walk)
     }
 
     /// (best − incumbent)/(best − median) of the task.

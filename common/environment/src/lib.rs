@@ -75,6 +75,9 @@ pub struct EnvironmentConfig {
     /// Shorter trainings that an episode takes in at each length, on tasks that have some: a candidate is then an architecture and
     /// how long to train it, and the horizon a cost in full trainings. 0: full trainings alone.
     pub shorter: usize,
+    /// Trainings that are under way at the same time in an episode: a move is then chosen before what the others find is known. What
+    /// began first ends first.
+    pub slots: usize,
 }
 
 impl Default for EnvironmentConfig {
@@ -89,6 +92,7 @@ impl Default for EnvironmentConfig {
             pool: 250,
             reward: Reward::Shaped,
             shorter: 0,
+            slots: 1,
         }
     }
 }
@@ -106,6 +110,7 @@ impl EnvironmentConfig {
         require(self.rule_beta.is_finite(), "environment.rule_beta", "must be finite")?;
         within("environment.pool", self.pool, 16..=65_536)?;
         within("environment.shorter", self.shorter, 0..=1_000)?;
+        within("environment.slots", self.slots, 1..=64)?;
         let possible = self.shorter == 0 || self.posteriors && self.candidates == CandidateMode::Proposals;
         let reason = "needs environment.posteriors and environment.candidates = \"proposals\": without a posterior nothing says \
                       what a shorter training is worth";

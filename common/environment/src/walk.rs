@@ -202,6 +202,17 @@ impl Walk {
         walk
     }
 
+    /// Stands where another does that walked over what both have measured.
+    pub(super) fn stand_with(&mut self, other: &Self) {
+        self.current.clone_from(&other.current);
+        self.free = other.free;
+    }
+
+    /// Draws on from where another does, so that it does not see the same random candidates again.
+    pub(super) fn draw_with(&mut self, other: &Self) {
+        self.rng.clone_from(&other.rng);
+    }
+
     /// The walk stands at an architecture whose full training has just been paid.
     fn arrive(&mut self, choices: &Choices, rank: u64, key: u64, value: f32) {
         self.current.choices.copy_from_slice(choices);
@@ -345,7 +356,9 @@ impl Walk {
 
     /// Whether what is left pays for no full training, so that nothing more can be found, or the walk goes round in circles.
     pub fn is_over(&self) -> bool {
-        self.spent + 1.0 > self.horizon() as f64 + ROUNDING || self.free + self.full > 2 * self.horizon()
+        let under_way = self.under_way.iter().filter(|(training, _)| training.fidelity.is_full()).count();
+        let moves = self.free + self.full + under_way;
+        self.spent + 1.0 > self.horizon() as f64 + ROUNDING || moves > 2 * self.horizon()
     }
 
     /// Writes the observation, see [`super::Layout`]: `rows` f32 [candidates, candidate features], `context` f32 [context

@@ -5,7 +5,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use srnas_environment::{
     BASE, CANDIDATE_FEATURES, CONTEXT_FEATURES, COST, CandidateKind, CandidateMode, Environment,
-    EnvironmentConfig, Episode, Layout, Reach, Walk, synthetic,
+    EnvironmentConfig, Episode, Layout, Reach, Walk, shaped_quality, synthetic,
 };
 use srnas_network::{QNetwork, QNetworkConfig};
 use srnas_policy::{
@@ -15,7 +15,10 @@ use srnas_policy::{
 use srnas_predictor::{PosteriorSettings, Prior};
 use srnas_space::{Condition, Conditional, Constraint, Custom, Decision, ListedBy, SearchSpace};
 use srnas_task::{Count, Fidelity, Measurable, Shorter, Task, Training};
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+};
 
 fn nb201_task(seed: u64, count: Count) -> Arc<Task> {
     let space = SearchSpace::named("nb201").unwrap();
@@ -46,6 +49,8 @@ fn walk(env: &Arc<Environment>, task: &Arc<Task>, seed: u64) -> Vec<(u64, f32)> 
     let width = env.config().max_candidates();
     let mut rows = vec![0.0; width * CANDIDATE_FEATURES];
     let mut context = vec![0.0; CONTEXT_FEATURES];
+    // Values of what is under way; with one slot a step ends what it began.
+    let (slots, mut under_way) = (env.config().slots, VecDeque::new());
     let first = episode.walk().current_measurement();
     let (mut paid, mut walked) = (HashSet::from([first.key]), vec![(first.key, first.value)]);
     let mut best = first.value;
@@ -72,20 +77,26 @@ fn walk(env: &Arc<Environment>, task: &Arc<Task>, seed: u64) -> Vec<(u64, f32)> 
         let before = episode.quality();
         let outcome = episode.step(action);
         assert_eq!(outcome.measured.is_some(), !candidate.measured);
+        let is_over = outcome.truncated || outcome.terminated;
         if let Some(m) = outcome.measured {
             assert!(paid.insert(m.key), "a key is paid for twice");
             assert_eq!(Some(m.value), task.value(&choices));
             walked.push((m.key, m.value));
+            under_way.push_back(m.value);
         }
-        best = best.max(task.value(&choices).unwrap());
+        while under_way.len() >= slots || is_over && !under_way.is_empty() {
+            best = best.max(under_way.pop_front().unwrap());
+        }
         assert_eq!(episode.walk().incumbent_value(), best);
-        assert_eq!(episode.walk().paid(), paid.len());
+        assert_eq!(episode.walk().paid() + under_way.len(), paid.len());
         assert!((outcome.reward - (episode.quality() - before)).abs() < 1e-6 && outcome.reward >= 0.0);
         assert_eq!(outcome.truncated, paid.len() >= env.config().horizon || step >= 2 * env.config().horizon);
-        if outcome.truncated || outcome.terminated {
+        if is_over {
             break;
         }
     }
+    let earned = episode.quality() - shaped_quality(task.normalised_regret(first.value));
+    assert!((episode.returned() - earned).abs() < 1e-4, "{} of {earned}", episode.returned());
     walked
 }
 
@@ -100,11 +111,13 @@ proptest! {
         classes in any::<bool>(),
         past in any::<bool>(),
         whole in any::<bool>(),
+        slots in 1usize..5,
     ) {
         let mode = if edits { CandidateMode::Edits } else { CandidateMode::Proposals };
         let count = if classes { Count::Classes } else { Count::Strings };
         let reach = if whole { Reach::Whole } else { Reach::Pool };
-        let env = environment(config(mode, posteriors, 10), past.then(prior), reach);
+        let config = EnvironmentConfig { slots, ..config(mode, posteriors, 10) };
+        let env = environment(config, past.then(prior), reach);
         let task = nb201_task(seed, count);
         // The same seed walks the same way.
         prop_assert_eq!(walk(&env, &task, seed), walk(&env, &task, seed));
