@@ -9,9 +9,8 @@ use std::ops::Range;
 
 /// At most so many slots are replaced side by side: they stay in registers while the points pass over them.
 const PANEL: usize = 64;
-/// So many points are taken into them together, from groups of so many earlier ones.
+/// So many points are taken into them together, from as many earlier ones at a time.
 const ROWS: usize = 4;
-const GROUP: usize = 4;
 
 /// The factor over the measured points and its products with the slots.
 #[derive(Clone, Debug)]
@@ -185,23 +184,21 @@ impl Process {
     fn panel<const LANES: usize>(&mut self, slots: Range<usize>) {
         for first in (0..self.n).step_by(ROWS) {
             let points = first..self.n.min(first + ROWS);
-            // A panel may reach into the next row's slots, where each row is written before the next one is.
+            // What lies behind the slots is taken along, and written nowhere.
             let mut block: [[f32; LANES]; ROWS] = std::array::from_fn(|k| match points.clone().nth(k) {
-                Some(point) => lanes(&self.columns, point * self.slots + slots.start),
+                Some(point) => *lanes(&self.columns, point * self.slots + slots.start),
                 None => [0.0; LANES],
             });
             let last = points.end - 1;
             let factor: [&[f32]; ROWS] =
                 std::array::from_fn(|k| &self.single[(first + k).min(last) * self.capacity..][..self.n]);
-            let whole = first / GROUP * GROUP;
-            subtract_from_block(&mut block, factor, whole, &self.columns, (slots.start, self.slots));
+            subtract_from_block(&mut block, factor, first, &self.columns, (slots.start, self.slots));
             for (k, point) in points.enumerate() {
                 let (done, rest) = block.split_at_mut(k);
                 let now = &mut rest[0];
-                for j in whole..first {
-                    subtract_one(now, factor[k][j], &lanes(&self.columns, j * self.slots + slots.start));
+                for (row, c) in done.iter().zip(&factor[k][first..]) {
+                    now.iter_mut().zip(row).for_each(|(now, v)| *now -= c * v);
                 }
-                done.iter().zip(&factor[k][first..]).for_each(|(row, &c)| subtract_one(now, c, row));
                 let scale = (1.0 / self.factor[point * self.capacity + point]) as f32;
                 now.iter_mut().for_each(|v| *v *= scale);
                 self.columns[point * self.slots..][slots.clone()].copy_from_slice(&now[..slots.len()]);
@@ -300,38 +297,32 @@ fn subtract_rows(now: &mut [f32], coefficients: &[f64], rows: &[f32], start: usi
 
 /// `LANES` slots of a row.
 #[inline(always)]
-fn lanes<const LANES: usize>(rows: &[f32], at: usize) -> [f32; LANES] {
+fn lanes<const LANES: usize>(rows: &[f32], at: usize) -> &[f32; LANES] {
     rows[at..][..LANES].try_into().expect("as long as a panel")
 }
 
-/// Of each row its factors · rows[j][start ..], j below `whole`, a multiple of [`GROUP`]; as [`subtract`], and the same to the bit. What
-/// is read of a row serves all of the block.
+/// Each of the block −= Σ its factor[j] · rows[j][start ..], j below `before`, a multiple of [`ROWS`]; as [`subtract`], and the same to
+/// the bit. What is read of a row serves all of the block.
 #[inline(always)]
 fn subtract_from_block<const LANES: usize>(
     block: &mut [[f32; LANES]; ROWS],
     factor: [&[f32]; ROWS],
-    whole: usize,
+    before: usize,
     rows: &[f32],
     (start, stride): (usize, usize),
 ) {
     let mut sums = *block;
-    for j in (0..whole).step_by(GROUP) {
-        let [r0, r1, r2, r3]: [&[f32; LANES]; GROUP] = std::array::from_fn(|k| {
-            rows[(j + k) * stride + start..][..LANES].try_into().expect("as long as a panel")
-        });
+    for j in (0..before).step_by(ROWS) {
+        let [r0, r1, r2, r3]: [&[f32; LANES]; ROWS] =
+            std::array::from_fn(|k| lanes(rows, (j + k) * stride + start));
         for (sums, factor) in sums.iter_mut().zip(factor) {
-            let [c0, c1, c2, c3]: [f32; GROUP] = factor[j..][..GROUP].try_into().expect("a group");
+            let [c0, c1, c2, c3]: [f32; ROWS] = factor[j..][..ROWS].try_into().expect("four");
             for i in 0..LANES {
                 sums[i] -= c0 * r0[i] + c1 * r1[i] + c2 * r2[i] + c3 * r3[i];
             }
         }
     }
     *block = sums;
-}
-
-#[inline(always)]
-fn subtract_one<const LANES: usize>(sums: &mut [f32; LANES], c: f32, row: &[f32; LANES]) {
-    sums.iter_mut().zip(row).for_each(|(sum, v)| *sum -= c * v);
 }
 
 /// Four rows a pass: one load and store of `now` serves four multiply-adds.
