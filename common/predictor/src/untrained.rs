@@ -11,6 +11,9 @@ use std::{collections::HashMap, fmt::Debug, ops::Range, sync::Arc, thread};
 
 /// Length of a descriptor's kernel in standard deviations of its score, chosen on NAS-Bench-201 (docs/results.md).
 const LENGTH: f32 = 2.0;
+/// The choices keep so much of the kernel, however many descriptors there are: a program may say a lot that is of no use, and more than
+/// seven descriptors were not measured.
+const LEAST: f32 = 1.0 / 8.0;
 /// Random architectures that stand for a space that is too large to be listed.
 const SAMPLE: usize = 2_000;
 /// What takes no more multiply-adds than this is half a minute's work of two cores.
@@ -90,7 +93,7 @@ impl Describe for Formulas {
 ///
 /// With φ the F scores of an architecture, k = (1 − s)·plain + s/F·Σ exp(−|φ − φ′|/ℓ) takes the place of the plain kernel: beside what the
 /// choices say a sum of functions of one descriptor each, which may rise, fall, or have their top in the middle. The share s is
-/// F/(F + 1): what the choices say counts as a descriptor does.
+/// F/(F + 1), at most 7/8: what the choices say counts as a descriptor does.
 #[derive(Clone, Debug)]
 pub struct Untrained {
     describe: Arc<dyn Describe>,
@@ -167,7 +170,7 @@ impl Untrained {
         Some(Self {
             names: places.iter().map(|&place| describe.names()[place].clone()).collect(),
             describe,
-            share: places.len() as f32 / (places.len() as f32 + 1.0),
+            share: share_of(places.len()),
             places,
             sorted: sorted.into(),
             table: size.map(|_| table.into()),
@@ -228,6 +231,11 @@ fn described(describe: &dyn Describe, forms: &[u8], decisions: usize) -> Vec<f32
         }
     });
     found
+}
+
+/// Share of the kernel that so many descriptors have.
+fn share_of(descriptors: usize) -> f32 {
+    1.0 - (1.0 / (descriptors as f32 + 1.0)).max(LEAST)
 }
 
 /// The normal score of a value among others: equal ones share the middle of their places.
@@ -356,6 +364,7 @@ mod tests {
         assert_eq!(score(&[], 1.0), 0.0);
         let untrained = Untrained::new(&space(6), hash(&["hash", "same"])).unwrap();
         assert_eq!(untrained.names(), ["hash"], "what is the same everywhere says nothing");
+        assert_eq!((untrained.share, share_of(7), share_of(100)), (0.5, 0.875, 0.875));
         let table = untrained.table.unwrap();
         assert_eq!(table.len(), 729);
         let square = table[..729].iter().map(|v| v * v).sum::<f32>() / 729.0;
