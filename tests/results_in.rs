@@ -6,11 +6,10 @@ mod python_ledger;
 #[path = "results/setup.rs"]
 mod setup;
 
-use harness::{failure, stdout, text};
+use harness::stdout;
 use rusqlite::Connection;
-use serde_json::Value;
 use setup::{Setup, has};
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path};
 
 /// A storage of Optuna as its versions write it.
 const STORAGE: &str = r#"

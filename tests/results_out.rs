@@ -5,10 +5,9 @@ mod harness;
 mod setup;
 
 use harness::{failure, stdout, text};
-use rusqlite::Connection;
 use serde_json::Value;
 use setup::{OPTUNA_PYTHON, Setup, has};
-use std::{fs, path::Path, process::Command};
+use std::process::Command;
 
 const SPACE: &str = r#"
 [[decisions]]
