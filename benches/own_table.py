@@ -57,13 +57,16 @@ def measured(choices):
 
 
 def main():
-    [folder] = map(pathlib.Path, sys.argv[1:])
+    if len(sys.argv) != 2:
+        sys.exit(f"one folder is wanted, for the table and its descriptor\n\n{__doc__}")
+    folder = pathlib.Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     space = tomllib.loads((OWN / "space.toml").read_text())
     with multiprocessing.Pool() as pool:
         rows = pool.map(measured, architectures(space["decisions"]), chunksize=10)
     with open(folder / "spirals.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, [decision["name"] for decision in space["decisions"]] + ["loss", "weights"], extrasaction="ignore")
+        columns = [decision["name"] for decision in space["decisions"]] + ["loss", "weights"]
+        writer = csv.DictWriter(file, columns, extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)
     (folder / "spirals.toml").write_text(DESCRIPTOR.format(space=OWN / "space.toml", n=ARCHITECTURES))
